@@ -1,0 +1,1 @@
+"""What differs between two snapshots: an ordered walk of both that skips equal trees."""

@@ -1,0 +1,83 @@
+"""The one door to other programs. No shell, no inherited standard input, errors as ours."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Final
+
+from gitstate.errors import EnvironmentFault, StorageFault
+
+Argument = str | bytes
+
+_PACKAGES: Final = {"mtree": "mtree-netbsd", "bsdtar": "libarchive-tools", "setcap": "libcap2-bin", "getcap": "libcap2-bin"}
+
+
+def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
+    if not variables:
+        return list(argv)
+    return ["env", *[f"{name}={value}" for name, value in variables.items()], *argv]
+
+
+def _missing(program: Argument) -> EnvironmentFault:
+    name = program if isinstance(program, str) else program.decode(errors="replace")
+    return EnvironmentFault(f"{name}: program not found", f"apt-get install {_PACKAGES.get(name, name)}")
+
+
+def run(
+    argv: Sequence[Argument],
+    *,
+    stdin: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    accept: Sequence[int] = (0,),
+) -> bytes:
+    """Run ``argv`` to its end and return its standard output.
+
+    ``variables`` are added to the environment. Raises EnvironmentFault if the program is missing, StorageFault with
+    the last line of its standard error if it exits with a code not in ``accept``.
+    """
+    try:
+        done = subprocess.run(_command(argv, variables), input=stdin, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise _missing(argv[0]) from None
+    if done.returncode not in accept:
+        raise failed(argv, done.returncode, done.stderr)
+    return done.stdout
+
+
+def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault:
+    """The error for a program that ended with ``code``."""
+    words = [word if isinstance(word, str) else word.decode(errors="replace") for word in argv]
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    said = lines[-1] if lines else f"exit code {code}"
+    return StorageFault(f"{' '.join(words[:2])}: {said}")
+
+
+def show(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None) -> int:
+    """Run ``argv`` on our own terminal and return its exit code."""
+    try:
+        return subprocess.run(_command(argv, variables), check=False).returncode
+    except FileNotFoundError:
+        raise _missing(argv[0]) from None
+
+
+@contextmanager
+def reading(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None) -> Iterator[IO[bytes]]:
+    """The standard output of ``argv`` as a stream; a failure is raised when the block ends."""
+    try:
+        child = subprocess.Popen(
+            _command(argv, variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except FileNotFoundError:
+        raise _missing(argv[0]) from None
+    assert child.stdout is not None
+    try:
+        yield child.stdout
+    except BaseException:
+        child.kill()
+        child.communicate()
+        raise
+    _, stderr = child.communicate()
+    if child.returncode:
+        raise failed(argv, child.returncode, stderr)

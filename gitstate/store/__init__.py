@@ -1,0 +1,6 @@
+"""Objects, packs and refs: the only room that knows libgit2."""
+
+from gitstate.store.objects import Commit, Signature, TreeItem, Type, object_id
+from gitstate.store.repository import MAIN, Repository, Snapshot, Staging
+
+__all__ = ["MAIN", "Commit", "Repository", "Signature", "Snapshot", "Staging", "TreeItem", "Type", "object_id"]

@@ -1,0 +1,107 @@
+"""git's objects as bytes: pure encoders and decoders.
+
+Needed because libgit2's TreeBuilder refuses names that git itself allows and we must store.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from gitstate.errors import Damaged
+from gitstate.names import octal
+
+FILE: Final = 0o100644
+EXECUTABLE: Final = 0o100755
+SYMLINK: Final = 0o120000
+TREE: Final = 0o040000
+GITLINK: Final = 0o160000
+
+
+class Type(enum.IntEnum):
+    """Object types by their number in a pack (gitformat-pack(5))."""
+
+    COMMIT = 1
+    TREE = 2
+    BLOB = 3
+    TAG = 4
+
+    @property
+    def word(self) -> bytes:
+        return self.name.lower().encode()
+
+
+def object_id(kind: Type, data: bytes) -> bytes:
+    """The raw 20-byte id of an object."""
+    digest = hashlib.sha1(b"%s %d\0" % (kind.word, len(data)), usedforsecurity=False)
+    digest.update(data)
+    return digest.digest()
+
+
+class TreeItem(NamedTuple):
+    """One line of a git tree: git's mode, the *stored* name, the raw id."""
+
+    mode: int
+    name: bytes
+    oid: bytes
+
+
+def format_tree(items: Iterable[TreeItem]) -> bytes:
+    """A tree object's bytes, in git's order: a subtree sorts as if its name ended in a slash."""
+    ordered = sorted(items, key=lambda item: item.name + b"/" if item.mode == TREE else item.name)
+    return b"".join([b"%o %s\0%s" % item for item in ordered])
+
+
+def parse_tree(data: bytes) -> list[TreeItem]:
+    """The items of a tree object, in its order. Raises Damaged."""
+    items = []
+    start, end = 0, len(data)
+    try:
+        while start < end:
+            space = data.index(b" ", start)
+            zero = data.index(b"\0", space)
+            items.append(TreeItem(int(data[start:space], 8), data[space + 1 : zero], data[zero + 1 : zero + 21]))
+            start = zero + 21
+    except ValueError:
+        raise Damaged("a tree object is malformed", "run: gitstate fsck") from None
+    if start != end:
+        raise Damaged("a tree object is truncated", "run: gitstate fsck")
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who and when: ``name <mail>``, seconds since the epoch, offset as ``+hhmm``."""
+
+    who: str
+    when: int
+    offset: str = "+0000"
+
+    def __str__(self) -> str:
+        return f"{self.who} {self.when} {self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit; ids raw."""
+
+    tree: bytes
+    parents: Sequence[bytes]
+    author: Signature
+    committer: Signature
+    message: str
+
+    def encode(self) -> bytes:
+        """The commit object's bytes."""
+        lines = [f"tree {self.tree.hex()}"]
+        lines += [f"parent {parent.hex()}" for parent in self.parents]
+        lines += [f"author {self.author}", f"committer {self.committer}", "", self.message.strip("\n") + "\n"]
+        return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def in_tree(path: bytes) -> str:
+    """A tree path for people."""
+    return "/" + octal(path)

@@ -1,0 +1,138 @@
+"""Reading whole pack entries ourselves: in several threads, and big blobs in pieces.
+
+pygit2 takes three times a blob's size in memory and holds the interpreter's lock while it inflates. Deltas and loose
+objects are left to it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from bisect import bisect_right
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from isal import isal_zlib
+
+from gitstate.errors import Damaged
+from gitstate.store.objects import Type
+
+_INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"
+_TABLES: Final = 8 + 1024
+_CHUNK: Final = 1 << 20
+
+
+class Whole(NamedTuple):
+    """A whole (not deltified) entry: where its zlib stream stands and how long the object is."""
+
+    pack: Pack
+    kind: Type
+    size: int
+    start: int
+    end: int
+
+    def read(self) -> bytes:
+        """The object's content. Raises Damaged."""
+        try:
+            data = isal_zlib.decompress(os.pread(self.pack.descriptor, self.end - self.start, self.start), bufsize=self.size or 1)
+        except isal_zlib.IsalError as error:
+            raise self.pack.damaged(str(error)) from None
+        if len(data) != self.size:
+            raise self.pack.damaged("an object has the wrong size")
+        return bytes(data)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The object's content in pieces of about a megabyte. Raises Damaged."""
+        inflate = isal_zlib.decompressobj()
+        position, seen = self.start, 0
+        try:
+            while not inflate.eof:
+                pending = inflate.unconsumed_tail
+                if not pending:
+                    pending = os.pread(self.pack.descriptor, min(_CHUNK, self.end - position), position)
+                    position += len(pending)
+                    if not pending:
+                        break
+                piece = inflate.decompress(pending, _CHUNK)
+                seen += len(piece)
+                if piece:
+                    yield piece
+        except isal_zlib.IsalError as error:
+            raise self.pack.damaged(str(error)) from None
+        if seen != self.size:
+            raise self.pack.damaged("an object has the wrong size")
+
+
+class Pack:
+    """One pack and its index, opened once; the descriptors outlive a repack that removes the files."""
+
+    def __init__(self, index: Path) -> None:
+        self.path = index.with_suffix(".pack")
+        with open(index, "rb") as file:
+            self._index = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if self._index[:8] != _INDEX_MAGIC or len(self._index) < _TABLES + 40:
+            raise self.damaged("its index is not version 2")
+        self._fanout = struct.unpack(">256I", self._index[8:_TABLES])
+        self.count = self._fanout[255]
+        if len(self._index) < _TABLES + self.count * 28 + 40:
+            raise self.damaged("its index is truncated")
+        self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        os.close(self.descriptor)
+        self._index.close()
+
+    def damaged(self, why: str) -> Damaged:
+        """The error for this pack."""
+        return Damaged(f"{self.path.name}: {why}", "run: gitstate fsck, then fetch the objects from a clone or a backup")
+
+    def find(self, oid: bytes) -> int | None:
+        """The offset of object ``oid`` in this pack, if it is here."""
+        low = self._fanout[oid[0] - 1] if oid[0] else 0
+        high = self._fanout[oid[0]]
+        index = self._index
+        while low < high:
+            middle = (low + high) // 2
+            place = _TABLES + middle * 20
+            found = index[place : place + 20]
+            if found == oid:
+                return self._offset(middle)
+            if found < oid:
+                low = middle + 1
+            else:
+                high = middle
+        return None
+
+    def _offset(self, position: int) -> int:
+        place = _TABLES + self.count * 24 + position * 4
+        offset = int.from_bytes(self._index[place : place + 4], "big")
+        if offset < 1 << 31:
+            return offset
+        place = _TABLES + self.count * 28 + (offset & 0x7FFFFFFF) * 8
+        return int.from_bytes(self._index[place : place + 8], "big")
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        end = os.fstat(self.descriptor).st_size - 20
+        return [*sorted(self._offset(position) for position in range(self.count)), end]
+
+    def whole(self, offset: int) -> Whole | None:
+        """The entry at ``offset``, None if it is a delta. Raises Damaged."""
+        ends = self._ends
+        end = ends[min(bisect_right(ends, offset), self.count)]
+        head = os.pread(self.descriptor, 20, offset)
+        if not head:
+            raise self.damaged("it is truncated")
+        kind, size, shift, used = head[0] >> 4 & 7, head[0] & 15, 4, 1
+        while head[used - 1] & 0x80:
+            if used >= len(head):
+                raise self.damaged("an entry's size doesn't end")
+            size |= (head[used] & 0x7F) << shift
+            shift, used = shift + 7, used + 1
+        if kind not in (1, 2, 3, 4):
+            return None
+        return Whole(self, Type(kind), size, offset + used, end)

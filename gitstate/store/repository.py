@@ -1,0 +1,375 @@
+"""One repository: objects read, packs published, refs moved by compare-and-swap, one writer at a time."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gitstate import process
+from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, GitstateError, Locked, NotFound, StorageFault
+from gitstate.manifest import FORMAT
+from gitstate.store.objects import Signature, TreeItem, Type, object_id, parse_tree
+from gitstate.store.packs import StagedPack
+from gitstate.store.reader import Pack, Whole
+
+if TYPE_CHECKING:
+    import pygit2
+
+MAIN: Final = "refs/heads/main"
+ZERO: Final = "0" * 40
+
+_CONFIG: Final = {
+    "gc.auto": "0",
+    "receive.autogc": "false",
+    "maintenance.auto": "false",
+    "core.bigFileThreshold": "32m",
+    "core.logAllRefUpdates": "true",
+    "transfer.fsckObjects": "true",
+    "merge.directoryRenames": "false",
+    "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
+    "gitstate.format": str(FORMAT),
+}
+_ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
+_CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + _ATTRIBUTES
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A commit as a command shows it; ids raw, ``when`` the committer's seconds since the epoch."""
+
+    oid: bytes
+    tree: bytes
+    parents: tuple[bytes, ...]
+    author: str
+    when: int
+    message: str
+
+
+class Repository:
+    """A bare repository that gitstate made, or can read as such."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._packs: dict[str, Pack] = {}
+        self._packs_seen = -1
+
+    # --- making and opening ---
+
+    @classmethod
+    def create(cls, path: Path, *, live: Path | None = None) -> Repository:
+        """A new bare repository. Raises StorageFault, EnvironmentFault."""
+        process.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
+        repository = cls(path)
+        for name, value in _CONFIG.items():
+            repository.configure(name, value)
+        if live is not None:
+            repository.configure("gitstate.live", str(live))
+        (path / "info").mkdir(exist_ok=True)
+        (path / "info" / "attributes").write_text(_ATTRIBUTES)
+        repository.private.mkdir(mode=0o700, exist_ok=True)
+        path.chmod(0o700)
+        return repository
+
+    @classmethod
+    def open(cls, path: Path, name: str) -> Repository:
+        """The repository at ``path``, called ``name`` in errors. Raises NotFound, EnvironmentFault, ConfigFault."""
+        if not path.is_dir():
+            raise NotFound(f"no repository {name}", "gitstate prototype list shows what there is")
+        repository = cls(path)
+        repository._check_readable(name)
+        return repository
+
+    def _check_readable(self, name: str) -> None:
+        if not (self.path / "HEAD").is_file() or not (self.path / "objects").is_dir():
+            raise EnvironmentFault(f"{self.path} is not a git repository", "restore it from a clone or a backup")
+        settings = self.settings
+        if settings.get("extensions.objectformat", "sha1") != "sha1":
+            raise ConfigFault(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
+        for extension in ("refstorage", "partialclone"):
+            if f"extensions.{extension}" in settings:
+                raise ConfigFault(f"{name} uses git's {extension} extension", "clone it without, and put the clone here")
+        declared = settings.get("gitstate.format", str(FORMAT))
+        if not declared.isdigit() or int(declared) > FORMAT:
+            raise ConfigFault(
+                f"{name} is of format {declared}; this gitstate reads format {FORMAT}", "install a newer gitstate"
+            )
+
+    @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """The repository's own configuration, keys in lower case. Raises ConfigFault."""
+        path = self.path / "config"
+        try:
+            listed = process.run(["git", "config", "--null", "--list", "--file", str(path)])
+        except StorageFault as error:
+            raise ConfigFault(f"{path}: {error.message}", "mend it with an editor") from None
+        pairs = (item.partition("\n") for item in listed.decode(errors="surrogateescape").split("\0") if item)
+        return {key.lower(): value for key, _, value in pairs}
+
+    def configure(self, name: str, value: str) -> None:
+        """Set one value of the repository's configuration."""
+        process.run(["git", "config", "--file", str(self.path / "config"), name, value])
+        self.__dict__.pop("settings", None)
+
+    @property
+    def private(self) -> Path:
+        """Where gitstate's own files of this repository stand: lock, stat cache, staged packs."""
+        return self.path / "gitstate"
+
+    @property
+    def live(self) -> Path | None:
+        """The live tree in which this repository is edited, if any."""
+        recorded = self.settings.get("gitstate.live")
+        return Path(recorded) if recorded else None
+
+    # --- objects ---
+
+    @cached_property
+    def _git(self) -> pygit2.Repository:
+        import pygit2
+
+        with _as_ours(self.path.name):
+            return pygit2.Repository(str(self.path))
+
+    def read(self, oid: bytes) -> bytes:
+        """The content of any object. Raises Damaged if it is missing or corrupt."""
+        entry = self.whole(oid)
+        if entry is not None:
+            return entry.read()
+        with _as_ours(oid.hex()):
+            return bytes(self._git.odb.read(oid.hex())[1])
+
+    def tree(self, oid: bytes) -> list[TreeItem]:
+        """The items of a tree object. Raises Damaged."""
+        return parse_tree(self.read(oid))
+
+    def whole(self, oid: bytes) -> Whole | None:
+        """The whole pack entry that holds ``oid``; None if it is a delta, loose or missing."""
+        found = self.find(oid)
+        return found[0].whole(found[1]) if found else None
+
+    def find(self, oid: bytes) -> tuple[Pack, int] | None:
+        """The pack and offset of ``oid``; None if no pack has it."""
+        for fresh in (False, True):
+            if fresh and not self._refresh_packs():
+                return None
+            for pack in self._packs.values():
+                offset = pack.find(oid)
+                if offset is not None:
+                    return pack, offset
+        return None
+
+    def _refresh_packs(self) -> bool:
+        """Look for packs anew; whether there were any changes."""
+        directory = self.path / "objects" / "pack"
+        changed_at = directory.stat().st_mtime_ns
+        if changed_at == self._packs_seen:
+            return False
+        self._packs_seen = changed_at
+        names = {name for name in os.listdir(directory) if name.endswith(".idx")}
+        for name in names - self._packs.keys():
+            try:
+                self._packs[name] = Pack(directory / name)
+            except FileNotFoundError:  # repacked this moment: the new pack is listed next time
+                self._packs_seen = -1
+            except ValueError as error:
+                raise Damaged(f"{name}: {error}", "run: gitstate fsck") from None
+        return True
+
+    # --- commits and refs ---
+
+    def resolve(self, revision: str) -> bytes:
+        """The commit that ``revision`` names, in git's own syntax. Raises NotFound with the nearest names."""
+        import pygit2
+
+        try:
+            found = self._git.revparse_single(revision).peel(pygit2.Commit)
+        except (KeyError, ValueError, pygit2.GitError):
+            names = self.names()
+            near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
+            hint = f"did you mean {', '.join(near)}?" if near else "nothing is checked in yet: gitstate checkin"
+            raise NotFound(f"{self.path.name.removesuffix('.git')} has no revision {revision!r}", hint) from None
+        return bytes.fromhex(str(found.id))
+
+    def names(self) -> list[str]:
+        """Short names of branches and tags."""
+        return [name.split("/", 2)[2] for name in self._git.references if name.startswith(("refs/heads/", "refs/tags/"))]
+
+    def ref(self, name: str) -> bytes | None:
+        """The raw id that a full ref name stands at, None if there is no such ref."""
+        import pygit2
+
+        try:
+            found = self._git.references[name].peel(pygit2.Commit)
+        except KeyError:
+            return None
+        except pygit2.GitError as error:
+            raise Damaged(f"{name}: {error}", "run: gitstate fsck") from None
+        return bytes.fromhex(str(found.id))
+
+    def snapshot(self, oid: bytes) -> Snapshot:
+        """The commit ``oid``. Raises Damaged."""
+        import pygit2
+
+        with _as_ours(oid.hex()):
+            commit = self._git[oid.hex()].peel(pygit2.Commit)
+        return Snapshot(
+            oid=oid,
+            tree=bytes.fromhex(str(commit.tree_id)),
+            parents=tuple(bytes.fromhex(str(parent)) for parent in commit.parent_ids),
+            author=f"{commit.author.name} <{commit.author.email}>",
+            when=commit.commit_time,
+            message=commit.message,
+        )
+
+    def is_ancestor(self, older: bytes, newer: bytes) -> bool:
+        """Whether ``older`` is ``newer`` or an ancestor of it; False too if either is missing."""
+        import pygit2
+
+        if older == newer:
+            return True
+        try:
+            return bool(self._git.descendant_of(newer.hex(), older.hex()))
+        except (pygit2.GitError, KeyError):
+            return False
+
+    def first_parents(self, oid: bytes, most: int) -> Iterator[bytes]:
+        """``oid`` and its ancestors by first parent, at most ``most``."""
+        current: bytes | None = oid
+        while current is not None and most > 0:
+            yield current
+            parents = self.snapshot(current).parents
+            current, most = (parents[0] if parents else None), most - 1
+
+    def move_ref(self, name: str, new: bytes, old: bytes | None, reason: str) -> None:
+        """Move ref ``name`` from ``old`` (None: must not exist) to ``new``, running git's hooks. Raises Locked."""
+        line = f"update {name} {new.hex()} {old.hex() if old else ZERO}\n"
+        try:
+            self.git("update-ref", "-m", reason, "--stdin", stdin=line.encode())
+        except StorageFault as error:
+            raise Locked(f"{name} was not moved: {error.message}", "somebody moved it meanwhile: run the command again") from None
+
+    def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
+        """Run git on this repository and return what it prints. Raises StorageFault."""
+        return process.run(["git", f"--git-dir={self.path}", *arguments], stdin=stdin, variables=variables)
+
+    # --- writing ---
+
+    @contextmanager
+    def lock(self, command: str) -> Iterator[None]:
+        """Be the only writer. Raises Locked naming who is; clears what a killed writer left behind."""
+        self.private.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another command"
+                raise Locked(f"{self.path.name} is locked by {holder}", "try again when it is done") from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{command} (pid {os.getpid()})\n".encode(), 0)
+            self._clear_leftovers()
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _clear_leftovers(self) -> None:
+        """Under the lock nobody else is writing: staged packs and our keep files are of the dead."""
+        for staging in self.private.glob("staging-*"):
+            shutil.rmtree(staging, ignore_errors=True)
+        for keep in (self.path / "objects" / "pack").glob("pack-*.keep"):
+            if keep.read_bytes().startswith(b"gitstate "):
+                keep.unlink()
+
+    @contextmanager
+    def staging(self) -> Iterator[Staging]:
+        """A place to stage packs, removed with whatever was not published."""
+        directory = self.private / f"staging-{os.getpid()}"
+        directory.mkdir(mode=0o700)
+        staging = Staging(self, directory)
+        try:
+            yield staging
+        finally:
+            staging.close()
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class Staging:
+    """The packs of one check-in, published together under one ref update."""
+
+    def __init__(self, repository: Repository, directory: Path) -> None:
+        self.repository = repository
+        self.directory = directory
+        self.main = StagedPack(directory, "main")
+        self._large: list[StagedPack] = []
+        self._made = 0
+
+    def large(self) -> StagedPack:
+        """A pack for one blob that is too big for memory; ``keep_large`` it once it is whole."""
+        self._made += 1
+        return StagedPack(self.directory, f"large-{self._made}-{os.urandom(4).hex()}")
+
+    def keep_large(self, pack: StagedPack) -> None:
+        """``pack`` is part of what will be published."""
+        self._large.append(pack)
+
+    def holds(self, oid: bytes) -> bool:
+        """Whether a staged pack has ``oid``."""
+        return oid in self.main or any(oid in pack for pack in self._large)
+
+    def add(self, kind: Type, data: bytes) -> bytes:
+        """Stage one small object; its id."""
+        from gitstate.store.packs import deflate
+
+        oid = object_id(kind, data)
+        if oid not in self.main:
+            self.main.add(kind, oid, len(data), deflate(data))
+        return oid
+
+    def publish(
+        self, ref: str, new: bytes, old: bytes | None, reason: str, step: Callable[[str], None] = lambda name: None
+    ) -> None:
+        """Make the packs visible, then move the ref. Raises Locked, StorageFault; nothing is lost either way."""
+        keep = f"gitstate {os.getpid()} {new.hex()}\n".encode()
+        kept: list[Path] = []
+        try:
+            for pack in [*self._large, self.main]:
+                kept += pack.publish(self.repository.path / "objects", keep, step)
+            self.repository.move_ref(ref, new, old, reason)
+            step("ref")
+        finally:
+            for path in kept:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for pack in [self.main, *self._large]:
+            pack.close()
+
+
+@contextmanager
+def _as_ours(what: str) -> Iterator[None]:
+    """libgit2's errors as ours."""
+    import pygit2
+
+    try:
+        yield
+    except KeyError:
+        raise Damaged(f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup") from None
+    except pygit2.GitError as error:
+        raise Damaged(f"{what}: {error}", "run: gitstate fsck") from None
+
+
+def committer(fqdn: str, when: int, offset: str) -> Signature:
+    """gitstate's own signature."""
+    return Signature(f"gitstate <root@{fqdn}>", when, offset)
+
+
+__all__ = ["MAIN", "GitstateError", "Repository", "Sequence", "Snapshot", "Staging", "committer"]
