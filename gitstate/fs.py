@@ -82,6 +82,11 @@ def open_tree(path: Path) -> int:
         raise EnvironmentFault(f"{path}: {error.strerror}", "is it the right directory, and is it mounted?") from None
 
 
+def close(descriptor: int) -> None:
+    """Let go of a descriptor."""
+    os.close(descriptor)
+
+
 def open_directory(name: bytes, parent: int) -> int:
     """A descriptor of the subdirectory ``name``. Raises OSError."""
     return os.open(name, _DIRECTORY_FLAGS, dir_fd=parent)
@@ -109,6 +114,40 @@ def list_directory(descriptor: int) -> list[tuple[bytes, os.stat_result]]:
 def read_link(name: bytes, parent: int) -> bytes:
     """The target of the symlink ``name``."""
     return os.fsencode(os.readlink(name, dir_fd=parent))
+
+
+def read_below(root: int, path: bytes, limit: int) -> bytes | None:
+    """The first ``limit`` bytes of the regular file ``path`` below ``root``, no symlink followed; None if it isn't one."""
+    *parents, name = path.split(b"/")
+    opened: list[int] = []
+    try:
+        current = root
+        for part in parents:
+            current = open_directory(part, current)
+            opened.append(current)
+        opened.append(open_file(name, current))
+        if not stat.S_ISREG(os.fstat(opened[-1]).st_mode):
+            return None
+        return os.read(opened[-1], limit)
+    except OSError:
+        return None
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def scratch_time(descriptor: int) -> int | None:
+    """The file system's own idea of now, in nanoseconds, from a nameless file; None where it has no such files."""
+    try:
+        scratch = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
+    except OSError as error:
+        if error.errno == errno.EROFS:
+            raise EnvironmentFault("the live tree is on a read-only file system", "remount it read-write") from None
+        return None
+    try:
+        return os.fstat(scratch).st_mtime_ns
+    finally:
+        os.close(scratch)
 
 
 def _by_descriptor(name: bytes, parent: int) -> bytes:
@@ -150,12 +189,12 @@ def named_xattrs(name: bytes, parent: int, *, selinux: bool = False) -> Xattrs:
 
 
 @contextmanager
-def sqlite_read_lock(descriptor: int, *, exclusive_byte: int, count: int) -> Iterator[bool]:
-    """Hold a shared OFD lock on ``count`` bytes; yields whether it could be had.
+def shared_lock(descriptor: int, start: int, count: int) -> Iterator[bool]:
+    """Hold a shared OFD lock on ``count`` bytes from ``start``; yields whether it could be had.
 
-    OFD locks conflict with the POSIX locks of SQLite but aren't dropped when some other descriptor closes.
+    OFD locks conflict with other programs' POSIX locks but aren't dropped when some other descriptor closes.
     """
-    lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, exclusive_byte, count, 0)
+    lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, start, count, 0)
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
     except OSError:
@@ -164,15 +203,15 @@ def sqlite_read_lock(descriptor: int, *, exclusive_byte: int, count: int) -> Ite
     try:
         yield True
     finally:
-        unlock = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, exclusive_byte, count, 0)
+        unlock = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, start, count, 0)
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, unlock)
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
-def create_file(name: bytes, parent: int, size: int) -> int:
-    """A new empty file ``name`` to write; ``size`` bytes are expected. Raises OSError, FileExistsError included."""
+def create_file(name: bytes, parent: int) -> int:
+    """A new empty file ``name`` to write, its owner's alone. Raises OSError, FileExistsError included."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(name, flags, 0o600, dir_fd=parent)
 

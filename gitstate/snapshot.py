@@ -18,6 +18,7 @@ Read = Callable[[bytes], bytes]
 Value = TypeVar("Value")
 
 PLAIN_DIRECTORY: Final = Meta(Kind.DIRECTORY, 0o755, time=0)
+EMPTY: Final = Directory(PLAIN_DIRECTORY, {}, {})
 
 _GIT_KINDS: Final = {
     FILE: (Kind.FILE, False),
@@ -54,7 +55,11 @@ def take_apart(tree: bytes, where: bytes) -> Parts:
 
 def read_directory(read: Read, tree: bytes, where: bytes) -> Directory:
     """The directory that the tree object ``tree`` holds at path ``where``. Raises Damaged."""
-    parts = take_apart(read(tree), where)
+    return put_together(read, take_apart(read(tree), where), where)
+
+
+def put_together(read: Read, parts: Parts, where: bytes) -> Directory:
+    """The directory at ``where`` from its tree's parts. Raises Damaged."""
     records = read_records(read, parts.records, where)
     files: dict[bytes, Entry] = {}
     subdirectories: dict[bytes, bytes] = {}

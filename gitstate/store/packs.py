@@ -19,6 +19,7 @@ from typing import Final
 from isal import isal_zlib
 
 from gitstate import fs
+from gitstate.errors import StorageFault
 from gitstate.store.objects import Type
 
 LEVEL: Final = 1
@@ -86,8 +87,7 @@ class StagedPack:
             if oid in self._slots:
                 return False
             self._enter(oid, checksum, self._end)
-            os.writev(self._file, (header, deflated))
-            self._end += len(header) + len(deflated)
+            self._end += self._append(header + deflated)
         return True
 
     def _enter(self, oid: bytes, checksum: int, offset: int) -> None:
@@ -117,8 +117,11 @@ class StagedPack:
 
     def _append(self, data: bytes) -> int:
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            raise StorageFault(f"{self._path.parent}: {error.strerror}", "make room; nothing was recorded") from None
         return len(data)
 
     def _append_deflated(self, data: bytes, checksum: int) -> int:
@@ -164,6 +167,11 @@ class StagedPack:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
+
+    def drop(self) -> None:
+        """Forget this pack and give its space back."""
+        self.close()
+        self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the file; what was not published stays in the staging directory, which its owner removes."""

@@ -6,7 +6,8 @@ import difflib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gitstate import process
-from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, GitstateError, Locked, NotFound, StorageFault
+from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, StorageFault
 from gitstate.manifest import FORMAT
-from gitstate.store.objects import Signature, TreeItem, Type, object_id, parse_tree
-from gitstate.store.packs import StagedPack
+from gitstate.store.objects import TreeItem, Type, object_id, parse_tree
+from gitstate.store.packs import StagedPack, deflate
 from gitstate.store.reader import Pack, Whole
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
+
+Move = tuple[str, bytes, bytes | None]
+"""A full ref name, its new commit, its old one."""
 
 _CONFIG: Final = {
     "gc.auto": "0",
@@ -58,7 +62,8 @@ class Repository:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._packs: dict[str, Pack] = {}
+        self._packs: list[Pack] = []
+        self._packs_lock = threading.Lock()
         self._packs_seen = -1
 
     # --- making and opening ---
@@ -157,31 +162,37 @@ class Repository:
 
     def find(self, oid: bytes) -> tuple[Pack, int] | None:
         """The pack and offset of ``oid``; None if no pack has it."""
-        for fresh in (False, True):
-            if fresh and not self._refresh_packs():
-                return None
-            for pack in self._packs.values():
-                offset = pack.find(oid)
-                if offset is not None:
-                    return pack, offset
-        return None
+        for pack in self._packs:
+            offset = pack.find(oid)
+            if offset is not None:
+                return pack, offset
+        return self.find(oid) if self._refresh_packs() else None
+
+    def has_packed(self, oid: bytes) -> bool:
+        """Whether some pack holds ``oid``, reachable or not."""
+        return self.find(oid) is not None
 
     def _refresh_packs(self) -> bool:
-        """Look for packs anew; whether there were any changes."""
+        """Look for packs anew; whether there are new ones. Old ones stay open, so a repack takes nothing from us."""
         directory = self.path / "objects" / "pack"
-        changed_at = directory.stat().st_mtime_ns
-        if changed_at == self._packs_seen:
-            return False
-        self._packs_seen = changed_at
-        names = {name for name in os.listdir(directory) if name.endswith(".idx")}
-        for name in names - self._packs.keys():
-            try:
-                self._packs[name] = Pack(directory / name)
-            except FileNotFoundError:  # repacked this moment: the new pack is listed next time
-                self._packs_seen = -1
-            except ValueError as error:
-                raise Damaged(f"{name}: {error}", "run: gitstate fsck") from None
-        return True
+        with self._packs_lock:
+            changed_at = directory.stat().st_mtime_ns
+            if changed_at == self._packs_seen:
+                return False
+            self._packs_seen = changed_at
+            known = {pack.path for pack in self._packs}
+            fresh = []
+            for index in directory.glob("*.idx"):
+                if index.with_suffix(".pack") in known:
+                    continue
+                try:
+                    fresh.append(Pack(index))
+                except FileNotFoundError:  # repacked this moment
+                    self._packs_seen = -1
+                except ValueError as error:
+                    raise Damaged(f"{index.name}: {error}", "run: gitstate fsck") from None
+            self._packs = [*fresh, *self._packs]
+            return bool(fresh)
 
     # --- commits and refs ---
 
@@ -248,13 +259,16 @@ class Repository:
             parents = self.snapshot(current).parents
             current, most = (parents[0] if parents else None), most - 1
 
-    def move_ref(self, name: str, new: bytes, old: bytes | None, reason: str) -> None:
-        """Move ref ``name`` from ``old`` (None: must not exist) to ``new``, running git's hooks. Raises Locked."""
-        line = f"update {name} {new.hex()} {old.hex() if old else ZERO}\n"
+    def move_refs(self, moves: Iterable[Move], reason: str) -> None:
+        """Move refs all or none, each from its old to its new commit (old None: must not exist), running git's hooks.
+
+        Raises Locked if one of them stands elsewhere.
+        """
+        lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
         try:
-            self.git("update-ref", "-m", reason, "--stdin", stdin=line.encode())
+            self.git("update-ref", "-m", reason, "--stdin", stdin="".join(lines).encode())
         except StorageFault as error:
-            raise Locked(f"{name} was not moved: {error.message}", "somebody moved it meanwhile: run the command again") from None
+            raise Locked(error.message, "somebody moved it meanwhile: run the command again") from None
 
     def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
         """Run git on this repository and return what it prints. Raises StorageFault."""
@@ -286,6 +300,8 @@ class Repository:
             shutil.rmtree(staging, ignore_errors=True)
         for keep in (self.path / "objects" / "pack").glob("pack-*.keep"):
             if keep.read_bytes().startswith(b"gitstate "):
+                if not keep.with_suffix(".idx").exists():
+                    keep.with_suffix(".pack").unlink(missing_ok=True)
                 keep.unlink()
 
     @contextmanager
@@ -310,39 +326,51 @@ class Staging:
         self.main = StagedPack(directory, "main")
         self._large: list[StagedPack] = []
         self._made = 0
-
-    def large(self) -> StagedPack:
-        """A pack for one blob that is too big for memory; ``keep_large`` it once it is whole."""
-        self._made += 1
-        return StagedPack(self.directory, f"large-{self._made}-{os.urandom(4).hex()}")
-
-    def keep_large(self, pack: StagedPack) -> None:
-        """``pack`` is part of what will be published."""
-        self._large.append(pack)
+        self._lock = threading.RLock()
+        self.blobs = 0
 
     def holds(self, oid: bytes) -> bool:
         """Whether a staged pack has ``oid``."""
         return oid in self.main or any(oid in pack for pack in self._large)
 
+    def blob(self, oid: bytes, data: bytes) -> None:
+        """Stage one blob; from any thread."""
+        if self.main.add(Type.BLOB, oid, len(data), deflate(data)):
+            self.blobs += 1
+
+    def stream(self, size: int, chunks: Callable[[], bytes], known: Callable[[bytes], bool]) -> bytes:
+        """Stage a blob too big for memory in a pack of its own; dropped where ``known`` or staged already."""
+        with self._lock:
+            self._made += 1
+            pack = StagedPack(self.directory, f"large-{self._made}")
+        try:
+            oid = pack.stream(Type.BLOB, size, chunks)
+            with self._lock:
+                if not self.holds(oid) and not known(oid):
+                    self._large.append(pack)
+                    self.blobs += 1
+        finally:
+            if pack not in self._large:
+                pack.drop()
+        return oid
+
     def add(self, kind: Type, data: bytes) -> bytes:
         """Stage one small object; its id."""
-        from gitstate.store.packs import deflate
-
         oid = object_id(kind, data)
         if oid not in self.main:
             self.main.add(kind, oid, len(data), deflate(data))
         return oid
 
     def publish(
-        self, ref: str, new: bytes, old: bytes | None, reason: str, step: Callable[[str], None] = lambda name: None
+        self, moves: Iterable[Move], reason: str, step: Callable[[str], None] = lambda name: None
     ) -> None:
-        """Make the packs visible, then move the ref. Raises Locked, StorageFault; nothing is lost either way."""
-        keep = f"gitstate {os.getpid()} {new.hex()}\n".encode()
+        """Make the packs visible, then move the refs. Raises Locked, StorageFault; nothing is lost either way."""
+        keep = f"gitstate {os.getpid()}\n".encode()
         kept: list[Path] = []
         try:
             for pack in [*self._large, self.main]:
                 kept += pack.publish(self.repository.path / "objects", keep, step)
-            self.repository.move_ref(ref, new, old, reason)
+            self.repository.move_refs(moves, reason)
             step("ref")
         finally:
             for path in kept:
@@ -365,11 +393,3 @@ def _as_ours(what: str) -> Iterator[None]:
         raise Damaged(f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup") from None
     except pygit2.GitError as error:
         raise Damaged(f"{what}: {error}", "run: gitstate fsck") from None
-
-
-def committer(fqdn: str, when: int, offset: str) -> Signature:
-    """gitstate's own signature."""
-    return Signature(f"gitstate <root@{fqdn}>", when, offset)
-
-
-__all__ = ["MAIN", "GitstateError", "Repository", "Sequence", "Snapshot", "Staging", "committer"]

@@ -1,0 +1,385 @@
+"""From a snapshot to an immutable tree: what equals the nearest export is linked, the rest inflated in threads.
+
+Everything is written under a temporary name by directory descriptors, then synced and renamed; a killed export leaves
+nothing under a final name. Exports are never changed afterwards, so a link to one is as good as its record.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from gitstate import fs
+from gitstate.entry import Entry, Kind, Meta
+from gitstate.errors import Damaged, EnvironmentFault, StorageFault, UsageFault
+from gitstate.monitor import Observer
+from gitstate.names import join, octal
+from gitstate.snapshot import Lookup, effective_links, read_directory
+from gitstate.store import Repository
+
+_BATCH: Final = 64
+_BATCHES_IN_FLIGHT: Final = 8
+_LARGE: Final = 32 << 20
+_NEAR: Final = 1000
+"""How many ancestors are asked for an export before the newest export is taken instead."""
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """An export to link from: its directory and its snapshot's root tree."""
+
+    path: Path
+    commit: bytes
+    tree: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an export will do. ``done`` if the directory is there already; ``nearest`` None to write everything."""
+
+    repository: Repository
+    commit: bytes
+    tree: bytes
+    target: Path
+    nearest: Nearest | None
+    done: bool
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an export did."""
+
+    linked: int = 0
+    written: int = 0
+    directories: int = 0
+    bytes: int = 0
+
+
+def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) -> Plan:
+    """Plan the export of ``commit`` into ``exports``, or to an empty or new directory of the user's own.
+
+    Raises UsageFault if that is not empty, EnvironmentFault if we aren't root. A tree of the user's own shares no
+    inode with an export.
+    """
+    if os.geteuid() != 0:
+        raise EnvironmentFault("export restores owners and devices and needs root", "run it with sudo")
+    tree = repository.snapshot(commit).tree
+    if to is None:
+        target = exports / commit.hex()
+        return Plan(repository, commit, tree, target, _nearest(repository, commit, exports), target.is_dir())
+    target = to.absolute()
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise UsageFault(f"{target} is not an empty directory", "export writes to a new or an empty directory")
+    return Plan(repository, commit, tree, target, None, False)
+
+
+def _nearest(repository: Repository, commit: bytes, exports: Path) -> Nearest | None:
+    """The export of the closest ancestor by first parents, else the newest one."""
+    try:
+        present = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
+    except FileNotFoundError:
+        return None
+    present.pop(commit, None)
+    if not present:
+        return None
+    for ancestor in repository.first_parents(commit, _NEAR):
+        if ancestor in present:
+            return Nearest(present[ancestor], ancestor, repository.snapshot(ancestor).tree)
+    newest = max(present, key=lambda oid: present[oid].stat().st_ctime_ns)
+    try:
+        return Nearest(present[newest], newest, repository.snapshot(newest).tree)
+    except Damaged:  # its commit was forgotten
+        return None
+
+
+def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tally:
+    """Carry out a plan. Raises StorageFault, Damaged; then nothing stands under the target's name."""
+    tally = Tally()
+    if plan.done:
+        return tally
+    with _workshop(plan.target) as temporary:
+        if plan.target.is_dir() and plan.target.name == plan.commit.hex():
+            return tally
+        old_mask = os.umask(0)
+        try:
+            _Exporter(plan, temporary, tally, observer).run()
+            step("written")
+            os.rename(temporary, plan.target)
+            step("renamed")
+            fs.sync_directory(plan.target.parent)
+        except OSError as error:
+            raise StorageFault(f"{plan.target}: {error.strerror}", "make room and run it again; nothing half done is left") from None
+        finally:
+            os.umask(old_mask)
+    return tally
+
+
+@contextmanager
+def _workshop(target: Path) -> Iterator[Path]:
+    """A temporary directory beside the target, ours alone; what the killed left there is cleared."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent = fs.open_tree(target.parent)
+    temporary = target.with_name(f".{target.name}.partial")
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        for leftover in [*target.parent.glob(".*.partial")]:
+            if len(leftover.name) == len(temporary.name):
+                fs.remove_tree(leftover)
+        temporary.mkdir(mode=0o700)
+        yield temporary
+    finally:
+        fs.remove_tree(temporary)
+        os.close(parent)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A directory being made: ``new`` and ``old`` are descriptors, ``old`` -1 where there is nothing to link from."""
+
+    path: bytes
+    new: int
+    old: int
+    own: Meta
+    pending: list[tuple[bytes, bytes, bytes | None]]
+    waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Hard links of the new snapshot: leader by member path, and the paths that must not be linked from the old export.
+
+    A group that the old export has exactly so links member by member like any other file.
+    """
+
+    leaders: dict[bytes, bytes] = field(default_factory=dict)
+    unlinkable: frozenset[bytes] = frozenset()
+    above: frozenset[bytes] = frozenset()
+
+
+class _Exporter:
+    def __init__(self, plan: Plan, temporary: Path, tally: Tally, observer: Observer) -> None:
+        self._plan = plan
+        self._read = plan.repository.read
+        self._tally = tally
+        self._observer = observer
+        self._root = fs.open_tree(temporary)
+        self._groups = self._compare_groups()
+        self._left: deque[_Frame] = deque()
+        self._futures: deque[tuple[Future[int], list[tuple[_Frame, Entry]]]] = deque()
+        self._batch: list[tuple[_Frame, Entry]] = []
+
+    def _compare_groups(self) -> _Groups:
+        new = effective_links(self._read, self._plan.tree)
+        nearest = self._plan.nearest
+        old = set(effective_links(self._read, nearest.tree)) if nearest else set()
+        leaders = {path: group[0] for group in new if group not in old for path in group}
+        unlinkable = frozenset(path for group in old ^ set(new) for path in group)
+        above: set[bytes] = set()
+        for path in unlinkable:
+            parent = path
+            while parent:
+                parent = parent.rpartition(b"/")[0]
+                above.add(parent)
+        return _Groups(leaders, unlinkable, frozenset(above))
+
+    # --- the walk ---
+
+    def run(self) -> None:
+        """Write the whole tree and sync it."""
+        nearest = self._plan.nearest
+        old_root = fs.open_tree(nearest.path) if nearest else -1
+        with ThreadPoolExecutor(2) as self._pool:
+            self._walk(os.dup(self._root), old_root, nearest.tree if nearest else None)
+        self._observer.phase("sync")
+        fs.sync_file_system(self._root)
+        os.close(self._root)
+
+    def _walk(self, new: int, old: int, old_tree: bytes | None) -> None:
+        parents: list[_Frame] = []
+        frame = self._begin(b"", new, old, self._plan.tree, old_tree)
+        while True:
+            if frame.pending:
+                name, tree, before = frame.pending.pop()
+                parents.append(frame)
+                path = join(frame.path, name)
+                descriptor = fs.make_directory(name, frame.new)
+                source = fs.open_directory(name, frame.old) if before is not None else -1
+                frame = self._begin(path, descriptor, source, tree, before)
+                continue
+            self._left.append(frame)
+            self._seal_finished()
+            if not parents:
+                break
+            frame = parents.pop()
+        self._submit()
+        while self._futures:
+            self._collect()
+        self._seal_finished()
+
+    def _begin(self, path: bytes, new: int, old: int, tree: bytes, old_tree: bytes | None) -> _Frame:
+        self._tally.directories += 1
+        if tree == old_tree and path not in self._groups.above:
+            return self._link_directory(path, new, old, tree)
+        directory = read_directory(self._read, tree, path)
+        before = read_directory(self._read, old_tree, path) if old_tree is not None else None
+        pending = [
+            (name, oid, before.subdirectories.get(name) if before else None)
+            for name, oid in directory.subdirectories.items()
+        ]
+        frame = _Frame(path, new, old, directory.own, pending[::-1])
+        for name, entry in directory.files.items():
+            self._make(frame, entry, before.files.get(name) if before else None)
+        self._observer.advance(len(directory.files))
+        return frame
+
+    def _link_directory(self, path: bytes, new: int, old: int, tree: bytes) -> _Frame:
+        """A directory that equals the old export's: all is on disk already, git isn't asked."""
+        status = os.fstat(old)
+        own = Meta(
+            Kind.DIRECTORY,
+            stat.S_IMODE(status.st_mode),
+            status.st_uid,
+            status.st_gid,
+            status.st_mtime_ns,
+            None,
+            fs.descriptor_xattrs(old, selinux=True),
+        )
+        pending: list[tuple[bytes, bytes, bytes | None]] = []
+        linked = 0
+        with os.scandir(old) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((os.fsencode(entry.name), b"", b""))
+                    continue
+                try:
+                    os.link(entry.name, entry.name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+                    linked += 1
+                except OSError as error:
+                    self._write_instead(error, path, os.fsencode(entry.name), new)
+        self._tally.linked += linked
+        self._observer.advance(linked)
+        return _Frame(path, new, old, own, pending)
+
+    def _write_instead(self, error: OSError, path: bytes, name: bytes, new: int) -> None:
+        """A link that the file system refuses (too many, or across file systems) becomes a file."""
+        if error.errno not in (errno.EMLINK, errno.EXDEV):
+            raise error
+        entry = self._lookup(join(path, name))
+        if entry is None:
+            raise Damaged(f"/{octal(join(path, name))} stands in an export but not in its snapshot", "remove that export")
+        self._write(entry, new)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self._read, self._plan.tree)
+
+    # --- entries ---
+
+    def _make(self, frame: _Frame, entry: Entry, before: Entry | None) -> None:
+        path = join(frame.path, entry.name)
+        leader = self._groups.leaders.get(path)
+        if entry == before and path not in self._groups.unlinkable and self._link(frame, entry.name):
+            return
+        if leader is not None and leader != path:
+            self._link_to(leader, entry.name, frame.new)
+        elif entry.meta.kind is Kind.FILE and leader is None:
+            frame.waiting += 1
+            self._batch.append((frame, entry))
+            if len(self._batch) >= _BATCH:
+                self._submit()
+        else:
+            self._write(entry, frame.new)
+
+    def _link(self, frame: _Frame, name: bytes) -> bool:
+        try:
+            os.link(name, name, src_dir_fd=frame.old, dst_dir_fd=frame.new, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.EMLINK, errno.EXDEV):
+                return False
+            raise
+        self._tally.linked += 1
+        return True
+
+    def _link_to(self, leader: bytes, name: bytes, parent: int) -> None:
+        """Join ``name`` to the group's first member, which the walk made before."""
+        *above, leader_name = leader.split(b"/")
+        current = os.dup(self._root)
+        try:
+            for part in above:
+                below = fs.open_directory(part, current)
+                os.close(current)
+                current = below
+            os.link(leader_name, name, src_dir_fd=current, dst_dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(current)
+        self._tally.linked += 1
+
+    def _write(self, entry: Entry, parent: int) -> int:
+        """Make one entry from the repository; its size in bytes. Called from threads for files."""
+        if entry.meta.kind is Kind.FILE:
+            return self._write_file(entry, parent)
+        if entry.meta.kind is Kind.SYMLINK:
+            os.symlink(self._read(entry.oid), entry.name, dir_fd=parent)
+            fs.seal_name(entry.name, parent, entry.meta)
+        else:
+            fs.make_special(entry, parent)
+        return 0
+
+    def _write_file(self, entry: Entry, parent: int) -> int:
+        whole = self._plan.repository.whole(entry.oid)
+        descriptor = fs.create_file(entry.name, parent)
+        try:
+            size = 0
+            if whole is not None and whole.size >= _LARGE:
+                for piece in whole.chunks():
+                    fs.write_sparse(descriptor, piece, size)
+                    size += len(piece)
+            else:
+                data = whole.read() if whole is not None else self._read(entry.oid)
+                size = len(data)
+                fs.write_sparse(descriptor, data, 0)
+            os.ftruncate(descriptor, size)
+            fs.seal_descriptor(descriptor, entry.meta)
+        finally:
+            os.close(descriptor)
+        return size
+
+    def _write_batch(self, batch: list[tuple[_Frame, Entry]]) -> int:
+        return sum(self._write_file(entry, frame.new) for frame, entry in batch)
+
+    def _submit(self) -> None:
+        if not self._batch:
+            return
+        while len(self._futures) >= _BATCHES_IN_FLIGHT:
+            self._collect()
+        batch, self._batch = self._batch, []
+        self._futures.append((self._pool.submit(self._write_batch, batch), batch))
+
+    def _collect(self) -> None:
+        future, batch = self._futures.popleft()
+        self._tally.bytes += future.result()
+        self._tally.written += len(batch)
+        for frame, _ in batch:
+            frame.waiting -= 1
+        self._seal_finished()
+
+    def _seal_finished(self) -> None:
+        """A directory's time is set once nothing more is made in it."""
+        while self._left and not self._left[0].waiting:
+            frame = self._left.popleft()
+            fs.seal_descriptor(frame.new, frame.own)
+            os.close(frame.new)
+            if frame.old >= 0:
+                os.close(frame.old)

@@ -1,0 +1,116 @@
+"""One server's data: where repositories, live trees and exports stand, and who owns which name."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from gitstate import fs
+from gitstate.errors import ConfigFault, NotFound, UsageFault
+from gitstate.names import LAYER_KINDS, repo_name
+from gitstate.store import Repository
+
+SITE_FORMAT: Final = 1
+DEFAULT: Final = Path("/srv/gitstate")
+_PRIVATE: Final = ("prototypes", "layers", "live", "exports", "secrets")
+_FILE: Final = "site.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's directory. Nothing is read before it is asked for."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> Site:
+        """Make a site in a new or empty directory. Raises UsageFault if there is something else."""
+        site = cls(path.absolute())
+        if site.file.exists():
+            raise UsageFault(f"{path} is a site already", "gitstate prototype list shows what it holds")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageFault(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
+        site.path.mkdir(parents=True, exist_ok=True)
+        for name in _PRIVATE:
+            (site.path / name).mkdir(mode=0o700)
+        (site.path / "tftp").mkdir(mode=0o750)
+        site.path.chmod(0o711)
+        document = tomlkit.document()
+        document.add(tomlkit.comment("This site's settings; gitstate keeps your comments."))
+        document["version"] = SITE_FORMAT
+        document["uuid"] = str(uuid.uuid4())
+        document["keep"] = 30
+        document["keep"].comment("days for which an export stays that nothing uses any more")
+        fs.write_file(site.file, tomlkit.dumps(document).encode())
+        return site
+
+    @classmethod
+    def open(cls, path: Path) -> Site:
+        """The site at ``path``. Raises NotFound, ConfigFault."""
+        site = cls(path.absolute())
+        try:
+            document = tomlkit.parse(site.file.read_text())
+        except FileNotFoundError:
+            raise NotFound(f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another") from None
+        except PermissionError:
+            raise NotFound(f"{site.file}: permission denied", "run it as root") from None
+        except (TOMLKitError, UnicodeDecodeError) as error:
+            raise ConfigFault(f"{site.file}: {error}", "mend it with an editor") from None
+        version = document.get("version")
+        if version != SITE_FORMAT:
+            raise ConfigFault(f"{site.file}: version is {version!r}, not {SITE_FORMAT}", "install a newer gitstate")
+        return site
+
+    @property
+    def file(self) -> Path:
+        """The site's settings."""
+        return self.path / _FILE
+
+    def repository_path(self, name: str) -> Path:
+        """Where the repository ``name`` (a prototype, ``base`` or ``KIND/NAME``) stands. Raises UsageFault."""
+        if name == "base":
+            return self.path / "layers" / "base.git"
+        kind, slash, rest = name.partition("/")
+        if not slash:
+            return self.path / "prototypes" / f"{repo_name(name)}.git"
+        if kind not in LAYER_KINDS:
+            raise UsageFault(f"{name!r} is no repository's name", f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME")
+        return self.path / "layers" / kind / f"{repo_name(rest.replace('/', '_'))}.git"
+
+    def repository(self, name: str) -> Repository:
+        """The repository ``name``. Raises NotFound, EnvironmentFault, ConfigFault."""
+        return Repository.open(self.repository_path(name), name)
+
+    def live_path(self, name: str) -> Path:
+        """Where a live tree of ``name`` stands unless it was adopted elsewhere."""
+        return self.path / "live" / name
+
+    def exports_path(self, name: str) -> Path:
+        """The directory of the exports of ``name``."""
+        return self.path / "exports" / name
+
+    def prototypes(self) -> list[str]:
+        """The names of all prototypes, sorted."""
+        return sorted(path.name.removesuffix(".git") for path in (self.path / "prototypes").glob("*.git"))
+
+    def repositories(self) -> Iterator[str]:
+        """The names of all repositories: prototypes first."""
+        yield from self.prototypes()
+        for path in sorted((self.path / "layers").glob("**/*.git")):
+            yield str(path.relative_to(self.path / "layers")).removesuffix(".git")
+
+    def repository_of(self, directory: Path) -> str:
+        """The repository whose live tree ``directory`` lies in. Raises UsageFault."""
+        here = Path(os.path.realpath(directory))
+        for name in self.repositories():
+            live = self.repository(name).live
+            if live is not None and here.is_relative_to(os.path.realpath(live)):
+                return name
+        raise UsageFault(f"{directory} is in no live tree of {self.path}", "name the repository: gitstate COMMAND REPO")

@@ -1,0 +1,36 @@
+"""The ground all tests stand on: an environment without the developer's own settings, and the markers' meaning."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis
+import pytest
+
+from tests.support import require, require_root
+
+# Two workers share two cores with real servers: a slow example is no failure.
+hypothesis.settings.register_profile("gitstate", deadline=None)
+hypothesis.settings.load_profile("gitstate")
+
+
+def pytest_configure() -> None:
+    """Here rather than in a fixture, so that import and collection see the same environment as the tests."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "GITSTATE_", "LC_"))]:
+        if name != "GITSTATE_LAB":
+            del os.environ[name]
+    os.environ |= {
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "LC_ALL": "C.UTF-8",
+        "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        "TZ": "UTC",
+    }
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fixtures come after this, so none starts a server for a test that is about to be skipped."""
+    for marker in item.iter_markers("needs"):
+        require(*marker.args)
+    if item.get_closest_marker("root"):
+        require_root()

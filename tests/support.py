@@ -1,0 +1,38 @@
+"""What tests need from the machine: absent here, it skips the test by name; with GITSTATE_LAB=require it fails it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final, NoReturn
+
+import pytest
+
+PROJECT: Final = Path(__file__).parent.parent
+
+needs = pytest.mark.needs
+"""``@needs("mtree", "rsync")``: the test runs only where these programs are on PATH."""
+
+root_only = pytest.mark.root
+"""``@root_only``: the test runs only as root."""
+
+
+def unavailable(what: str) -> NoReturn:
+    """Skip the running test because of ``what`` is missing, or fail it where nothing may be missing."""
+    if os.environ.get("GITSTATE_LAB") == "require":
+        pytest.fail(f"{what} (GITSTATE_LAB=require)", pytrace=False)
+    pytest.skip(what)
+
+
+def require(*programs: str) -> None:
+    """As ``needs``, for fixtures and context managers."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        unavailable(f"missing: {', '.join(missing)}")
+
+
+def require_root() -> None:
+    """As ``root_only``, for fixtures and context managers."""
+    if os.geteuid() != 0:
+        unavailable("missing: root")
