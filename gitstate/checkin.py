@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate import change, fs
-from gitstate.change import Change
+from gitstate.change import Change, LinksChanged
 from gitstate.entry import Directory
 from gitstate.errors import Conflict, EnvironmentFault, Refused, UsageFault
 from gitstate.monitor import Observer
@@ -26,6 +27,7 @@ LIVE: Final = "refs/gitstate/live"
 
 _POLICY_LIMIT: Final = 1 << 20
 _NAMED: Final = 5
+_BRANCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
 
 Step = Callable[[str], None]
 
@@ -68,7 +70,7 @@ class Status:
     old_tree: bytes | None
     tree: bytes
     changes: list[Change]
-    links: list[str]
+    links: list[LinksChanged]
     findings: Findings
     read: Read
 
@@ -95,6 +97,13 @@ def live_tree(repository: Repository, live: Path | None) -> Path:
     return path
 
 
+def branch_name(text: str) -> str:
+    """A branch's name. Raises UsageFault for what git doesn't take."""
+    if not _BRANCH.fullmatch(text) or ".." in text or "//" in text or text.endswith((".lock", "/", ".")):
+        raise UsageFault(f"{text!r} is not a branch's name", "letters, digits and . _ + - /")
+    return text
+
+
 def base_of(repository: Repository) -> bytes | None:
     """The commit that the live tree was last recorded as; the branch's tip for a tree that never was."""
     return repository.ref(LIVE) or repository.ref(MAIN)
@@ -119,7 +128,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
         base = base_of(repository)
         tip = _tip(request, base)
         scan, policy = _scan(repository, request.live, base, request.allow, staging, observer)
-        _refuse(scan.findings)
+        refuse(scan.findings)
         if tip is not None and scan.tree == repository.snapshot(tip).tree:
             commit = None
             newest = tip
@@ -187,7 +196,8 @@ def _tip(request: Request, base: bytes | None) -> bytes | None:
     return tip
 
 
-def _refuse(findings: Findings) -> None:
+def refuse(findings: Findings) -> None:
+    """Raise Refused if policy refuses anything."""
     if findings.refusals:
         refusals = sorted(findings.refusals, key=lambda refusal: refusal.path)
         named = ", ".join(f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals[:_NAMED])

@@ -33,6 +33,8 @@ _LARGE: Final = 32 << 20
 _NEAR: Final = 1000
 """How many ancestors are asked for an export before the newest export is taken instead."""
 
+_PARTIAL: Final = ".gitstate-partial"
+
 Step = Callable[[str], None]
 
 
@@ -131,12 +133,11 @@ def _workshop(target: Path) -> Iterator[Path]:
     """A temporary directory beside the target, ours alone; what the killed left there is cleared."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent = fs.open_tree(target.parent)
-    temporary = target.with_name(f".{target.name}.partial")
+    temporary = target.with_name(f".{target.name}{_PARTIAL}")
     try:
         fcntl.flock(parent, fcntl.LOCK_EX)
-        for leftover in [*target.parent.glob(".*.partial")]:
-            if len(leftover.name) == len(temporary.name):
-                fs.remove_tree(leftover)
+        for leftover in [temporary, *target.parent.glob(f".{'[0-9a-f]' * 40}{_PARTIAL}")]:
+            fs.remove_tree(leftover)
         temporary.mkdir(mode=0o700)
         yield temporary
     finally:

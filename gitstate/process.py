@@ -54,6 +54,17 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault:
     return StorageFault(f"{' '.join(words[:2])}: {said}")
 
 
+def complaints(argv: Sequence[Argument]) -> list[str]:
+    """Run a checker and return what it says on both outputs if it fails; nothing if it is content."""
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise _missing(argv[0]) from None
+    if not done.returncode:
+        return []
+    return (done.stdout + done.stderr).decode(errors="replace").splitlines() or [f"exit code {done.returncode}"]
+
+
 def show(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None) -> int:
     """Run ``argv`` on our own terminal and return its exit code."""
     try:

@@ -1,4 +1,4 @@
-"""The ground all tests stand on: an environment without the developer's own settings, and the markers' meaning."""
+"""The ground all tests stand on: an environment without personal settings, and what our markers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests need from the machine: absent here, it skips the test by name; with GITSTATE_LAB=require it fails it."""
+"""What tests need from the machine. What is missing skips the test, or fails it with GITSTATE_LAB=require."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ root_only = pytest.mark.root
 
 
 def unavailable(what: str) -> NoReturn:
-    """Skip the running test because of ``what`` is missing, or fail it where nothing may be missing."""
+    """Skip the running test because of ``what``, or fail it where nothing may be missing."""
     if os.environ.get("GITSTATE_LAB") == "require":
         pytest.fail(f"{what} (GITSTATE_LAB=require)", pytrace=False)
     pytest.skip(what)

@@ -274,6 +274,38 @@ class Repository:
         """Run git on this repository and return what it prints. Raises StorageFault."""
         return process.run(["git", f"--git-dir={self.path}", *arguments], stdin=stdin, variables=variables)
 
+    def all_snapshots(self) -> Iterator[tuple[bytes, bytes]]:
+        """Commit and root tree of everything that any ref reaches, newest first."""
+        for line in self.git("log", "--all", "--format=%H %T").splitlines():
+            commit, tree = line.split()
+            yield bytes.fromhex(commit.decode()), bytes.fromhex(tree.decode())
+
+    def tags(self) -> list[str]:
+        """Short names of tags, sorted."""
+        return sorted(name.removeprefix('refs/tags/') for name in self._git.references if name.startswith('refs/tags/'))
+
+    # --- maintenance ---
+
+    def fsck(self) -> list[str]:
+        """What ``git fsck --strict`` complains of."""
+        argv = ["git", f"--git-dir={self.path}", "fsck", "--strict", "--full", "--no-dangling", "--no-progress"]
+        said = process.complaints(argv)
+        return [line for line in said if not line.startswith("notice:")]
+
+    def collect_garbage(self, *, aggressive: bool = False) -> tuple[int, int]:
+        """Repack into one pack, drop what nothing reached for two weeks; bytes of the repository before and after."""
+        before = self.size()
+        squeeze = ["-F", "--depth=50", "--window=250"] if aggressive else []
+        self.git("repack", "-A", "-d", "-l", "-q", "--unpack-unreachable=2.weeks.ago", *squeeze)
+        self.git("prune", "--expire=2.weeks.ago")
+        self.git("pack-refs", "--all")
+        self.git("commit-graph", "write", "--reachable")
+        return before, self.size()
+
+    def size(self) -> int:
+        """Bytes that the repository takes on disk."""
+        return sum(path.lstat().st_blocks * 512 for path in self.path.rglob("*"))
+
     # --- writing ---
 
     @contextmanager

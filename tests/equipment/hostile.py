@@ -9,15 +9,17 @@ the top directory, because a test that writes `etc/fstab` would write the machin
 """
 
 import hashlib
-import itertools
 import os
 import random
-import shutil
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from tests.equipment.mutation import mutate
+
+__all__ = ["CANARY", "LAST_ID", "TOO_DEEP", "build", "mutate", "remove"]
 
 SECOND = 10**9
 MIB = 1 << 20
@@ -150,8 +152,8 @@ def remove(root: Path) -> None:
 
 
 def _time_drawn_from(path: bytes) -> int:
-    """A time between 2001 and 2033 with nanoseconds, a function of the name alone."""
-    return 10**18 + int.from_bytes(hashlib.sha256(path).digest()[:8], "big") % 10**18
+    """A time between 2001 and 2023 with nanoseconds, a function of the name alone."""
+    return 10**18 + int.from_bytes(hashlib.sha256(path).digest()[:8], "big") % (7 * 10**17)
 
 
 def _dress(place: bytes, look: Look) -> None:
@@ -172,7 +174,12 @@ def _dress(place: bytes, look: Look) -> None:
 def _run(*command: str | bytes, **environment: str) -> str:
     """An outside program's output; its complaint if it fails."""
     done = subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, errors="replace", check=False
+        command,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{command!r}: {done.stderr.strip()}")
@@ -207,21 +214,78 @@ def _names(tree: Tree) -> None:
 
 
 ODD_NAMES = (
-    *(b"#", b"#mtree", b"#gitstate 1", b"# comment", b"-", b"--", b"-rf", b"--help", b" ", b" x", b"x ", b"/set"[1:]),
-    *(b"...", b"..foo", b".x", b"\\", b"\\\\", b"\\101", b"\\n", b"\\", b"x\\", b"%", b"%2e", b"%s", b"~", b"~root"),
-    *(b"a\nb", b"\n", b"\n\n", b"..\n", b"a\n..", b"x\n/set"[:2], b"a\tb", b"a\rb", b"\x1b[31mred", b"\x7f", b"\x01"),
+    *(
+        b"#",
+        b"#mtree",
+        b"#gitstate 1",
+        b"# comment",
+        b"-",
+        b"--",
+        b"-rf",
+        b"--help",
+        b" ",
+        b" x",
+        b"x ",
+        b"set",
+        b"unset",
+    ),
+    *(b"...", b"..foo", b".x", b"\\", b"\\\\", b"\\101", b"\\n", b"x\\", b"%", b"%2e", b"%s", b"~", b"~root"),
+    *(b"a\nb", b"\n", b"\n\n", b"..\n", b"a\n..", b"x\n", b"a\tb", b"a\rb", b"\x1b[31mred", b"\x7f", b"\x01"),
     *(b"\xff", b"\xff\xfe", b"\xc3\x28", b"\xed\xa0\x80", b"\xf0\x28\x8c\x28", "na\u00efve".encode()),
     *("nai\u0308ve".encode(), "\u202egpj.exe".encode(), "\ufeffbom".encode(), "\U0001f427".encode()),
-    *(b"*", b"?", b"[", b"[a-z]", b"[]]", b"{a,b}", b"a*b", b"!", b"$HOME", b"$(false)", b"`false`", b"'", b'"', b";"),
-    *(b"type=dir", b"mode=0777", b"a=b", b":", b":(glob)**", b"HEAD", b"refs", b"con", b"NUL", b"a:b", b"a.lock", b"@"),
+    *(
+        b"*",
+        b"?",
+        b"[",
+        b"[a-z]",
+        b"[]]",
+        b"{a,b}",
+        b"a*b",
+        b"!",
+        b"$HOME",
+        b"$(false)",
+        b"`false`",
+        b"'",
+        b'"',
+        b";",
+    ),
+    *(
+        b"type=dir",
+        b"mode=0777",
+        b"a=b",
+        b":",
+        b":(glob)**",
+        b"HEAD",
+        b"refs",
+        b"con",
+        b"NUL",
+        b"a:b",
+        b"a.lock",
+        b"@",
+    ),
     *(b"x" * 255, b"\xff" * 255, b"\n" * 255, b"\\" * 255, b"%" * 255, b"*" * 255, "\u00e4".encode() * 127),
 )
-ODD_NAMES = tuple(dict.fromkeys(ODD_NAMES))
 
 
 def _modes(tree: Tree) -> None:
     """Twelve bits, on files and on directories, empty and not."""
-    for mode in (0, 0o1, 0o111, 0o200, 0o400, 0o444, 0o664, 0o777, 0o1644, 0o2644, 0o2755, 0o4644, 0o4711, 0o6755, 0o7777):
+    for mode in (
+        0,
+        0o1,
+        0o111,
+        0o200,
+        0o400,
+        0o444,
+        0o664,
+        0o777,
+        0o1644,
+        0o2644,
+        0o2755,
+        0o4644,
+        0o4711,
+        0o6755,
+        0o7777,
+    ):
         tree.file(b"modes/file-%04o" % mode, b"#!/bin/sh\n", Look(mode=mode))
         tree.directory(b"modes/empty-%04o" % mode, Look(mode=mode))
         tree.directory(b"modes/full-%04o" % mode, Look(mode=mode))
@@ -270,7 +334,9 @@ def _hard_links(tree: Tree) -> None:
     tree.link(b"linked/one/also empty", b"linked/one/empty")
     tree.file(b"linked/one/.gitignore", b"*\n")
     tree.link(b"linked/two/unescaped", b"linked/one/.gitignore")
-    privileged = Look(mode=0o4755, acl=("-m", "u:9:r"), capability=("cap_net_raw+ep",), xattrs={b"user.k": b"v"})
+    privileged = Look(
+        mode=0o4755, acl=("-m", "u:9:r"), capability=("cap_net_raw+ep",), xattrs={b"user.k": b"v"}
+    )
     tree.file(b"linked/one/privileged", b"#!/bin/sh\n", privileged)
     tree.link(b"linked/two/privileged", b"linked/one/privileged")
     tree.symlink(b"linked/one/symlink", b"../two/three", then)
@@ -283,9 +349,20 @@ def _hard_links(tree: Tree) -> None:
 
 def _nodes(tree: Tree) -> None:
     """Device numbers up to the kernel's 12 and 20 bits; 0:0 is what overlayfs takes for a whiteout."""
-    for major, minor in ((1, 3), (5, 1), (255, 255), (256, 256), (4095, 1_048_575), (1, 1_048_575), (4095, 0), (0, 0)):
+    for major, minor in (
+        (1, 3),
+        (5, 1),
+        (255, 255),
+        (256, 256),
+        (4095, 1_048_575),
+        (1, 1_048_575),
+        (4095, 0),
+        (0, 0),
+    ):
         tree.node(b"nodes/char-%d-%d" % (major, minor), stat.S_IFCHR, major, minor)
-        tree.node(b"nodes/block-%d-%d" % (major, minor), stat.S_IFBLK, major, minor, Look(mode=0o660, owner=(0, 6)))
+        tree.node(
+            b"nodes/block-%d-%d" % (major, minor), stat.S_IFBLK, major, minor, Look(mode=0o660, owner=(0, 6))
+        )
     tree.node(b"nodes/fifo", stat.S_IFIFO)
 
 
@@ -300,7 +377,10 @@ def _contents(tree: Tree) -> None:
     tree.file(b"contents/ident", b"$Id$\n$Id: 0123456789 $\n$Format:%H$\n")
     tree.file(b"contents/utf-16", "\ufeffone\ntwo\n".encode("utf-16-le"))
     tree.file(b"contents/conflict", b"<<<<<<< ours\none\n=======\ntwo\n>>>>>>> theirs\n")
-    tree.file(b"contents/lfs", b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1\n")
+    tree.file(
+        b"contents/lfs",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1\n",
+    )
     tree.file(b"contents/zeros", bytes(MIB))
     tree.file(b"contents/random", random.Random(2).randbytes(3 * MIB + 1))
     tree.sparse(b"contents/hole-all", 8 * MIB, {})
@@ -317,7 +397,13 @@ def _symlinks(tree: Tree) -> None:
         **{b"dangling": b"nowhere", b"self": b"self", b"loop-a": b"loop-b", b"loop-b": b"loop-a"},
         **{b"absolute": b"/etc/passwd", b"relative-out": b"../../../../../../../../etc/passwd"},
         **{b"device": b"/dev/null", b"proc": b"/proc/self/root/etc", b"slash": b"there/", b"there": b"real"},
-        **{b"non-utf-8": b"\xff\xfe\x80", b"newline": b"a\nb", b"only-newline": b"\n", b"space": b" ", b"hash": b"# x=y"},
+        **{
+            b"non-utf-8": b"\xff\xfe\x80",
+            b"newline": b"a\nb",
+            b"only-newline": b"\n",
+            b"space": b" ",
+            b"hash": b"# x=y",
+        },
         **{b"backslash": b"\\101", b"key": b"type=dir", b"git": b".git/config", b"long": b"x/" * 2047 + b"x"},
         **{b"long-bytes": b"\xe9" * 4095, b"double": b"a//b/./../c"},
     }.items():
@@ -363,7 +449,11 @@ def _repositories(tree: Tree) -> None:
         tree.file(place + b"/tracked", b"tracked in " + place + b"\n")
         _repository(tree, place + b"/.git", place + b"/tracked")
     _repository(tree, b"srv/bare.git", b"etc/tracked")
-    tree.file(b"opt/source/.git/hooks/post-commit", b"#!/bin/sh\ntouch " + os.fsencode(CANARY) + b"\n", Look(mode=0o755))
+    tree.file(
+        b"opt/source/.git/hooks/post-commit",
+        b"#!/bin/sh\ntouch " + os.fsencode(CANARY) + b"\n",
+        Look(mode=0o755),
+    )
 
 
 def _repository(tree: Tree, path: bytes, tracked: bytes) -> None:
@@ -388,9 +478,22 @@ def _repository(tree: Tree, path: bytes, tracked: bytes) -> None:
 
 
 _QUIET_GIT = {
-    **{"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_DEFAULT_HASH": "sha1", "LC_ALL": "C"},
-    **{"GIT_AUTHOR_NAME": "Nested", "GIT_AUTHOR_EMAIL": "n@example.org", "GIT_AUTHOR_DATE": "1234567890 +0000"},
-    **{"GIT_COMMITTER_NAME": "Nested", "GIT_COMMITTER_EMAIL": "n@example.org", "GIT_COMMITTER_DATE": "1234567890 +0000"},
+    **{
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_DEFAULT_HASH": "sha1",
+        "LC_ALL": "C",
+    },
+    **{
+        "GIT_AUTHOR_NAME": "Nested",
+        "GIT_AUTHOR_EMAIL": "n@example.org",
+        "GIT_AUTHOR_DATE": "1234567890 +0000",
+    },
+    **{
+        "GIT_COMMITTER_NAME": "Nested",
+        "GIT_COMMITTER_EMAIL": "n@example.org",
+        "GIT_COMMITTER_DATE": "1234567890 +0000",
+    },
 }
 _EVIL_CONFIG = "".join(
     f"{section}\n\t{key} = touch {CANARY}\n"
@@ -416,13 +519,68 @@ GIT_ALIASES = (
     *(b".GIT", b".Git", b".gIt", b".GITMODULES", b".GitAttributes", b".GITIGNORE", b".MailMap"),
     *(".g\u200cit".encode(), "\u200d.git".encode(), ".git\u200e".encode(), ".gi\ufefft".encode()),
     *(".g\u200cit\u206fmodules".encode(), ".GIT\u202aattributes".encode(), ".\u2060mailmap".encode()),
-    *(b"git~1", b"GIT~1", b"Git~1", b"git~2", b".git ", b".git.", b".git...", b".git . .", b".git:", b".git:x"),
-    *(b".git::$INDEX_ALLOCATION", b".git::$index_allocation", b"git~1 ", b"git~1.", b"git~1:x", b"GIT~1::$DATA"),
-    *(b".gitmodules ", b".gitmodules.", b".gitmodules::$DATA", b".gitmodules:$DATA", b".gitignore ", b".mailmap."),
-    *(b"gitmod~1", b"GITMOD~4", b"gitmod~5", b"gi7eba~1", b"GI7EBA~9", b"gi7eba~10", b"gi7d29~1", b"gitatt~1"),
+    *(
+        b"git~1",
+        b"GIT~1",
+        b"Git~1",
+        b"git~2",
+        b".git ",
+        b".git.",
+        b".git...",
+        b".git . .",
+        b".git:",
+        b".git:x",
+    ),
+    *(
+        b".git::$INDEX_ALLOCATION",
+        b".git::$index_allocation",
+        b"git~1 ",
+        b"git~1.",
+        b"git~1:x",
+        b"GIT~1::$DATA",
+    ),
+    *(
+        b".gitmodules ",
+        b".gitmodules.",
+        b".gitmodules::$DATA",
+        b".gitmodules:$DATA",
+        b".gitignore ",
+        b".mailmap.",
+    ),
+    *(
+        b"gitmod~1",
+        b"GITMOD~4",
+        b"gitmod~5",
+        b"gi7eba~1",
+        b"GI7EBA~9",
+        b"gi7eba~10",
+        b"gi7d29~1",
+        b"gitatt~1",
+    ),
     *(b"gi250a~1", b"gitign~1", b"maba30~1", b"mailma~1", b"g~000001", b"gi7eb~01"),
-    *(b"a\\.git", b"\\.git", b".git\\", b".git\\config", b"a\\.git\\b", b"a\\git~1", b"a\\.gitmodules", b"..\\x", b"..\\"),
-    *(b"a\\..\\b", b"C:\\x", b"a\\.GIT ", b".git\xff", b".git\n", b"\n.git", b".gitx", b".gi", b"git", b"..git"),
+    *(
+        b"a\\.git",
+        b"\\.git",
+        b".git\\",
+        b".git\\config",
+        b"a\\.git\\b",
+        b"a\\git~1",
+        b"a\\.gitmodules",
+        b"..\\x",
+        b"..\\",
+    ),
+    *(
+        b"a\\..\\b",
+        b"C:\\x",
+        b"a\\.GIT ",
+        b".git\xff",
+        b".git\n",
+        b"\n.git",
+        b".gitx",
+        b".gi",
+        b"git",
+        b"..git",
+    ),
 )
 
 
@@ -431,7 +589,7 @@ def _own_words(tree: Tree) -> None:
     for directory in (b"", b"own/"):
         for name in OWN_WORDS:
             tree.file(directory + name, _FALSE_RECORDS, Look(mode=0o604, owner=(1, 2)))
-    for name in (b".gitstate", *OWN_WORDS):
+    for name in OWN_WORDS:
         tree.file(b"own/directories/" + name + b"/.gitstate", _FALSE_RECORDS)
         tree.directory(b"own/empty/" + name, Look(mode=0o711))
         tree.symlink(b"own/links/" + name, b"/etc/passwd")
@@ -440,12 +598,25 @@ def _own_words(tree: Tree) -> None:
 
 
 OWN_WORDS = (
-    *(b".gitstate", b".gitstate-links", b".gitstate=", b".gitstate=x", b".gitstate=%2e", b".gitstate=%", b".gitstate=%zz"),
-    *(b".gitstate=.git", b".gitstate=.gitstate", b".gitstate=.gitstate=.gitstate", b".gitstate=.gitignore", b".gitstated"),
-    *(b".gitstate ", b".gitstate\n", b".gitstate\\", b".gitstate~", b".gitstate=\xff", b".GITSTATE", b".gitstate/x"[:10]),
+    *(
+        b".gitstate",
+        b".gitstate-links",
+        b".gitstate=",
+        b".gitstate=x",
+        b".gitstate=%2e",
+        b".gitstate=%",
+        b".gitstate=%zz",
+    ),
+    *(
+        b".gitstate=.git",
+        b".gitstate=.gitstate",
+        b".gitstate=.gitstate=.gitstate",
+        b".gitstate=.gitignore",
+        b".gitstated",
+    ),
+    *(b".gitstate ", b".gitstate\n", b".gitstate\\", b".gitstate~", b".gitstate=\xff", b".GITSTATE"),
     *(b".gitstate" + b"x" * 246, b".gitstate" + b"\xff" * 246, ".gitst\u200cate".encode()),
 )
-OWN_WORDS = tuple(dict.fromkeys(name.replace(b"/", b"") for name in OWN_WORDS))
 _FALSE_RECORDS = b"#mtree\n#gitstate 1\n/set type=file uid=0 gid=0 mode=06777\n.\n../../etc/passwd mode=0666\n.. type=dir\n"
 
 
@@ -453,7 +624,9 @@ def _acls(tree: Tree) -> None:
     """Access and default ACLs on every type that can carry one, with masks that hide what the mode seems to say."""
     tree.file(b"acls/user", b"x", Look(acl=("-m", "u:1000:rw")))
     tree.file(b"acls/many", b"x", Look(acl=("-m", ",".join(f"u:{n}:r,g:{n}:w" for n in range(100, 130)))))
-    tree.file(b"acls/last-id", b"x", Look(acl=("-m", f"u:{LAST_ID}:x,g:{LAST_ID}:rwx"), owner=(LAST_ID, LAST_ID)))
+    tree.file(
+        b"acls/last-id", b"x", Look(acl=("-m", f"u:{LAST_ID}:x,g:{LAST_ID}:rwx"), owner=(LAST_ID, LAST_ID))
+    )
     tree.file(b"acls/mask", b"x", Look(mode=0o664, acl=("-m", "u:0:rwx,m::-")))
     tree.file(b"acls/nothing", b"x", Look(acl=("--set", "u::-,g::-,o::-,u:5:-,m::-")))
     tree.file(b"acls/setuid", b"x", Look(mode=0o6750, acl=("-m", "g:50:rx,m::rx")))
@@ -470,7 +643,8 @@ def _capabilities(tree: Tree) -> None:
     """File capabilities of version 2 and, with a root id, of version 3; an empty set is not none at all."""
     for name, words in {
         b"one": ("cap_net_raw+ep",),
-        b"several": ("cap_setuid,cap_net_bind_service=eip cap_sys_admin+p",),
+        b"several": ("cap_setuid,cap_net_bind_service=eip",),
+        b"permitted and inheritable": ("cap_sys_admin=p cap_kill+i",),
         b"all": ("all=p",),
         b"inheritable": ("cap_dac_override+i",),
         b"empty": ("=",),

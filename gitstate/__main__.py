@@ -1,0 +1,5 @@
+"""``python -m gitstate``."""
+
+from gitstate.cli import main
+
+main()

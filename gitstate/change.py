@@ -1,1 +1,0 @@
-"""What differs between two snapshots: an ordered walk of both that skips equal trees."""

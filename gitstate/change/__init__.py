@@ -1,0 +1,27 @@
+"""What differs between two snapshots: pure, from trees and records to words."""
+
+from gitstate.change.walk import (
+    Added,
+    Change,
+    LinksChanged,
+    Modified,
+    ReadDirectory,
+    Removed,
+    compare,
+    compare_links,
+)
+from gitstate.change.words import as_json, details, metadata
+
+__all__ = [
+    "Added",
+    "Change",
+    "LinksChanged",
+    "Modified",
+    "ReadDirectory",
+    "Removed",
+    "as_json",
+    "compare",
+    "compare_links",
+    "details",
+    "metadata",
+]

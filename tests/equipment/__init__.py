@@ -1,0 +1,1 @@
+"""Hostile trees and independent judges; nothing in here imports gitstate."""
