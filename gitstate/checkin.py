@@ -18,7 +18,8 @@ from gitstate.names import octal
 from gitstate.policy import POLICY_PATH, Policy, parse
 from gitstate.scan.cache import NOTHING, load, save
 from gitstate.scan.content import HashOnly, Sink
-from gitstate.scan.tree import Base, Findings, Scan, Scanner
+from gitstate.scan.shapes import Base, Findings, Scan
+from gitstate.scan.tree import Scanner
 from gitstate.snapshot import Read, read_directory, read_links
 from gitstate.store import MAIN, Commit, Repository, Signature, Type
 

@@ -81,7 +81,8 @@ _DANGEROUS = re.compile(
     rb"|git~[0-9]+"
     rb"|(?:gitmod|gitatt|gitign|mailma)~[1-9]"
     rb"|(?:g|gi|gi[0-9a-f]{1,4}|m|ma|ma[0-9a-f]{1,4})~[1-9][0-9]*"
-    rb")[ .]*(?::.*)?",
+    rb"|~[1-9][0-9]{6}"
+    rb")(?:[ .]*(?::.*)?|[\x80-\xff].*)",  # to git's HFS+ check a name ends where it stops being UTF-8
     re.IGNORECASE | re.DOTALL,
 )
 _may_be_dangerous = re.compile(rb"[~\\\x80-\xff]|^\.git|^\.mailmap", re.IGNORECASE).search

@@ -18,7 +18,8 @@ from gitstate.names import join
 from gitstate.policy import POLICY_PATH, parse
 from gitstate.scan.cache import NOTHING
 from gitstate.scan.content import HashOnly
-from gitstate.scan.tree import Base, Scanner
+from gitstate.scan.shapes import Base
+from gitstate.scan.tree import Scanner
 from gitstate.snapshot import Lookup, effective_links, read_directory, read_links, take_apart, walk
 from gitstate.store import Repository
 from gitstate.store.objects import TREE

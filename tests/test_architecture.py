@@ -21,7 +21,7 @@ entry manifest change
 process fs overlay
 store
 site
-policy scan snapshot checkin export verify history bootstrap
+snapshot policy scan checkin export verify history bootstrap
 merge migrate
 directory
 layers render

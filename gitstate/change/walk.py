@@ -81,8 +81,8 @@ def compare(
 ) -> Iterator[Change]:
     """The changes from root tree ``old`` to ``new`` (None: empty), bytewise by path.
 
-    So a directory stands before its contents. Equal trees are not read. Paths for which ``within`` is false are
-    left out with all that is below them.
+    So a directory stands before its contents. Equal trees are not read. Paths for which ``within`` is false
+    are left out with all that is below them.
     """
     if old == new:
         return

@@ -18,7 +18,7 @@ from gitstate.cli.app import Session, common, names, pass_session, writes
 from gitstate.cli.output import emit, letter, seconds, write_name
 from gitstate.errors import PartlyDone, UsageFault
 from gitstate.names import octal, tree_path
-from gitstate.scan.tree import Findings
+from gitstate.scan.shapes import Findings
 
 _REPO = click.argument("repo", required=False)
 _LIVE = click.option("--live", type=click.Path(path_type=Path), help="The tree to look at, if not the recorded one.")

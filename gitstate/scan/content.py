@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -155,8 +155,24 @@ class Recorder:
 
 
 _SQLITE_LOCKS: Final = ((b"", (0x40000002, 510)), (b"-shm", (121, 1)))
-SQLITE_COMPANIONS: Final = (b"-wal", b"-journal")
-SQLITE_SHARED: Final = b"-shm"
+_SQLITE_COMPANIONS: Final = (b"-wal", b"-journal")
+_SQLITE_SHARED: Final = b"-shm"
+
+
+def is_shared_memory(name: bytes, names: set[bytes]) -> bool:
+    """Whether ``name`` is SQLite's ``X-shm``, which is rebuilt by whoever opens the database first."""
+    database = name.removesuffix(_SQLITE_SHARED)
+    return database != name and database in names and database + b"-wal" in names
+
+
+def database_of(name: bytes, names: set[bytes]) -> bytes | None:
+    """The SQLite database in use that ``name`` belongs to, if any."""
+    for suffix in _SQLITE_COMPANIONS:
+        if name + suffix in names:
+            return name
+        if name.endswith(suffix) and name.removesuffix(suffix) in names:
+            return name.removesuffix(suffix)
+    return None
 
 
 def _lock(locks: ExitStack, task: Task, suffix: bytes, start: int, count: int) -> bool:
@@ -172,20 +188,6 @@ def _too_fresh(status: os.stat_result) -> bool:
     """Whether a write just now could have left these very time stamps."""
     age = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
     return 0 <= age < _SETTLING
-
-
-def batches(tasks: Iterator[tuple[Task, int]], most: int = 128, size: int = 4 << 20) -> Iterator[tuple[list[Task], int]]:
-    """Tasks (with their sizes in bytes) in lists worth a thread's while, with each list's size."""
-    batch: list[Task] = []
-    total = 0
-    for task, length in tasks:
-        batch.append(task)
-        total += length
-        if len(batch) >= most or total >= size:
-            yield batch, total
-            batch, total = [], 0
-    if batch:
-        yield batch, total
 
 
 class HashOnly:

@@ -10,7 +10,7 @@ TOO_DEEP = (b"deep-long", b"deep-chain")
 
 
 def plant(tree: Tree) -> None:
-    """40 levels of 120-byte names, 4,840 bytes in all, and 1,100 levels, which end recursion and descriptors."""
+    """40 levels of 120-byte names, 4,840 bytes in all, and 1,100 levels, where recursion ends."""
     _chain(tree, b"deep-long", [b"%03d-" % level + b"n" * 116 for level in range(40)])
     _chain(tree, b"deep-chain", [b"d"] * 1100)
 

@@ -1,8 +1,8 @@
 """Outside programs that compare two directories. Each returns its differences, one a line; none means equal.
 
-A judge shares no code with gitstate and trusts nothing of it. No judge sees everything, so each says what it is blind
-to; `everything` asks them all. What a program complains about counts as a difference: a judge that could not look
-has not found two trees equal. All of them need root.
+A judge shares no code with gitstate and trusts nothing of it. No judge sees everything, so each says what
+it is blind to; `everything` asks them all. What a program complains about counts as a difference: a judge
+that could not look has not found two trees equal. All of them need root.
 
 What none of them sees: access, change and birth times, inode numbers, and attributes that root cannot list.
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 
 LONGEST_PATH = 4000
 DEEPEST_PATH = 900
-"""Where rsync, getcap and getfacl still reach: PATH_MAX is 4096 with the tree's own path, and rsync 3.5 fails with
-ENOMEM near 1,024 levels."""
+"""How far rsync, getcap and getfacl reach: PATH_MAX is 4096 with the tree's own path, and rsync 3.5 fails
+with ENOMEM near 1,024 levels."""
 
 
 def everything(a: Path, b: Path) -> list[str]:
@@ -49,9 +49,10 @@ def everything(a: Path, b: Path) -> list[str]:
 def mtree(a: Path, b: Path) -> list[str]:
     """NetBSD mtree, the specification of each tree held against the other.
 
-    Sees type, mode, owner, size, SHA-256, link targets, device numbers, missing and extra entries, and times to the
-    microsecond. Blind to times below that, hard links, ACLs, capabilities, attributes and holes, and to targets of
-    more than about 1,000 bytes, which it cuts. Three more faults of its are repaired, see `_repaired`.
+    Sees type, mode, owner, size, SHA-256, link targets, device numbers, missing and extra entries, and
+    times to the microsecond. Blind to times below that, hard links, ACLs, capabilities, attributes and
+    holes, and to targets of more than about 1,000 bytes, which it cuts. Three more faults of its are
+    repaired, see `_repaired`.
     """
     return [
         *(f"second against first: {line}" for line in _mtree_one_way(a, b)),
@@ -62,10 +63,10 @@ def mtree(a: Path, b: Path) -> list[str]:
 def rsync(a: Path, b: Path, *, without: Sequence[str] = ()) -> list[str]:
     """rsync's dry run in both directions, because it never minds a link that only the target has.
 
-    Sees content (by checksum), type, mode, owner, times with nanoseconds (`-@-1`; else only seconds), hard links of
-    every type, ACLs, capabilities, attributes of root's and the user's name spaces, device numbers, missing, extra.
-    Blind to holes, to the metadata of what it reports as missing, and to paths beyond `LONGEST_PATH` and
-    `DEEPEST_PATH`. `without` names top entries to leave out.
+    Sees content (by checksum), type, mode, owner, times with nanoseconds (`-@-1`; else only seconds), hard
+    links of every type, ACLs, capabilities, attributes of root's and the user's name spaces, device
+    numbers, missing, extra. Blind to holes, to the metadata of what it reports as missing, and to paths
+    beyond `LONGEST_PATH` and `DEEPEST_PATH`. `without` names top entries to leave out.
     """
     options = [
         "-nacHAXi",
@@ -93,7 +94,8 @@ def getcap(a: Path, b: Path, *, without: Sequence[str] = ()) -> list[str]:
 def getfacl(a: Path, b: Path, *, without: Sequence[str] = ()) -> list[str]:
     """The access and default ACLs of both, which include mode and owner.
 
-    Blind to content, types, times, and symbolic links altogether. A file and a fifo of equal mode are the same to it.
+    Blind to content, types, times, and symbolic links altogether. A file and a fifo of equal mode are the
+    same to it.
     """
     first, second = (_listing("getfacl", tree, without, "-R", "-P", "-n", "-p") for tree in (a, b))
     return [*_different(_acls(first.lines), _acls(second.lines)), *first.complaints, *second.complaints]
@@ -102,9 +104,9 @@ def getfacl(a: Path, b: Path, *, without: Sequence[str] = ()) -> list[str]:
 def tar(a: Path, b: Path) -> list[str]:
     """GNU tar's archives of both, member by member.
 
-    Sees content, type, mode, owner, times with nanoseconds, link targets, hard-link groups, ACLs, capabilities,
-    attributes, device numbers, missing, extra, at any depth. Blind to holes and sockets. The archives are not compared
-    byte for byte: two attributes set in another order make another archive.
+    Sees content, type, mode, owner, times with nanoseconds, link targets, hard-link groups, ACLs,
+    capabilities, attributes, device numbers, missing, extra, at any depth. Blind to holes and sockets. The
+    archives are not compared byte for byte: two attributes set in another order make another archive.
     """
     first, second = (_members(tree) for tree in (a, b))
     return _different(first, second)
@@ -113,7 +115,8 @@ def tar(a: Path, b: Path) -> list[str]:
 def sparse(a: Path, b: Path) -> list[str]:
     """The files that have holes in the first tree and take more than twice the space in the second, by find.
 
-    Blind to everything else, and to missing files. Spare blocks are allowed because ext4 counts an attribute's block.
+    Blind to everything else, and to missing files. Spare blocks are allowed because ext4 counts an
+    attribute's block.
     """
     spare = 16
     taken = {path: blocks for path, _, blocks in _files(b)}
@@ -151,7 +154,7 @@ class _Said:
         return _lines(self.errors) or ([f"{self.program} failed with {self.code}"] if self.code else [])
 
     def everything(self) -> list[str]:
-        """For programs whose output is the differences, and whose exit code tells only that there are some."""
+        """For programs whose output is the differences and whose exit code only says that there are some."""
         return _lines(self.output) + _lines(self.errors) or self.complaints()
 
     def checked(self) -> str:
@@ -186,8 +189,8 @@ class _Listing:
 def _listing(program: str, tree: Path, without: Sequence[str], *options: str) -> _Listing:
     """What a recursive program prints of a tree, with relative paths.
 
-    What is left out is left out by naming all the rest. Complaints are kept apart: the same one about both trees
-    must not pass for agreement.
+    What is left out is left out by naming all the rest. Complaints are kept apart: the same one about both
+    trees must not pass for agreement.
     """
     tops = [f"./{name}" for name in sorted(os.listdir(tree)) if name not in without] if without else ["."]
     if not tops:
@@ -239,7 +242,7 @@ def _files(tree: Path) -> Iterator[tuple[str, int, int]]:
         yield path, int(size), int(blocks)
 
 
-# ------------------------------------------------------------------------------------------------ mtree's spec
+# ---------------------------------------------------------------------------------------- mtree's spec
 
 
 def _mtree_one_way(a: Path, b: Path) -> list[str]:
@@ -254,8 +257,9 @@ def _mtree_one_way(a: Path, b: Path) -> list[str]:
 def _repaired(spec: str, newline_directories: Iterable[str]) -> str:
     """A specification that mtree itself can read.
 
-    It writes directory names into comments as they are, so that a newline ends the comment; it takes `*?[` in the names
-    it wrote for patterns, and a `#` in the name of a byte (`\\M-#`) for a comment; and it cuts targets near 1,024 bytes.
+    It writes directory names into comments as they are, so that a newline ends the comment; it takes `*?[`
+    in the names it wrote for patterns, and a `#` in the name of a byte (`\\M-#`) for a comment; and it cuts
+    targets near 1,024 bytes.
     """
     for directory in newline_directories:
         spec = spec.replace(f"\n# {directory}\n", "\n")
@@ -291,7 +295,7 @@ def _vis_byte(escape: str) -> int:
     return int(escape, 8) if len(escape) == 3 else _C_ESCAPES.get(escape, ord(escape))
 
 
-# ------------------------------------------------------------------------------------------------ tar's members
+# --------------------------------------------------------------------------------------- tar's members
 
 _TAR = (
     *("tar", "--create", "--format=posix", "--pax-option=delete=atime,delete=ctime", "--sort=name"),

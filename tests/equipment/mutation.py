@@ -1,4 +1,4 @@
-"""Random edits of a tree, the same ones for the same tree and seed: what an admin's year does to a prototype."""
+"""Random edits of a tree, the same ones for the same tree and seed: an admin's year in a second."""
 
 import os
 import random
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 DEEPEST = 20
-"""Entries further down are left alone: paths are used as they are, and must not outgrow PATH_MAX by a rename."""
+"""Entries further down are left alone, so that no rename makes a path outgrow PATH_MAX."""
 
 _MODES = (0, 0o400, 0o600, 0o644, 0o755, 0o777, 0o1777, 0o2755, 0o4755, 0o6711, 0o7777)
 _OWNERS = (0, 1, 1000, 65534, 2**31, 2**32 - 2)
@@ -17,11 +17,11 @@ _CAPABILITIES = ("cap_net_raw+ep", "cap_net_bind_service=eip", "cap_sys_admin+i"
 
 
 def mutate(root: Path, seed: int, edits: int = 60) -> list[str]:
-    """Make random edits below `root` and say what was done, for a failing test's message; needs root and setcap.
+    """Make random edits below `root` and say what was done, for a failing test's message.
 
-    Every kind of edit comes up equally often. A quarter of them puts back the time of the directory they worked in,
-    as unpacking an archive does. The list of entries is made anew for each: what was a directory may have become a
-    link out of the tree.
+    Every kind of edit comes up equally often. A quarter of them puts back the time of the directory they
+    worked in, as unpacking an archive does. The list of entries is made anew for each: what was a directory
+    may have become a link out of the tree.
     """
     chance = random.Random(seed)
     kinds = [_KINDS[number % len(_KINDS)] for number in range(edits)]

@@ -1,4 +1,4 @@
-"""Makes the entries of a test tree by system calls and outside programs, and gives them their looks at the end."""
+"""Makes the entries of a test tree by system calls, and gives them their looks at the end."""
 
 import hashlib
 import os
@@ -6,6 +6,10 @@ import stat
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+
+SECOND = 10**9
+LAST_ID = 2**32 - 2
+"""The largest owner: 2^32-1 means "leave as it is" to chown."""
 
 
 @dataclass(frozen=True)
@@ -140,5 +144,3 @@ def _below(place: bytes) -> Iterator[bytes]:
         yield current
         if stat.S_ISDIR(os.lstat(current).st_mode):
             waiting += [os.path.join(current, name) for name in sorted(os.listdir(current), reverse=True)]
-
-

@@ -1,0 +1,179 @@
+"""The trees that are measured: made by mmdebstrap once and kept as a tarball, or a copy of the user's own directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.bench.measure import BenchError, run_untimed
+
+SUITE: Final = "bookworm"
+EDITS: Final = 5
+_SMALL_FILE: Final = 64 * 1024
+# What gitstate's default policy doesn't record: an edit there would be none.
+_UNRECORDED: Final = (b"dev", b"proc", b"run", b"sys", b"tmp", b"var")
+_READ: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What mmdebstrap is asked for."""
+
+    variant: str
+    packages: str
+
+    @property
+    def key(self) -> str:
+        """Names the tarball: another list of packages is another corpus."""
+        text = f"{SUITE} {self.variant} {','.join(sorted(self.packages.split()))}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+RECIPES: Final = {
+    "small": Recipe(
+        "minbase",
+        "linux-image-cloud-amd64 initramfs-tools systemd-sysv nfs-common python3 kmod udev iproute2 busybox openssh-server",
+    ),
+    "desktop": Recipe(
+        "important",
+        "linux-image-amd64 initramfs-tools openssh-server xfce4 lightdm firefox-esr libreoffice-writer gcc make git "
+        "texlive-latex-base texlive-latex-recommended texlive-fonts-recommended",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A tree unpacked for one bench, which may be edited."""
+
+    name: str
+    path: Path
+
+    def describe(self) -> dict[str, object]:
+        """Entries, regular files and their bytes, each inode once."""
+        statuses = [status for _, status in self.entries()]
+        files = [status for status in statuses if stat.S_ISREG(status.st_mode)]
+        sizes = {status.st_ino: status.st_size for status in files}
+        return {"name": self.name, "entries": len(statuses), "files": len(files), "bytes": sum(sizes.values())}
+
+    def entries(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """Every path below the tree, relative, with its status, in a fixed order."""
+        root = os.fsencode(self.path)
+        for directory, names, files in os.walk(root):
+            names.sort()
+            for name in sorted((*names, *files)):
+                path = os.path.join(directory, name)
+                yield os.path.relpath(path, root), os.lstat(path)
+
+    def read(self) -> None:
+        """Bring the files into the page cache."""
+        read_below(self.path)
+
+    def specials(self) -> list[bytes]:
+        """Devices, fifos and sockets, which ostree refuses."""
+        kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
+        return [path for path, status in self.entries() if not any(is_kind(status.st_mode) for is_kind in kinds)]
+
+    def edit(self, number: int) -> list[bytes]:
+        """Five edits in five directories, others for each number; the paths edited."""
+        candidates = self._candidates()
+        if len(candidates) < EDITS:
+            raise BenchError(f"{self.path}: fewer than {EDITS} directories with a small file to edit")
+        step = len(candidates) // EDITS
+        chosen = [candidates[(index * step + number) % len(candidates)] for index in range(EDITS)]
+        content, mode, new, gone, touched = (os.path.join(os.fsencode(self.path), path) for path in chosen)
+        with open(content, "ab") as file:
+            file.write(b"# edit %d of the bench\n" % number)
+        os.chmod(mode, stat.S_IMODE(os.lstat(mode).st_mode) ^ 0o111)
+        Path(os.fsdecode(new) + f".new-{number}").write_text(f"new in round {number}\n")
+        os.unlink(gone)
+        os.utime(touched)
+        return chosen
+
+    def _candidates(self) -> list[bytes]:
+        """A small file of each directory: alone on its inode, recorded by everyone, without setuid and the like."""
+        chosen: dict[bytes, bytes] = {}
+        for path, status in self.entries():
+            directory, _, name = path.rpartition(b"/")
+            plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not status.st_mode & 0o7000
+            small = 0 < status.st_size < _SMALL_FILE
+            if plain and small and path.split(b"/", 1)[0] not in _UNRECORDED and not name.startswith(b".git"):
+                chosen.setdefault(directory, path)
+        return sorted(chosen.values())
+
+
+def prepare(
+    choice: str, roots: Path, target: Path, environment: Mapping[str, str], say: Callable[[str], None]
+) -> Corpus:
+    """Make a corpus at ``target``: ``choice`` is a recipe's name or a directory to copy. Raises BenchError."""
+    recipe = RECIPES.get(choice)
+    if recipe is None:
+        source = Path(choice)
+        if not source.is_dir():
+            raise BenchError(f"no corpus {choice}: it is neither {' nor '.join(RECIPES)} nor a directory")
+        say(f"copying {source}")
+        run_untimed(["cp", "-a", "--one-file-system", f"{source}/.", str(fresh(target))], environment)
+    else:
+        tarball = roots / f"{recipe.key}.tar"
+        if not tarball.exists():
+            say(f"mmdebstrap makes the corpus {choice}; this takes minutes, once")
+            bootstrap(recipe, tarball, environment)
+        say(f"unpacking {tarball}")
+        unpack = ["tar", "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
+        run_untimed([*unpack, "-f", str(tarball), "-C", str(fresh(target))], environment)
+    remove_host_keys(target)
+    return Corpus(choice if recipe else Path(choice).resolve().name, target)
+
+
+def bootstrap(recipe: Recipe, tarball: Path, environment: Mapping[str, str]) -> None:
+    """Make the tarball of a recipe."""
+    tarball.parent.mkdir(parents=True, exist_ok=True)
+    partial = tarball.with_name(f".{os.getpid()}.{tarball.name}")
+    include = f"--include={','.join(recipe.packages.split())}"
+    try:
+        run_untimed(["mmdebstrap", f"--variant={recipe.variant}", include, SUITE, str(partial)], environment)
+        partial.rename(tarball)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_host_keys(root: Path) -> None:
+    """A stock root with openssh-server has host keys, which policy rightly refuses."""
+    for key in root.glob("etc/ssh/ssh_host_*"):
+        key.unlink()
+
+
+def fresh(directory: Path) -> Path:
+    """An empty directory under this name."""
+    remove(directory)
+    directory.mkdir(parents=True)
+    return directory
+
+
+def remove(*trees: Path) -> None:
+    """Remove trees, whatever they hold."""
+    run_untimed(["rm", "-rf", "--one-file-system", "--", *map(str, trees)], os.environ)
+
+
+def read_below(*trees: Path) -> None:
+    """Read every file below these directories once."""
+    buffer = bytearray(_READ)
+    for tree in trees:
+        for directory, _, files in os.walk(os.fsencode(tree)):
+            for path in regular(directory, files):
+                with open(path, "rb", buffering=0) as file:
+                    while file.readinto(buffer):
+                        pass
+
+
+def regular(directory: bytes, names: Sequence[bytes]) -> Iterator[bytes]:
+    """The paths among ``names`` that are regular files."""
+    for name in names:
+        path = os.path.join(directory, name)
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            yield path
