@@ -75,7 +75,9 @@ def plan(site: Site, name: str, source: Source) -> Plan:
     if source.adopt is not None:
         live = source.adopt.absolute()
         if not live.is_dir():
-            raise EnvironmentFault(f"{live} is not a directory", "--live adopts a root file system that stands somewhere")
+            raise EnvironmentFault(
+                f"{live} is not a directory", "--live adopts a root file system that stands somewhere"
+            )
     elif live.exists():
         raise UsageFault(f"{live} is in the way and belongs to no prototype", f"adopt it (--live {live}) or remove it")
     if source.copy is not None and not source.copy.exists():
@@ -155,7 +157,15 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
 def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
     observer.phase(f"mmdebstrap {source.suite}")
     include = [f"--include={','.join(source.include)}"] if source.include else []
-    argv = ["mmdebstrap", "--quiet", f"--variant={source.variant}", *include, str(source.suite), str(tree), *source.mirrors]
+    argv = [
+        "mmdebstrap",
+        "--quiet",
+        f"--variant={source.variant}",
+        *include,
+        str(source.suite),
+        str(tree),
+        *source.mirrors,
+    ]
     process.run(argv)
 
 

@@ -43,7 +43,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for. ``replace``: record the tree as it stands although the branch has moved on without it."""
+    """What the user asked for. ``replace``: record the tree as it stands although the branch has moved on."""
 
     repository: Repository
     live: Path
@@ -118,6 +118,14 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
     return _status(repository, base, scan, sink.read)
 
 
+def preview(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
+    """The live tree as a root tree whose new objects stand in the directory ``objects``; the repository is untouched."""
+    with repository.staging() as staging:
+        scan, _ = _scan(repository, live, base_of(repository), (), staging, observer)
+        staging.publish_to(objects)
+    return scan.tree
+
+
 def record(request: Request, observer: Observer, step: Step = lambda name: None) -> Result:
     """Check in. Raises Refused, Conflict, Locked, StorageFault, EnvironmentFault; then nothing has changed.
 
@@ -155,7 +163,12 @@ def _moves(request: Request, new: bytes, tip: bytes | None) -> list[tuple[str, b
 
 
 def _scan(
-    repository: Repository, live: Path, base: bytes | None, allow: Iterable[Allowance], sink: Sink, observer: Observer
+    repository: Repository,
+    live: Path,
+    base: bytes | None,
+    allow: Iterable[Allowance],
+    sink: Sink,
+    observer: Observer,
 ) -> tuple[Scan, Policy]:
     root = fs.open_tree(live)
     try:

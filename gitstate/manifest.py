@@ -28,7 +28,10 @@ class Unreadable(Damaged):
     """A record that doesn't parse; ``line`` counts from 1."""
 
     def __init__(self, where: str, line: int, why: str) -> None:
-        super().__init__(f"{where}, line {line}: {why}", "compare with docs/format.md, or take the file from an older commit")
+        super().__init__(
+            f"{where}, line {line}: {why}",
+            "compare with docs/format.md, or take the file from an older commit",
+        )
         self.line = line
 
 
@@ -110,9 +113,12 @@ NO_RECORDS: Final = Records()
 _KINDS: Final = {kind.value.encode(): kind for kind in Kind}
 _MODE = re.compile(rb"[0-7]{1,4}")
 _NUMBER = re.compile(rb"0|[1-9][0-9]{0,9}")
-_TIME = re.compile(rb"(-?(?:0|[1-9][0-9]{0,18}))\.([0-9]{9})")
+_TIME = re.compile(rb"(0|-?[1-9][0-9]{0,18})\.([0-9]{9})")
+_TIMES: Final = range(-(2**63), 2**63)
 _DEVICE = re.compile(rb"native,(0|[1-9][0-9]{0,9}),(0|[1-9][0-9]{0,9})")
 _OID = re.compile(rb"[0-9a-f]{8}")
+_XATTR = re.compile(rb"security\.(capability|selinux)|system\.posix_acl_(access|default)|user\.[^\0]+")
+_SETTABLE: Final = frozenset({b"type", b"mode", b"uid", b"gid"})
 
 
 def _number(value: bytes) -> int:
@@ -135,7 +141,7 @@ def _mode(value: bytes) -> int:
 
 def _time(value: bytes) -> int:
     match = _TIME.fullmatch(value)
-    if not match:
+    if not match or int(match[1]) not in _TIMES:
         raise ValueError("is not seconds, a point and nine digits")
     return int(match[1]) * _NS + int(match[2])
 
@@ -155,8 +161,8 @@ def _oid(value: bytes) -> bytes:
 
 def _xattr(key: bytes, value: bytes) -> tuple[bytes, bytes]:
     name = from_octal(key.removeprefix(b"xattr."))
-    if not name or b"\0" in name:
-        raise ValueError("names no attribute")
+    if not _XATTR.fullmatch(name):
+        raise ValueError("names no attribute that is recorded")
     try:
         return name, binascii.a2b_base64(value, strict_mode=True)
     except binascii.Error as error:
@@ -173,6 +179,8 @@ class _Defaults:
     gid: int = 0
 
     def set(self, words: list[bytes]) -> None:
+        if any(word.partition(b"=")[0] not in _SETTABLE for word in words):
+            raise ValueError("/set is for type, mode, uid and gid alone")
         entry = _parse_record(b".", words, self)
         self.kind, self.mode, self.uid, self.gid = entry.meta[:4]
 
@@ -206,27 +214,37 @@ def _parse_record(name: bytes, words: list[bytes], defaults: _Defaults) -> Entry
                 raise ValueError("is an unknown keyword")
         except ValueError as error:
             raise ValueError(f"{octal(word)} {error}") from None
-    if (kind in (Kind.CHARACTER, Kind.BLOCK)) != (device is not None):
-        raise ValueError("device= belongs to type=char and type=block, and to no other")
     if len({key for key, _ in xattrs}) != len(xattrs):
         raise ValueError("an attribute is given twice")
     return Entry(name, Meta(kind, mode, uid, gid, time, device, tuple(sorted(xattrs))), oid)
 
 
+def _check_record(name: bytes, meta: Meta) -> None:
+    """Raise ValueError for what is well-formed and still can't be."""
+    if b"/" in name or b"\0" in name or name in (b"", b".."):
+        raise ValueError(f"{octal(name)} can't be a name here")
+    if (name == b".") != (meta.kind is Kind.DIRECTORY):
+        raise ValueError("a directory's record is '.', and only that is type=dir")
+    if (meta.kind in (Kind.CHARACTER, Kind.BLOCK)) != (meta.device is not None):
+        raise ValueError("device= belongs to type=char and type=block, and to no other")
+
+
 def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
     """The records of one ``.gitstate``; ``where`` names it in errors. Raises Unreadable with the line.
 
-    Only the root's file may carry the version line.
+    Only the root's file may carry the version line. Of a newer version nothing but its number is read.
     """
     own, version = None, None
     entries: dict[bytes, Entry] = {}
     defaults = _Defaults()
     for number, line in enumerate(text.split(b"\n"), 1):
+        if number == 1 and line != b"#mtree":
+            raise Unreadable(where, 1, "the first line is not #mtree")
         if not line or line.startswith(b"#"):
             if number == 2 and line.startswith(b"#gitstate "):
                 version = _version(line, where, root=root)
-            elif number == 1 and line != b"#mtree":
-                raise Unreadable(where, 1, "the first line is not #mtree")
+                if version > FORMAT:
+                    return Records(version=version)
             continue
         head, *words = line.split(b" ")
         try:
@@ -235,12 +253,9 @@ def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
                 continue
             name = from_octal(head)
             entry = _parse_record(name, words, defaults)
+            _check_record(name, entry.meta)
             if name in entries or (name == b"." and own is not None):
                 raise ValueError(f"a second record for {octal(name)}")
-            if b"/" in name or b"\0" in name or name in (b"", b".."):
-                raise ValueError(f"{octal(name)} can't be a name here")
-            if (name == b".") != (entry.meta.kind is Kind.DIRECTORY):
-                raise ValueError("a directory's record is '.', and only that is type=dir")
         except ValueError as error:
             raise Unreadable(where, number, str(error)) from None
         if name == b".":
@@ -272,9 +287,15 @@ def parse_links(text: bytes) -> list[tuple[bytes, ...]]:
             raise Unreadable(".gitstate-links", number, str(error)) from None
         if len(group) < 2 or len(set(group)) != len(group) or not seen.isdisjoint(group):
             raise Unreadable(".gitstate-links", number, "a group is two or more paths, each in one group only")
+        if bad := next((path for path in group if not _is_path(path)), None):
+            raise Unreadable(".gitstate-links", number, f"{octal(bad)} is not a path from the root")
         seen.update(group)
         groups.append(group)
     return groups
+
+
+def _is_path(path: bytes) -> bool:
+    return b"\0" not in path and not {b"", b".", b".."} & set(path.split(b"/"))
 
 
 # --- precedence: git's entry wins (section 5) -----------------------------------------------------------------------
@@ -316,7 +337,10 @@ def format_full(entries: Iterable[tuple[bytes, Meta, Content]], groups: Iterable
     yield _VERSION
     for path, meta, content in entries:
         spelled = octal(b"./" + path if path else b".")
-        yield f"{spelled} type={meta.kind.value} mode={meta.mode:04o} uid={meta.uid} gid={meta.gid}" + _details(meta, content)
+        yield (
+            f"{spelled} type={meta.kind.value} mode={meta.mode:04o} uid={meta.uid} gid={meta.gid}"
+            + _details(meta, content)
+        )
         if meta.xattrs:
             yield f"#gitstate {spelled}{format_xattrs(meta.xattrs)}\n"
     for line in format_links(groups).decode("ascii").splitlines():

@@ -34,7 +34,7 @@ def repo_name(text: str) -> str:
 
 
 def tree_path(text: bytes) -> bytes:
-    """A path inside a snapshot: relative, ``/`` and ``./`` in front allowed and dropped; no ``..``. Raises UsageFault."""
+    """A path inside a snapshot; ``/`` and ``./`` in front are dropped, ``..`` isn't allowed. Raises UsageFault."""
     parts = [part for part in text.split(b"/") if part not in (b"", b".")]
     if b".." in parts or b"\0" in text:
         raise UsageFault(f"{octal(text)!r} is not a path inside a snapshot", "write it from the root, without '..'")
@@ -73,9 +73,7 @@ def from_octal(text: bytes) -> bytes:
 
 # --- escaped: names in git trees ------------------------------------------------------------------------------------
 
-_HFS_IGNORED = dict.fromkeys(
-    [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF], None
-)
+_HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF], None)
 _DANGEROUS = re.compile(
     rb"(?:\.(?:git|gitmodules|gitattributes|gitignore|mailmap)"
     rb"|git~[0-9]+"

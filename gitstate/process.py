@@ -11,7 +11,12 @@ from gitstate.errors import EnvironmentFault, StorageFault
 
 Argument = str | bytes
 
-_PACKAGES: Final = {"mtree": "mtree-netbsd", "bsdtar": "libarchive-tools", "setcap": "libcap2-bin", "getcap": "libcap2-bin"}
+_PACKAGES: Final = {
+    "mtree": "mtree-netbsd",
+    "bsdtar": "libarchive-tools",
+    "setcap": "libcap2-bin",
+    "getcap": "libcap2-bin",
+}
 
 
 def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
@@ -78,7 +83,10 @@ def reading(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = N
     """The standard output of ``argv`` as a stream; a failure is raised when the block ends."""
     try:
         child = subprocess.Popen(
-            _command(argv, variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            _command(argv, variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except FileNotFoundError:
         raise _missing(argv[0]) from None

@@ -58,7 +58,9 @@ class Site:
         try:
             document = tomlkit.parse(site.file.read_text())
         except FileNotFoundError:
-            raise NotFound(f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another") from None
+            raise NotFound(
+                f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another"
+            ) from None
         except PermissionError:
             raise NotFound(f"{site.file}: permission denied", "run it as root") from None
         except (TOMLKitError, UnicodeDecodeError) as error:
@@ -81,7 +83,10 @@ class Site:
         if not slash:
             return self.path / "prototypes" / f"{repo_name(name)}.git"
         if kind not in LAYER_KINDS:
-            raise UsageFault(f"{name!r} is no repository's name", f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME")
+            raise UsageFault(
+                f"{name!r} is no repository's name",
+                f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME",
+            )
         return self.path / "layers" / kind / f"{repo_name(rest.replace('/', '_'))}.git"
 
     def repository(self, name: str) -> Repository:

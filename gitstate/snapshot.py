@@ -8,7 +8,15 @@ from typing import Final, NamedTuple, TypeVar
 
 from gitstate.entry import Directory, Entry, Kind, Meta
 from gitstate.errors import ConfigFault, Damaged
-from gitstate.manifest import FORMAT, NO_RECORDS, Records, format_directory, parse_directory, parse_links, resolve
+from gitstate.manifest import (
+    FORMAT,
+    NO_RECORDS,
+    Records,
+    format_directory,
+    parse_directory,
+    parse_links,
+    resolve,
+)
 from gitstate.names import LINKS, RECORDS, join, octal, real_name, stored_name
 from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
 
@@ -48,7 +56,10 @@ def take_apart(tree: bytes, where: bytes) -> Parts:
         else:
             name = real_name(item.name)
             if name in items:
-                raise Damaged(f"/{octal(join(where, name))} stands twice in its tree", "remove one of them with plain git")
+                raise Damaged(
+                    f"/{octal(join(where, name))} stands twice in its tree",
+                    "remove one of them with plain git",
+                )
             items[name] = item
     return Parts(items, records, links)
 
@@ -93,7 +104,8 @@ def read_records(read: Read, oid: bytes | None, where: bytes) -> Records:
     records = parse_directory(read(oid), f"/{octal(join(where, RECORDS))}", root=not where)
     if records.version is not None and records.version > FORMAT:
         raise ConfigFault(
-            f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}", "install a newer gitstate"
+            f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}",
+            "install a newer gitstate",
         )
     return records
 
@@ -103,7 +115,11 @@ def make_directory(
 ) -> tuple[bytes, list[TreeItem]]:
     """The ``.gitstate`` of a directory, and the tree's items without it; ``files`` in bytewise order."""
     items = [
-        TreeItem(SYMLINK if meta.kind is Kind.SYMLINK else EXECUTABLE if meta.mode & 0o100 else FILE, _stored(name), oid)
+        TreeItem(
+            SYMLINK if meta.kind is Kind.SYMLINK else EXECUTABLE if meta.mode & 0o100 else FILE,
+            _stored(name),
+            oid,
+        )
         for name, meta, oid in files
         if oid
     ]

@@ -187,11 +187,12 @@ def _capability_list(found: _Capabilities) -> str:
 
 
 def _grouped(flags: Mapping[int, str]) -> str:
-    """``cap_net_admin,cap_net_raw=ep cap_chown=i``; ``=ep`` for all there are, ``=`` for none."""
-    if not flags or (len(set(flags.values())) == 1 and flags.keys() == set(range(len(_CAPABILITY_NAMES)))):
-        return "=" + "".join(set(flags.values()))
-    groups = {kind: [bit for bit in sorted(flags) if flags[bit] == kind] for kind in _FLAG_ORDER}
-    return " ".join(f"{_listed(bits)}={kind}" for kind, bits in groups.items() if bits)
+    """``cap_net_admin,cap_net_raw=ep cap_chown+i``; ``=ep`` for all there are, ``=`` for none."""
+    kinds = set(flags.values())
+    if not flags or (len(kinds) == 1 and flags.keys() == set(range(len(_CAPABILITY_NAMES)))):
+        return "=" + "".join(kinds)
+    groups = [(_listed(bit for bit in flags if flags[bit] == kind), kind) for kind in _FLAG_ORDER if kind in kinds]
+    return " ".join(names + ("+" if place else "=") + kind for place, (names, kind) in enumerate(groups))
 
 
 def _listed(bits: Iterable[int]) -> str:

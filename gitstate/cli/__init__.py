@@ -38,14 +38,22 @@ def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
             sys.stdout = None
             return "", "", 141
         case OSError() if error.errno in _FULL:
-            return f"{error.filename or 'the disk'}: {error.strerror}", "make room; nothing half done is left", 6
+            return (
+                f"{error.filename or 'the disk'}: {error.strerror}",
+                "make room; nothing half done is left",
+                6,
+            )
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return f"{where}{error.strerror or error}", "is it there, and are you root?", 5
         case Exception():
             if session.verbose:
                 traceback.print_exc()
-            return f"bug: {type(error).__name__}: {error}", "run it again with -v and report what it prints", 70
+            return (
+                f"bug: {type(error).__name__}: {error}",
+                "run it again with -v and report what it prints",
+                70,
+            )
         case _:
             raise error
 
@@ -63,4 +71,3 @@ def _say(session: Session, message: str, hint: str, code: int) -> int:
 def _usage_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path} --help shows how" if context else "gitstate --help shows how"
-

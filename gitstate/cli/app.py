@@ -131,7 +131,12 @@ def common(function: Command) -> Command:
         click.option("--json", is_flag=True, expose_value=False, callback=_wish("json"), help="Print one JSON object."),
         click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_wish("quiet"), help="Results only."),
         click.option(
-            "-v", "--verbose", is_flag=True, expose_value=False, callback=_wish("verbose"), help="Tell more; tracebacks."
+            "-v",
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=_wish("verbose"),
+            help="Tell more; tracebacks.",
         ),
     ]
     for option in reversed(options):
@@ -154,7 +159,12 @@ def writes(function: Command) -> Command:
 def names(function: Command) -> Command:
     """``-z`` for commands that print names."""
     return click.option(
-        "-z", "zero", is_flag=True, expose_value=False, callback=_wish("zero"), help="Names raw, ended by NUL."
+        "-z",
+        "zero",
+        is_flag=True,
+        expose_value=False,
+        callback=_wish("zero"),
+        help="Names raw, ended by NUL.",
     )(function)
 
 

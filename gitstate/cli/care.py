@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gitstate import verify
@@ -18,7 +20,9 @@ def fsck(session: Session, repo: str | None) -> None:
     """Check REPO (all repositories if left out): git's objects, then every record of every snapshot."""
     names = [repo] if repo else list(session.site.repositories())
     problems = {name: verify.fsck(session.site.repository(name), session.observer) for name in names}
-    lines = [line for name, found in problems.items() for line in ([f"{name}: {one}" for one in found] or [f"{name}: ok"])]
+    lines = [
+        line for name, found in problems.items() for line in ([f"{name}: {one}" for one in found] or [f"{name}: ok"])
+    ]
     emit(session, "fsck/1", {"problems": problems}, lines)
     if any(problems.values()):
         raise Damaged("the repository is damaged", "fetch what is missing from a clone or a backup")
@@ -33,7 +37,7 @@ def fsck(session: Session, repo: str | None) -> None:
 def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     """Repack REPO (all repositories if left out) and drop what nothing has reached for two weeks."""
     names = [repo] if repo else list(session.site.repositories())
-    report = []
+    report: list[dict[str, Any]] = []
     for name in names:
         repository = session.site.repository(name)
         before = after = repository.size()
@@ -43,5 +47,5 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
                 before, after = repository.collect_garbage(aggressive=aggressive)
         report.append({"repository": name, "before": before, "after": after})
     word = "now" if session.dry_run else "->"
-    lines = [f"{one['repository']}: {size(int(one['before']))} {word} {size(int(one['after']))}" for one in report]
+    lines = [f"{one['repository']}: {size(one['before'])} {word} {size(one['after'])}" for one in report]
     emit(session, "gc/1", {"repositories": report}, lines)

@@ -24,7 +24,9 @@ _REPO = click.argument("repo", required=False)
 _LIVE = click.option("--live", type=click.Path(path_type=Path), help="The tree to look at, if not the recorded one.")
 
 
-@click.command(epilog="Examples:\n\n\b\n  gitstate status desktop\n  cd /srv/gitstate/live/desktop/etc && gitstate status")
+@click.command(
+    epilog="Examples:\n\n\b\n  gitstate status desktop\n  cd /srv/gitstate/live/desktop/etc && gitstate status"
+)
 @_REPO
 @_LIVE
 @click.option("--times", is_flag=True, help="Show changes of times alone, too.")

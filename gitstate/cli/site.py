@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +26,12 @@ def init(session: Session) -> None:
     if not session.dry_run:
         Site.create(path)
     word = "would make" if session.dry_run else "site"
-    emit(session, "init/1", {"site": str(path.absolute()), "made": not session.dry_run}, [f"{word} {path.absolute()}"])
+    emit(
+        session,
+        "init/1",
+        {"site": str(path.absolute()), "made": not session.dry_run},
+        [f"{word} {path.absolute()}"],
+    )
 
 
 @click.group()
@@ -42,7 +48,11 @@ def prototype() -> None:
 )
 @click.argument("name")
 @click.option("--live", type=click.Path(path_type=Path), help="Adopt this directory where it stands.")
-@click.option("--from", "origin", help="Copy a directory or tarball (a path with a /, or ending in .tar*), or fork PROTOTYPE[@REV].")
+@click.option(
+    "--from",
+    "origin",
+    help="Copy a directory or tarball (a path with a /, or ending in .tar*), or fork PROTOTYPE[@REV].",
+)
 @click.option("--bootstrap", "suite", metavar="SUITE", help="Install a Debian with mmdebstrap.")
 @click.option("--include", multiple=True, metavar="PKGS", help="Packages to install besides, separated by commas.")
 @click.option("--variant", default=bootstrap.DEFAULT_VARIANT, show_default=True, help="mmdebstrap's variant.")
@@ -100,7 +110,7 @@ def list_(session: Session) -> None:
         (
             str(one["name"]),
             str(one["commit"] or "")[:7] or "-",
-            date(int(one["when"])) if one["when"] else "-",  # type: ignore[call-overload]
+            date(one["when"]) if one["when"] else "-",
             str(one["subject"] or "-")[:50],
             str(one["live"] or "-"),
         )
@@ -131,13 +141,13 @@ def show(session: Session, name: str) -> None:
         f"  repository  {repository.path} ({size(repository.size())})",
         f"  live tree   {value['live'] or 'none'}",
         f"  snapshot    {str(commit)[:12]} {value['subject']}" if commit else "  snapshot    none yet",
-        f"  tags        {' '.join(value['tags']) or 'none'}",  # type: ignore[arg-type]
-        f"  exports     {' '.join(oid[:12] for oid in value['exports']) or 'none'}",  # type: ignore[attr-defined]
+        f"  tags        {' '.join(value['tags']) or 'none'}",
+        f"  exports     {' '.join(oid[:12] for oid in value['exports']) or 'none'}",
     ]
     emit(session, "prototype-show/1", value, lines)
 
 
-def _about(site: Site, name: str) -> dict[str, object]:
+def _about(site: Site, name: str) -> dict[str, Any]:
     repository = site.repository(name)
     commit = repository.ref(MAIN)
     snapshot = repository.snapshot(commit) if commit else None
@@ -165,13 +175,21 @@ def remove(session: Session, name: str, yes: bool) -> None:
     removal = bootstrap.plan_removal(session.site, name)
     paths = [str(path) for path in removal.paths]
     if session.dry_run:
-        emit(session, "prototype-remove/1", {"name": name, "removed": [], "plan": paths}, [f"would remove {path}" for path in paths])
+        emit(
+            session,
+            "prototype-remove/1",
+            {"name": name, "removed": [], "plan": paths},
+            [f"would remove {path}" for path in paths],
+        )
         return
     if not yes:
         if session.json or not click.get_text_stream("stdin").isatty():
             raise UsageFault(f"removing {name} deletes its history", "say --yes if you mean it")
         click.confirm(f"Delete {', '.join(paths)} with all history?", abort=True, err=True)
     bootstrap.apply_removal(removal, session.observer)
-    emit(session, "prototype-remove/1", {"name": name, "removed": paths, "plan": paths}, [f"removed {path}" for path in paths])
-
-
+    emit(
+        session,
+        "prototype-remove/1",
+        {"name": name, "removed": paths, "plan": paths},
+        [f"removed {path}" for path in paths],
+    )

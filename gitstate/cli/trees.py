@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,7 +31,7 @@ def export(session: Session, repo: str, rev: str, to: Path | None) -> None:
     repository = session.site.repository(repo)
     commit = repository.resolve(rev)
     plan = exporting.plan(repository, commit, session.site.exports_path(repo), to)
-    value = {"repository": repo, "commit": commit.hex(), "directory": str(plan.target)}
+    value: dict[str, Any] = {"repository": repo, "commit": commit.hex(), "directory": str(plan.target)}
     if session.dry_run:
         nearest = str(plan.nearest.path) if plan.nearest else None
         what = "is there already" if plan.done else f"would be linked from {nearest}" if nearest else "would be written"

@@ -1,7 +1,7 @@
 """The arguments of ``log``, ``show`` and ``diff``, taken apart as git takes them: flags, revisions, paths.
 
-git decides what a revision is. In a bare repository it can't tell what a path is: for us that is what stands in a
-snapshot, and real names become stored ones.
+git decides what a revision is. What a path is it can't tell in a bare repository: for us that is what stands
+in a snapshot, and real names become stored ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gitstate.errors import NotFound, UsageFault
+from gitstate.errors import NotFound, StorageFault, UsageFault
 from gitstate.names import LINKS, RECORDS, join, octal, stored_name, tree_path
 from gitstate.snapshot import Lookup
 from gitstate.store import Repository
@@ -117,9 +117,7 @@ def pathspec(text: str) -> Pathspec:
         short = {"exclude" if sign in "!^" else "top" for sign in found[2] or ""}
         words, rest = {word for word in (found[1] or "").split(",") if word} | short, text[found.end() :]
     if unknown := words - _KNOWN_MAGIC:
-        raise UsageFault(
-            f"{text}: {', '.join(sorted(unknown))} is not understood here", "use plain paths, * and ?"
-        )
+        raise UsageFault(f"{text}: {', '.join(sorted(unknown))} is not understood here", "use plain paths, * and ?")
     path = tree_path(os.fsencode(rest))
     return Pathspec(path, "literal" in words or not _WILD.intersection(path), "exclude" in words)
 
@@ -183,6 +181,15 @@ def parse_revision(repository: Repository, word: str) -> list[str]:
     return repository.git("rev-parse", "--quiet", "--revs-only", word).decode().split()
 
 
+def peeled(repository: Repository, revision: str, kind: str) -> bytes | None:
+    """The ``kind`` of object that ``revision`` leads to; None if it leads to another."""
+    try:
+        found = repository.git("rev-parse", "--verify", "--quiet", f"{revision}^{{{kind}}}")
+    except StorageFault:
+        return None
+    return bytes.fromhex(found.decode())
+
+
 def _is_revision(repository: Repository, word: str) -> bool:
     return bool(_REVISION.fullmatch(word) or parse_revision(repository, _stored(word)))
 
@@ -211,7 +218,5 @@ def _is_path(repository: Repository, word: str, revisions: Sequence[str]) -> boo
 def _complain(repository: Repository, word: str) -> None:
     if "/" in word and ".." not in word:
         name = repository.path.name.removesuffix(".git")
-        raise NotFound(
-            f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are no more"
-        )
+        raise NotFound(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are no more")
     repository.resolve(word)

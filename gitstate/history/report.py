@@ -50,7 +50,7 @@ def _rows(changes: list[Difference], *, times: bool) -> Iterator[Row]:
 
 
 def _git_shows(change: Change, words: list[str], parents: set[bytes]) -> bool:
-    """Whether git's own output implies it: a file that went, an ordinary directory that came or went with files."""
+    """Whether git's output implies it: a file that went, a plain directory that came or went with files."""
     if isinstance(change, Modified):
         return False
     if words == _PLAIN_DIRECTORY and change.path in parents:

@@ -20,7 +20,7 @@ Difference = Change | LinksChanged
 
 
 class Trees:
-    """Compares snapshots of one repository; directories are kept, since a commit's old tree is another's new one."""
+    """Compares snapshots; directories are kept, since one commit's old tree is the next one's new tree."""
 
     def __init__(self, read: Read, paths: Paths, *, times: bool = False) -> None:
         self._read = read
@@ -29,7 +29,7 @@ class Trees:
         self._directory = lru_cache(maxsize=512)(lambda tree, path: read_directory(read, tree, path))
 
     def between(self, old: bytes | None, new: bytes | None) -> Iterator[Difference]:
-        """The changes from tree ``old`` to ``new``, hard links last; those of times alone only where asked for."""
+        """The changes from tree ``old`` to ``new``, hard links last; of times alone only where asked for."""
         old, new = (None if tree == EMPTY else tree for tree in (old, new))
         for change in compare(self._directory, old, new, within=self._paths.may_hold):
             if self._paths.match(change.path) and (self._times or not change.is_time_only):
@@ -49,8 +49,8 @@ class Trees:
     def of_commit(self, repository: Repository, oid: bytes, merges: str) -> Iterator[Difference]:
         """What the commit ``oid`` changed.
 
-        ``merges`` says what a merge changed: nothing (``off``), what differs from its first parent (``first``), or
-        what differs from every parent (``combined``).
+        ``merges`` says what a merge changed: nothing (``off``), what differs from its first parent (``first``),
+        or what differs from every parent (``combined``).
         """
         commit = repository.snapshot(oid)
         first, *others = [repository.snapshot(parent).tree for parent in commit.parents] or [EMPTY]

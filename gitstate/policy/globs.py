@@ -1,8 +1,8 @@
 """The pattern language of policy files, translated into regular expressions that match in linear time.
 
-docs/policy.md is the specification. A pattern is matched against a whole path. Every choice of the matcher is made once:
-a name matches its part of a pattern in the first possible way (what stands between two stars as far to the left as
-possible), which never hides a match, so atomic groups forbid to try another.
+docs/policy.md is the specification. A pattern is matched against a whole path. Every choice of the matcher is made
+once: what stands between two stars is taken as far to the left as possible, which never hides a match, and atomic
+groups forbid to try anything else.
 """
 
 from __future__ import annotations

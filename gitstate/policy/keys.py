@@ -62,11 +62,10 @@ def _in_pem(data: bytes) -> str:
     if b"BEGIN " not in data:
         return ""
     for begin in _PEM_BEGIN.finditer(data):
-        end = _PEM_END.match(data, data.find(b"----", begin.end()) % (len(data) + 1))
-        if end and end[1] == begin[1]:
-            found = _block(begin[1], data[begin.end() : end.start()])
-            if found:
-                return found
+        dashes = data.find(b"----", begin.end())
+        end = _PEM_END.match(data, dashes) if dashes >= 0 else None
+        if end and end[1] == begin[1] and (found := _block(begin[1], data[begin.end() : dashes])):
+            return found
     return ""
 
 

@@ -25,7 +25,7 @@ UNKNOWN: Final = bytes(_STAT.size)
 
 
 class Row(NamedTuple):
-    """What is known of one directory: its tree's id, how many entries besides subdirectories it has, its signature."""
+    """What is known of a directory: its tree's id, how many entries it has besides subdirectories, its signature."""
 
     tree: bytes
     entries: int

@@ -99,7 +99,15 @@ class Recorder:
             after = os.fstat(descriptor)
             if found is not None and payload(before) == payload(after) and not _too_fresh(after):
                 oid, refusal = found
-                meta = Meta(Kind.FILE, stat.S_IMODE(after.st_mode), after.st_uid, after.st_gid, after.st_mtime_ns, None, xattrs)
+                meta = Meta(
+                    Kind.FILE,
+                    stat.S_IMODE(after.st_mode),
+                    after.st_uid,
+                    after.st_gid,
+                    after.st_mtime_ns,
+                    None,
+                    xattrs,
+                )
                 return Outcome(Entry(task.name, meta, oid), after, refusal=refusal)
             time.sleep(0.02 * (attempt + 1))
         return Outcome(None, problem="keeps changing while it is read")

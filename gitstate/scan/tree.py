@@ -31,7 +31,14 @@ class Scanner:
     """One walk over one live tree."""
 
     def __init__(
-        self, root: int, base: Base, cache: StatCache, policy: Policy, sink: Sink, observer: Observer, threads: int = 2
+        self,
+        root: int,
+        base: Base,
+        cache: StatCache,
+        policy: Policy,
+        sink: Sink,
+        observer: Observer,
+        threads: int = 2,
     ) -> None:
         self._root = root
         self._base = base
@@ -93,12 +100,14 @@ class Scanner:
             parent.lost_child = True
             return None
         except OSError as error:
-            return self._keep(parent, name, old, error)
+            self._keep(parent, name, old, error)
+            return None
         try:
             return self._go_in(parent, name, old, descriptor)
         except OSError as error:
             fs.close(descriptor)
-            return self._keep(parent, name, old, error)
+            self._keep(parent, name, old, error)
+            return None
 
     def _go_in(self, parent: Frame, name: bytes, old: bytes | None, descriptor: int) -> Frame | None:
         path = join(parent.path, name)

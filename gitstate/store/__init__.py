@@ -3,4 +3,14 @@
 from gitstate.store.objects import Commit, Signature, TreeItem, Type, object_id
 from gitstate.store.repository import MAIN, Repository, Snapshot, Staging
 
-__all__ = ["MAIN", "Commit", "Repository", "Signature", "Snapshot", "Staging", "TreeItem", "Type", "object_id"]
+__all__ = [
+    "MAIN",
+    "Commit",
+    "Repository",
+    "Signature",
+    "Snapshot",
+    "Staging",
+    "TreeItem",
+    "Type",
+    "object_id",
+]

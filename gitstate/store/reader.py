@@ -13,9 +13,9 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from gitstate.errors import Damaged
 from gitstate.store.objects import Type
@@ -23,6 +23,7 @@ from gitstate.store.objects import Type
 _INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"
 _TABLES: Final = 8 + 1024
 _CHUNK: Final = 1 << 20
+_CORRUPT: Final = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls it an instance
 
 
 class Whole(NamedTuple):
@@ -37,8 +38,10 @@ class Whole(NamedTuple):
     def read(self) -> bytes:
         """The object's content. Raises Damaged."""
         try:
-            data = isal_zlib.decompress(os.pread(self.pack.descriptor, self.end - self.start, self.start), bufsize=self.size or 1)
-        except isal_zlib.IsalError as error:
+            data = isal_zlib.decompress(
+                os.pread(self.pack.descriptor, self.end - self.start, self.start), bufsize=self.size or 1
+            )
+        except _CORRUPT as error:
             raise self.pack.damaged(str(error)) from None
         if len(data) != self.size:
             raise self.pack.damaged("an object has the wrong size")
@@ -60,7 +63,7 @@ class Whole(NamedTuple):
                 seen += len(piece)
                 if piece:
                     yield piece
-        except isal_zlib.IsalError as error:
+        except _CORRUPT as error:
             raise self.pack.damaged(str(error)) from None
         if seen != self.size:
             raise self.pack.damaged("an object has the wrong size")
@@ -88,7 +91,9 @@ class Pack:
 
     def damaged(self, why: str) -> Damaged:
         """The error for this pack."""
-        return Damaged(f"{self.path.name}: {why}", "run: gitstate fsck, then fetch the objects from a clone or a backup")
+        return Damaged(
+            f"{self.path.name}: {why}", "run: gitstate fsck, then fetch the objects from a clone or a backup"
+        )
 
     def find(self, oid: bytes) -> int | None:
         """The offset of object ``oid`` in this pack, if it is here."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gitstate import process
-from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, StorageFault
+from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, StorageFault, UsageFault
 from gitstate.manifest import FORMAT
 from gitstate.store.objects import TreeItem, Type, object_id, parse_tree
 from gitstate.store.packs import StagedPack, deflate
@@ -100,11 +100,14 @@ class Repository:
             raise ConfigFault(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
         for extension in ("refstorage", "partialclone"):
             if f"extensions.{extension}" in settings:
-                raise ConfigFault(f"{name} uses git's {extension} extension", "clone it without, and put the clone here")
+                raise ConfigFault(
+                    f"{name} uses git's {extension} extension", "clone it without, and put the clone here"
+                )
         declared = settings.get("gitstate.format", str(FORMAT))
         if not declared.isdigit() or int(declared) > FORMAT:
             raise ConfigFault(
-                f"{name} is of format {declared}; this gitstate reads format {FORMAT}", "install a newer gitstate"
+                f"{name} is of format {declared}; this gitstate reads format {FORMAT}",
+                "install a newer gitstate",
             )
 
     @cached_property
@@ -211,7 +214,9 @@ class Repository:
 
     def names(self) -> list[str]:
         """Short names of branches and tags."""
-        return [name.split("/", 2)[2] for name in self._git.references if name.startswith(("refs/heads/", "refs/tags/"))]
+        return [
+            name.split("/", 2)[2] for name in self._git.references if name.startswith(("refs/heads/", "refs/tags/"))
+        ]
 
     def ref(self, name: str) -> bytes | None:
         """The raw id that a full ref name stands at, None if there is no such ref."""
@@ -282,13 +287,35 @@ class Repository:
 
     def tags(self) -> list[str]:
         """Short names of tags, sorted."""
-        return sorted(name.removeprefix('refs/tags/') for name in self._git.references if name.startswith('refs/tags/'))
+        return sorted(name.removeprefix("refs/tags/") for name in self._git.references if name.startswith("refs/tags/"))
+
+    def clone(self, directory: Path) -> None:
+        """An ordinary clone in which git converts no byte and records read well. Raises UsageFault, StorageFault."""
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise UsageFault(f"{directory} is not an empty directory", "clone into a new one")
+        # Hard links would let a chown of the clone reach the repository's own packs.
+        process.run(["git", "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(self.path), str(directory)])
+        (directory / ".git" / "info" / "attributes").write_text(_CLONE_ATTRIBUTES)
+        here = ["git", "-C", str(directory)]
+        for name in ("diff.gitstate.textconv", "merge.directoryRenames"):
+            process.run([*here, "config", name, _CONFIG[name]])
+        process.run([*here, "config", "core.autocrlf", "false"])
+        if self.ref(MAIN) is not None:
+            process.run([*here, "reset", "--quiet", "--hard"])
 
     # --- maintenance ---
 
     def fsck(self) -> list[str]:
         """What ``git fsck --strict`` complains of."""
-        argv = ["git", f"--git-dir={self.path}", "fsck", "--strict", "--full", "--no-dangling", "--no-progress"]
+        argv = [
+            "git",
+            f"--git-dir={self.path}",
+            "fsck",
+            "--strict",
+            "--full",
+            "--no-dangling",
+            "--no-progress",
+        ]
         said = process.complaints(argv)
         return [line for line in said if not line.startswith("notice:")]
 
@@ -393,9 +420,7 @@ class Staging:
             self.main.add(kind, oid, len(data), deflate(data))
         return oid
 
-    def publish(
-        self, moves: Iterable[Move], reason: str, step: Callable[[str], None] = lambda name: None
-    ) -> None:
+    def publish(self, moves: Iterable[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
         """Make the packs visible, then move the refs. Raises Locked, StorageFault; nothing is lost either way."""
         keep = f"gitstate {os.getpid()}\n".encode()
         kept: list[Path] = []
@@ -407,6 +432,12 @@ class Staging:
         finally:
             for path in kept:
                 path.unlink(missing_ok=True)
+
+    def publish_to(self, objects: Path) -> None:
+        """Write the packs to another object directory, for git to look at; no ref moves."""
+        (objects / "pack").mkdir()
+        for pack in [*self._large, self.main]:
+            pack.publish(objects, b"", lambda name: None)
 
     def close(self) -> None:
         """Let go of all files."""
@@ -422,6 +453,8 @@ def _as_ours(what: str) -> Iterator[None]:
     try:
         yield
     except KeyError:
-        raise Damaged(f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup") from None
+        raise Damaged(
+            f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
+        ) from None
     except pygit2.GitError as error:
         raise Damaged(f"{what}: {error}", "run: gitstate fsck") from None

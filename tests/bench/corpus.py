@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.bench.measure import BenchError, run_untimed
+from tests.bench.trees import below, fresh
 
 SUITE: Final = "bookworm"
 EDITS: Final = 5
 _SMALL_FILE: Final = 64 * 1024
 # What gitstate's default policy doesn't record: an edit there would be none.
 _UNRECORDED: Final = (b"dev", b"proc", b"run", b"sys", b"tmp", b"var")
-_READ: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +56,20 @@ class Corpus:
 
     def describe(self) -> dict[str, object]:
         """Entries, regular files and their bytes, each inode once."""
-        statuses = [status for _, status in self.entries()]
-        files = [status for status in statuses if stat.S_ISREG(status.st_mode)]
-        sizes = {status.st_ino: status.st_size for status in files}
-        return {"name": self.name, "entries": len(statuses), "files": len(files), "bytes": sum(sizes.values())}
-
-    def entries(self) -> Iterator[tuple[bytes, os.stat_result]]:
-        """Every path below the tree, relative, with its status, in a fixed order."""
-        root = os.fsencode(self.path)
-        for directory, names, files in os.walk(root):
-            names.sort()
-            for name in sorted((*names, *files)):
-                path = os.path.join(directory, name)
-                yield os.path.relpath(path, root), os.lstat(path)
-
-    def read(self) -> None:
-        """Bring the files into the page cache."""
-        read_below(self.path)
+        entries = files = size = 0
+        linked = set()
+        for _, status in below(self.path):
+            entries += 1
+            if stat.S_ISREG(status.st_mode):
+                files += 1
+                size += status.st_size if status.st_ino not in linked else 0
+                linked |= {status.st_ino} if status.st_nlink > 1 else set()
+        return {"name": self.name, "entries": entries, "files": files, "bytes": size}
 
     def specials(self) -> list[bytes]:
         """Devices, fifos and sockets, which ostree refuses."""
-        kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
-        return [path for path, status in self.entries() if not any(is_kind(status.st_mode) for is_kind in kinds)]
+        kinds = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+        return [path for path, status in below(self.path) if stat.S_IFMT(status.st_mode) not in kinds]
 
     def edit(self, number: int) -> list[bytes]:
         """Five edits in five directories, others for each number; the paths edited."""
@@ -98,7 +90,7 @@ class Corpus:
     def _candidates(self) -> list[bytes]:
         """A small file of each directory: alone on its inode, recorded by everyone, without setuid and the like."""
         chosen: dict[bytes, bytes] = {}
-        for path, status in self.entries():
+        for path, status in below(self.path):
             directory, _, name = path.rpartition(b"/")
             plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and not status.st_mode & 0o7000
             small = 0 < status.st_size < _SMALL_FILE
@@ -146,34 +138,3 @@ def remove_host_keys(root: Path) -> None:
     """A stock root with openssh-server has host keys, which policy rightly refuses."""
     for key in root.glob("etc/ssh/ssh_host_*"):
         key.unlink()
-
-
-def fresh(directory: Path) -> Path:
-    """An empty directory under this name."""
-    remove(directory)
-    directory.mkdir(parents=True)
-    return directory
-
-
-def remove(*trees: Path) -> None:
-    """Remove trees, whatever they hold."""
-    run_untimed(["rm", "-rf", "--one-file-system", "--", *map(str, trees)], os.environ)
-
-
-def read_below(*trees: Path) -> None:
-    """Read every file below these directories once."""
-    buffer = bytearray(_READ)
-    for tree in trees:
-        for directory, _, files in os.walk(os.fsencode(tree)):
-            for path in regular(directory, files):
-                with open(path, "rb", buffering=0) as file:
-                    while file.readinto(buffer):
-                        pass
-
-
-def regular(directory: bytes, names: Sequence[bytes]) -> Iterator[bytes]:
-    """The paths among ``names`` that are regular files."""
-    for name in names:
-        path = os.path.join(directory, name)
-        if stat.S_ISREG(os.lstat(path).st_mode):
-            yield path

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -34,14 +33,14 @@ class Run:
 class Contender:
     """Somebody's way to do a row's work.
 
-    ``commands`` are timed together, one after the other; ``prepare`` runs before, untimed. ``repository`` is what
-    the work fills, for its size. ``budget``: gitstate may take at most so many times the seconds of this contender.
+    ``commands`` are timed together, one after the other; ``prepare`` runs before, untimed. ``size`` tells the bytes
+    of the repository once the row is done. ``budget``: gitstate may take at most so many times the seconds of this contender.
     """
 
     name: str
     commands: Callable[[], Sequence[Sequence[str]]]
     prepare: Callable[[], None] = lambda: None
-    repository: Path | None = None
+    size: Callable[[], int] | None = None
     budget: float | None = None
 
 
@@ -150,7 +149,7 @@ class Bench:
                 its.runs.append(timed(contender.commands(), self.environment))
                 self.say(f"{row.what}: {number + 1}/{self.runs}: {contender.name}: {its.runs[-1].seconds:.2f} s")
         for contender, its in zip(row.contenders, figures, strict=True):
-            its.repository = disk_usage(contender.repository) if contender.repository else None
+            its.repository = contender.size() if contender.size else None
         return figures
 
 
@@ -217,19 +216,6 @@ def run_untimed(command: Sequence[str], environment: Mapping[str, str]) -> str:
     if done.returncode != 0:
         raise BenchError(failure_text(command, done.returncode, done.stderr))
     return done.stdout.decode(errors="surrogateescape")
-
-
-def disk_usage(path: Path) -> int:
-    """The bytes that a directory takes on its disk, each inode once."""
-    return sum({(status.st_dev, status.st_ino): status.st_blocks * 512 for status in below(path)}.values())
-
-
-def below(path: Path) -> Sequence[os.stat_result]:
-    """The status of everything below a directory, itself included."""
-    found = [os.lstat(path)]
-    for directory, names, files in os.walk(os.fsencode(path)):
-        found += [os.lstat(os.path.join(directory, name)) for name in (*names, *files)]
-    return found
 
 
 def progress(text: str) -> None:

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import tarfile
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,8 @@ def rsync(a: Path, b: Path, *, without: Sequence[str] = ()) -> list[str]:
 
     Sees content (by checksum), type, mode, owner, times with nanoseconds (`-@-1`; else only seconds), hard
     links of every type, ACLs, capabilities, attributes of root's and the user's name spaces, device
-    numbers, missing, extra. Blind to holes, to the metadata of what it reports as missing, and to paths
+    numbers, missing, extra. Blind to holes, to a block device in the place of a character device of the
+    same numbers, to the metadata of what it reports as missing, and to paths
     beyond `LONGEST_PATH` and `DEEPEST_PATH`. `without` names top entries to leave out.
     """
     options = [
@@ -246,9 +248,7 @@ def _files(tree: Path) -> Iterator[tuple[str, int, int]]:
 
 
 def _mtree_one_way(a: Path, b: Path) -> list[str]:
-    newline_directories = (
-        _run("find", ".", "-type", "d", "-path", "*\n*", "-print0", cwd=a).checked().split("\0")[:-1]
-    )
+    newline_directories = _run("find", ".", "-type", "d", "-path", "*\n*", "-print0", cwd=a).checked().split("\0")[:-1]
     made = _run("mtree", "-c", "-K", "sha256,device", "-R", "nlink", "-p", str(a))
     spec = _repaired(made.checked(), newline_directories)
     return _run("mtree", "-p", str(b), given=spec).everything()
@@ -305,20 +305,16 @@ _TAR = (
 
 def _members(tree: Path) -> dict[str, str]:
     """A digest for every member's header and content, by name, and tar's complaints under their own text."""
-    with subprocess.Popen(
-        _TAR, cwd=tree, env=_PLAIN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1 << 20
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        with tarfile.open(
-            fileobj=process.stdout, mode="r|", encoding="utf-8", errors="surrogateescape"
-        ) as archive:
-            members = {member.name: _digest(archive, member) for member in archive}
-        complaints = _lines(os.fsdecode(process.stderr.read()))
-    failed = (
-        [f"tar failed with {process.returncode} on {tree}"] if process.returncode and not complaints else []
-    )
-    return members | {f"{tree}: {line}": "complaint" for line in [*complaints, *failed]}
+    with (
+        tempfile.TemporaryFile() as stderr,
+        subprocess.Popen(_TAR, cwd=tree, env=_PLAIN, stdout=subprocess.PIPE, stderr=stderr) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|", encoding="utf-8", errors="surrogateescape") as archive,
+    ):
+        members = {member.name: _digest(archive, member) for member in archive}
+        code = process.wait()
+        stderr.seek(0)
+        complaints = _Said("tar", code, "", os.fsdecode(stderr.read())).complaints()
+    return members | {f"{tree}: {line}": "complaint" for line in complaints}
 
 
 def _digest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:

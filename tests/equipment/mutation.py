@@ -108,9 +108,7 @@ def _make(grove: _Grove, kind: int, path: bytes) -> None:
 def _add(grove: _Grove) -> str:
     path = grove.new_place()
     before = os.stat(os.path.dirname(path))
-    kind = grove.chance.choice(
-        (stat.S_IFREG, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR)
-    )
+    kind = grove.chance.choice((stat.S_IFREG, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR))
     _make(grove, kind, path)
     grove.hide(os.path.dirname(path), before)
     return grove.told("add", path)

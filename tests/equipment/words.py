@@ -1,4 +1,4 @@
-"""The chapters of a hostile tree about names with a meaning: to git, to file systems, to gitstate's format."""
+"""The chapters of a hostile tree about names with a meaning: to git, file systems and gitstate's format."""
 
 import os
 import stat
@@ -56,9 +56,7 @@ OWN_WORDS = (
     *(b".gitstate ", b".gitstate\n", b".gitstate=\xff", ".gitst\u200cate".encode()),
     *(b".gitstate" + b"x" * 246, b".gitstate" + b"\xff" * 246),
 )
-_FALSE_RECORDS = (
-    b"#mtree\n#gitstate 1\n/set type=file mode=06777\n.\n../../etc/passwd mode=0666\n.. type=dir\n"
-)
+_FALSE_RECORDS = b"#mtree\n#gitstate 1\n/set type=file mode=06777\n.\n../../etc/passwd mode=0666\n.. type=dir\n"
 
 _GIT_ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",

@@ -1,19 +1,12 @@
-"""From a snapshot to an immutable tree: what equals the nearest export is linked, the rest inflated in threads.
-
-Everything is written under a temporary name by directory descriptors, then synced and renamed; a killed export leaves
-nothing under a final name. Exports are never changed afterwards, so a link to one is as good as its record.
-"""
+"""Writing an export: directories depth first, links in the walk's own thread, contents in others."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +14,7 @@ from typing import Final
 
 from gitstate import fs
 from gitstate.entry import Entry, Kind, Meta
-from gitstate.errors import Damaged, EnvironmentFault, StorageFault, UsageFault
+from gitstate.errors import Damaged
 from gitstate.monitor import Observer
 from gitstate.names import join, octal
 from gitstate.snapshot import Lookup, effective_links, read_directory
@@ -30,33 +23,15 @@ from gitstate.store import Repository
 _BATCH: Final = 64
 _BATCHES_IN_FLIGHT: Final = 8
 _LARGE: Final = 32 << 20
-_NEAR: Final = 1000
-"""How many ancestors are asked for an export before the newest export is taken instead."""
-
-_PARTIAL: Final = ".gitstate-partial"
-
-Step = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """An export to link from: its directory and its snapshot's root tree."""
+    """An export to link from: its directory and its snapshot's commit and root tree."""
 
     path: Path
     commit: bytes
     tree: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What an export will do. ``done`` if the directory is there already; ``nearest`` None to write everything."""
-
-    repository: Repository
-    commit: bytes
-    tree: bytes
-    target: Path
-    nearest: Nearest | None
-    done: bool
 
 
 @dataclass(slots=True)
@@ -67,82 +42,6 @@ class Tally:
     written: int = 0
     directories: int = 0
     bytes: int = 0
-
-
-def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) -> Plan:
-    """Plan the export of ``commit`` into ``exports``, or to an empty or new directory of the user's own.
-
-    Raises UsageFault if that is not empty, EnvironmentFault if we aren't root. A tree of the user's own shares no
-    inode with an export.
-    """
-    if os.geteuid() != 0:
-        raise EnvironmentFault("export restores owners and devices and needs root", "run it with sudo")
-    tree = repository.snapshot(commit).tree
-    if to is None:
-        target = exports / commit.hex()
-        return Plan(repository, commit, tree, target, _nearest(repository, commit, exports), target.is_dir())
-    target = to.absolute()
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise UsageFault(f"{target} is not an empty directory", "export writes to a new or an empty directory")
-    return Plan(repository, commit, tree, target, None, False)
-
-
-def _nearest(repository: Repository, commit: bytes, exports: Path) -> Nearest | None:
-    """The export of the closest ancestor by first parents, else the newest one."""
-    try:
-        present = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
-    except FileNotFoundError:
-        return None
-    present.pop(commit, None)
-    if not present:
-        return None
-    for ancestor in repository.first_parents(commit, _NEAR):
-        if ancestor in present:
-            return Nearest(present[ancestor], ancestor, repository.snapshot(ancestor).tree)
-    newest = max(present, key=lambda oid: present[oid].stat().st_ctime_ns)
-    try:
-        return Nearest(present[newest], newest, repository.snapshot(newest).tree)
-    except Damaged:  # its commit was forgotten
-        return None
-
-
-def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tally:
-    """Carry out a plan. Raises StorageFault, Damaged; then nothing stands under the target's name."""
-    tally = Tally()
-    if plan.done:
-        return tally
-    with _workshop(plan.target) as temporary:
-        if plan.target.is_dir() and plan.target.name == plan.commit.hex():
-            return tally
-        old_mask = os.umask(0)
-        try:
-            _Exporter(plan, temporary, tally, observer).run()
-            step("written")
-            os.rename(temporary, plan.target)
-            step("renamed")
-            fs.sync_directory(plan.target.parent)
-        except OSError as error:
-            raise StorageFault(f"{plan.target}: {error.strerror}", "make room and run it again; nothing half done is left") from None
-        finally:
-            os.umask(old_mask)
-    return tally
-
-
-@contextmanager
-def _workshop(target: Path) -> Iterator[Path]:
-    """A temporary directory beside the target, ours alone; what the killed left there is cleared."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    parent = fs.open_tree(target.parent)
-    temporary = target.with_name(f".{target.name}{_PARTIAL}")
-    try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
-        for leftover in [temporary, *target.parent.glob(f".{'[0-9a-f]' * 40}{_PARTIAL}")]:
-            fs.remove_tree(leftover)
-        temporary.mkdir(mode=0o700)
-        yield temporary
-    finally:
-        fs.remove_tree(temporary)
-        os.close(parent)
 
 
 @dataclass(slots=True)
@@ -169,10 +68,20 @@ class _Groups:
     above: frozenset[bytes] = frozenset()
 
 
-class _Exporter:
-    def __init__(self, plan: Plan, temporary: Path, tally: Tally, observer: Observer) -> None:
-        self._plan = plan
-        self._read = plan.repository.read
+class Exporter:
+    def __init__(
+        self,
+        repository: Repository,
+        tree: bytes,
+        nearest: Nearest | None,
+        temporary: Path,
+        tally: Tally,
+        observer: Observer,
+    ) -> None:
+        self._repository = repository
+        self._tree = tree
+        self._nearest = nearest
+        self._read = repository.read
         self._tally = tally
         self._observer = observer
         self._root = fs.open_tree(temporary)
@@ -182,8 +91,8 @@ class _Exporter:
         self._batch: list[tuple[_Frame, Entry]] = []
 
     def _compare_groups(self) -> _Groups:
-        new = effective_links(self._read, self._plan.tree)
-        nearest = self._plan.nearest
+        new = effective_links(self._read, self._tree)
+        nearest = self._nearest
         old = set(effective_links(self._read, nearest.tree)) if nearest else set()
         leaders = {path: group[0] for group in new if group not in old for path in group}
         unlinkable = frozenset(path for group in old ^ set(new) for path in group)
@@ -199,7 +108,7 @@ class _Exporter:
 
     def run(self) -> None:
         """Write the whole tree and sync it."""
-        nearest = self._plan.nearest
+        nearest = self._nearest
         old_root = fs.open_tree(nearest.path) if nearest else -1
         with ThreadPoolExecutor(2) as self._pool:
             self._walk(os.dup(self._root), old_root, nearest.tree if nearest else None)
@@ -209,7 +118,7 @@ class _Exporter:
 
     def _walk(self, new: int, old: int, old_tree: bytes | None) -> None:
         parents: list[_Frame] = []
-        frame = self._begin(b"", new, old, self._plan.tree, old_tree)
+        frame = self._begin(b"", new, old, self._tree, old_tree)
         while True:
             if frame.pending:
                 name, tree, before = frame.pending.pop()
@@ -279,12 +188,15 @@ class _Exporter:
             raise error
         entry = self._lookup(join(path, name))
         if entry is None:
-            raise Damaged(f"/{octal(join(path, name))} stands in an export but not in its snapshot", "remove that export")
+            raise Damaged(
+                f"/{octal(join(path, name))} stands in an export but not in its snapshot",
+                "remove that export",
+            )
         self._write(entry, new)
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return Lookup(self._read, self._plan.tree)
+        return Lookup(self._read, self._tree)
 
     # --- entries ---
 
@@ -339,7 +251,7 @@ class _Exporter:
         return 0
 
     def _write_file(self, entry: Entry, parent: int) -> int:
-        whole = self._plan.repository.whole(entry.oid)
+        whole = self._repository.whole(entry.oid)
         descriptor = fs.create_file(entry.name, parent)
         try:
             size = 0

@@ -1,0 +1,118 @@
+"""From a snapshot to an immutable tree: what equals the nearest export is linked, the rest inflated in threads.
+
+Everything is written under a temporary name by directory descriptors, then synced and renamed; a killed export leaves
+nothing under a final name. Exports are never changed afterwards, so a link to one is as good as its record.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gitstate import fs
+from gitstate.errors import Damaged, EnvironmentFault, StorageFault, UsageFault
+from gitstate.export.write import Exporter, Nearest, Tally
+from gitstate.monitor import Observer
+from gitstate.store import Repository
+
+_NEAR: Final = 1000
+"""How many ancestors are asked for an export before the newest export is taken instead."""
+
+_PARTIAL: Final = ".gitstate-partial"
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an export will do. ``done`` if the directory is there already; ``nearest`` None to write everything."""
+
+    repository: Repository
+    commit: bytes
+    tree: bytes
+    target: Path
+    nearest: Nearest | None
+    done: bool
+
+
+def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) -> Plan:
+    """Plan the export of ``commit`` into ``exports``, or to an empty or new directory of the user's own.
+
+    Raises UsageFault if that is not empty, EnvironmentFault if we aren't root. A tree of the user's own shares no
+    inode with an export.
+    """
+    if os.geteuid() != 0:
+        raise EnvironmentFault("export restores owners and devices and needs root", "run it with sudo")
+    tree = repository.snapshot(commit).tree
+    if to is None:
+        target = exports / commit.hex()
+        return Plan(repository, commit, tree, target, _nearest(repository, commit, exports), target.is_dir())
+    target = to.absolute()
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise UsageFault(f"{target} is not an empty directory", "export writes to a new or an empty directory")
+    return Plan(repository, commit, tree, target, None, False)
+
+
+def _nearest(repository: Repository, commit: bytes, exports: Path) -> Nearest | None:
+    """The export of the closest ancestor by first parents, else the newest one."""
+    try:
+        present = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
+    except FileNotFoundError:
+        return None
+    present.pop(commit, None)
+    if not present:
+        return None
+    for ancestor in repository.first_parents(commit, _NEAR):
+        if ancestor in present:
+            return Nearest(present[ancestor], ancestor, repository.snapshot(ancestor).tree)
+    newest = max(present, key=lambda oid: present[oid].stat().st_ctime_ns)
+    try:
+        return Nearest(present[newest], newest, repository.snapshot(newest).tree)
+    except Damaged:  # its commit was forgotten
+        return None
+
+
+def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tally:
+    """Carry out a plan. Raises StorageFault, Damaged; then nothing stands under the target's name."""
+    tally = Tally()
+    if plan.done:
+        return tally
+    with _workshop(plan.target) as temporary:
+        if plan.target.is_dir() and plan.target.name == plan.commit.hex():
+            return tally
+        old_mask = os.umask(0)
+        try:
+            Exporter(plan.repository, plan.tree, plan.nearest, temporary, tally, observer).run()
+            step("written")
+            os.rename(temporary, plan.target)
+            step("renamed")
+            fs.sync_directory(plan.target.parent)
+        except OSError as error:
+            raise StorageFault(
+                f"{plan.target}: {error.strerror}", "make room and run it again; nothing half done is left"
+            ) from None
+        finally:
+            os.umask(old_mask)
+    return tally
+
+
+@contextmanager
+def _workshop(target: Path) -> Iterator[Path]:
+    """A temporary directory beside the target, ours alone; what the killed left there is cleared."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent = fs.open_tree(target.parent)
+    temporary = target.with_name(f".{target.name}{_PARTIAL}")
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        for leftover in [temporary, *target.parent.glob(f".{'[0-9a-f]' * 40}{_PARTIAL}")]:
+            fs.remove_tree(leftover)
+        temporary.mkdir(mode=0o700)
+        yield temporary
+    finally:
+        fs.remove_tree(temporary)
+        os.close(parent)
