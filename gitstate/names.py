@@ -65,7 +65,7 @@ def octal(name: bytes) -> str:
 def from_octal(text: bytes) -> bytes:
     """The name that ``octal`` wrote. Raises ValueError for anything else."""
     if not _OCTAL_TEXT.fullmatch(text):
-        raise ValueError(f"bad octal name {text!r}")
+        raise ValueError(f"bad octal name {text[:60]!r}")
     if b"\\" not in text:
         return text
     return _OCTAL_BYTE.sub(lambda match: bytes([int(match[1], 8)]), text)

@@ -34,6 +34,7 @@ _GIT_KINDS: Final = {
     EXECUTABLE: (Kind.FILE, True),
     SYMLINK: (Kind.SYMLINK, False),
 }
+_REGULAR: Final = frozenset(mode for mode, (kind, _) in _GIT_KINDS.items() if kind is Kind.FILE)
 
 
 class Parts(NamedTuple):
@@ -47,21 +48,19 @@ class Parts(NamedTuple):
 def take_apart(tree: bytes, where: bytes) -> Parts:
     """The parts of a tree object's bytes; ``where`` is the directory's path. Raises Damaged."""
     items: dict[bytes, TreeItem] = {}
-    records = links = None
+    ours: dict[bytes, TreeItem] = {}
     for item in parse_tree(tree):
-        if item.name == RECORDS:
-            records = item.oid
-        elif item.name == LINKS and not where:
-            links = item.oid
-        else:
-            name = real_name(item.name)
-            if name in items:
-                raise Damaged(
-                    f"/{octal(join(where, name))} stands twice in its tree",
-                    "remove one of them with plain git",
-                )
-            items[name] = item
-    return Parts(items, records, links)
+        is_ours = item.name == RECORDS or (item.name == LINKS and not where)
+        kept, name = (ours, item.name) if is_ours else (items, real_name(item.name))
+        if name in kept:
+            raise Damaged(
+                f"/{octal(join(where, name))} stands twice in its tree",
+                "remove one of them with plain git",
+            )
+        if is_ours and item.mode not in _REGULAR:
+            raise Damaged(f"/{octal(join(where, name))} is no regular file", "take it from an older commit")
+        kept[name] = item
+    return Parts(items, *(ours[name].oid if name in ours else None for name in (RECORDS, LINKS)))
 
 
 def read_directory(read: Read, tree: bytes, where: bytes) -> Directory:
@@ -168,12 +167,15 @@ class Lookup:
 
     def directory(self, path: bytes) -> Directory | None:
         """The directory at ``path``, None if there is none."""
-        if path not in self._known:
-            parent, _, name = path.rpartition(b"/")
-            above = self.directory(parent)
-            tree = above.subdirectories.get(name) if above else None
-            self._known[path] = read_directory(self._read, tree, path) if tree else None
-        return self._known[path]
+        unknown = []
+        while path not in self._known:
+            unknown.append(path)
+            path = path.rpartition(b"/")[0]
+        found = self._known[path]
+        for path in reversed(unknown):
+            tree = found.subdirectories.get(path.rpartition(b"/")[2]) if found else None
+            found = self._known[path] = read_directory(self._read, tree, path) if tree else None
+        return found
 
 
 # --- walking --------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from gitstate.change import (
 )
 from gitstate.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Directory, Entry, Kind, Meta
 from gitstate.manifest import format_time
-from gitstate.names import RECORDS, from_octal
+from gitstate.names import LINKS, RECORDS, from_octal
 from gitstate.store.objects import FILE, TreeItem, Type, format_tree, object_id
 from tests.support import needs, root_only
 
@@ -44,6 +44,7 @@ class Objects(dict[bytes, bytes]):
     def __init__(self) -> None:
         super().__init__()
         self.trees_read: list[bytes] = []
+        self.links = b""
 
     def add(self, kind: Type, data: bytes) -> bytes:
         oid = object_id(kind, data)
@@ -70,6 +71,8 @@ class Objects(dict[bytes, bytes]):
                 files.append(Entry(name, meta, self.add(Type.BLOB, content) if in_git else b""))
         records, items = snapshot.make_directory(model[path][0], files, subdirectories, root=not path)
         items.append(TreeItem(FILE, RECORDS, self.add(Type.BLOB, records)))
+        if self.links and not path:
+            items.append(TreeItem(FILE, LINKS, self.add(Type.BLOB, self.links)))
         return self.add(Type.TREE, format_tree(items))
 
 
@@ -389,7 +392,7 @@ def test_more_than_time_is_no_change_of_time_alone(change: Change) -> None:
 
 
 def test_letters() -> None:
-    changes = [Added(b"x", PLAIN), Removed(b"x", PLAIN), modified(PLAIN, PLAIN)]
+    changes: list[Change] = [Added(b"x", PLAIN), Removed(b"x", PLAIN), modified(PLAIN, PLAIN)]
     letters = [change.letter for change in [*changes, modified(PLAIN, Meta(Kind.FIFO, 0o600))]]
     assert letters == ["A", "D", "M", "T"]
 

@@ -58,12 +58,12 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Hard links of the new snapshot: leader by member path, and the paths that must not be linked from the old export.
+    """Hard links of the new snapshot: each member's group, and the paths that must not be linked from the old export.
 
     A group that the old export has exactly so links member by member like any other file.
     """
 
-    leaders: dict[bytes, bytes] = field(default_factory=dict)
+    of: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     unlinkable: frozenset[bytes] = frozenset()
     above: frozenset[bytes] = frozenset()
 
@@ -94,7 +94,6 @@ class Exporter:
         new = effective_links(self._read, self._tree)
         nearest = self._nearest
         old = set(effective_links(self._read, nearest.tree)) if nearest else set()
-        leaders = {path: group[0] for group in new if group not in old for path in group}
         unlinkable = frozenset(path for group in old ^ set(new) for path in group)
         above: set[bytes] = set()
         for path in unlinkable:
@@ -102,7 +101,7 @@ class Exporter:
             while parent:
                 parent = parent.rpartition(b"/")[0]
                 above.add(parent)
-        return _Groups(leaders, unlinkable, frozenset(above))
+        return _Groups({path: group for group in new for path in group}, unlinkable, frozenset(above))
 
     # --- the walk ---
 
@@ -192,7 +191,7 @@ class Exporter:
                 f"/{octal(join(path, name))} stands in an export but not in its snapshot",
                 "remove that export",
             )
-        self._write(entry, new)
+        self._join_or_write(join(path, name), entry, new)
 
     @cached_property
     def _lookup(self) -> Lookup:
@@ -202,12 +201,11 @@ class Exporter:
 
     def _make(self, frame: _Frame, entry: Entry, before: Entry | None) -> None:
         path = join(frame.path, entry.name)
-        leader = self._groups.leaders.get(path)
         if entry == before and path not in self._groups.unlinkable and self._link(frame, entry.name):
             return
-        if leader is not None and leader != path:
-            self._link_to(leader, entry.name, frame.new)
-        elif entry.meta.kind is Kind.FILE and leader is None:
+        if path in self._groups.of:
+            self._join_or_write(path, entry, frame.new)
+        elif entry.meta.kind is Kind.FILE:
             frame.waiting += 1
             self._batch.append((frame, entry))
             if len(self._batch) >= _BATCH:
@@ -225,19 +223,30 @@ class Exporter:
         self._tally.linked += 1
         return True
 
-    def _link_to(self, leader: bytes, name: bytes, parent: int) -> None:
-        """Join ``name`` to the group's first member, which the walk made before."""
-        *above, leader_name = leader.split(b"/")
+    def _join_or_write(self, path: bytes, entry: Entry, parent: int) -> None:
+        """Link ``path`` to a member of its group that is made already; the first is written at once, by ourselves."""
+        others = (other for other in self._groups.of.get(path, ()) if other != path)
+        if any(self._link_to(other, entry.name, parent) for other in others):
+            self._tally.linked += 1
+        else:
+            self._write(entry, parent)
+
+    def _link_to(self, other: bytes, name: bytes, parent: int) -> bool:
+        *above, other_name = other.split(b"/")
         current = os.dup(self._root)
         try:
             for part in above:
                 below = fs.open_directory(part, current)
                 os.close(current)
                 current = below
-            os.link(leader_name, name, src_dir_fd=current, dst_dir_fd=parent, follow_symlinks=False)
+            os.link(other_name, name, src_dir_fd=current, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EMLINK):
+                return False
+            raise
         finally:
             os.close(current)
-        self._tally.linked += 1
+        return True
 
     def _write(self, entry: Entry, parent: int) -> int:
         """Make one entry from the repository; its size in bytes. Called from threads for files."""

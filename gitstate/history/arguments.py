@@ -24,7 +24,6 @@ _MAGIC = re.compile(r":\(([^)]*)\)|:([!^/]+):?|:(?=$)")
 _KNOWN_MAGIC: Final = frozenset({"top", "exclude", "literal"})
 _WILD: Final = frozenset(b"*?[\\")
 
-_EVERYTHING: Final = b"."
 _NOT_OURS: Final = (b":(exclude,glob)**/" + RECORDS, b":(exclude,literal)" + LINKS)
 
 
@@ -57,8 +56,8 @@ class Pathspec:
     @property
     def for_git(self) -> bytes:
         """The pathspec as git is told it."""
-        words = [b"exclude"] * self.exclude + ([b"literal"] if self.literal and self.path else [b"top"])
-        return b":(%s)%s" % (b",".join(words), self.stored if self.path else _EVERYTHING)
+        words = [b"exclude"] * self.exclude + [b"literal" if self.literal and self.path else b"top"]
+        return b":(%s)%s" % (b",".join(words), self.stored)
 
     @property
     def record(self) -> bytes:

@@ -130,7 +130,7 @@ def _ids(repository: Repository, arguments: Sequence[str | bytes]) -> Iterator[b
 # --- show ---------------------------------------------------------------------------------------------------
 
 _Shown = tuple[str, bytes | None]
-"""How git is told what to show, and the commit it leads to; None for a file or a directory."""
+"""What is to be shown, in words that git knows, and the commit it leads to; None for a file or a directory."""
 
 
 def show(repository: Repository, arguments: Sequence[str], *, color: bool = False) -> Iterator[bytes]:
@@ -150,10 +150,19 @@ def _show(repository: Repository, asked: Asked, shown: list[_Shown], *, color: b
         if asked.paths and not changes:
             continue
         yield separator
-        yield from _commit(repository, "show", asked.flags, revision, asked, color=color)
+        if revision != commit.hex():
+            yield from _tag(repository, asked.flags, revision, commit.hex(), color=color)
+        yield from _commit(repository, "show", asked.flags, commit.hex(), asked, color=color)
         if git.wants_metadata(asked.flags) and (told := section(changes, color=color)):
             yield b"\n" + told
         separator = b"\n"
+
+
+def _tag(repository: Repository, flags: Sequence[str], revision: str, commit: str, *, color: bool) -> list[bytes]:
+    """What git shows of a tag before the commit; nothing for other names of commits."""
+    head = [flag for flag in flags if not git.shows_content(flag)]
+    both, own = (list(git.lines(repository, "show", [*head, "-s", it], color=color)) for it in (revision, commit))
+    return both[: len(both) - len(own)]
 
 
 def _shown(repository: Repository, asked: Asked) -> Iterator[_Shown]:
@@ -162,7 +171,7 @@ def _shown(repository: Repository, asked: Asked) -> Iterator[_Shown]:
         if any(oid.startswith("^") for oid in ids):
             yield from ((oid.hex(), oid) for oid in _ids(repository, [word, "--"]))
         elif len(ids) == 1:
-            yield word, peeled(repository, word, "commit")
+            yield word, peeled(repository, ids[0], "commit")
         else:
             yield from ((oid, peeled(repository, oid, "commit")) for oid in ids)
 

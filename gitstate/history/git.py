@@ -79,10 +79,12 @@ def lines(
         with process.reading(argv, variables=variables) as output:
             yield from output
     except StorageFault as error:
-        said = error.message.partition(": ")[2]
-        if _is_mistake(said):
-            raise UsageFault(f"git {command}: {said}", f"see git help {command}") from None
-        raise
+        said = error.message.removeprefix(f"git --git-dir={repository.path}: ")
+        if not said.startswith(("fatal: ", "error: ")):  # the end of git's usage, which tells nothing
+            said = f"it can't mean {' '.join(word for word in arguments if isinstance(word, str))}"
+        elif not _is_mistake(said):
+            raise
+        raise UsageFault(f"git {command}: {said}", f"see git help {command}") from None
 
 
 def number(flags: Sequence[str], test: Test) -> int | None:

@@ -23,24 +23,34 @@ from gitstate.store.objects import Type
 _INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"
 _TABLES: Final = 8 + 1024
 _CHUNK: Final = 1 << 20
+_LONGEST_HEADER: Final = 20
+_LARGEST_READ: Final = 1 << 30  # one pread gives 2 GiB at most
 _CORRUPT: Final = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls it an instance
 
 
 class Whole(NamedTuple):
-    """A whole (not deltified) entry: where its zlib stream stands and how long the object is."""
+    """A whole (not deltified) entry: where it stands, how long its header and its object are, its CRC-32 by the index.
+
+    The CRC is what ties index and pack together: without it a damaged index would hand out another object.
+    """
 
     pack: Pack
     kind: Type
     size: int
-    start: int
+    offset: int
+    header: int
     end: int
+    checksum: int
 
     def read(self) -> bytes:
         """The object's content. Raises Damaged."""
+        if self.end - self.offset > _LARGEST_READ:
+            return b"".join(self.chunks())
+        raw = os.pread(self.pack.descriptor, self.end - self.offset, self.offset)
+        if isal_zlib.crc32(raw) != self.checksum:
+            raise self.pack.damaged("an object's checksum is wrong")
         try:
-            data = isal_zlib.decompress(
-                os.pread(self.pack.descriptor, self.end - self.start, self.start), bufsize=self.size or 1
-            )
+            data = isal_zlib.decompress(memoryview(raw)[self.header :], bufsize=self.size or 1)
         except _CORRUPT as error:
             raise self.pack.damaged(str(error)) from None
         if len(data) != self.size:
@@ -48,23 +58,27 @@ class Whole(NamedTuple):
         return bytes(data)
 
     def chunks(self) -> Iterator[bytes]:
-        """The object's content in pieces of about a megabyte. Raises Damaged."""
+        """The object's content in pieces of about a megabyte. Raises Damaged, after the last piece at the latest."""
         inflate = isal_zlib.decompressobj()
-        position, seen = self.start, 0
+        checksum = isal_zlib.crc32(os.pread(self.pack.descriptor, self.header, self.offset))
+        position, seen = self.offset + self.header, 0
         try:
             while not inflate.eof:
                 pending = inflate.unconsumed_tail
                 if not pending:
                     pending = os.pread(self.pack.descriptor, min(_CHUNK, self.end - position), position)
                     position += len(pending)
-                    if not pending:
-                        break
+                    checksum = isal_zlib.crc32(pending, checksum)
                 piece = inflate.decompress(pending, _CHUNK)
                 seen += len(piece)
                 if piece:
                     yield piece
+                elif not pending:
+                    break
         except _CORRUPT as error:
             raise self.pack.damaged(str(error)) from None
+        if position != self.end or checksum != self.checksum:
+            raise self.pack.damaged("an object's checksum is wrong")
         if seen != self.size:
             raise self.pack.damaged("an object has the wrong size")
 
@@ -78,7 +92,7 @@ class Pack:
             self._index = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if self._index[:8] != _INDEX_MAGIC or len(self._index) < _TABLES + 40:
             raise self.damaged("its index is not version 2")
-        self._fanout = struct.unpack(">256I", self._index[8:_TABLES])
+        self._fanout: tuple[int, ...] = struct.unpack(">256I", self._index[8:_TABLES])
         self.count = self._fanout[255]
         if len(self._index) < _TABLES + self.count * 28 + 40:
             raise self.damaged("its index is truncated")
@@ -96,7 +110,7 @@ class Pack:
         )
 
     def find(self, oid: bytes) -> int | None:
-        """The offset of object ``oid`` in this pack, if it is here."""
+        """The place of object ``oid`` in this pack's index, if it is here."""
         low = self._fanout[oid[0] - 1] if oid[0] else 0
         high = self._fanout[oid[0]]
         index = self._index
@@ -105,31 +119,32 @@ class Pack:
             place = _TABLES + middle * 20
             found = index[place : place + 20]
             if found == oid:
-                return self._offset(middle)
+                return middle
             if found < oid:
                 low = middle + 1
             else:
                 high = middle
         return None
 
-    def _offset(self, position: int) -> int:
-        place = _TABLES + self.count * 24 + position * 4
-        offset = int.from_bytes(self._index[place : place + 4], "big")
+    def _offset(self, place: int) -> int:
+        offset = self._number(_TABLES + self.count * 24 + place * 4, 4)
         if offset < 1 << 31:
             return offset
-        place = _TABLES + self.count * 28 + (offset & 0x7FFFFFFF) * 8
-        return int.from_bytes(self._index[place : place + 8], "big")
+        return self._number(_TABLES + self.count * 28 + (offset & 0x7FFFFFFF) * 8, 8)
+
+    def _number(self, start: int, size: int) -> int:
+        return int.from_bytes(self._index[start : start + size], "big")
 
     @cached_property
     def _ends(self) -> list[int]:
         end = os.fstat(self.descriptor).st_size - 20
-        return [*sorted(self._offset(position) for position in range(self.count)), end]
+        return [*sorted(self._offset(place) for place in range(self.count)), end]
 
-    def whole(self, offset: int) -> Whole | None:
-        """The entry at ``offset``, None if it is a delta. Raises Damaged."""
-        ends = self._ends
+    def whole(self, place: int) -> Whole | None:
+        """The entry at ``place`` in the index, None if it is a delta. Raises Damaged."""
+        offset, ends = self._offset(place), self._ends
         end = ends[min(bisect_right(ends, offset), self.count)]
-        head = os.pread(self.descriptor, 20, offset)
+        head = os.pread(self.descriptor, max(0, min(_LONGEST_HEADER, end - offset)), offset)
         if not head:
             raise self.damaged("it is truncated")
         kind, size, shift, used = head[0] >> 4 & 7, head[0] & 15, 4, 1
@@ -140,4 +155,4 @@ class Pack:
             shift, used = shift + 7, used + 1
         if kind not in (1, 2, 3, 4):
             return None
-        return Whole(self, Type(kind), size, offset + used, end)
+        return Whole(self, Type(kind), size, offset, used, end, self._number(_TABLES + self.count * 20 + place * 4, 4))

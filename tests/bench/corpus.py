@@ -37,12 +37,13 @@ class Recipe:
 RECIPES: Final = {
     "small": Recipe(
         "minbase",
-        "linux-image-cloud-amd64 initramfs-tools systemd-sysv nfs-common python3 kmod udev iproute2 busybox openssh-server",
+        "linux-image-cloud-amd64 initramfs-tools systemd-sysv nfs-common python3 kmod udev iproute2 busybox "
+        "openssh-server",
     ),
     "desktop": Recipe(
         "important",
-        "linux-image-amd64 initramfs-tools openssh-server xfce4 lightdm firefox-esr libreoffice-writer gcc make git "
-        "texlive-latex-base texlive-latex-recommended texlive-fonts-recommended",
+        "linux-image-amd64 initramfs-tools openssh-server xfce4 lightdm firefox-esr libreoffice-writer gcc clang make "
+        "git texlive-latex-base texlive-latex-recommended texlive-fonts-recommended",
     ),
 }
 
@@ -65,11 +66,6 @@ class Corpus:
                 size += status.st_size if status.st_ino not in linked else 0
                 linked |= {status.st_ino} if status.st_nlink > 1 else set()
         return {"name": self.name, "entries": entries, "files": files, "bytes": size}
-
-    def specials(self) -> list[bytes]:
-        """Devices, fifos and sockets, which ostree refuses."""
-        kinds = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
-        return [path for path, status in below(self.path) if stat.S_IFMT(status.st_mode) not in kinds]
 
     def edit(self, number: int) -> list[bytes]:
         """Five edits in five directories, others for each number; the paths edited."""
@@ -118,7 +114,7 @@ def prepare(
         say(f"unpacking {tarball}")
         unpack = ["tar", "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
         run_untimed([*unpack, "-f", str(tarball), "-C", str(fresh(target))], environment)
-    remove_host_keys(target)
+    simplify(target)
     return Corpus(choice if recipe else Path(choice).resolve().name, target)
 
 
@@ -134,7 +130,14 @@ def bootstrap(recipe: Recipe, tarball: Path, environment: Mapping[str, str]) -> 
         partial.unlink(missing_ok=True)
 
 
-def remove_host_keys(root: Path) -> None:
-    """A stock root with openssh-server has host keys, which policy rightly refuses."""
+def simplify(root: Path) -> None:
+    """Remove what one of the contenders can't record, so that all do the same work.
+
+    A stock root with openssh-server has host keys, which our policy refuses; ostree refuses all but files and links.
+    """
+    kept = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
+    specials = [path for path, status in below(root) if stat.S_IFMT(status.st_mode) not in kept]
+    for special in specials:
+        os.unlink(os.path.join(os.fsencode(root), special))
     for key in root.glob("etc/ssh/ssh_host_*"):
         key.unlink()

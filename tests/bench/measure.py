@@ -34,12 +34,12 @@ class Contender:
     """Somebody's way to do a row's work.
 
     ``commands`` are timed together, one after the other; ``prepare`` runs before, untimed. ``size`` tells the bytes
-    of the repository once the row is done. ``budget``: gitstate may take at most so many times the seconds of this contender.
+    of the repository once the row is done. ``budget``: gitstate may take at most so many times its seconds.
     """
 
     name: str
     commands: Callable[[], Sequence[Sequence[str]]]
-    prepare: Callable[[], None] = lambda: None
+    prepare: Callable[[], object] = lambda: None
     size: Callable[[], int] | None = None
     budget: float | None = None
 
@@ -55,8 +55,8 @@ class Row:
     what: str
     contenders: Sequence[Contender]
     verbs: frozenset[str]
-    ready: Callable[[], None] = lambda: None
-    round: Callable[[int], None] = lambda number: None
+    ready: Callable[[], object] = lambda: None
+    round: Callable[[int], object] = lambda number: None
     seconds: float | None = None
     memory: int | None = None
 
@@ -196,7 +196,8 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> os.struct_ru
             raise
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
-            raise BenchError(failure_text(command, process.returncode, errors.seek(0) or errors.read()))
+            errors.seek(0)
+            raise BenchError(failure_text(command, process.returncode, errors.read()))
     return usage
 
 

@@ -107,8 +107,7 @@ class Stage:
         return ["ostree", f"--repo={self.ostree}", *words]
 
     def ostree_commit(self) -> list[Command]:
-        skip = f"--skip-list={self.work}/ostree.skip"
-        return [self.in_ostree("commit", f"--branch={_NEW}", "--subject=bench", skip, f"--tree=dir={self.corpus.path}")]
+        return [self.in_ostree("commit", f"--branch={_NEW}", "--subject=bench", f"--tree=dir={self.corpus.path}")]
 
     def sync(self) -> Command:
         return ["sync", "--file-system", str(self.work)]
@@ -132,8 +131,6 @@ class Stage:
     def fresh_ostree(self) -> None:
         fresh(self.ostree)
         self.do(self.in_ostree("init", "--mode=bare"))
-        special = b"".join(b"/" + path + b"\n" for path in self.corpus.specials())
-        (self.work / "ostree.skip").write_bytes(special)
 
     # --- states that rows start from ---
 
@@ -195,12 +192,10 @@ class _Peer:
     commit: Callable[[], list[Command]]
 
     def has(self, revision: str, stage: Stage) -> bool:
-        git = ["git", "--git-dir", str(self.path), "rev-parse", "--quiet", "--verify", revision]
-        command = stage.in_ostree("rev-parse", revision.replace("~1", "^")) if self.path == stage.ostree else git
-        done = subprocess.run(
-            command, env=stage.environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        return done.returncode == 0
+        command = ["git", "--git-dir", str(self.path), "rev-parse", "--quiet", "--verify", revision]
+        if self.path == stage.ostree:
+            command = stage.in_ostree("rev-parse", revision.replace("~1", "^"))
+        return subprocess.run(command, env=stage.environment, capture_output=True, check=False).returncode == 0
 
 
 def rows(stage: Stage) -> list[Row]:
@@ -210,12 +205,11 @@ def rows(stage: Stage) -> list[Row]:
 
 
 def _checkin_first(stage: Stage, name: str) -> Row:
+    ours, git, ostree = (partial(disk_usage, path) for path in (stage.bare, stage.git, stage.ostree))
     contenders = [
-        Contender(
-            "gitstate checkin", stage.gitstate_checkin, stage.fresh_gitstate, size=partial(disk_usage, stage.bare)
-        ),
-        Contender("git add, git commit", stage.git_commit, stage.fresh_git, partial(disk_usage, stage.git), 0.25),
-        Contender("ostree commit", stage.ostree_commit, stage.fresh_ostree, partial(disk_usage, stage.ostree), 0.4),
+        Contender("gitstate checkin", stage.gitstate_checkin, stage.fresh_gitstate, ours),
+        Contender("git add, git commit", stage.git_commit, stage.fresh_git, git, 0.25),
+        Contender("ostree commit", stage.ostree_commit, stage.fresh_ostree, ostree, 0.4),
     ]
     return Row(name, "first check-in", contenders, _needs(), ready=stage.warm, memory=400 * MB)
 

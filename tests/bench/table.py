@@ -50,7 +50,7 @@ class Report:
         """The table as Markdown, under the facts that figures mean nothing without."""
         lines = [*self._facts(), "", *_aligned(list(self._cells()))]
         lines += [f"\nFAILED {outcome.name}: {outcome.failure}" for outcome in self.outcomes if outcome.failure]
-        return "\n".join(lines) + "\n"
+        return "\n".join(lines)
 
     def _facts(self) -> Iterator[str]:
         corpus, machine = self.corpus, self.machine
@@ -117,10 +117,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
     rule = ["-" * width if at < _LEFT else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
     for row in (HEAD, rule, *rows):
-        cells = (
-            cell.ljust(width) if at < _LEFT else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+        sized = enumerate(zip(row, widths, strict=True))
+        cells = [cell.ljust(width) if at < _LEFT else cell.rjust(width) for at, (cell, width) in sized]
         yield f"| {' | '.join(cells)} |"
 
 
@@ -131,7 +129,7 @@ def write_docs(page: Path, name: str, text: str) -> None:
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise BenchError(f"{page}: no place for corpus {name}, which begins {begin.strip()} and ends {end.strip()}")
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
+    page.write_text(f"{before}{begin}\n{text}\n\n{end}{after}", "utf-8")
 
 
 def machine(work: Path) -> dict[str, object]:

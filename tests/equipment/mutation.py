@@ -42,6 +42,10 @@ class _Grove:
         fitting = [path for path, mode in self.entries if wanted(mode) and (top or path != self.root)]
         return self.chance.choice(fitting) if fitting else None
 
+    def is_small(self, path: bytes) -> bool:
+        """Whether something is left to edit when this is gone."""
+        return sum(other.startswith(path + b"/") for other, _ in self.entries) < 100
+
     def new_place(self) -> bytes:
         """A place where nothing stands, with a name that is no one's."""
         directory = self.pick(stat.S_ISDIR, top=True) or self.root
@@ -115,9 +119,9 @@ def _add(grove: _Grove) -> str:
 
 
 def _remove(grove: _Grove) -> str:
-    """An entry, or a directory that is small, so that something is left to edit."""
+    """An entry of any type; every third a directory with all that is in it."""
     path = grove.pick(_no_directory) if grove.chance.random() < 0.7 else grove.pick(stat.S_ISDIR)
-    if path is None or sum(1 for _ in zip(_entries(path), range(100), strict=False)) == 100:
+    if path is None or not grove.is_small(path):
         return ""
     before = os.stat(os.path.dirname(path))
     _delete(path)
@@ -203,7 +207,7 @@ def _change_type(grove: _Grove) -> str:
     kinds = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
     old = grove.chance.choice(kinds)
     path = grove.pick(lambda mode: stat.S_IFMT(mode) == old)
-    if path is None or sum(1 for _ in zip(_entries(path), range(100), strict=False)) == 100:
+    if path is None or not grove.is_small(path):
         return ""
     before = os.stat(os.path.dirname(path))
     _delete(path)
@@ -222,7 +226,7 @@ def _link(grove: _Grove) -> str:
 
 def _unlink(grove: _Grove) -> str:
     """Break a member out of its group: the same file afterwards, by itself."""
-    path = grove.pick(lambda mode: stat.S_ISREG(mode))
+    path = grove.pick(stat.S_ISREG)
     grouped = [path for path, mode in grove.entries if stat.S_ISREG(mode) and os.lstat(path).st_nlink > 1]
     path = grove.chance.choice(grouped) if grouped else path
     if path is None:

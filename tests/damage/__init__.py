@@ -1,0 +1,1 @@
+"""Attempts to break gitstate: killed, starved, raced, lied to and misused."""
