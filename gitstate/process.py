@@ -55,8 +55,14 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault:
     """The error for a program that ended with ``code``."""
     words = [word if isinstance(word, str) else word.decode(errors="replace") for word in argv]
     lines = stderr.decode(errors="replace").strip().splitlines()
-    said = lines[-1] if lines else f"exit code {code}"
-    return StorageFault(f"{' '.join(words[:2])}: {said}")
+    reasons = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines
+    said = reasons[-1] if reasons else f"exit code {code}"
+    return StorageFault(f"{' '.join(_verb(words))}: {said}")
+
+
+def _verb(words: Sequence[str]) -> list[str]:
+    """The program and what it was to do: ``git update-ref``."""
+    return [words[0], *[word for word in words[1:] if not word.startswith("-")][:1]]
 
 
 def complaints(argv: Sequence[Argument]) -> list[str]:

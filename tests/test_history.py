@@ -482,6 +482,8 @@ def test_graph_with_paths_or_content_is_refused(told: Past) -> None:
         (["mian..main"], NotFound, "mian..main"),
         (["nothing", "--", "etc"], NotFound, "nothing"),
         (["etc/nothing"], NotFound, "put --"),
+        (["etc", "main"], UsageFault, "behind a path"),
+        (["etc", "main", "--", "usr"], NotFound, "no revision 'etc'"),
         (["--no-such-flag"], UsageFault, "no-such-flag"),
         (["-n"], UsageFault, "wants a value"),
         (["--since"], UsageFault, "wants a value"),

@@ -3,26 +3,85 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
 from gitstate.cli.app import Session, app
+from gitstate.cli.help import HelpWanted
 from gitstate.errors import GitstateError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_CLOSED = 141  # what a shell makes of SIGPIPE
 
 
 def main() -> None:
     """Run the command line and exit with the documented code (docs/cli.md)."""
     session = Session()
+    _open_streams()
+    code = _run(session)
+    _give_up_output()
+    sys.exit(code)
+
+
+def _run(session: Session) -> int:
     try:
-        code = app.main(standalone_mode=False, prog_name="gitstate", obj=session)
+        try:
+            code = app.main(standalone_mode=False, prog_name="gitstate", obj=session)
+        finally:
+            session.close()
+        _flush()
+    except SystemExit as end:  # of shell completion
+        return end.code if isinstance(end.code, int) else 0
     except BaseException as error:
-        code = _say(session, *_explain(error, session))
-    sys.exit(code if isinstance(code, int) else 0)
+        return _say(session, *_explain(error, session))
+    return code if isinstance(code, int) else 0
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def _open_streams() -> None:
+    """Whatever the caller did to them: three descriptors that are open, and output that takes every path's bytes."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that we open gets this number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+    for stream, unusual in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=unusual)
+
+
+def _flush() -> None:
+    """What is printed counts as done when it is out."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
+
+
+def _give_up_output() -> None:
+    """Nothing is left for the interpreter's end to stumble over, if the reader has gone or the disk is full."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
@@ -30,42 +89,52 @@ def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
     match error:
         case GitstateError():
             return error.message, error.hint, error.code
+        case HelpWanted() if not session.json:
+            print(error.format_message(), file=sys.stderr)
+            return "", "", 2
+        case HelpWanted():
+            return "no command given", _usage_hint(error), 2
         case click.ClickException():
             return error.format_message(), _usage_hint(error), 2
         case click.exceptions.Abort() | KeyboardInterrupt():
             return "interrupted", "nothing half done is left; run it again", 130
         case BrokenPipeError():
-            sys.stdout = None
-            return "", "", 141
-        case OSError() if error.errno in _FULL:
-            return (
-                f"{error.filename or 'the disk'}: {error.strerror}",
-                "make room; nothing half done is left",
-                6,
-            )
+            return "", "", _CLOSED
         case OSError():
-            where = f"{error.filename}: " if error.filename else ""
-            return f"{where}{error.strerror or error}", "is it there, and are you root?", 5
+            return _explain_system(error)
         case Exception():
             if session.verbose:
                 traceback.print_exc()
-            return (
-                f"bug: {type(error).__name__}: {error}",
-                "run it again with -v and report what it prints",
-                70,
-            )
+            return f"bug: {type(error).__name__}: {error}", "run it again with -v and report what it prints", 70
         case _:
             raise error
 
 
+def _explain_system(error: OSError) -> tuple[str, str, int]:
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    said = f"{where}{error.strerror or error}"
+    if error.errno in _FULL:
+        return said, "nothing half done is left; make room and run it again", 6
+    if error.errno == errno.EROFS:
+        return said, "remount it read-write", 5
+    return said, "is it there, and are you root?", 5
+
+
 def _say(session: Session, message: str, hint: str, code: int) -> int:
+    with suppress(OSError):
+        sys.stdout.flush()
     if not message:
         return code
-    if session.json or "--json" in sys.argv:
+    if session.json or _json_is_wanted(sys.argv):
         print(json.dumps({"error": {"code": code, "message": message, "hint": hint}}), file=sys.stderr)
     else:
         print(f"gitstate: {message}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
     return code
+
+
+def _json_is_wanted(argv: list[str]) -> bool:
+    """By the bare words: a line that can't be parsed is complained of in JSON, too."""
+    return "--json" in argv[: argv.index("--") if "--" in argv else None]
 
 
 def _usage_hint(error: click.ClickException) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,10 +13,13 @@ from typing import Any, Final, TypeVar
 import click
 
 from gitstate import __version__, fs, settings
+from gitstate.cli.help import CommonOption, Group
+from gitstate.errors import GitstateError, NotFound, UsageFault
 from gitstate.monitor import Observer
 from gitstate.site import Site
+from gitstate.store import Repository
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _COMMANDS: Final = {
     "init": "site",
@@ -35,7 +39,7 @@ _COMMANDS: Final = {
 """Command by the module in this room that has it."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Commands are imported when they are called: a check-in doesn't wait for the code of all the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -48,18 +52,6 @@ class LazyGroup(click.Group):
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from None
 
 
 class Session:
@@ -100,14 +92,70 @@ class Session:
 
         if sys.stderr.isatty() and not self.quiet and not self.json:
             return Bars()
-        return Plain(quiet=self.quiet)
+        return Plain(quiet=self.quiet or self.json)
+
+    @property
+    def raw(self) -> bool:
+        """Whether names alone are printed. Raises UsageFault for --json besides."""
+        if self.zero and self.json:
+            raise UsageFault("-z and --json exclude each other", "JSON has every name in octal")
+        return self.zero
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if "observer" in self.__dict__:
+            self.observer.phase("")
+
+    # --- repositories ---
+
+    def repository(self, name: str) -> Repository:
+        """The repository ``name``. Raises NotFound with the nearest name, EnvironmentFault, ConfigFault."""
+        try:
+            return self.site.repository(name)
+        except NotFound as error:
+            near = difflib.get_close_matches(name, list(self.site.repositories()), n=1, cutoff=0.5)
+            raise NotFound(error.message, f"did you mean {near[0]}?" if near else error.hint) from None
 
     def name(self, given: str | None) -> str:
         """The repository named, or the one whose live tree we stand in. Raises UsageFault."""
         return given or self.site.repository_of(Path.cwd())
 
+    def take(self, *words: str | None) -> tuple[str, list[str | None]]:
+        """REPO, which may be left out inside a live tree, and the other words at their places. Raises UsageFault."""
+        given = [word for word in words if word is not None]
+        name, rest = self.split(given, given[:1])
+        if len(rest) == len(words):  # inside a live tree, and the first of them was meant as REPO
+            self.repository(rest[0])
+        return name, [*rest, *[None] * (len(words) - 1 - len(rest))]
+
+    def split(self, words: Sequence[str], candidates: Sequence[str]) -> tuple[str, list[str]]:
+        """The first of ``candidates`` that names a repository, else the one whose live tree we stand in; the rest.
+
+        Raises UsageFault, NotFound.
+        """
+        rest = list(words)
+        for word in candidates:
+            if self._is_repository(word):
+                rest.remove(word)
+                return word, rest
+        try:
+            return self.name(None), rest
+        except GitstateError:
+            if candidates:
+                self.repository(candidates[0])
+            raise
+
+    def _is_repository(self, name: str) -> bool:
+        try:
+            return self.site.repository_path(name).is_dir()
+        except UsageFault:
+            return False
+
 
 pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
 
 
 def _wish(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -118,67 +166,91 @@ def _wish(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return remember
 
 
-def common(function: Command) -> Command:
+def _flag(*words: str, wish: str, text: str, kind: type[click.Option] = click.Option) -> Callable[[Function], Function]:
+    return click.option(*words, wish, cls=kind, is_flag=True, expose_value=False, callback=_wish(wish), help=text)
+
+
+def common(function: Function) -> Function:
     """The options that every command takes."""
     options = [
         click.option(
             "--site",
+            "given_site",
+            cls=CommonOption,
+            metavar="DIR",
             type=click.Path(path_type=Path),
             expose_value=False,
             callback=_wish("given_site"),
             help="The site's directory [GITSTATE_SITE, /srv/gitstate].",
         ),
-        click.option("--json", is_flag=True, expose_value=False, callback=_wish("json"), help="Print one JSON object."),
-        click.option("-q", "--quiet", is_flag=True, expose_value=False, callback=_wish("quiet"), help="Results only."),
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            expose_value=False,
-            callback=_wish("verbose"),
-            help="Tell more; tracebacks.",
-        ),
+        _flag("--json", wish="json", text="Print one JSON object.", kind=CommonOption),
+        _flag("-q", "--quiet", wish="quiet", text="Print results only: no notes, no progress.", kind=CommonOption),
+        _flag("-v", "--verbose", wish="verbose", text="Show where a bug happened.", kind=CommonOption),
     ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def writes(function: Command) -> Command:
+def writes(function: Function) -> Function:
     """``-n`` for commands that write."""
-    return click.option(
-        "-n",
-        "--dry-run",
-        is_flag=True,
-        expose_value=False,
-        callback=_wish("dry_run"),
-        help="Say what would be done; write nothing.",
-    )(function)
+    return _flag("-n", "--dry-run", wish="dry_run", text="Say what would be done; write nothing.")(function)
 
 
-def names(function: Command) -> Command:
+def names(function: Function) -> Function:
     """``-z`` for commands that print names."""
-    return click.option(
-        "-z",
-        "zero",
-        is_flag=True,
-        expose_value=False,
-        callback=_wish("zero"),
-        help="Names raw, ended by NUL.",
-    )(function)
+    return _flag("-z", wish="zero", text="Print names alone, raw, each ended by NUL.")(function)
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# --- completion -------------------------------------------------------------------------------------------------------
+
+
+def complete_repository(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of repositories that begin so; none where anything is wrong."""
+    session = context.ensure_object(Session)
+    try:
+        return [name for name in session.site.repositories() if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+def complete_revision(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The branches and tags that begin so, of the repository that the line names."""
+    session = context.ensure_object(Session)
+    try:
+        repository = session.repository(session.name(context.params.get("repo")))
+        return [name for name in ["HEAD", *repository.names()] if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+def repo_argument(function: Function) -> Function:
+    """REPO, which may be left out inside its live tree."""
+    return click.argument("repo", required=False, shell_complete=complete_repository)(function)
+
+
+def rev_argument(function: Function) -> Function:
+    """REV, HEAD if left out."""
+    return click.argument("rev", required=False, shell_complete=complete_revision)(function)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=(
+        "gitstate init",
+        "gitstate prototype create desktop --bootstrap bookworm",
+        'gitstate checkin desktop -m "bookworm as installed"',
+        "gitstate diff desktop HEAD~1 HEAD",
+        "gitstate export desktop HEAD",
+    ),
+)
 @common
 @click.version_option(__version__, prog_name="gitstate")
 def app() -> None:
     """Stateless Linux with git inside: root filesystems as git repositories.
 
-    \b
-    gitstate init
-    gitstate prototype create desktop --bootstrap bookworm --include openssh-server
-    gitstate checkin desktop -m "bookworm as installed"
-    gitstate diff desktop HEAD~1 HEAD
-    gitstate export desktop HEAD
+    REPO is a prototype (desktop) or a layer (lab/lab3); inside its live tree it
+    may be left out. REV is a revision in git's own syntax.
     """
     fs.allow_many_descriptors()

@@ -7,45 +7,65 @@ from typing import Any
 import click
 
 from gitstate import verify
-from gitstate.cli.app import Session, common, pass_session, writes
+from gitstate.cli.app import Session, common, pass_session, repo_argument, writes
+from gitstate.cli.help import Command
 from gitstate.cli.output import emit, size
-from gitstate.errors import Damaged
+from gitstate.errors import Damaged, GitstateError
 
 
-@click.command(epilog="Example:  gitstate fsck desktop")
-@click.argument("repo", required=False)
+@click.command(cls=Command, examples=("gitstate fsck desktop", "gitstate fsck --json"))
+@repo_argument
 @common
 @pass_session
 def fsck(session: Session, repo: str | None) -> None:
-    """Check REPO (all repositories if left out): git's objects, then every record of every snapshot."""
-    names = [repo] if repo else list(session.site.repositories())
-    problems = {name: verify.fsck(session.site.repository(name), session.observer) for name in names}
-    lines = [
-        line for name, found in problems.items() for line in ([f"{name}: {one}" for one in found] or [f"{name}: ok"])
-    ]
-    emit(session, "fsck/1", {"problems": problems}, lines)
-    if any(problems.values()):
-        raise Damaged("the repository is damaged", "fetch what is missing from a clone or a backup")
+    """Check REPO, or all: git's objects, then every record.
+
+    Every snapshot that any branch or tag reaches is read.
+    """
+    found = [(name, _problems(session, name, alone=repo is not None)) for name in _names(session, repo)]
+    value = [{"repository": name, "problems": problems} for name, problems in found]
+    lines = [line for name, problems in found for line in ([f"{name}: {one}" for one in problems] or [f"{name}: ok"])]
+    emit(session, "fsck/1", {"repositories": value}, lines)
+    if bad := [name for name, problems in found if problems]:
+        raise Damaged(f"damaged: {', '.join(bad)}", "fetch what is missing from a clone or a backup")
 
 
-@click.command(epilog="Example:  gitstate gc desktop")
-@click.argument("repo", required=False)
+def _problems(session: Session, name: str, *, alone: bool) -> list[str]:
+    """What is wrong. Of many repositories one that can't even be opened doesn't keep the others from their turn."""
+    try:
+        return verify.fsck(session.repository(name), session.observer)
+    except GitstateError as error:
+        if alone:
+            raise
+        return [error.message]
+
+
+def _names(session: Session, repo: str | None) -> list[str]:
+    return [repo] if repo else list(session.site.repositories())
+
+
+@click.command(cls=Command, examples=("gitstate gc", "gitstate gc --aggressive desktop"))
+@repo_argument
 @click.option("--aggressive", is_flag=True, help="Look for better deltas: slow, for long-term storage.")
 @common
 @writes
 @pass_session
 def gc(session: Session, repo: str | None, aggressive: bool) -> None:
-    """Repack REPO (all repositories if left out) and drop what nothing has reached for two weeks."""
-    names = [repo] if repo else list(session.site.repositories())
+    """Repack REPO, or all, and drop what is long unreachable.
+
+    What no branch and no tag has reached for two weeks goes.
+    """
     report: list[dict[str, Any]] = []
-    for name in names:
-        repository = session.site.repository(name)
+    for name in _names(session, repo):
+        repository = session.repository(name)
         before = after = repository.size()
         if not session.dry_run:
             with repository.lock("gc"):
                 session.observer.phase(f"git repack {name}")
                 before, after = repository.collect_garbage(aggressive=aggressive)
         report.append({"repository": name, "before": before, "after": after})
-    word = "now" if session.dry_run else "->"
-    lines = [f"{one['repository']}: {size(one['before'])} {word} {size(one['after'])}" for one in report]
-    emit(session, "gc/1", {"repositories": report}, lines)
+    lines = [
+        f"{one['repository']}: {size(one['before'])} {'now' if session.dry_run else '-> ' + size(one['after'])}"
+        for one in report
+    ]
+    emit(session, "gc/1", {"repositories": report, "dry_run": session.dry_run}, lines)

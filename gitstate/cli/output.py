@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from gitstate.cli.app import Session
@@ -23,35 +27,50 @@ def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[s
         print(line)
 
 
+def talk(session: Session, line: str) -> None:
+    """A line for people that is no result: what to do next."""
+    if not session.json and not session.quiet:
+        sys.stdout.flush()
+        print(line, file=sys.stderr)
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
 def table(rows: Sequence[Sequence[str]], heads: Sequence[str], *, colour: bool = False) -> list[str]:
-    """Rows as aligned columns under their heads, two spaces between; numbers to the right."""
+    """Rows as columns under their heads, two spaces between, aligned as a terminal shows them."""
     if not rows:
         return []
-    columns = list(zip(heads, *rows, strict=True))
-    widths = [max(len(cell) for cell in column) for column in columns]
-    right = [all(cell.replace(".", "").isdigit() for cell in column[1:]) for column in columns]
-    lines = []
-    for row in [heads, *rows]:
-        cells = [
-            cell.rjust(width) if flush else cell.ljust(width)
-            for cell, width, flush in zip(row, widths, right, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
+    shown = [list(heads), *[[printable(cell) for cell in row] for row in rows]]
+    widths = [max(map(_columns, column)) for column in zip(*shown, strict=True)]
+    lines = [
+        "  ".join(cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in shown
+    ]
     if colour:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     return lines
 
 
+def printable(text: str) -> str:
+    """``text`` with ``?`` for whatever a terminal would obey; the bytes of paths stay."""
+    return "".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "?" for one in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, or its beginning and ``…``."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes."""
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
+
+
 def letter(text: str, *, colour: bool) -> str:
     """A status letter, coloured on a terminal."""
     return f"\x1b[{_LETTER_COLOURS[text]}m{text}\x1b[0m" if colour and text in _LETTER_COLOURS else text
-
-
-def write_name(path: bytes, session: Session) -> None:
-    """A path alone: octal and a newline, or raw and NUL with ``-z``."""
-    data = path + b"\0" if session.zero else f"{octal(path)}\n".encode()
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
 
 
 def size(count: int) -> str:
@@ -72,3 +91,22 @@ def date(seconds: int) -> str:
 def seconds(amount: float) -> str:
     """A duration."""
     return f"{amount:.1f} s" if amount < 100 else f"{amount / 60:.1f} min"
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def write_name(path: bytes) -> None:
+    """A path alone, raw, ended by NUL; the root is ``.``."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write((path or b".") + b"\0")
+
+
+def location(path: Path) -> str:
+    """Where something stands on this machine, for JSON: absolute, octal as all names."""
+    return octal(os.fsencode(path.absolute()))
+
+
+def moment(seconds: int) -> str:
+    """A time for JSON: UTC, ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

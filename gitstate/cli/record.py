@@ -14,20 +14,23 @@ from gitstate import checkin as engine
 from gitstate import settings
 from gitstate.change import Change, LinksChanged, as_json, details
 from gitstate.checkin import Allowance, Status
-from gitstate.cli.app import Session, common, names, pass_session, writes
-from gitstate.cli.output import emit, letter, seconds, write_name
+from gitstate.cli.app import Session, common, names, pass_session, repo_argument, writes
+from gitstate.cli.help import Command
+from gitstate.cli.output import emit, letter, location, seconds, write_name
 from gitstate.errors import PartlyDone, UsageFault
 from gitstate.names import octal, tree_path
 from gitstate.scan.shapes import Findings
 
-_REPO = click.argument("repo", required=False)
-_LIVE = click.option("--live", type=click.Path(path_type=Path), help="The tree to look at, if not the recorded one.")
+_LIVE = click.option(
+    "--live", metavar="DIR", type=click.Path(path_type=Path), help="The tree to look at, if not the recorded one."
+)
 
 
 @click.command(
-    epilog="Examples:\n\n\b\n  gitstate status desktop\n  cd /srv/gitstate/live/desktop/etc && gitstate status"
+    cls=Command,
+    examples=("gitstate status desktop", "cd /srv/gitstate/live/desktop/etc && gitstate status"),
 )
-@_REPO
+@repo_argument
 @_LIVE
 @click.option("--times", is_flag=True, help="Show changes of times alone, too.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there is anything to record.")
@@ -35,19 +38,31 @@ _LIVE = click.option("--live", type=click.Path(path_type=Path), help="The tree t
 @names
 @pass_session
 def status(session: Session, repo: str | None, live: Path | None, times: bool, exit_code: bool) -> int:
-    """Show what a check-in of REPO's live tree would record."""
-    name = session.name(repo)
-    repository = session.site.repository(name)
-    found = engine.status(repository, engine.live_tree(repository, live), session.observer)
-    if session.zero:
-        for item in found.changes:
-            if times or not item.is_time_only:
-                write_name(item.path, session)
+    """Show what a check-in of REPO's live tree would record.
+
+    A added, M modified, D deleted, T of another type; then the path, and what
+    happened to its metadata.
+    """
+    raw, name = session.raw, session.name(repo)
+    repository = session.repository(name)
+    tree = engine.live_tree(repository, live)
+    found = engine.status(repository, tree, session.observer)
+    if raw:
+        write_changed(found.changes, found.links, times=times)
     else:
-        emit(session, "status/1", {"repository": name, **_as_json(found)}, _lines(session, name, found, times))
+        emit(session, "status/1", _as_json(name, tree, found), _lines(session, name, found, times))
+        _notes(session, found.findings)
     if found.findings.unrecorded:
         raise _partly(found.findings)
     return 1 if exit_code and found.tree != found.old_tree else 0
+
+
+def write_changed(changes: Iterable[Change], links: Iterable[LinksChanged], *, times: bool) -> None:
+    """The paths of changes for ``-z``, each once."""
+    paths = [item.path for item in changes if times or not item.is_time_only]
+    paths += [path for link in links for part in link.parts for path in part]
+    for path in dict.fromkeys(paths):
+        write_name(path)
 
 
 def _lines(session: Session, name: str, found: Status, times: bool) -> Iterator[str]:
@@ -56,7 +71,8 @@ def _lines(session: Session, name: str, found: Status, times: bool) -> Iterator[
     elif found.tree == found.old_tree:
         yield f"{name}: nothing to check in since {found.base.hex()[:7]}"
     yield from change_lines(session, found.changes, found.links, times)
-    yield from _notes(found.findings)
+    for refusal in found.findings.refusals:
+        yield f"refused: /{octal(refusal.path)}: {refusal.why} ({refusal.hint})"
 
 
 def change_lines(
@@ -77,25 +93,33 @@ def change_lines(
         yield f"({count} {'entry' if count == 1 else 'entries'} with another time only: --times)"
 
 
-def _notes(findings: Findings) -> Iterator[str]:
+def _notes(session: Session, findings: Findings) -> None:
     for path in findings.mounts:
-        yield f"note: /{octal(path)} is a mount point: what lies under it keeps its last record"
+        session.observer.notice(f"/{octal(path)} is a mount point: what lies under it keeps its last record")
     for path in findings.sockets:
-        yield f"note: /{octal(path)} is a socket: not recorded"
-    for refusal in findings.refusals:
-        yield f"refused: /{octal(refusal.path)}: {refusal.why} ({refusal.hint})"
+        session.observer.notice(f"/{octal(path)} is a socket: not recorded")
 
 
-def _as_json(found: Status) -> dict[str, Any]:
+def unrecorded_json(found: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
+    """What could not be read, for JSON."""
+    return [{"path": octal(path) or ".", "why": why} for path, why in found]
+
+
+def _as_json(name: str, live: Path, found: Status) -> dict[str, Any]:
     findings = found.findings
     return {
+        "repository": name,
+        "live": location(live),
         "base": found.base.hex() if found.base else None,
         "tree": found.tree.hex(),
         "entries": findings.entries,
         "changes": [as_json(item) for item in found.changes],
         "links": [as_json(item) for item in found.links],
-        "unrecorded": [{"path": octal(path), "why": why} for path, why in findings.unrecorded],
-        "refused": [{"path": octal(one.path), "rule": one.rule, "why": one.why} for one in findings.refusals],
+        "unrecorded": unrecorded_json(findings.unrecorded),
+        "refused": [
+            {"path": octal(one.path) or ".", "rule": one.rule, "why": one.why, "hint": one.hint}
+            for one in findings.refusals
+        ],
         "mounts": [octal(path) for path in findings.mounts],
         "sockets": [octal(path) for path in findings.sockets],
     }
@@ -111,17 +135,20 @@ def _partly(findings: Findings) -> PartlyDone:
 
 
 @click.command(
-    epilog="Examples:\n\n\b\n"
-    "  gitstate checkin desktop -m 'printer in room 3'\n"
-    "  gitstate checkin desktop -m 'test key' --allow etc/ssl/private/test.key --because 'public test key'"
+    cls=Command,
+    examples=(
+        "gitstate checkin desktop -m 'printer in room 3'",
+        "gitstate checkin desktop -m 'test key' \\\n"
+        "    --allow etc/ssl/private/test.key --because 'a public test key'",
+    ),
 )
-@_REPO
-@click.option("-m", "--message", required=True, help="What was changed and why.")
+@repo_argument
+@click.option("-m", "--message", metavar="TEXT", required=True, help="What was changed and why.")
 @_LIVE
-@click.option("--branch", default="main", show_default=True, help="The branch to record on.")
-@click.option("--author", help="Who made the change: 'Name <mail>'.")
-@click.option("--allow", multiple=True, metavar="PATH", help="Record this path although policy refuses it …")
-@click.option("--because", multiple=True, metavar="TEXT", help="… and why; one for each --allow.")
+@click.option("--branch", metavar="NAME", default="main", show_default=True, help="The branch to record on.")
+@click.option("--author", metavar="NAME", help="Who made the change: 'Name <mail>'.")
+@click.option("--allow", multiple=True, metavar="PATH", help="Record this path although policy refuses it; repeatable.")
+@click.option("--because", multiple=True, metavar="TEXT", help="Why it may stand in history; one for each --allow.")
 @click.option("--replace", is_flag=True, help="Record this tree over commits that it never had.")
 @common
 @writes
@@ -137,9 +164,13 @@ def checkin(
     because: tuple[str, ...],
     replace: bool,
 ) -> None:
-    """Record what changed in REPO's live tree as a commit."""
+    """Record what changed in REPO's live tree as a commit.
+
+    What policy refuses (private keys, password hashes, a machine's own
+    identity) stops it, and nothing is recorded.
+    """
     name = session.name(repo)
-    repository = session.site.repository(name)
+    repository = session.repository(name)
     request = engine.Request(
         repository=repository,
         live=engine.live_tree(repository, live),
@@ -151,22 +182,22 @@ def checkin(
         replace=replace,
     )
     if session.dry_run:
-        found = engine.status(repository, request.live, session.observer, allow=request.allow)
-        value = {"repository": name, "commit": None, **_as_json(found)}
-        emit(session, "checkin/1", value, _lines(session, name, found, False))
-        engine.refuse(found.findings)
+        found, result = engine.status(repository, request.live, session.observer, allow=request.allow), None
     else:
         result = engine.record(request, session.observer)
         found = result.status
-        value = {
-            "repository": name,
-            "commit": result.commit.hex() if result.commit else None,
-            **_as_json(found),
-            "objects": result.objects,
-            "blobs": result.blobs,
-            "seconds": round(result.seconds, 3),
-        }
-        emit(session, "checkin/1", value, _result(name, result))
+    value = _as_json(name, request.live, found) | {
+        "branch": request.branch,
+        "commit": result.commit.hex() if result and result.commit else None,
+        "objects": result.objects if result else 0,
+        "blobs": result.blobs if result else 0,
+        "seconds": round(result.seconds, 3) if result else None,
+        "dry_run": session.dry_run,
+    }
+    emit(session, "checkin/1", value, [_result(name, result)] if result else _lines(session, name, found, False))
+    _notes(session, found.findings)
+    if session.dry_run:
+        engine.refuse(found.findings)
     if found.findings.unrecorded:
         raise _partly(found.findings)
 
@@ -179,16 +210,13 @@ def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allow
     return tuple(Allowance(tree_path(os.fsencode(path)), why) for path, why in zip(paths, reasons, strict=True))
 
 
-def _result(name: str, result: engine.Result) -> Iterator[str]:
-    found = result.status
+def _result(name: str, result: engine.Result) -> str:
     if result.commit is None:
-        yield f"{name}: nothing changed"
-    else:
-        counts = Counter(item.letter for item in found.changes if not item.is_time_only)
-        parts = [f"{counts[key]} {word}" for key, word in _WORDS.items() if counts[key]]
-        told = f"  {', '.join(parts)}" if parts else ""
-        yield f"{result.commit.hex()[:7]}  {found.findings.entries} entries{told}  {seconds(result.seconds)}"
-    yield from _notes(found.findings)
+        return f"{name}: nothing changed"
+    counts = Counter(item.letter for item in result.status.changes if not item.is_time_only)
+    parts = [f"{counts[key]} {word}" for key, word in _WORDS.items() if counts[key]]
+    told = f"  {', '.join(parts)}" if parts else ""
+    return f"{result.commit.hex()[:7]}  {result.status.findings.entries} entries{told}  {seconds(result.seconds)}"
 
 
 _WORDS = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}

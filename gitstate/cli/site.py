@@ -2,61 +2,84 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gitstate import bootstrap
-from gitstate.cli.app import Session, common, pass_session, writes
-from gitstate.cli.output import date, emit, size, table
+from gitstate.cli.app import Session, common, complete_repository, pass_session, writes
+from gitstate.cli.help import Command, Group
+from gitstate.cli.output import date, emit, location, moment, printable, shortened, size, table, talk
 from gitstate.errors import UsageFault
 from gitstate.names import repo_name
 from gitstate.site import Site
-from gitstate.store import MAIN
+from gitstate.store import MAIN, Repository
 
 
-@click.command(epilog="Example:  gitstate --site /srv/gitstate init")
+@click.command(cls=Command, examples=("gitstate init", "gitstate init --site /srv/gitstate"))
 @common
 @writes
 @pass_session
 def init(session: Session) -> None:
-    """Make a site: the directory that holds prototypes, layers, live trees and exports."""
+    """Make a site: where everything of one server stands.
+
+    It holds prototypes, layers, live trees and exports, in /srv/gitstate or
+    where --site or GITSTATE_SITE says.
+    """
     path = session.site_path
-    if not session.dry_run:
+    if session.dry_run:
+        _check_room(path)
+    else:
         Site.create(path)
     word = "would make" if session.dry_run else "site"
-    emit(
-        session,
-        "init/1",
-        {"site": str(path.absolute()), "made": not session.dry_run},
-        [f"{word} {path.absolute()}"],
-    )
+    emit(session, "init/1", {"site": location(path), "dry_run": session.dry_run}, [f"{word} {path.absolute()}"])
 
 
-@click.group()
+def _check_room(path: Path) -> None:
+    """What Site.create would refuse."""
+    if Site(path).file.exists():
+        raise UsageFault(f"{path} is a site already", "gitstate prototype list shows what it holds")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageFault(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
+
+
+@click.group(cls=Group, examples=("gitstate prototype list", "gitstate prototype create --help"))
+@common
 def prototype() -> None:
-    """Make, list, show and remove prototypes: root filesystems with their history."""
+    """Make, list, show and remove prototypes.
+
+    A prototype is a root filesystem with its history, the model for a class of
+    machines.
+    """
 
 
 @prototype.command(
-    epilog="Examples:\n\n\b\n"
-    "  gitstate prototype create desktop --bootstrap bookworm --include xfce4,openssh-server\n"
-    "  gitstate prototype create server --live /srv/roots/server\n"
-    "  gitstate prototype create kiosk --from desktop@v12\n"
-    "  gitstate prototype create old --from old-root.tar.zst"
+    examples=(
+        "gitstate prototype create desktop --bootstrap bookworm \\\n    --include xfce4,openssh-server",
+        "gitstate prototype create server --live /srv/roots/server",
+        "gitstate prototype create kiosk --from desktop@v12",
+        "gitstate prototype create old --from ./old-root.tar.zst",
+    )
 )
 @click.argument("name")
-@click.option("--live", type=click.Path(path_type=Path), help="Adopt this directory where it stands.")
+@click.option(
+    "--live", metavar="DIR", type=click.Path(path_type=Path), help="Adopt this directory where it stands."
+)
 @click.option(
     "--from",
     "origin",
-    help="Copy a directory or tarball (a path with a /, or ending in .tar*), or fork PROTOTYPE[@REV].",
+    metavar="SOURCE",
+    help="Copy a directory or a tarball (PATH with a / or .tar), or fork PROTOTYPE[@REV].",
+    shell_complete=complete_repository,
 )
 @click.option("--bootstrap", "suite", metavar="SUITE", help="Install a Debian with mmdebstrap.")
-@click.option("--include", multiple=True, metavar="PKGS", help="Packages to install besides, separated by commas.")
-@click.option("--variant", default=bootstrap.DEFAULT_VARIANT, show_default=True, help="mmdebstrap's variant.")
-@click.option("--mirror", multiple=True, help="Where mmdebstrap takes packages from.")
+@click.option("--include", multiple=True, metavar="PKGS", help="Further packages, separated by commas.")
+@click.option(
+    "--variant", metavar="NAME", default=bootstrap.DEFAULT_VARIANT, show_default=True, help="mmdebstrap's variant."
+)
+@click.option("--mirror", multiple=True, metavar="URI", help="Where mmdebstrap takes packages from; repeatable.")
 @common
 @writes
 @pass_session
@@ -70,23 +93,32 @@ def create(
     variant: str,
     mirror: tuple[str, ...],
 ) -> None:
-    """Make the prototype NAME and its live tree. The first snapshot is a checkin."""
+    """Make the prototype NAME and its live tree.
+
+    The live tree is a new directory of the site (empty, copied or installed)
+    or one that stands somewhere (--live). The first snapshot is a checkin.
+    """
     if sum(option is not None for option in (live, origin, suite)) > 1:
         raise UsageFault("--live, --from and --bootstrap exclude each other", "choose one")
-    if include and suite is None:
-        raise UsageFault("--include belongs to --bootstrap", "name a SUITE: --bootstrap bookworm")
+    if (include or mirror) and suite is None:
+        raise UsageFault("--include and --mirror belong to --bootstrap", "name a SUITE: --bootstrap bookworm")
     packages = tuple(package for words in include for package in words.replace(",", " ").split())
     copied, fork = _origin(origin)
     source = bootstrap.Source(live, copied, fork, suite, packages, variant, mirror)
     plan = bootstrap.plan(session.site, name, source)
-    if session.dry_run:
-        value = {"name": name, "live": str(plan.live), "plan": plan.describe()}
-        emit(session, "prototype-create/1", value, plan.describe())
-        return
-    bootstrap.apply(plan, session.observer)
-    value = {"name": name, "live": str(plan.live), "repository": str(plan.repository)}
-    lines = [f"{name}: live in {plan.live}", f"next: gitstate checkin {name} -m 'as installed'"]
+    if not session.dry_run:
+        bootstrap.apply(plan, session.observer)
+    value = {
+        "repository": name,
+        "git_dir": location(plan.repository),
+        "live": location(plan.live),
+        "plan": plan.describe(),
+        "dry_run": session.dry_run,
+    }
+    lines = plan.describe() if session.dry_run else [f"{name}: live in {plan.live}"]
     emit(session, "prototype-create/1", value, lines)
+    if not session.dry_run:
+        talk(session, f"next: gitstate checkin {name} -m 'as installed'")
 
 
 def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
@@ -99,38 +131,42 @@ def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
     return None, (repo_name(name), revision or "HEAD")
 
 
-@prototype.command("list", epilog="Example:  gitstate prototype list")
+@prototype.command("list", examples=("gitstate prototype list",))
 @common
 @pass_session
 def list_(session: Session) -> None:
-    """List the prototypes."""
-    found = [_about(session.site, name) for name in session.site.prototypes()]
-    heads = ("NAME", "SNAPSHOT", "CHECKED IN", "MESSAGE", "LIVE TREE")
-    rows = [
-        (
-            str(one["name"]),
-            str(one["commit"] or "")[:7] or "-",
-            date(one["when"]) if one["when"] else "-",
-            str(one["subject"] or "-")[:50],
-            str(one["live"] or "-"),
-        )
-        for one in found
-    ]
-    lines = table(rows, heads, colour=session.colour) or ["no prototypes yet: gitstate prototype create NAME"]
-    emit(session, "prototype-list/1", {"prototypes": found}, lines)
+    """List the prototypes and their latest snapshots."""
+    site = session.site
+    found = [(name, session.repository(name)) for name in site.prototypes()]
+    value = [_about(name, repository) for name, repository in found]
+    emit(session, "prototype-list/1", {"prototypes": value}, _table(found, colour=session.colour))
+    if not found:
+        talk(session, "no prototypes yet: gitstate prototype create NAME")
 
 
-@prototype.command(epilog="Example:  gitstate prototype show desktop")
-@click.argument("name")
+def _table(found: list[tuple[str, Repository]], *, colour: bool) -> list[str]:
+    rows = []
+    for name, repository in found:
+        commit = repository.ref(MAIN)
+        cells = ("-", "-", "-")
+        if commit is not None:
+            snapshot = repository.snapshot(commit)
+            cells = (commit.hex()[:7], date(snapshot.when), shortened(_subject(snapshot.message), 50))
+        rows.append((name, *cells, str(repository.live or "-")))
+    return table(rows, ("NAME", "SNAPSHOT", "CHECKED IN", "MESSAGE", "LIVE TREE"), colour=colour)
+
+
+@prototype.command(examples=("gitstate prototype show desktop",))
+@click.argument("name", shell_complete=complete_repository)
 @common
 @pass_session
 def show(session: Session, name: str) -> None:
     """Tell all about one prototype."""
     site = session.site
-    repository = site.repository(repo_name(name))
+    repository = session.repository(repo_name(name))
     exports = site.exports_path(name)
-    value = _about(site, name) | {
-        "repository": str(repository.path),
+    value = _about(name, repository) | {
+        "git_dir": location(repository.path),
         "size": repository.size(),
         "tags": repository.tags(),
         "exports": sorted(path.name for path in exports.glob("[0-9a-f]*")) if exports.is_dir() else [],
@@ -138,24 +174,23 @@ def show(session: Session, name: str) -> None:
     commit = value["commit"]
     lines = [
         f"{name}",
-        f"  repository  {repository.path} ({size(repository.size())})",
-        f"  live tree   {value['live'] or 'none'}",
-        f"  snapshot    {str(commit)[:12]} {value['subject']}" if commit else "  snapshot    none yet",
+        f"  repository  {repository.path} ({size(value['size'])})",
+        f"  live tree   {repository.live or 'none'}",
+        f"  snapshot    {commit[:7]} {printable(value['subject'])}" if commit else "  snapshot    none yet",
         f"  tags        {' '.join(value['tags']) or 'none'}",
-        f"  exports     {' '.join(oid[:12] for oid in value['exports']) or 'none'}",
+        f"  exports     {' '.join(oid[:7] for oid in value['exports']) or 'none'}",
     ]
     emit(session, "prototype-show/1", value, lines)
 
 
-def _about(site: Site, name: str) -> dict[str, Any]:
-    repository = site.repository(name)
+def _about(name: str, repository: Repository) -> dict[str, Any]:
     commit = repository.ref(MAIN)
     snapshot = repository.snapshot(commit) if commit else None
     return {
-        "name": name,
-        "live": str(repository.live) if repository.live else None,
+        "repository": name,
+        "live": location(repository.live) if repository.live else None,
         "commit": commit.hex() if commit else None,
-        "when": snapshot.when if snapshot else None,
+        "when": moment(snapshot.when) if snapshot else None,
         "subject": _subject(snapshot.message) if snapshot else None,
     }
 
@@ -164,32 +199,35 @@ def _subject(message: str) -> str:
     return message.partition("\n")[0]
 
 
-@prototype.command(epilog="Example:  gitstate prototype remove old --yes")
-@click.argument("name")
+@prototype.command(examples=("gitstate prototype remove old --yes",))
+@click.argument("name", shell_complete=complete_repository)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @common
 @writes
 @pass_session
 def remove(session: Session, name: str, yes: bool) -> None:
-    """Remove a prototype with its history, exports and live tree. An adopted live tree stays."""
+    """Remove a prototype, its history and its exports.
+
+    Its live tree goes too, unless it was adopted with --live. Nothing is
+    removed while anything is mounted below.
+    """
+    session.repository(repo_name(name))
     removal = bootstrap.plan_removal(session.site, name)
-    paths = [str(path) for path in removal.paths]
-    if session.dry_run:
-        emit(
-            session,
-            "prototype-remove/1",
-            {"name": name, "removed": [], "plan": paths},
-            [f"would remove {path}" for path in paths],
-        )
-        return
-    if not yes:
-        if session.json or not click.get_text_stream("stdin").isatty():
-            raise UsageFault(f"removing {name} deletes its history", "say --yes if you mean it")
-        click.confirm(f"Delete {', '.join(paths)} with all history?", abort=True, err=True)
-    bootstrap.apply_removal(removal, session.observer)
-    emit(
-        session,
-        "prototype-remove/1",
-        {"name": name, "removed": paths, "plan": paths},
-        [f"removed {path}" for path in paths],
-    )
+    if not session.dry_run:
+        if not yes:
+            _ask(session, name, removal)
+        bootstrap.apply_removal(removal, session.observer)
+    value = {
+        "repository": name,
+        "removed": [location(path) for path in removal.paths],
+        "dry_run": session.dry_run,
+    }
+    word = "would remove" if session.dry_run else "removed"
+    emit(session, "prototype-remove/1", value, [f"{word} {path}" for path in removal.paths])
+
+
+def _ask(session: Session, name: str, removal: bootstrap.Removal) -> None:
+    if session.json or not sys.stdin.isatty():
+        raise UsageFault(f"removing {name} deletes its history", "say --yes if you mean it")
+    paths = ", ".join(map(str, removal.paths))
+    click.confirm(f"Delete {paths} with all history?", abort=True, err=True)

@@ -12,30 +12,48 @@ import click
 from gitstate import export as exporting
 from gitstate import verify as verifying
 from gitstate.change import as_json
-from gitstate.cli.app import Session, common, pass_session, writes
-from gitstate.cli.output import emit
-from gitstate.cli.record import change_lines
+from gitstate.cli.app import Session, common, names, pass_session, repo_argument, rev_argument, writes
+from gitstate.cli.help import Command
+from gitstate.cli.output import emit, location
+from gitstate.cli.record import change_lines, unrecorded_json, write_changed
 from gitstate.errors import NotFound
 from gitstate.names import octal
 
 
-@click.command(epilog="Examples:\n\n\b\n  gitstate export desktop HEAD\n  gitstate export desktop v12 --to /mnt/root")
-@click.argument("repo")
-@click.argument("rev", default="HEAD")
-@click.option("--to", type=click.Path(path_type=Path), help="An empty or new directory, instead of the site's exports.")
+@click.command(cls=Command, examples=("gitstate export desktop", "gitstate export desktop v12 --to /mnt/root"))
+@repo_argument
+@rev_argument
+@click.option(
+    "--to",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="An empty or new directory, instead of the site's exports.",
+)
 @common
 @writes
 @pass_session
-def export(session: Session, repo: str, rev: str, to: Path | None) -> None:
-    """Make an immutable tree of snapshot REV and print its directory. Does nothing if it is there."""
-    repository = session.site.repository(repo)
-    commit = repository.resolve(rev)
-    plan = exporting.plan(repository, commit, session.site.exports_path(repo), to)
-    value: dict[str, Any] = {"repository": repo, "commit": commit.hex(), "directory": str(plan.target)}
+def export(session: Session, repo: str | None, rev: str | None, to: Path | None) -> None:
+    """Make an immutable tree of snapshot REV; print where.
+
+    Files that the nearest export of REPO has are hard-linked from it. An
+    export that is there already is not made again.
+    """
+    name, (revision,) = session.take(repo, rev)
+    repository = session.repository(name)
+    commit = repository.resolve(revision or "HEAD")
+    plan = exporting.plan(repository, commit, session.site.exports_path(name), to)
+    nearest = plan.nearest.path if plan.nearest else None
+    value: dict[str, Any] = {
+        "repository": name,
+        "commit": commit.hex(),
+        "directory": location(plan.target),
+        "present": plan.done,
+        "nearest": location(nearest) if nearest else None,
+        "dry_run": session.dry_run,
+    }
     if session.dry_run:
-        nearest = str(plan.nearest.path) if plan.nearest else None
         what = "is there already" if plan.done else f"would be linked from {nearest}" if nearest else "would be written"
-        emit(session, "export/1", {**value, "linked": 0, "written": 0, "bytes": 0}, [f"{plan.target} {what}"])
+        emit(session, "export/1", value | {"linked": 0, "written": 0, "bytes": 0}, [f"{plan.target} {what}"])
         return
     session.observer.phase("export")
     tally = exporting.apply(plan, session.observer)
@@ -43,15 +61,23 @@ def export(session: Session, repo: str, rev: str, to: Path | None) -> None:
     emit(session, "export/1", value, [str(plan.target)])
 
 
-@click.command(epilog="Example:  gitstate manifest desktop HEAD > desktop.mtree && mtree -f desktop.mtree -p DIR")
-@click.argument("repo")
-@click.argument("rev", default="HEAD")
+@click.command(
+    cls=Command,
+    examples=("gitstate manifest desktop v12 > v12.mtree && mtree -f v12.mtree -p /mnt/root",),
+)
+@repo_argument
+@rev_argument
 @common
 @pass_session
-def manifest(session: Session, repo: str, rev: str) -> None:
-    """Print snapshot REV as one mtree specification with SHA-256 of every file."""
-    repository = session.site.repository(repo)
-    commit = repository.resolve(rev)
+def manifest(session: Session, repo: str | None, rev: str | None) -> None:
+    """Print snapshot REV as one mtree specification.
+
+    NetBSD's mtree holds it against a directory: metadata and the SHA-256 of
+    every file. Extended attributes and hard links stand in comments.
+    """
+    name, (revision,) = session.take(repo, rev)
+    repository = session.repository(name)
+    commit = repository.resolve(revision or "HEAD")
     digest, entries = hashlib.sha256(), 0
     for line in verifying.full_manifest(repository, commit, session.observer):
         digest.update(line.encode("ascii"))
@@ -59,32 +85,40 @@ def manifest(session: Session, repo: str, rev: str) -> None:
         if not session.json:
             sys.stdout.write(line)
     if session.json:
-        value = {"repository": repo, "commit": commit.hex(), "entries": entries, "sha256": digest.hexdigest()}
+        value = {"repository": name, "commit": commit.hex(), "entries": entries, "sha256": digest.hexdigest()}
         emit(session, "manifest/1", value, [])
 
 
-@click.command(epilog="Example:  gitstate verify desktop HEAD /srv/gitstate/exports/desktop/4be1c02…")
-@click.argument("repo")
-@click.argument("rev", default="HEAD")
-@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.command(cls=Command, examples=("gitstate verify desktop v12", "gitstate verify desktop v12 /mnt/root"))
+@repo_argument
+@rev_argument
+@click.argument("directory", required=False, type=click.Path())
 @common
+@names
 @pass_session
-def verify(session: Session, repo: str, rev: str, directory: Path | None) -> int:
-    """Compare DIRECTORY (REV's export if left out) with snapshot REV. Exits with 1 if they differ."""
-    repository = session.site.repository(repo)
-    commit = repository.resolve(rev)
-    target = directory or session.site.exports_path(repo) / commit.hex()
+def verify(session: Session, repo: str | None, rev: str | None, directory: str | None) -> int:
+    """Compare DIRECTORY with snapshot REV, every byte of it.
+
+    Without DIRECTORY it is REV's export. Exits with 1 if they differ.
+    """
+    name, (revision, where) = session.take(repo, rev, directory)
+    repository = session.repository(name)
+    commit = repository.resolve(revision or "HEAD")
+    target = Path(where) if where else session.site.exports_path(name) / commit.hex()
     if not target.is_dir():
-        raise NotFound(f"{target} doesn't exist", f"gitstate export {repo} {rev} makes it")
+        raise NotFound(f"{target} doesn't exist", f"gitstate export {name} {revision or 'HEAD'} makes it")
     found = verifying.verify(repository, commit, target, session.observer)
+    if session.raw:
+        write_changed(found.changes, found.links, times=True)
+        return 1 if found else 0
     value = {
-        "repository": repo,
+        "repository": name,
         "commit": commit.hex(),
-        "directory": str(target),
+        "directory": location(target),
         "equal": not found,
         "changes": [as_json(item) for item in found.changes],
         "links": [as_json(item) for item in found.links],
-        "unread": [{"path": octal(path), "why": why} for path, why in found.unread],
+        "unread": unrecorded_json(found.unread),
     }
     lines = [*change_lines(session, found.changes, found.links, True)]
     lines += [f"?  {octal(path)}  {why}" for path, why in found.unread]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -16,20 +18,24 @@ def create_file(name: bytes, parent: int) -> int:
     return os.open(name, flags, 0o600, dir_fd=parent)
 
 
-_HOLE: Final = 64 * 1024
-_ZEROS: Final = bytes(_HOLE)
+_PAGE: Final = 4096
+_ZEROS: Final = bytes(_PAGE)
 
 
-def write_sparse(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """Write ``data`` at ``offset``, leaving holes for blocks of zeros; the caller truncates to the final size."""
-    if len(data) < _HOLE:
-        os.pwrite(descriptor, data, offset)
-        return
-    view = memoryview(data)
-    for start in range(0, len(view), _HOLE):
-        block = view[start : start + _HOLE]
-        if block != _ZEROS[: len(block)]:
-            _write_all(descriptor, block, offset + start)
+def write_sparse(descriptor: int, data: bytes, offset: int) -> None:
+    """Write ``data`` at ``offset``, leaving holes for pages of zeros; the caller truncates to the final size."""
+    view, start = memoryview(data), 0
+    if _ZEROS in data:
+        for begin, end in _pages(offset, len(data)):
+            if view[begin:end] == _ZEROS[: end - begin]:
+                _write_all(descriptor, view[start:begin], offset + start)
+                start = end
+    _write_all(descriptor, view[start:], offset + start)
+
+
+def _pages(offset: int, length: int) -> Iterator[tuple[int, int]]:
+    """The file's pages that ``length`` bytes at ``offset`` touch, as slices of those bytes."""
+    return pairwise([0, *range(-offset % _PAGE or _PAGE, length, _PAGE), length])
 
 
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gitstate.errors import NotFound, StorageFault, UsageFault
+from gitstate.errors import GitstateError, NotFound, StorageFault, UsageFault
 from gitstate.names import LINKS, RECORDS, join, octal, stored_name, tree_path
 from gitstate.snapshot import Lookup
 from gitstate.store import Repository
@@ -138,10 +138,14 @@ _WITH_PATH = re.compile(r"((?:[^:{]|\{[^}]*\})+):(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user asked git for. A flag's value is joined to it; ``--all`` and its kin are revisions."""
+    """What the user asked git for. A flag's value is joined to it; ``--all`` and its kin are revisions.
+
+    ``ids`` are the object ids of all revisions, ``^`` before those left out; a range's end comes first.
+    """
 
     flags: tuple[str, ...]
     revisions: tuple[str, ...]
+    ids: tuple[str, ...]
     paths: Paths
 
 
@@ -149,15 +153,15 @@ def split(repository: Repository, arguments: Sequence[str]) -> Asked:
     """Take ``arguments`` apart. Raises NotFound for what is neither a revision nor a path, UsageFault."""
     dashes = arguments.index("--") if "--" in arguments else None
     flags, words = _flags(arguments[:dashes])
-    count = next((n for n, word in enumerate(words) if not _is_revision(repository, word)), len(words))
-    revisions, loose = tuple(_stored(word) for word in words[:count]), words[count:]
-    if not revisions:
+    revisions, ids = _revisions(repository, [_stored(word) for word in words])
+    loose = words[len(revisions) :]
+    if not revisions and not parse_revision(repository, "HEAD"):
         repository.resolve("HEAD")
     for word in loose:
-        if dashes is not None or not _is_path(repository, word, revisions):
-            _complain(repository, word)
+        if dashes is not None or not _is_path(repository, word, ids):
+            raise _neither(repository, word)
     paths = loose if dashes is None else arguments[dashes + 1 :]
-    return Asked(tuple(flags), revisions, Paths(tuple(map(pathspec, paths))))
+    return Asked(tuple(flags), tuple(revisions), tuple(ids), Paths(tuple(map(pathspec, paths))))
 
 
 def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -175,22 +179,35 @@ def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, words
 
 
+def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    """The revisions that ``words`` begin with, and their object ids: by one process where all are revisions."""
+    if not words:
+        return [], []
+    try:
+        return words, repository.git("rev-parse", *words, "--").decode().split()[:-1]
+    except StorageFault:
+        pass
+    ids: list[str] = []
+    for count, word in enumerate(words):
+        found = parse_revision(repository, word)
+        if not found and not _REVISION.fullmatch(word):
+            return words[:count], ids
+        ids += found
+    return words, ids
+
+
 def parse_revision(repository: Repository, word: str) -> list[str]:
     """The object ids that ``word`` stands for, ``^`` before those left out; a range's end comes first."""
     return repository.git("rev-parse", "--quiet", "--revs-only", word).decode().split()
 
 
-def peeled(repository: Repository, revision: str, kind: str) -> bytes | None:
-    """The ``kind`` of object that ``revision`` leads to; None if it leads to another."""
+def peeled(repository: Repository, ids: Sequence[str], kind: str) -> list[bytes] | None:
+    """The objects of ``kind`` that ``ids`` lead to; None if one of them leads to another."""
     try:
-        found = repository.git("rev-parse", "--verify", "--quiet", f"{revision}^{{{kind}}}")
+        found = repository.git("rev-parse", *(f"{oid}^{{{kind}}}" for oid in ids), "--")
     except StorageFault:
         return None
-    return bytes.fromhex(found.decode())
-
-
-def _is_revision(repository: Repository, word: str) -> bool:
-    return bool(_REVISION.fullmatch(word) or parse_revision(repository, _stored(word)))
+    return [bytes.fromhex(oid) for oid in found.decode().split()[:-1]]
 
 
 def _stored(word: str) -> str:
@@ -201,21 +218,25 @@ def _stored(word: str) -> str:
     return f"{found[1]}:{os.fsdecode(Pathspec(tree_path(os.fsencode(found[2])), True, False).stored)}"
 
 
-def _is_path(repository: Repository, word: str, revisions: Sequence[str]) -> bool:
-    """Whether a snapshot among ``revisions`` or HEAD has it; a pattern is a path too."""
+def _is_path(repository: Repository, word: str, ids: Sequence[str]) -> bool:
+    """Whether a snapshot among ``ids``, or HEAD without any, has it; a pattern is a path too."""
     spec = pathspec(word)
     if not spec.literal or not spec.path:
         return True
-    ids = [oid.lstrip("^") for revision in revisions for oid in parse_revision(repository, revision)]
-    for commit in (repository.resolve(oid) for oid in ids or ["HEAD"]):
-        look_up = Lookup(repository.read, repository.snapshot(commit).tree)
+    for tree in peeled(repository, [oid.lstrip("^") for oid in ids] or ["HEAD"], "tree") or []:
+        look_up = Lookup(repository.read, tree)
         if look_up(spec.path) or look_up.directory(spec.path):
             return True
     return False
 
 
-def _complain(repository: Repository, word: str) -> None:
-    if "/" in word and ".." not in word:
+def _neither(repository: Repository, word: str) -> GitstateError:
+    """The error for a word that is no revision, nor a path where one may stand."""
+    try:
+        repository.resolve(word)
+    except NotFound as error:
+        if "/" not in word or ".." in word:
+            return error
         name = repository.path.name.removesuffix(".git")
-        raise NotFound(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are no more")
-    repository.resolve(word)
+        return NotFound(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are no more")
+    return UsageFault(f"{word} stands behind a path", "revisions come first, then --, then paths")

@@ -171,9 +171,14 @@ def _shown(repository: Repository, asked: Asked) -> Iterator[_Shown]:
         if any(oid.startswith("^") for oid in ids):
             yield from ((oid.hex(), oid) for oid in _ids(repository, [word, "--"]))
         elif len(ids) == 1:
-            yield word, peeled(repository, ids[0], "commit")
+            yield word, _peeled(repository, ids[0])
         else:
-            yield from ((oid, peeled(repository, oid, "commit")) for oid in ids)
+            yield from ((oid, _peeled(repository, oid)) for oid in ids)
+
+
+def _peeled(repository: Repository, oid: str) -> bytes | None:
+    found = peeled(repository, [oid], "commit")
+    return found[0] if found else None
 
 
 # --- JSON ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gitstate.change import as_json
 from gitstate.errors import NotFound, UsageFault
 from gitstate.history import git
-from gitstate.history.arguments import Asked, parse_revision, peeled, split
+from gitstate.history.arguments import Asked, peeled, split
 from gitstate.history.report import section
 from gitstate.history.trees import Trees, reader_beside
 from gitstate.store import Repository
@@ -26,13 +26,16 @@ def sides(repository: Repository, arguments: Sequence[str]) -> tuple[bytes, byte
     asked = split(repository, arguments)
     if wrong := next((flag for flag in asked.flags if flag in _NOT_HERE), None):
         raise UsageFault(f"diff has no {wrong} here", "no index; A...B compares with the merge base")
-    trees = [_tree(repository, oid) for oid in _compared(repository, asked)]
+    trees = peeled(repository, _compared(asked), "tree")
+    if trees is None:
+        hint = f"plain git compares files: git --git-dir={repository.path} diff REV:PATH REV:PATH"
+        raise UsageFault("diff compares snapshots", hint)
     return trees[0], trees[1] if len(trees) == 2 else None
 
 
-def _compared(repository: Repository, asked: Asked) -> list[str]:
+def _compared(asked: Asked) -> list[str]:
     """One or two object ids. In A..B git leaves A out and keeps B, in A...B the merge base."""
-    ids = [oid for word in asked.revisions for oid in parse_revision(repository, word)] or ["HEAD"]
+    ids = asked.ids or ("HEAD",)
     left_out = [oid[1:] for oid in ids if oid.startswith("^")]
     kept = [oid for oid in ids if not oid.startswith("^")]
     if not left_out and any("..." in word for word in asked.revisions):
@@ -40,14 +43,6 @@ def _compared(repository: Repository, asked: Asked) -> list[str]:
     if len(kept) > 2 or not kept:
         raise UsageFault("diff compares two revisions", "gitstate diff REPO A B")
     return [left_out[0], kept[0]] if left_out else kept
-
-
-def _tree(repository: Repository, oid: str) -> bytes:
-    tree = peeled(repository, oid, "tree")
-    if tree is None:
-        hint = f"plain git compares files: git --git-dir={repository.path} diff REV:PATH REV:PATH"
-        raise UsageFault("diff compares snapshots", hint)
-    return tree
 
 
 def diff(

@@ -16,7 +16,8 @@ from gitstate.policy.rules import Policy, Rules, Treatment
 POLICY_PATH: Final = b"etc/gitstate/policy.toml"
 
 VERSION: Final = 1
-_LONGEST_FILE: Final = 64 << 10
+_LONGEST_FILE: Final = 32 << 10
+_MOST_POINTS: Final = 1000  # in a line: tomllib takes quadratic time for dotted keys
 _LONGEST_PATTERN: Final = 1024
 _MOST_PATTERNS: Final = 256
 _ONE_LINE = re.compile(r"[^\x00-\x1f\x7f]+")
@@ -54,6 +55,9 @@ def _default() -> Policy:
 def _load(text: bytes) -> _Table:
     if len(text) > _LONGEST_FILE:
         raise _Fault("the file", f"is longer than {_LONGEST_FILE >> 10} KiB", "patterns with ** and * make it shorter")
+    for number, line in enumerate(text.split(b"\n"), 1):
+        if line.count(b".") > _MOST_POINTS:
+            raise _Fault(f"line {number}", f"has more than {_MOST_POINTS} points", "write a pattern to a line")
     try:
         return tomllib.loads(text.decode("utf-8"))
     except UnicodeDecodeError as error:

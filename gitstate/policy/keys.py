@@ -39,7 +39,7 @@ def find(data: bytes) -> str:
 
 def _by_beginning(data: bytes) -> str:
     if data[:1] == b"0":
-        return _in_der(data.rstrip(b"\n"), named=False)
+        return _in_der(data, named=False)
     if data.startswith(b"PuTTY-User-Key-File-"):
         return "a PuTTY private key" if _PUTTY.search(data) else ""
     if data.startswith(b"Private-key-format: v"):

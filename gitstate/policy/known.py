@@ -34,6 +34,7 @@ class Secret:
 
 
 _KEY_44 = rb"[A-Za-z0-9+/]{43}="
+_WIREGUARD = rb"^[ \t]*(?i:PrivateKey|PresharedKey)[ \t]*=[ \t]*" + _KEY_44
 _AGAIN = "each machine makes its own again"
 
 SECRETS: Final = (
@@ -98,7 +99,8 @@ SECRETS: Final = (
         (b"root/*-ks.cfg",),
         where(
             "a password of the installation",
-            rb"^[ \t]*(?:rootpw|user|bootloader)\b[^\n]*[ =\"']\$[0-9a-z]+\$",
+            rb"^[ \t]*(?:rootpw|user)\b[^\n]*[ =\"']\$[0-9a-z]+\$",
+            rb"^[ \t]*rootpw[ \t]+(?:--plaintext[ \t]+)?[^\s#-]",
         ),
         "remove it: nothing reads it after the installation",
     ),
@@ -135,6 +137,7 @@ SECRETS: Final = (
             b"etc/ceph/*.keyring",
             b"etc/chrony*/**",
             b"etc/chrony.keys",
+            b"etc/ntp.keys",
             b"etc/ntp*/*.keys",
         ),
         where(
@@ -147,18 +150,15 @@ SECRETS: Final = (
     ),
     Secret(
         "vpn-key",
-        (b"etc/wireguard/*", b"etc/systemd/network/**"),
-        where(
-            "a WireGuard key",
-            rb"^[ \t]*(?i:PrivateKey|PresharedKey)[ \t]*=[ \t]*" + _KEY_44,
-        ),
-        "keep it in a file that only that machine has, and name it there (PrivateKeyFile=, or `PostUp = wg set …`)",
+        (b"etc/wireguard/*private*", b"etc/wireguard/*.key", b"etc/wireguard/*.psk"),
+        where("a WireGuard key", _WIREGUARD, rb"\A" + _KEY_44 + rb"\s*\Z"),
+        "move it out of the prototype: every machine needs its own",
     ),
     Secret(
         "vpn-key",
-        (b"etc/wireguard/*private*", b"etc/wireguard/*.key", b"etc/wireguard/*.psk"),
-        where("a WireGuard key", rb"\A" + _KEY_44 + rb"\s*\Z"),
-        "move it out of the prototype: every machine needs its own",
+        (b"etc/wireguard/*", b"etc/systemd/network/**"),
+        where("a WireGuard key", _WIREGUARD),
+        "keep it in a file that only that machine has, and name it there (PrivateKeyFile=, or `PostUp = wg set …`)",
     ),
     Secret(
         "vpn-key",
@@ -251,7 +251,11 @@ SECRETS: Final = (
     Secret(
         "stored-password",
         (b"etc/exim4/passwd.client", b"etc/postfix/sasl_passwd", b"etc/postfix/sasl/passwd"),
-        where("the password of a mail account", rb"^[^\s#:][^\s:]*(?::|[ \t]+)[^\s:]+:\S"),
+        where(
+            "the password of a mail account",
+            rb"^[^\s#:][^\s:]*:[^\s:]+:\S",
+            rb"^[^\s#]\S*[ \t]+[^\s:]+:\S",
+        ),
         "move it out of the prototype",
     ),
     Secret(

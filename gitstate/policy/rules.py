@@ -113,20 +113,31 @@ class Policy:
     ``digest`` changes whenever a rule does, so a cache made under other rules can be told.
     """
 
-    __slots__ = ("_allowed", "_directory", "_file", "_other", "_packaged", "_refused", "_rules", "digest", "selinux")
+    __slots__ = (
+        "_allowed",
+        "_directory",
+        "_file",
+        "_once",
+        "_other",
+        "_packaged",
+        "_refused",
+        "_rules",
+        "digest",
+        "selinux",
+    )
 
     digest: bytes
     selinux: bool
 
-    def __init__(self, rules: Rules, *, defaults: bool = True, allowed: Iterable[bytes] = ()) -> None:
+    def __init__(self, rules: Rules, *, defaults: bool = True, once: tuple[bytes, ...] = ()) -> None:
         keep, skip = union(rules.keep), union(rules.skip)
         hollow = HOLLOW_DIRECTORIES if defaults else ()
         files = SKIPPED_FILES if defaults else ()
-        self._rules = rules
+        self._rules, self._once = rules, once
         self._directory = _compile(keep, skip, union((*hollow, *rules.hollow))).fullmatch
         self._file = _compile(keep, union((*files, *rules.skip))).fullmatch
         self._other = _compile(keep, skip).fullmatch
-        self._allowed = _compile(union((*(pattern for pattern, _ in rules.allow), *allowed))).fullmatch
+        self._allowed = _compile(union((*(pattern for pattern, _ in rules.allow), *once))).fullmatch
         self._refused = _compile(union(rules.refuse)).fullmatch if rules.refuse else None
         self._packaged = _compile(_PACKAGED if defaults else b".*").fullmatch
         self.selinux = rules.selinux
@@ -174,7 +185,7 @@ class Policy:
 
         The digest stays: what is recorded by an allowance is recorded.
         """
-        patterns = []
+        patterns = [*self._once]
         for path, because in paths:
             if not because.strip():
                 raise UsageFault(f"--allow {octal(path)} has no reason", "add --because TEXT: it stands in history")
@@ -184,7 +195,7 @@ class Policy:
             except ValueError as error:
                 raise UsageFault(f"--allow {octal(path)} {error}", "see docs/policy.md for patterns") from None
             patterns.append(pattern)
-        return Policy(self._rules, allowed=patterns)
+        return Policy(self._rules, once=tuple(patterns))
 
     def recording_everything(self) -> Policy:
         """Records, refuses and skips nothing: for a tree that was a snapshot already."""

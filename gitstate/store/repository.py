@@ -7,7 +7,7 @@ import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -264,16 +264,20 @@ class Repository:
             parents = self.snapshot(current).parents
             current, most = (parents[0] if parents else None), most - 1
 
-    def move_refs(self, moves: Iterable[Move], reason: str) -> None:
+    def move_refs(self, moves: Sequence[Move], reason: str) -> None:
         """Move refs all or none, each from its old to its new commit (old None: must not exist), running git's hooks.
 
-        Raises Locked if one of them stands elsewhere.
+        Raises Locked if one of them stands elsewhere or is being moved, StorageFault if it can't be written.
         """
         lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
         try:
             self.git("update-ref", "-m", reason, "--stdin", stdin="".join(lines).encode())
         except StorageFault as error:
-            raise Locked(error.message, "somebody moved it meanwhile: run the command again") from None
+            if any(self.ref(name) != old for name, _, old in moves):
+                raise Locked(error.message, "somebody moved it meanwhile: run the command again") from None
+            if "File exists" in error.message:
+                raise Locked(error.message, "if no git is running, a crash left that file: remove it") from None
+            raise
 
     def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
         """Run git on this repository and return what it prints. Raises StorageFault."""
@@ -420,7 +424,7 @@ class Staging:
             self.main.add(kind, oid, len(data), deflate(data))
         return oid
 
-    def publish(self, moves: Iterable[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
+    def publish(self, moves: Sequence[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
         """Make the packs visible, then move the refs. Raises Locked, StorageFault; nothing is lost either way."""
         keep = f"gitstate {os.getpid()}\n".encode()
         kept: list[Path] = []

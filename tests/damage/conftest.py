@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,16 +23,37 @@ def zygote() -> Iterator[Zygote]:
     process.close()
 
 
+@pytest.fixture(scope="session")
+def disk() -> Iterator[Path]:
+    """A directory on an ext4 of our own, whose syncs wait for nobody else's writes.
+
+    Without root or loop devices some directory on a disk: on a tmpfs the stat cache is off.
+    """
+    above = Path(tempfile.mkdtemp(prefix="gitstate-damage-"))
+    above.chmod(0o755)
+    disk, image = above / "disk", above / "image"
+    disk.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(4 << 30)
+    formatted = subprocess.run(["mkfs.ext4", "-q", "-N", "200000", str(image)], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-o", "loop,discard", str(image), str(disk)], capture_output=True, check=False)
+    if not formatted.returncode and not mounted.returncode:
+        yield disk
+        subprocess.run(["umount", "--lazy", str(disk)], check=False)
+    elif is_tmpfs(above):
+        yield PROJECT / ".work"
+    else:
+        yield above
+    forced_removal(above)
+
+
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory on a disk (on a tmpfs the stat cache is off) that everybody can go through."""
-    above = Path(tempfile.gettempdir())
-    if is_tmpfs(above):
-        above = PROJECT / ".work" / "damage"
-        above.mkdir(parents=True, exist_ok=True)
-        if is_tmpfs(above):
-            unavailable("missing: a file system that is not a tmpfs")
-    path = Path(tempfile.mkdtemp(prefix="gitstate-damage-", dir=above))
+def place(disk: Path) -> Iterator[Path]:
+    """A directory on a disk that everybody can go through."""
+    disk.mkdir(exist_ok=True)
+    if is_tmpfs(disk):
+        unavailable("missing: a file system that is not a tmpfs")
+    path = Path(tempfile.mkdtemp(prefix="place-", dir=disk))
     path.chmod(0o755)
     yield path
     forced_removal(path)

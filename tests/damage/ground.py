@@ -6,15 +6,18 @@ import json
 import os
 import random
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.damage.doom import KILL, NEVER, Doom
 from tests.damage.zygote import Zygote
 from tests.equipment import judges
 from tests.support import PROJECT
@@ -84,6 +87,32 @@ class Ground:
         line = ["--site", str(self.site), *map(str, words), *(["--json"] if json else [])]
         return Said(*self._zygote.run(line, cwd or self.path))
 
+    def doomed(self, when: str, what: str, *words: str, json: bool = False) -> Said:
+        """Run a command to which ``what`` is done at ``when`` (see doom.py); it must have come there."""
+        line = ["--site", str(self.site), *words, *(["--json"] if json else [])]
+        witness = self.path / "witness"
+        witness.unlink(missing_ok=True)
+        said = Said(*self._zygote.run(line, self.path, Doom(when=when, what=what, witness=str(witness))))
+        wait_for_orphans(self.site)
+        if not when.isdigit():
+            assert witness.exists(), (when, said)
+            assert when in (NEVER, witness.read_text()) or when.startswith(witness.read_text() + ":")
+        return said
+
+    def killed(self, when: str, *words: str) -> bool:
+        """Run a command that kills itself at ``when``; False if it ended before that operation."""
+        said = self.doomed(when, KILL, *words)
+        if when.isdigit() and not (self.path / "witness").exists():
+            said.well()
+            return False
+        assert said.code == -signal.SIGKILL, said
+        return True
+
+    def operations(self, *words: str) -> int:
+        """How many operations on files a command makes."""
+        self.doomed(NEVER, KILL, *words).well()
+        return int((self.path / "witness").read_text())
+
     def begin(self) -> Ground:
         """Make the site and the prototype."""
         self("init").well()
@@ -136,7 +165,19 @@ def complaints(repository: Path) -> list[str]:
     return lines or ([f"exit code {done.returncode}"] if done.returncode else [])
 
 
-_FINAL = ("pack-",)
+def wait_for_orphans(site: Path) -> None:
+    """A git that outlives its killed parent ends by itself."""
+    deadline = time.monotonic() + PATIENCE
+    while any(os.fsencode(site) in line for line in _command_lines()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _command_lines() -> Iterator[bytes]:
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name != str(os.getpid()):
+            with suppress(OSError):
+                yield (process / "cmdline").read_bytes()
 
 
 def leftovers(site: Path) -> list[str]:

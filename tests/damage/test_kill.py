@@ -6,15 +6,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import ENVIRONMENT, GITSTATE, PATIENCE, Ground, edit, names_of_exports, plant
+from tests.damage.ground import ENVIRONMENT, GITSTATE, PATIENCE, Ground, edit, names_of_exports, plant, wait_for_orphans
 from tests.equipment import judges
 from tests.support import needs, root_only
 
@@ -24,37 +21,8 @@ LARGE = 33 << 20
 """Streamed into a pack of its own."""
 
 
-def run_victim(ground: Ground, command: str, doom: str) -> subprocess.CompletedProcess[str]:
-    """A child that dies at ``doom``, and its orphans waited for."""
-    line = [sys.executable, "-m", "tests.damage.victim", command, str(ground.site), doom]
-    done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    wait_for_orphans(ground)
-    return done
-
-
-def kill_at(ground: Ground, command: str, step: str) -> None:
-    """Let a child die at ``step``; it must have come there."""
-    done = run_victim(ground, command, step)
-    assert done.returncode == -signal.SIGKILL, done
-    assert done.stdout.splitlines() == [step.partition(":")[0]]
-
-
-def wait_for_orphans(ground: Ground) -> None:
-    """A git that outlives its killed parent ends by itself."""
-    deadline = time.monotonic() + PATIENCE
-    while any(os.fsencode(ground.site) in line for line in command_lines()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def command_lines() -> Iterator[bytes]:
-    """Those of all processes but ours."""
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name != str(os.getpid()):
-            try:
-                yield (process / "cmdline").read_bytes()
-            except OSError:
-                continue
+CHECKIN = ("checkin", "p", "-m", "killed")
+EXPORT = ("export", "p")
 
 
 def recovers(ground: Ground) -> None:
@@ -79,7 +47,7 @@ def test_a_checkin_killed_at_a_step(ground: Ground, step: str, first: bool) -> N
         ground.check_in("before")
         before = ground.head
         edit(ground.live, 1, 20)
-    kill_at(ground, "checkin", step)
+    assert ground.killed(step, *CHECKIN)
     recorded = step in ("ref", "cache")
     heads = ground.git("for-each-ref", "--format=%(objectname)", "refs/heads/main", "refs/gitstate/live").split()
     assert len(heads) in (0, 2)
@@ -96,7 +64,7 @@ def test_a_checkin_killed_at_a_step(ground: Ground, step: str, first: bool) -> N
 def test_a_checkin_of_a_large_file_killed_between_its_packs(ground: Ground, step: str) -> None:
     ground.check_in("before")
     plant(ground.live, 10, large=LARGE)
-    kill_at(ground, "checkin", step)
+    assert ground.killed(step, *CHECKIN)
     recovers(ground)
 
 
@@ -104,7 +72,7 @@ def test_a_killed_checkin_keeps_its_objects_from_being_counted_on(ground: Ground
     """What a killed check-in left in a pack is reachable from nowhere: the next must write it again."""
     ground.check_in("before")
     plant(ground.live, 40)
-    kill_at(ground, "checkin", "idx")
+    assert ground.killed("idx", *CHECKIN)
     ground.check_in("again")
     ground.git("repack", "-a", "-d", "-q")
     ground.git("prune", "--expire=now")
@@ -122,7 +90,7 @@ def test_an_export_killed_at_a_step(ground: Ground, step: str, first: bool) -> N
         edit(ground.live, 1, 20)
         ground.check_in("more")
     others = names_of_exports(ground.exports)
-    kill_at(ground, "export", step)
+    assert ground.killed(step, *EXPORT)
     assert names_of_exports(ground.exports) - others == ({ground.head} if step == "renamed" else set())
     if step == "renamed":
         assert judges.rsync(ground.live, ground.exports / ground.head) == []
@@ -132,22 +100,20 @@ def test_an_export_killed_at_a_step(ground: Ground, step: str, first: bool) -> N
 # --- every operation ------------------------------------------------------------------------------------------------
 
 
-def every_operation(ground: Ground, command: str, most: int) -> None:
+def every_operation(ground: Ground, words: tuple[str, ...], most: int) -> None:
     """Kill a command before each of its operations on files, or ``most`` of them, evenly spread."""
-    total = int(run_victim(ground, command, "none").stdout)
+    total = ground.operations(*words)
     assert total > 20
     points = range(1, total + 1) if total <= most else sorted({1 + n * (total - 1) // (most - 1) for n in range(most)})
     for point in points:
         edit(ground.live, point, 5)
-        if command == "export":
+        if words == EXPORT:
             ground.check_in(f"before {point}")
-        done = run_victim(ground, command, str(point))
-        if done.returncode == 0:  # threads: another run may have fewer operations
-            assert point > total * 0.8, (point, total)
-            continue
-        assert done.returncode == -signal.SIGKILL, done
-        ground.sound()
-        assert_whole_or_absent(ground)
+        if ground.killed(str(point), *words):
+            ground.sound()
+            assert_whole_or_absent(ground)
+        else:  # another edit may need fewer operations
+            assert point > total * 0.6, (point, total)
         ground.check_in(f"after {point}")
         ground.faithful()
         ground.tidy()
@@ -160,21 +126,21 @@ def assert_whole_or_absent(ground: Ground) -> None:
         assert ground("verify", "p", "HEAD").well()
 
 
-@pytest.mark.parametrize(("command", "most"), [("checkin", 10), ("export", 10)])
-def test_killed_before_some_operations(ground: Ground, command: str, most: int) -> None:
+@pytest.mark.parametrize("words", [CHECKIN, EXPORT])
+def test_killed_before_some_operations(ground: Ground, words: tuple[str, ...]) -> None:
     plant(ground.live, 30)
     ground.check_in()
     edit(ground.live, 0, 5)
-    every_operation(ground, command, most)
+    every_operation(ground, words, 10)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["checkin", "export"])
-def test_killed_before_every_operation(ground: Ground, command: str) -> None:
+@pytest.mark.parametrize("words", [CHECKIN, EXPORT])
+def test_killed_before_every_operation(ground: Ground, words: tuple[str, ...]) -> None:
     plant(ground.live, 30)
     ground.check_in()
     edit(ground.live, 0, 5)
-    every_operation(ground, command, 400)
+    every_operation(ground, words, 400)
 
 
 # --- random points --------------------------------------------------------------------------------------------------
@@ -189,7 +155,7 @@ def running(ground: Ground, *words: str) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
-    wait_for_orphans(ground)
+    wait_for_orphans(ground.site)
 
 
 def random_kills(ground: Ground, count: int, how: signal.Signals = signal.SIGKILL) -> int:
@@ -197,11 +163,11 @@ def random_kills(ground: Ground, count: int, how: signal.Signals = signal.SIGKIL
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}")
     chance = random.Random(seed)
-    plant(ground.live, 2500, seed)
+    plant(ground.live, 1500, seed)
     ground.check_in()
     hits = 0
     for number in range(count):
-        edit(ground.live, chance.getrandbits(32), 800)
+        edit(ground.live, chance.getrandbits(32), 500)
         if number % 4 == 0:
             subprocess.run(["rm", "-rf", ground.exports], check=True)
             (ground.repository / "gitstate" / "cache").unlink(missing_ok=True)
@@ -211,13 +177,13 @@ def random_kills(ground: Ground, count: int, how: signal.Signals = signal.SIGKIL
         for words in commands:
             with running(ground, *words) as process:
                 try:
-                    process.wait(0.12 + chance.random() * 0.4)
+                    process.wait(0.12 + chance.random() * 0.3)
                 except subprocess.TimeoutExpired:
                     process.send_signal(how)
                     hits += 1
                 code = process.wait(PATIENCE)
                 said = process.stderr.read().decode() if process.stderr else ""
-            assert code in ((0, -how) if how is signal.SIGKILL else (0, 130)), said
+            assert code in ((0, -how) if how is signal.SIGKILL else (0, 130, -how)), said  # -how: as Python ends
             if how is not signal.SIGKILL:
                 ground.tidy()
         ground.sound()

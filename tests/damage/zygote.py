@@ -1,7 +1,7 @@
 """gitstate's command line without the wait for Python's imports: a process that has them and forks for each command.
 
-What runs is the real ``gitstate.cli.main`` in a process of its own; only the interpreter's start is saved. Standard output
-and error go to files, as a pipe's reader would have to be a thread.
+What runs is the real ``gitstate.cli.main`` in a process of its own; only the interpreter's start is saved. Standard
+output and error go to files, as a pipe's reader would have to be a thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, Any
+
+from tests.damage import doom as fate
+from tests.damage.doom import Doom
 
 _MODULES = ("bootstrap", "cli.care", "cli.past", "cli.record", "cli.site", "cli.trees", "export", "verify")
 _PATIENCE = 120
@@ -34,10 +37,16 @@ class Zygote:
         )
         self._answers = TemporaryDirectory(prefix="gitstate-zygote-")
 
-    def run(self, words: list[str], cwd: Path) -> tuple[int, str, str]:
+    def run(self, words: list[str], cwd: Path, doom: Doom | None = None) -> tuple[int, str, str]:
         """Exit code (negative for a signal), standard output and standard error of ``gitstate *words``."""
         out, err = Path(self._answers.name, "out"), Path(self._answers.name, "err")
-        order = {"words": [os.fsencode(word).hex() for word in words], "cwd": str(cwd), "out": str(out), "err": str(err)}
+        order = {
+            "words": [os.fsencode(word).hex() for word in words],
+            "cwd": str(cwd),
+            "out": str(out),
+            "err": str(err),
+            "doom": doom,
+        }
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -62,7 +71,7 @@ def _serve(orders: IO[str], answers: IO[str]) -> None:
         answers.flush()
 
 
-def _become(order: dict[str, str]) -> None:
+def _become(order: dict[str, Any]) -> None:
     """Be the command, to its end."""
     signal.alarm(_PATIENCE)
     for number, path in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
@@ -73,6 +82,8 @@ def _become(order: dict[str, str]) -> None:
     sys.argv = ["gitstate", *[os.fsdecode(bytes.fromhex(word)) for word in order["words"]]]
     code = 70
     try:
+        if order["doom"]:
+            fate.seal(order["doom"])
         importlib.import_module("gitstate.cli").main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 70

@@ -176,7 +176,7 @@ def _set_attribute(grove: _Grove) -> str:
     path = grove.pick(lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode), top=True)
     if path is None:
         return ""
-    present = [name for name in os.listxattr(path) if name.startswith("user.")]
+    present = sorted(name for name in os.listxattr(path) if name.startswith("user."))
     if present:
         os.removexattr(path, grove.chance.choice(present))
         return grove.told("drop an attribute of", path)
@@ -217,21 +217,24 @@ def _change_type(grove: _Grove) -> str:
 
 
 def _link(grove: _Grove) -> str:
+    """One more name for an entry: a new one, or one that was a file of its own."""
     path, place = grove.pick(_no_directory), grove.new_place()
     if path is None:
         return ""
+    replaced = grove.pick(stat.S_ISREG) if grove.chance.random() < 0.5 else None
     os.link(path, place, follow_symlinks=False)
+    if replaced is not None and not os.path.samestat(os.lstat(path), os.lstat(replaced)):
+        os.rename(place, replaced)
+        place = replaced
     return grove.told(f"link as {os.path.relpath(place, grove.root)!r}:", path)
 
 
 def _unlink(grove: _Grove) -> str:
     """Break a member out of its group: the same file afterwards, by itself."""
-    path = grove.pick(stat.S_ISREG)
     grouped = [path for path, mode in grove.entries if stat.S_ISREG(mode) and os.lstat(path).st_nlink > 1]
-    path = grove.chance.choice(grouped) if grouped else path
-    if path is None:
+    if not grouped:
         return ""
-    spare = grove.new_place()
+    path, spare = grove.chance.choice(grouped), grove.new_place()
     shutil.copy2(path, spare)
     os.rename(spare, path)
     return grove.told("unlink from its group", path)

@@ -1,0 +1,78 @@
+"""Commands as people meet them: help in sections, examples as they stand, names suggested and completed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+
+class CommonOption(click.Option):
+    """An option that every command takes; help lists it apart from the command's own."""
+
+
+class HelpWanted(click.UsageError):
+    """A group without a command: its help is the answer."""
+
+
+class _Told(click.Command):
+    """Help in sections: own options, common options, examples."""
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.examples = tuple(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Own options first: they are what the reader came for."""
+        own: list[tuple[str, str]] = []
+        common: list[tuple[str, str]] = []
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record is not None:
+                everywhere = isinstance(option, CommonOption) or option.name == "help"
+                (common if everywhere else own).append(record)
+        for title, records in (("Options", own), ("Common options", common)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples as they stand, never wrapped."""
+        if self.examples:
+            with formatter.section("Examples" if len(self.examples) > 1 else "Example"):
+                for line in "\n".join(self.examples).splitlines():
+                    formatter.write(f"  {line}\n")
+
+
+class Command(_Told):
+    """A command with examples."""
+
+
+class Group(_Told, click.Group):
+    """Commands with a name in front. An unknown one gets the nearest; none at all gets the help."""
+
+    command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Without arguments the help is an error's text: a script that forgot its command must notice."""
+        if not args and not ctx.resilient_parsing:
+            raise HelpWanted(ctx.get_help(), ctx)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Commands first."""
+        self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that ``args`` begins with. Raises UsageError naming the nearest."""
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0], known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
+        return super().resolve_command(ctx, args)

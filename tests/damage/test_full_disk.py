@@ -1,0 +1,304 @@
+"""A full disk: exit code 6 in one line, nothing lost, and with more room the next run works.
+
+The disks are tmpfs, which runs full page by page, and a small ext4, which can run out of inodes, too. Each is filled to
+within a few pages, so that what fails is sometimes the pack, sometimes its index, a ref, a file's last byte.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.damage.ground import ENVIRONMENT, GITSTATE, Ground, edit, fill, mounted, names_of_exports, plant
+from tests.equipment import judges
+from tests.support import needs, root_only
+
+pytestmark = [root_only, needs("rsync", "mkfs.ext4")]
+
+PAGE = 4096
+Disk = Callable[[Path], AbstractContextManager[Path]]
+
+
+@contextmanager
+def on_tmpfs(place: Path) -> Iterator[Path]:
+    """Eight megabytes of memory at ``place``."""
+    with mounted(place, "-t", "tmpfs", "-o", "size=8m", "tmpfs"):
+        yield place
+
+
+@contextmanager
+def on_ext4(place: Path) -> Iterator[Path]:
+    """An ext4 of eight megabytes with few inodes at ``place``."""
+    image = place.with_name("small.image")
+    with open(image, "wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-N", "128", "-m", "0", "-J", "size=1", str(image)], check=True)
+    with mounted(place, "-o", "loop", str(image)):
+        shutil.rmtree(place / "lost+found")
+        yield place
+
+
+disks = pytest.mark.parametrize("disk", [on_tmpfs, on_ext4])
+
+
+# --- the repository's disk ------------------------------------------------------------------------------------------
+
+
+@disks
+def test_a_checkin_of_more_than_fits(bare: Ground, disk: Disk) -> None:
+    bare("init").well()
+    with disk(bare.site / "prototypes"):
+        bare("prototype", "create", "p").well()
+        plant(bare.live, 30)
+        bare.check_in("before")
+        head = bare.head
+        (bare.live / "big").write_bytes(os.urandom(12 << 20))
+        said = bare("checkin", "p", "-m", "too much").told(6)
+        assert "No space left" in said.err
+        assert bare.head == head
+        bare.tidy()
+        bare.sound()
+        (bare.live / "big").write_bytes(os.urandom(1 << 20))
+        bare.check_in("after")
+        bare.faithful()
+        bare.tidy()
+
+
+@disks
+def test_a_checkin_of_a_streamed_file_that_does_not_fit(bare: Ground, disk: Disk) -> None:
+    """It goes into a pack of its own, from another thread."""
+    bare("init").well()
+    with disk(bare.site / "prototypes"):
+        bare("prototype", "create", "p").well()
+        bare.live.joinpath("small").write_text("small")
+        bare.check_in("before")
+        bare.live.joinpath("large").write_bytes(os.urandom(33 << 20))
+        bare("checkin", "p", "-m", "too much").told(6)
+        bare.tidy()
+        bare.sound()
+
+
+def checkins_with_little_room(ground: Ground, disk: Path, pages: range) -> set[int]:
+    """Check-ins of new edits, each with another number of free pages; their exit codes."""
+    codes = set()
+    for free in pages:
+        edit(ground.live, free, 6)
+        head = ground.head
+        ballast = fill(disk, free * PAGE)
+        said = ground("checkin", "p", "-m", f"{free} pages")
+        if said.code:
+            said.told(6)
+            assert ground.head == head
+        else:
+            assert ground.head != head
+        codes.add(said.code)
+        ballast.unlink()
+        ground.tidy()
+        ground.sound()
+        ground.check_in("after")
+        ground("status", "p", "--exit-code").well()
+    return codes
+
+
+@disks
+def test_checkins_with_little_room(bare: Ground, disk: Disk) -> None:
+    bare("init").well()
+    with disk(bare.site / "prototypes") as small:
+        bare("prototype", "create", "p").well()
+        plant(bare.live, 30)
+        bare.check_in("before")
+        assert checkins_with_little_room(bare, small, range(0, 24, 2)) == {0, 6}
+        bare.faithful()
+
+
+@pytest.mark.slow
+@disks
+def test_checkins_with_any_room(bare: Ground, disk: Disk) -> None:
+    bare("init").well()
+    with disk(bare.site / "prototypes") as small:
+        bare("prototype", "create", "p").well()
+        plant(bare.live, 30)
+        bare.check_in("before")
+        assert checkins_with_little_room(bare, small, range(80)) == {0, 6}
+        bare.faithful()
+
+
+@pytest.mark.parametrize("step", ["pack", "idx"])
+def test_the_disk_runs_full_at_a_step(bare: Ground, step: str) -> None:
+    """Before the index, and before the ref."""
+    bare("init").well()
+    with on_tmpfs(bare.site / "prototypes") as small:
+        bare("prototype", "create", "p").well()
+        plant(bare.live, 30)
+        bare.check_in("before")
+        head = bare.head
+        edit(bare.live, 1, 10)
+        bare.doomed(step, filling(small), "checkin", "p", "-m", "m").told(6)
+        assert bare.head == head
+        (small / "ballast").unlink()
+        bare.sound()
+        bare.check_in("after")
+        bare.faithful()
+        bare.tidy()
+
+
+def test_the_disk_runs_full_after_the_ref_has_moved(bare: Ground) -> None:
+    """Only the stat cache is lost then: the check-in is done and must not be called failed."""
+    bare("init").well()
+    with on_tmpfs(bare.site / "prototypes") as small:
+        bare("prototype", "create", "p").well()
+        plant(bare.live, 30)
+        bare.check_in("before")
+        head = bare.head
+        edit(bare.live, 1, 10)
+        said = bare.doomed("ref", filling(small), "checkin", "p", "-m", "m", json=True).well()
+        assert said.json["commit"] == bare.head != head
+        (small / "ballast").unlink()
+        assert bare.check_in("again")["commit"] is None
+        bare.tidy()
+        bare.sound()
+
+
+def filling(disk: Path) -> str:
+    """A shell command that leaves no room on ``disk``."""
+    return f"cat /dev/zero > {shlex.quote(str(disk / 'ballast'))} 2>/dev/null || true"
+
+
+def test_the_collection_of_garbage_without_room(bare: Ground) -> None:
+    bare("init").well()
+    with on_tmpfs(bare.site / "prototypes") as small:
+        bare("prototype", "create", "p").well()
+        plant(bare.live, 60)
+        bare.check_in("before")
+        edit(bare.live, 1, 30)
+        bare.check_in("more")
+        ballast = fill(small)
+        bare("gc", "p").told(6)
+        ballast.unlink()
+        bare.sound()
+        bare("gc", "p").well()
+        bare.sound()
+        bare.faithful("HEAD")
+
+
+@disks
+def test_a_site_and_a_prototype_without_room(bare: Ground, disk: Disk) -> None:
+    source = bare.path / "source"
+    plant(source, 30)
+    with disk(bare.path / "small") as small:
+        ballast = fill(small)
+        bare.site = small / "site"
+        bare("init").told(6)
+        ballast.unlink()
+        subprocess.run(["rm", "-rf", bare.site], check=True)
+        bare("init").well()
+        ballast = fill(small)
+        bare("prototype", "create", "p").told(6)
+        bare("prototype", "create", "p", "--from", source).told(6)
+        assert bare("prototype", "list", json=True).well().json == {"schema": "prototype-list/1", "prototypes": []}
+        ballast.unlink()
+        assert list((bare.site / "live").iterdir()) == []
+        bare("prototype", "create", "p", "--from", source).well()
+        assert judges.rsync(source, bare.site / "live" / "p") == []
+
+
+# --- the exports' disk ----------------------------------------------------------------------------------------------
+
+
+@disks
+def test_an_export_of_more_than_fits(ground: Ground, disk: Disk) -> None:
+    with disk(ground.site / "exports"):
+        plant(ground.live, 20)
+        ground.check_in("small")
+        before = ground.export()
+        (ground.live / "big").write_bytes(os.urandom(12 << 20))
+        ground.check_in("big")
+        said = ground("export", "p").told(6)
+        assert "No space left" in said.err
+        assert names_of_exports(ground.exports) == {before.name}
+        ground.tidy()
+        assert ground("verify", "p", "HEAD~1").well()
+        (ground.live / "big").write_bytes(os.urandom(1 << 20))
+        ground.check_in("less")
+        ground.faithful()
+
+
+def test_an_export_of_more_entries_than_inodes(ground: Ground) -> None:
+    with on_ext4(ground.site / "exports"):
+        plant(ground.live, 200)
+        ground.check_in()
+        ground("export", "p").told(6)
+        assert names_of_exports(ground.exports) == set()
+        ground.tidy()
+        subprocess.run(f"rm -rf {ground.live}/d*", shell=True, check=True)
+        ground.check_in("fewer")
+        ground.faithful()
+
+
+def exports_with_little_room(ground: Ground, disk: Path, pages: range) -> set[int]:
+    """Exports of a tree whose last file ends in the last page, each with another number of free pages; exit codes."""
+    codes = set()
+    (ground.live / "z").mkdir(exist_ok=True)
+    (ground.live / "z" / "three pages").write_bytes(os.urandom(3 * PAGE - 100))
+    ground.check_in()
+    for free in pages:
+        ballast = fill(disk, free * PAGE)
+        said = ground("export", "p")
+        ballast.unlink()
+        if said.code:
+            said.told(6)
+            assert names_of_exports(ground.exports) == set()
+            ground.tidy()
+        else:
+            assert judges.rsync(ground.live, ground.exports / ground.head) == []
+        codes.add(said.code)
+        subprocess.run(["rm", "-rf", ground.exports], check=True)
+    return codes
+
+
+@disks
+def test_exports_with_little_room(ground: Ground, disk: Disk) -> None:
+    with disk(ground.site / "exports") as small:
+        assert exports_with_little_room(ground, small, range(16)) == {0, 6}
+
+
+@pytest.mark.slow
+@disks
+def test_exports_with_any_room(ground: Ground, disk: Disk) -> None:
+    plant(ground.live, 12)
+    with disk(ground.site / "exports") as small:
+        assert exports_with_little_room(ground, small, range(80)) == {0, 6}
+
+
+def test_a_clone_without_room(ground: Ground) -> None:
+    plant(ground.live, 60)
+    ground.check_in()
+    with on_tmpfs(ground.path / "small") as small:
+        ballast = fill(small)
+        ground("clone", "p", small / "clone").told(6)
+        ballast.unlink()
+        assert list(small.iterdir()) == []
+        ground("clone", "p", small / "clone").well()
+
+
+# --- a full standard output -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["manifest p", "status p", "log p", "diff p", "prototype list", "manifest p --json"])
+def test_output_that_can_not_be_written(ground: Ground, words: str) -> None:
+    ground.check_in()
+    (ground.live / "etc" / "fstab").write_text("# changed\n")
+    line = [*GITSTATE, "--site", str(ground.site), *words.split()]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(line, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 6, done
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+    assert "No space left" in done.stderr

@@ -1,0 +1,58 @@
+"""The command line as users run it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support import PROJECT
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site and the command line on it."""
+
+    path: Path
+
+    def run(self, *words: str, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run ``gitstate WORDS`` and insist on its exit code."""
+        environment = {**os.environ, "GITSTATE_SITE": str(self.path), "PYTHONPATH": str(PROJECT)}
+        argv = [sys.executable, "-m", "gitstate", *words]
+        done = subprocess.run(argv, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def out(self, *words: str, code: int = 0) -> str:
+        """What a command prints, without the last newline."""
+        return self.run(*words, code=code).stdout.rstrip("\n")
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """What a command prints with ``--json``."""
+        return json.loads(self.run(*words, "--json", code=code).stdout)
+
+    def repository(self, name: str) -> Path:
+        """The bare repository of a prototype."""
+        return self.path / "prototypes" / f"{name}.git"
+
+    def git(self, name: str, *words: str) -> str:
+        """Plain git in the bare repository."""
+        return git(self.repository(name), *words)
+
+
+def make_site(path: Path) -> Site:
+    """A new site."""
+    site = Site(path)
+    site.run("init")
+    return site
+
+
+def git(directory: Path, *words: str) -> str:
+    """Plain git; what it prints. A complaint is an error."""
+    done = subprocess.run(["git", "-C", str(directory), *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"git {words}: {done.stderr}"
+    return done.stdout

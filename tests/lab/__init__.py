@@ -1,0 +1,1 @@
+"""Real servers and real boots, as context managers; each ends only what it started."""
