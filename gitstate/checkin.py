@@ -16,7 +16,7 @@ from gitstate.errors import Conflict, EnvironmentFault, Refused, UsageFault
 from gitstate.monitor import Observer
 from gitstate.names import octal
 from gitstate.policy import POLICY_PATH, Policy, parse
-from gitstate.scan.cache import NOTHING, load, save
+from gitstate.scan.cache import NOTHING, Row, load, save
 from gitstate.scan.content import HashOnly, Sink
 from gitstate.scan.shapes import Base, Findings, Scan
 from gitstate.scan.tree import Scanner
@@ -148,10 +148,20 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
             reason = f"checkin: {request.message.splitlines()[0][:60]}"
             staging.publish(_moves(request, newest, tip), reason, step)
         if scan.rows is not None and request.branch == "main" and repository.ref(LIVE) == newest:
-            save(repository.private / "cache", newest, policy.digest, scan.rows)
+            _remember(repository, newest, policy, scan.rows, observer)
             step("cache")
     seen = _status(repository, base, scan, repository.read)
     return Result(commit, seen, len(staging.main), staging.blobs, time.monotonic() - started)
+
+
+def _remember(
+    repository: Repository, commit: bytes, policy: Policy, rows: list[tuple[bytes, Row]], observer: Observer
+) -> None:
+    """Write the stat cache; the check-in is done without it, too."""
+    try:
+        save(repository.private / "cache", commit, policy.digest, rows)
+    except OSError as error:
+        observer.notice(f"the stat cache can't be written ({error.strerror}): the next check-in reads every file")
 
 
 def _moves(request: Request, new: bytes, tip: bytes | None) -> list[tuple[str, bytes, bytes | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ _PACKAGES: Final = {
     "setcap": "libcap2-bin",
     "getcap": "libcap2-bin",
 }
+
+
+_NO_ROOM: Final = re.compile(rb"No space left|diskspace|couldn't write|write error|Disk quota")
 
 
 def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
@@ -57,7 +61,9 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault:
     lines = stderr.decode(errors="replace").strip().splitlines()
     reasons = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines
     said = reasons[-1] if reasons else f"exit code {code}"
-    return StorageFault(f"{' '.join(_verb(words))}: {said}")
+    full = _NO_ROOM.search(stderr)
+    hint = "make room and run it again; nothing is lost" if full else "that is the program's own complaint"
+    return StorageFault(f"{' '.join(_verb(words))}: {said}", hint)
 
 
 def _verb(words: Sequence[str]) -> list[str]:

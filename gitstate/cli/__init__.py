@@ -12,8 +12,9 @@ from contextlib import suppress
 
 import click
 
-from gitstate.cli.app import Session, app
+from gitstate.cli.app import ReaderGone, Session, app
 from gitstate.cli.help import HelpWanted
+from gitstate.cli.output import put
 from gitstate.errors import GitstateError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -35,9 +36,15 @@ def _run(session: Session) -> int:
             code = app.main(standalone_mode=False, prog_name="gitstate", obj=session)
         finally:
             session.close()
-        _flush()
+        put()
     except SystemExit as end:  # of shell completion
         return end.code if isinstance(end.code, int) else 0
+    except HelpWanted as wanted:
+        if not session.json:
+            with suppress(OSError):
+                print(wanted.format_message(), file=sys.stderr)
+            return 2
+        return _say(session, *_explain(wanted, session))
     except BaseException as error:
         return _say(session, *_explain(error, session))
     return code if isinstance(code, int) else 0
@@ -62,15 +69,6 @@ def _open_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors=unusual)
 
 
-def _flush() -> None:
-    """What is printed counts as done when it is out."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        error.filename = error.filename or "standard output"
-        raise
-
-
 def _give_up_output() -> None:
     """Nothing is left for the interpreter's end to stumble over, if the reader has gone or the disk is full."""
     with suppress(OSError, ValueError):
@@ -89,16 +87,13 @@ def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
     match error:
         case GitstateError():
             return error.message, error.hint, error.code
-        case HelpWanted() if not session.json:
-            print(error.format_message(), file=sys.stderr)
-            return "", "", 2
         case HelpWanted():
             return "no command given", _usage_hint(error), 2
         case click.ClickException():
             return error.format_message(), _usage_hint(error), 2
         case click.exceptions.Abort() | KeyboardInterrupt():
             return "interrupted", "nothing half done is left; run it again", 130
-        case BrokenPipeError():
+        case ReaderGone() | BrokenPipeError():
             return "", "", _CLOSED
         case OSError():
             return _explain_system(error)
@@ -123,12 +118,12 @@ def _explain_system(error: OSError) -> tuple[str, str, int]:
 def _say(session: Session, message: str, hint: str, code: int) -> int:
     with suppress(OSError):
         sys.stdout.flush()
-    if not message:
-        return code
+    text = f"gitstate: {message}" + (f"\n  {hint}" if hint else "")
     if session.json or _json_is_wanted(sys.argv):
-        print(json.dumps({"error": {"code": code, "message": message, "hint": hint}}), file=sys.stderr)
-    else:
-        print(f"gitstate: {message}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+        text = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
+    if message:
+        with suppress(OSError):
+            print(text, file=sys.stderr)
     return code
 
 

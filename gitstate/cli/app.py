@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -39,8 +40,28 @@ _COMMANDS: Final = {
 """Command by the module in this room that has it."""
 
 
+class ReaderGone(Exception):
+    """Who read our output has closed it. Not a BrokenPipeError, from which click makes exit code 1."""
+
+
+@contextmanager
+def _reader() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
 class LazyGroup(Group):
     """Commands are imported when they are called: a check-in doesn't wait for the code of all the others."""
+
+    def make_context(self, *arguments: Any, **attributes: Any) -> click.Context:
+        with _reader():
+            return super().make_context(*arguments, **attributes)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

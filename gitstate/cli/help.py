@@ -29,9 +29,9 @@ class _Told(click.Command):
         own: list[tuple[str, str]] = []
         common: list[tuple[str, str]] = []
         for option in self.get_params(ctx):
-            record = option.get_help_record(ctx)
+            record = option.get_help_record(ctx) if isinstance(option, click.Option) else None
             if record is not None:
-                everywhere = isinstance(option, CommonOption) or option.name == "help"
+                everywhere = isinstance(option, CommonOption) or "--help" in option.opts
                 (common if everywhere else own).append(record)
         for title, records in (("Options", own), ("Common options", common)):
             if records:

@@ -18,6 +18,19 @@ from gitstate.names import octal
 _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
 
 
+def put(data: bytes = b"") -> None:
+    """Write to standard output, after what was printed; all is out when nothing is left to write."""
+    try:
+        sys.stdout.flush()
+        if data:
+            sys.stdout.buffer.write(data)
+        else:
+            sys.stdout.buffer.flush()
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+
+
 def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[str]) -> None:
     """Print ``value`` as one JSON object of ``schema`` (``NAME/1``), or ``lines`` for people."""
     if session.json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -132,12 +131,9 @@ def _two_trees(
     if new is not None:
         yield old, new, None
         return
-    scratch = Path(tempfile.mkdtemp(prefix="gitstate-diff-", dir=repository.private))
-    try:
+    with repository.scratch() as scratch:
         tree = checkin.preview(repository, checkin.live_tree(repository, None), scratch, session.observer)
         yield old, tree, scratch
-    finally:
-        shutil.rmtree(scratch)
 
 
 def _parted(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:

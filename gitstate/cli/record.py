@@ -138,8 +138,7 @@ def _partly(findings: Findings) -> PartlyDone:
     cls=Command,
     examples=(
         "gitstate checkin desktop -m 'printer in room 3'",
-        "gitstate checkin desktop -m 'test key' \\\n"
-        "    --allow etc/ssl/private/test.key --because 'a public test key'",
+        "gitstate checkin desktop -m 'test key' \\\n    --allow etc/ssl/private/test.key --because 'a public test key'",
     ),
 )
 @repo_argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gitstate import bootstrap
 from gitstate.cli.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.help import Command, Group
 from gitstate.cli.output import date, emit, location, moment, printable, shortened, size, table, talk
-from gitstate.errors import UsageFault
+from gitstate.errors import GitstateError, PartlyDone, UsageFault
 from gitstate.names import repo_name
 from gitstate.site import Site
 from gitstate.store import MAIN, Repository
@@ -64,9 +65,7 @@ def prototype() -> None:
     )
 )
 @click.argument("name")
-@click.option(
-    "--live", metavar="DIR", type=click.Path(path_type=Path), help="Adopt this directory where it stands."
-)
+@click.option("--live", metavar="DIR", type=click.Path(path_type=Path), help="Adopt this directory where it stands.")
 @click.option(
     "--from",
     "origin",
@@ -136,24 +135,30 @@ def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
 @pass_session
 def list_(session: Session) -> None:
     """List the prototypes and their latest snapshots."""
-    site = session.site
-    found = [(name, session.repository(name)) for name in site.prototypes()]
-    value = [_about(name, repository) for name, repository in found]
-    emit(session, "prototype-list/1", {"prototypes": value}, _table(found, colour=session.colour))
+    found = [_row(session.site, name) for name in session.site.prototypes()]
+    heads = ("NAME", "SNAPSHOT", "CHECKED IN", "MESSAGE", "LIVE TREE")
+    lines = table([cells for _, cells in found], heads, colour=session.colour)
+    emit(session, "prototype-list/1", {"prototypes": [about for about, _ in found]}, lines)
     if not found:
         talk(session, "no prototypes yet: gitstate prototype create NAME")
+    if problems := [about["problem"] for about, _ in found if about["problem"]]:
+        raise PartlyDone("; ".join(problems), "gitstate fsck tells more")
 
 
-def _table(found: list[tuple[str, Repository]], *, colour: bool) -> list[str]:
-    rows = []
-    for name, repository in found:
-        commit = repository.ref(MAIN)
+def _row(site: Site, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A prototype for JSON and for the table; one that can't be read doesn't hide the others."""
+    nothing = {"repository": name, "live": None, "commit": None, "when": None, "subject": None}
+    try:
+        repository = site.repository(name)
+        about = _about(name, repository) | {"problem": None}
+    except GitstateError as error:
+        return nothing | {"problem": error.message}, (name, "?", "?", "?", "?")
+    if about["commit"] is None:
         cells = ("-", "-", "-")
-        if commit is not None:
-            snapshot = repository.snapshot(commit)
-            cells = (commit.hex()[:7], date(snapshot.when), shortened(_subject(snapshot.message), 50))
-        rows.append((name, *cells, str(repository.live or "-")))
-    return table(rows, ("NAME", "SNAPSHOT", "CHECKED IN", "MESSAGE", "LIVE TREE"), colour=colour)
+    else:
+        when = datetime.fromisoformat(about["when"]).timestamp()
+        cells = (about["commit"][:7], date(int(when)), shortened(about["subject"], 50))
+    return about, (name, *cells, str(repository.live or "-"))
 
 
 @prototype.command(examples=("gitstate prototype show desktop",))
@@ -211,7 +216,6 @@ def remove(session: Session, name: str, yes: bool) -> None:
     Its live tree goes too, unless it was adopted with --live. Nothing is
     removed while anything is mounted below.
     """
-    session.repository(repo_name(name))
     removal = bootstrap.plan_removal(session.site, name)
     if not session.dry_run:
         if not yes:

@@ -55,8 +55,8 @@ def _default() -> Policy:
 def _load(text: bytes) -> _Table:
     if len(text) > _LONGEST_FILE:
         raise _Fault("the file", f"is longer than {_LONGEST_FILE >> 10} KiB", "patterns with ** and * make it shorter")
-    for number, line in enumerate(text.split(b"\n"), 1):
-        if line.count(b".") > _MOST_POINTS:
+    for number, row in enumerate(text.split(b"\n"), 1):
+        if row.count(b".") > _MOST_POINTS:
             raise _Fault(f"line {number}", f"has more than {_MOST_POINTS} points", "write a pattern to a line")
     try:
         return tomllib.loads(text.decode("utf-8"))

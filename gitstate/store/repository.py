@@ -6,9 +6,10 @@ import difflib
 import fcntl
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
+_SCRATCH: Final = "scratch-"
 
 Move = tuple[str, bytes, bytes | None]
 """A full ref name, its new commit, its old one."""
@@ -350,34 +352,68 @@ class Repository:
             except BlockingIOError:
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another command"
                 raise Locked(f"{self.path.name} is locked by {holder}", "try again when it is done") from None
+            self._clear_leftovers()  # first: it may be what fills the disk
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{command} (pid {os.getpid()})\n".encode(), 0)
-            self._clear_leftovers()
             yield
         finally:
             os.close(descriptor)
 
     def _clear_leftovers(self) -> None:
-        """Under the lock nobody else is writing: staged packs and our keep files are of the dead."""
-        for staging in self.private.glob("staging-*"):
-            shutil.rmtree(staging, ignore_errors=True)
-        for keep in (self.path / "objects" / "pack").glob("pack-*.keep"):
+        """Under the lock nobody else publishes: our keep files and half-written files are of the dead."""
+        packs = self.path / "objects" / "pack"
+        for directory in self.private.glob(f"{_SCRATCH}*"):
+            self._clear_scratch(directory)
+        for half in [*self.private.glob(".*"), *packs.glob(".pack-*.keep.*")]:
+            half.unlink(missing_ok=True)
+        for keep in packs.glob("pack-*.keep"):
             if keep.read_bytes().startswith(b"gitstate "):
                 if not keep.with_suffix(".idx").exists():
                     keep.with_suffix(".pack").unlink(missing_ok=True)
                 keep.unlink()
 
+    @staticmethod
+    def _clear_scratch(directory: Path) -> None:
+        """Remove a scratch directory unless its owner lives: ``diff`` takes no lock of the repository."""
+        try:
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(directory, ignore_errors=True)
+        os.close(descriptor)
+
+    def _new_scratch(self) -> tuple[Path, int]:
+        """A new directory and the descriptor that holds its lock."""
+        while True:
+            directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.private))
+            with suppress(FileNotFoundError):  # taken for a dead one's before it was locked
+                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if directory.exists():
+                    return directory, descriptor
+                os.close(descriptor)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory for this process alone, removed at the end; a killed owner's goes with the next check-in."""
+        directory, descriptor = self._new_scratch()
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+            os.close(descriptor)
+
     @contextmanager
     def staging(self) -> Iterator[Staging]:
         """A place to stage packs, removed with whatever was not published."""
-        directory = self.private / f"staging-{os.getpid()}"
-        directory.mkdir(mode=0o700)
-        staging = Staging(self, directory)
-        try:
-            yield staging
-        finally:
-            staging.close()
-            shutil.rmtree(directory, ignore_errors=True)
+        with self.scratch() as directory:
+            staging = Staging(self, directory)
+            try:
+                yield staging
+            finally:
+                staging.close()
 
 
 class Staging:

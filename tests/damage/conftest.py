@@ -24,7 +24,7 @@ def zygote() -> Iterator[Zygote]:
 
 
 @pytest.fixture(scope="session")
-def disk() -> Iterator[Path]:
+def own_disk() -> Iterator[Path]:
     """A directory on an ext4 of our own, whose syncs wait for nobody else's writes.
 
     Without root or loop devices some directory on a disk: on a tmpfs the stat cache is off.
@@ -48,12 +48,12 @@ def disk() -> Iterator[Path]:
 
 
 @pytest.fixture
-def place(disk: Path) -> Iterator[Path]:
+def place(own_disk: Path) -> Iterator[Path]:
     """A directory on a disk that everybody can go through."""
-    disk.mkdir(exist_ok=True)
-    if is_tmpfs(disk):
+    own_disk.mkdir(exist_ok=True)
+    if is_tmpfs(own_disk):
         unavailable("missing: a file system that is not a tmpfs")
-    path = Path(tempfile.mkdtemp(prefix="place-", dir=disk))
+    path = Path(tempfile.mkdtemp(prefix="place-", dir=own_disk))
     path.chmod(0o755)
     yield path
     forced_removal(path)

@@ -1,0 +1,84 @@
+"""From a live tree to what an NFS client reads: check-in, export, Ganesha, libnfs, byte for byte."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.equipment import hostile
+from tests.gitstate_command import make_site
+from tests.lab import nfs
+from tests.lab.nfs_reader import Seen
+from tests.lab.test_nfs_equipment import differences, on_disk
+from tests.roots import tarball
+from tests.support import needs, root_only
+
+pytestmark = [pytest.mark.lab, root_only, needs("ganesha.nfsd", "mmdebstrap", "git")]
+
+HOLLOW = (
+    b"proc",
+    b"sys",
+    b"run",
+    b"tmp",
+    b"var/tmp",
+    b"dev/pts",
+    b"dev/shm",
+    b"var/cache/apt/archives",
+    b"var/lib/apt/lists",
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """A directory that is removed whatever stands in it."""
+    yield tmp_path
+    hostile.remove(tmp_path)
+
+
+def test_a_client_reads_the_debian_that_was_checked_in(place: Path) -> None:
+    live = place / "live"
+    live.mkdir()
+    options = ["--numeric-owner", "--xattrs", "--xattrs-include=*"]
+    subprocess.run(["tar", "-xpf", str(tarball()), "-C", str(live), *options], check=True)
+    for key in live.glob("etc/ssh/ssh_host_*_key"):
+        key.unlink()
+    site = make_site(place / "site")
+    site.run("prototype", "create", "debian", "--live", str(live))
+    site.run("checkin", "debian", "-m", "as installed")
+    export = Path(site.out("export", "debian"))
+
+    with nfs.nfs_server(site.path / "exports", pseudo="/exports") as server:
+        seen = server.read_tree(b"debian/" + export.name.encode())
+
+    expected = {path: look for path, look in on_disk(live).items() if recorded(path)}
+    assert len(expected) > 9000
+    assert seen.keys() == expected.keys()
+    assert [path for path, look in expected.items() if path not in HOLLOW and told(seen[path]) != told(look)] == []
+
+
+def told(look: Seen) -> Seen:
+    """What an entry says of itself: the size of a directory is its file system's business."""
+    return look._replace(size=0) if look.type == "dir" else look
+
+
+def recorded(path: bytes) -> bool:
+    """Whether a check-in records ``path`` of a stock Debian."""
+    inside = any(path.startswith(directory + b"/") for directory in HOLLOW)
+    return not inside and path not in (b"var/lib/dpkg/status-old", b"var/cache/ldconfig/aux-cache")
+
+
+def test_a_client_reads_a_hostile_tree(place: Path) -> None:
+    live = place / "live"
+    live.mkdir()
+    hostile.build(live, sockets=False, wide=50)
+    for referral in live.glob("modes/*-1644"):  # Ganesha takes such a directory for a junction
+        referral.chmod(0o1744)
+    site = make_site(place / "site")
+    site.run("prototype", "create", "hostile", "--live", str(live))
+    site.run("checkin", "hostile", "-m", "as found")
+    export = Path(site.out("export", "hostile"))
+    with nfs.nfs_server(export) as server:
+        assert differences(live, server.read_tree()) == []
