@@ -68,27 +68,37 @@ class Plan:
 
 def plan(site: Site, name: str, source: Source) -> Plan:
     """Plan a prototype. Raises UsageFault, NotFound, EnvironmentFault."""
-    repository = site.repository_path(repo_name(name))
-    if repository.exists():
-        raise UsageFault(f"there is a prototype {name} already", "gitstate prototype show tells about it")
-    live = site.live_path(name)
-    if source.adopt is not None:
-        live = source.adopt.absolute()
-        if not live.is_dir():
-            raise EnvironmentFault(
-                f"{live} is not a directory", "--live adopts a root file system that stands somewhere"
-            )
-    elif live.exists():
-        raise UsageFault(f"{live} is in the way and belongs to no prototype", f"adopt it (--live {live}) or remove it")
+    live = source.adopt.absolute() if source.adopt is not None else site.live_path(name)
+    plan = Plan(site, name, site.repository_path(repo_name(name)), live, source)
+    _check_name_is_free(plan)
+    if source.adopt is not None and not live.is_dir():
+        raise EnvironmentFault(f"{live} is not a directory", "--live adopts a root file system that stands somewhere")
     if source.copy is not None and not source.copy.exists():
         raise NotFound(f"{source.copy} doesn't exist", "--from takes a directory, a tarball or PROTOTYPE[@REV]")
     if source.fork is not None:
         site.repository(source.fork[0]).resolve(source.fork[1])
-    return Plan(site, name, repository, live, source)
+    return plan
+
+
+def _check_name_is_free(plan: Plan) -> None:
+    if plan.repository.exists():
+        raise UsageFault(f"there is a prototype {plan.name} already", "gitstate prototype show tells about it")
+    if plan.source.adopt is None and plan.live.exists():
+        raise UsageFault(
+            f"{plan.live} is in the way and belongs to no prototype", f"adopt it (--live {plan.live}) or remove it"
+        )
 
 
 def apply(plan: Plan, observer: Observer) -> Repository:
     """Make the prototype. Whatever fails, nothing of it is left."""
+    with plan.site.lock():
+        _check_name_is_free(plan)
+        _make(plan, observer)
+    fs.sync_directory(plan.repository.parent)
+    return Repository(plan.repository)
+
+
+def _make(plan: Plan, observer: Observer) -> None:
     partial = plan.repository.with_name(f".{plan.name}.partial")
     fs.remove_tree(partial)
     with _new_tree(plan) as tree:
@@ -103,8 +113,6 @@ def apply(plan: Plan, observer: Observer) -> Repository:
             os.rename(partial, plan.repository)
         finally:
             fs.remove_tree(partial)
-    fs.sync_directory(plan.repository.parent)
-    return Repository(plan.repository)
 
 
 @contextmanager
@@ -201,9 +209,10 @@ def plan_removal(site: Site, name: str) -> Removal:
 
 def apply_removal(removal: Removal, observer: Observer) -> None:
     """Delete what the plan lists. The repository is renamed away first: half a removal is no prototype."""
-    for path in reversed(removal.paths):
-        observer.phase(f"remove {path.name}")
-        doomed = path.with_name(f".{path.name}.removed")
-        fs.remove_tree(doomed)
-        os.rename(path, doomed)
-        fs.remove_tree(doomed, observer.advance)
+    with Repository(removal.paths[-1]).lock("prototype remove"):
+        for path in reversed(removal.paths):
+            observer.phase(f"remove {path.name}")
+            doomed = path.with_name(f".{path.name}.removed")
+            fs.remove_tree(doomed)
+            os.rename(path, doomed)
+            fs.remove_tree(doomed, observer.advance)

@@ -133,19 +133,21 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
     """
     started = time.monotonic()
     repository = request.repository
+    message = _message(request)
     with repository.lock("checkin"), repository.staging() as staging:
-        base = base_of(repository)
-        tip = _tip(request, base)
+        base, tip = base_of(repository), repository.ref(request.ref)
+        _check_ancestry(request, base, tip)
         scan, policy = _scan(repository, request.live, base, request.allow, staging, observer)
         refuse(scan.findings)
         if tip is not None and scan.tree == repository.snapshot(tip).tree:
             commit = None
             newest = tip
         else:
-            body = Commit(scan.tree, [tip] if tip else [], request.author, request.committer, _message(request))
+            parent = tip or base
+            body = Commit(scan.tree, [parent] if parent else [], request.author, request.committer, message)
             commit = newest = staging.add(Type.COMMIT, body.encode())
             observer.phase("publish")
-            reason = f"checkin: {request.message.splitlines()[0][:60]}"
+            reason = f"checkin: {message.splitlines()[0][:60]}"
             staging.publish(_moves(request, newest, tip), reason, step)
         if scan.rows is not None and request.branch == "main" and repository.ref(LIVE) == newest:
             _remember(repository, newest, policy, scan.rows, observer)
@@ -165,7 +167,7 @@ def _remember(
 
 
 def _moves(request: Request, new: bytes, tip: bytes | None) -> list[tuple[str, bytes, bytes | None]]:
-    """The branch, and with main the note of what the live tree was recorded as."""
+    """The branch, from the tip that was looked at, and with main the note of what the live tree was recorded as."""
     moves = [(request.ref, new, tip)]
     if request.branch == "main":
         moves.append((LIVE, new, request.repository.ref(LIVE)))
@@ -207,17 +209,15 @@ def reader(read: Read) -> Callable[[bytes, bytes], Directory]:
     return lambda tree, path: read_directory(read, tree, path)
 
 
-def _tip(request: Request, base: bytes | None) -> bytes | None:
-    """The commit to build on. Raises Conflict if the branch has commits that the live tree never had."""
-    tip = request.repository.ref(request.ref)
-    if tip is None:
-        return base
-    if request.branch == "main" and tip != base and not request.replace:
+def _check_ancestry(request: Request, base: bytes | None, tip: bytes | None) -> None:
+    """Raise Conflict if the branch has commits that the live tree never had."""
+    if request.branch == "main" and tip not in (None, base) and not request.replace:
+        assert tip is not None
+        since = base.hex()[:7] if base else "nothing"
         raise Conflict(
-            f"main has moved to {tip.hex()[:7]} since this tree was recorded as {base.hex()[:7] if base else 'nothing'}",
+            f"main has moved to {tip.hex()[:7]} since this tree was recorded as {since}",
             "check in to a branch (--branch NAME) and merge it with git, or record this tree over it with --replace",
         )
-    return tip
 
 
 def refuse(findings: Findings) -> None:

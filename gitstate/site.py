@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +15,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from gitstate import fs
-from gitstate.errors import ConfigFault, NotFound, UsageFault
+from gitstate.errors import ConfigFault, Locked, NotFound, UsageFault
 from gitstate.names import LAYER_KINDS, repo_name
 from gitstate.store import Repository
 
@@ -69,6 +71,19 @@ class Site:
         if version != SITE_FORMAT:
             raise ConfigFault(f"{site.file}: version is {version!r}, not {SITE_FORMAT}", "install a newer gitstate")
         return site
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one who makes prototypes. Raises Locked."""
+        descriptor = fs.open_tree(self.path / "prototypes")
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Locked(f"another prototype of {self.path} is being made", "try again when it is done") from None
+            yield
+        finally:
+            fs.close(descriptor)
 
     @property
     def file(self) -> Path:

@@ -423,8 +423,9 @@ def test_log_of_paths_prints_as_git_does(told: Past) -> None:
         assert told.log(*shape, "main~3", "--", "etc") == told.git("log", *shape, "--no-walk=unsorted", *ids)
 
 
-def test_log_of_many_commits_comes_in_batches(past: Past) -> None:
-    for number in range(230):
+def test_log_of_many_commits_comes_in_batches(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gitstate.history.commits._BATCH", 7)
+    for number in range(20):
         past.commit(f"number {number}", [(b"etc/fstab", file(mode=0o600 + number % 8)), (b"n", file(str(number)))])
     for shape in ([], ["--oneline"], ["--pretty=format:%s"]):
         assert past.log(*shape, "--", "etc/fstab") == past.git("log", *shape)

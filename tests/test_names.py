@@ -320,8 +320,8 @@ def test_git_finds_nothing_in_stored_names(workshop: Path, names: list[bytes]) -
 
 @needs("git")
 @pytest.mark.slow
-@settings(max_examples=500)
-@given(names=st.lists(NAMES, min_size=50, max_size=200, unique=True))
+@settings(max_examples=100)
+@given(names=st.lists(NAMES, min_size=20, max_size=80, unique=True))
 def test_git_finds_nothing_in_many_stored_names(workshop: Path, names: list[bytes]) -> None:
     judge(workshop, names)
 

@@ -14,7 +14,7 @@ import click
 
 from gitstate.cli.app import ReaderGone, Session, app
 from gitstate.cli.help import HelpWanted
-from gitstate.cli.output import put
+from gitstate.cli.output import flush
 from gitstate.errors import GitstateError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -36,7 +36,7 @@ def _run(session: Session) -> int:
             code = app.main(standalone_mode=False, prog_name="gitstate", obj=session)
         finally:
             session.close()
-        put()
+        flush()
     except SystemExit as end:  # of shell completion
         return end.code if isinstance(end.code, int) else 0
     except HelpWanted as wanted:

@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "clone": "past",
     "fsck": "care",
     "gc": "care",
+    "merge-driver": "care",
 }
 """Command by the module in this room that has it."""
 
@@ -70,7 +71,7 @@ class LazyGroup(Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"gitstate.cli.{_COMMANDS[cmd_name]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

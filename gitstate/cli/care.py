@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from gitstate import verify
+from gitstate import merge, verify
 from gitstate.cli.app import Session, common, pass_session, repo_argument, writes
 from gitstate.cli.help import Command
 from gitstate.cli.output import emit, size
 from gitstate.errors import Damaged, GitstateError
+from gitstate.names import octal
 
 
 @click.command(cls=Command, examples=("gitstate fsck desktop", "gitstate fsck --json"))
@@ -69,3 +72,24 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
         for one in report
     ]
     emit(session, "gc/1", {"repositories": report, "dry_run": session.dry_run}, lines)
+
+
+@click.command(
+    "merge-driver", cls=Command, hidden=True, examples=("git merge runs it: gitstate merge-driver %O %A %B",)
+)
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("ours", type=click.Path(path_type=Path))
+@click.argument("theirs", type=click.Path(path_type=Path))
+@common
+@pass_session
+def merge_driver(session: Session, base: Path, ours: Path, theirs: Path) -> int:
+    """Merge three .gitstate files into OURS, entry by entry.
+
+    git runs it for merge=gitstate (gitattributes(5)). Exits with 1 where both sides insist.
+    """
+    parsed = [merge.parse_side(path.read_bytes(), path.name) for path in (base, ours, theirs)]
+    result = merge.merge_records(*parsed)
+    ours.write_bytes(result.text)
+    for name in result.conflicts:
+        print(f"both sides changed the record of {octal(name)}", file=sys.stderr)
+    return 1 if result.conflicts else 0

@@ -7,7 +7,8 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,22 @@ from gitstate.names import octal
 _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
 
 
-def put(data: bytes = b"") -> None:
-    """Write to standard output, after what was printed; all is out when nothing is left to write."""
-    try:
+def put(data: str | bytes) -> None:
+    """Write to standard output."""
+    with _told_as_output():
+        sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape"))
+
+
+def flush() -> None:
+    """What is printed counts as done when it is out."""
+    with _told_as_output():
         sys.stdout.flush()
-        if data:
-            sys.stdout.buffer.write(data)
-        else:
-            sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _told_as_output() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         error.filename = "standard output"
         raise
@@ -33,17 +42,14 @@ def put(data: bytes = b"") -> None:
 
 def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[str]) -> None:
     """Print ``value`` as one JSON object of ``schema`` (``NAME/1``), or ``lines`` for people."""
-    if session.json:
-        print(json.dumps({"schema": schema, **value}))
-        return
-    for line in lines:
-        print(line)
+    for line in [json.dumps({"schema": schema, **value})] if session.json else lines:
+        put(f"{line}\n")
+    flush()
 
 
 def talk(session: Session, line: str) -> None:
     """A line for people that is no result: what to do next."""
     if not session.json and not session.quiet:
-        sys.stdout.flush()
         print(line, file=sys.stderr)
 
 
@@ -111,8 +117,7 @@ def seconds(amount: float) -> str:
 
 def write_name(path: bytes) -> None:
     """A path alone, raw, ended by NUL; the root is ``.``."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write((path or b".") + b"\0")
+    put((path or b".") + b"\0")
 
 
 def location(path: Path) -> str:

@@ -16,7 +16,7 @@ import click
 from gitstate import checkin, history
 from gitstate.cli.app import Function, Session, common, complete_repository, pass_session, writes
 from gitstate.cli.help import Command
-from gitstate.cli.output import emit, location
+from gitstate.cli.output import emit, location, put
 from gitstate.errors import UsageFault
 from gitstate.store import Repository
 
@@ -154,9 +154,8 @@ def _page(session: Session, lines: Iterable[bytes]) -> None:
             text = (line.decode(errors="replace") for line in chain(head, [more], stream))
             click.echo_via_pager(text, color=None if session.colour else False)
             return
-    sys.stdout.flush()
     for line in chain(head, stream):
-        sys.stdout.buffer.write(line)
+        put(line)
 
 
 def _screen(lines: Iterator[bytes]) -> Iterator[bytes]:

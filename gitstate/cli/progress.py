@@ -57,7 +57,7 @@ class Bars:
             self._show()
         if self._progress is not None and self._task is not None and now - self._shown > _INTERVAL:
             self._shown = now
-            self._progress.update(self._task, completed=self._done)
+            self._progress.update(self._task, completed=self._done, told=self._told())
 
     def notice(self, text: str) -> None:
         self._close()
@@ -65,12 +65,26 @@ class Bars:
 
     def _show(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.markup import escape
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeElapsedColumn(),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-        self._task = self._progress.add_task(self._what, total=self._total, completed=self._done)
+        self._task = self._progress.add_task(
+            escape(self._what), total=self._total, completed=self._done, told=self._told()
+        )
         self._progress.start()
+
+    def _told(self) -> str:
+        """How far it is; nothing for work that doesn't tell."""
+        if not self._done:
+            return ""
+        return f"{self._done}/{self._total} {self._unit}" if self._total else f"{self._done} {self._unit}"
 
     def _close(self) -> None:
         if self._progress is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from gitstate import verify as verifying
 from gitstate.change import as_json
 from gitstate.cli.app import Session, common, names, pass_session, repo_argument, rev_argument, writes
 from gitstate.cli.help import Command
-from gitstate.cli.output import emit, location
+from gitstate.cli.output import emit, location, put
 from gitstate.cli.record import change_lines, unrecorded_json, write_changed
 from gitstate.errors import NotFound
 from gitstate.names import octal
@@ -83,7 +82,7 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
         digest.update(line.encode("ascii"))
         entries += not line.startswith("#")
         if not session.json:
-            sys.stdout.write(line)
+            put(line)
     if session.json:
         value = {"repository": name, "commit": commit.hex(), "entries": entries, "sha256": digest.hexdigest()}
         emit(session, "manifest/1", value, [])

@@ -116,7 +116,7 @@ NOTHING: Final = StatCache({})
 
 
 def load(path: Path, commit: bytes, policy: bytes) -> StatCache:
-    """The cache at ``path`` if it belongs to ``commit`` and ``policy``, else an empty one. Never raises for bad data."""
+    """The cache at ``path`` if it belongs to ``commit`` and ``policy``, else, and for bad data, an empty one."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -8,13 +8,14 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from gitstate import fs
-from gitstate.entry import Entry, Kind, Meta
+from gitstate.entry import Entry, Kind, Meta, Xattrs
 from gitstate.policy import Policy, Refusal
+from gitstate.scan import sqlite
 from gitstate.scan.cache import payload
 from gitstate.store import Type, object_id
 
@@ -76,47 +77,47 @@ class Recorder:
 
     def record(self, task: Task) -> Outcome:
         """Read one regular file; tried again while it changes."""
+        return self._open(task, self._record)
+
+    def _open(self, task: Task, read: Callable[[Task, int], Outcome]) -> Outcome:
+        """Open the file for ``read``. One that is gone by now has no entry and is no problem."""
         try:
             descriptor = fs.open_file(task.name, task.parent)
+        except FileNotFoundError:
+            return Outcome(None)
         except OSError as error:
             return Outcome(None, problem=error.strerror or str(error))
         try:
             if fs.mount_id(descriptor) != self._home:
                 return Outcome(task.old, mounted=True)
-            return self._settle(task, descriptor)
+            return read(task, descriptor)
         except OSError as error:
             return Outcome(None, problem=error.strerror or str(error))
         finally:
             os.close(descriptor)
 
-    def _settle(self, task: Task, descriptor: int) -> Outcome:
+    def _record(self, task: Task, descriptor: int) -> Outcome:
         for attempt in range(_ATTEMPTS):
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 return Outcome(None, problem="changed its type meanwhile")
+            if sqlite.is_database(descriptor, before.st_size):
+                return self.record_database([task])[0]
             found = self._read_once(task, descriptor, before.st_size)
             xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
             after = os.fstat(descriptor)
             if found is not None and payload(before) == payload(after) and not _too_fresh(after):
-                oid, refusal = found
-                meta = Meta(
-                    Kind.FILE,
-                    stat.S_IMODE(after.st_mode),
-                    after.st_uid,
-                    after.st_gid,
-                    after.st_mtime_ns,
-                    None,
-                    xattrs,
-                )
-                return Outcome(Entry(task.name, meta, oid), after, refusal=refusal)
+                return _outcome(task, after, xattrs, found)
             time.sleep(0.02 * (attempt + 1))
         return Outcome(None, problem="keeps changing while it is read")
 
-    def _read_once(self, task: Task, descriptor: int, size: int) -> tuple[bytes, Refusal | None] | None:
-        """The blob's id and what policy says; None if the file was not ``size`` bytes long."""
+    def _read_once(
+        self, task: Task, descriptor: int, size: int, *, growing: bool = False
+    ) -> tuple[bytes, Refusal | None] | None:
+        """The blob's id and what policy says; None if the file wasn't ``size`` bytes long (or longer if ``growing``)."""
         if size >= LARGE:
             return self._stream(task, descriptor, size)
-        data = os.pread(descriptor, size + 1, 0)
+        data = os.pread(descriptor, size if growing else size + 1, 0)
         if len(data) != size:
             return None
         with self._count:
@@ -129,18 +130,20 @@ class Recorder:
             self._sink.blob(oid, data)
         return oid, refusal
 
-    def _stream(self, task: Task, descriptor: int, size: int) -> tuple[bytes, None] | None:
+    def _stream(self, task: Task, descriptor: int, size: int) -> tuple[bytes, Refusal | None] | None:
+        if self._policy.inspects(task.path, size):
+            refusal = self._policy.inspect(task.path, os.pread(descriptor, _PIECE, 0))
+        else:
+            refusal = None
         os.lseek(descriptor, 0, os.SEEK_SET)
         old = task.old.oid if task.old is not None else b""
         with self._count:
             self.bytes_read += size
         with suppress(ValueError):
-            return (
-                self._sink.stream(
-                    size, lambda: os.read(descriptor, _PIECE), lambda oid: oid == old or self._reachable(oid)
-                ),
-                None,
+            oid = self._sink.stream(
+                size, lambda: os.read(descriptor, _PIECE), lambda oid: oid == old or self._reachable(oid)
             )
+            return oid, None if oid == old else refusal
         return None
 
     def record_batch(self, tasks: list[Task]) -> list[Outcome]:
@@ -148,48 +151,28 @@ class Recorder:
         return [self.record(task) for task in tasks]
 
     def record_database(self, tasks: list[Task]) -> list[Outcome]:
-        """A SQLite database in use with its journal and write-ahead log, all of one moment.
-
-        A shared lock keeps writers from changing the database file, and the checkpoint lock keeps the log from being
-        moved into it; what is appended to the log meanwhile is complete by its checksums or ignored by SQLite.
-        The bytes locked are those of sqlite.org/fileformat2.html and walformat.html.
-        """
-        for attempt in range(10):
-            with ExitStack() as locks:
-                if all(_lock(locks, tasks[0], suffix, *where) for suffix, where in _SQLITE_LOCKS):
-                    return self.record_batch(tasks)
-            time.sleep(0.05 * (attempt + 1))
+        """A SQLite database with its journal and write-ahead log, all of one moment; see ``sqlite.py``."""
+        with sqlite.locked(tasks[0].name, tasks[0].parent) as locked:
+            if locked:
+                return [self._open(task, self._record_locked) for task in tasks]
         return [Outcome(None, problem="a database that is being written all the time") for _ in tasks]
 
-
-_SQLITE_LOCKS: Final = ((b"", (0x40000002, 510)), (b"-shm", (121, 1)))
-_SQLITE_COMPANIONS: Final = (b"-wal", b"-journal")
-_SQLITE_SHARED: Final = b"-shm"
-
-
-def is_shared_memory(name: bytes, names: set[bytes]) -> bool:
-    """Whether ``name`` is SQLite's ``X-shm``, which is rebuilt by whoever opens the database first."""
-    database = name.removesuffix(_SQLITE_SHARED)
-    return database != name and database in names and database + b"-wal" in names
-
-
-def database_of(name: bytes, names: set[bytes]) -> bytes | None:
-    """The SQLite database in use that ``name`` belongs to, if any."""
-    for suffix in _SQLITE_COMPANIONS:
-        if name + suffix in names:
-            return name
-        if name.endswith(suffix) and name.removesuffix(suffix) in names:
-            return name.removesuffix(suffix)
-    return None
+    def _record_locked(self, task: Task, descriptor: int) -> Outcome:
+        """The lock keeps the database still; a log may grow, but must not begin anew."""
+        for _ in range(_ATTEMPTS):
+            before, head = os.fstat(descriptor), os.pread(descriptor, sqlite.HEADER, 0)
+            found = self._read_once(task, descriptor, before.st_size, growing=sqlite.is_log(task.name))
+            xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
+            if found is not None and os.pread(descriptor, sqlite.HEADER, 0) == head:
+                return _outcome(task, before, xattrs, found)
+        return Outcome(None, problem="keeps changing while it is read")
 
 
-def _lock(locks: ExitStack, task: Task, suffix: bytes, start: int, count: int) -> bool:
-    try:
-        descriptor = fs.open_file(task.name + suffix, task.parent)
-    except OSError:
-        return True  # nothing to lock: its reader will say what is wrong
-    locks.callback(os.close, descriptor)
-    return locks.enter_context(fs.shared_lock(descriptor, start, count))
+def _outcome(task: Task, status: os.stat_result, xattrs: Xattrs, found: tuple[bytes, Refusal | None]) -> Outcome:
+    oid, refusal = found
+    mode = stat.S_IMODE(status.st_mode)
+    meta = Meta(Kind.FILE, mode, status.st_uid, status.st_gid, status.st_mtime_ns, None, xattrs)
+    return Outcome(Entry(task.name, meta, oid), status, refusal=refusal)
 
 
 def _too_fresh(status: os.stat_result) -> bool:

@@ -50,8 +50,8 @@ class Frame:
     """A directory being recorded.
 
     ``base`` is its tree in the base snapshot and ``parts`` that tree taken apart, once somebody asked. ``row`` is its
-    cached row if it is clean, ``own`` its metadata if it is dirty. ``children`` maps finished subdirectories to tree ids;
-    ``waiting`` counts files that threads still read.
+    cached row if it is clean, ``own`` its metadata if it is dirty. ``children`` maps finished subdirectories to tree
+    ids; ``waiting`` counts files that threads still read.
     """
 
     path: bytes

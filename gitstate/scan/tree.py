@@ -1,9 +1,9 @@
 """From a live tree to a root tree id: one walk that merges directory, stat cache and base snapshot.
 
 Directories are visited depth first. A directory whose signature is the cached one is *clean*: nothing in it is looked
-at but its subdirectories. Any other is *dirty*: entries whose payload is cached keep their record, the rest is read. Files go in
-batches to threads; a directory is closed (its records and tree made) once its own files and all its subdirectories are
-done, in the order in which they were left, so only what is in flight is held in memory.
+at but its subdirectories. Any other is *dirty*: entries whose payload is cached keep their record, the rest is read.
+Files go in batches to threads; a directory is closed (its records and tree made) once its own files and all its
+subdirectories are done, in the order in which they were left, so only what is in flight is held in memory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from gitstate.names import join
 from gitstate.policy import Policy, Treatment
 from gitstate.scan.assemble import Assembler, own_meta
 from gitstate.scan.cache import NOTHING, Row, StatCache, payload, payloads, signature, trusted
-from gitstate.scan.content import Outcome, Recorder, Sink, Task, database_of, is_shared_memory
+from gitstate.scan.content import Outcome, Recorder, Sink, Task
 from gitstate.scan.pipeline import Pipeline
 from gitstate.scan.shapes import Base, Findings, Frame, Scan
+from gitstate.scan.sqlite import database_of, is_shared_memory
 from gitstate.snapshot import EMPTY, put_together
 from gitstate.store import Type, object_id
 

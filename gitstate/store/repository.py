@@ -41,8 +41,11 @@ _CONFIG: Final = {
     "transfer.fsckObjects": "true",
     "merge.directoryRenames": "false",
     "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
+    "merge.gitstate.name": "records, entry by entry",
+    "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
     "gitstate.format": str(FORMAT),
 }
+_FOR_CLONES: Final = ("diff.gitstate.textconv", "merge.directoryRenames", "merge.gitstate.name", "merge.gitstate.driver")
 _ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
 _CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + _ATTRIBUTES
 
@@ -303,7 +306,7 @@ class Repository:
         process.run(["git", "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(self.path), str(directory)])
         (directory / ".git" / "info" / "attributes").write_text(_CLONE_ATTRIBUTES)
         here = ["git", "-C", str(directory)]
-        for name in ("diff.gitstate.textconv", "merge.directoryRenames"):
+        for name in _FOR_CLONES:
             process.run([*here, "config", name, _CONFIG[name]])
         process.run([*here, "config", "core.autocrlf", "false"])
         if self.ref(MAIN) is not None:

@@ -166,6 +166,23 @@ def test_the_disk_runs_full_after_the_ref_has_moved(bare: Ground) -> None:
         bare.sound()
 
 
+def test_what_a_killed_checkin_left_fills_the_disk(bare: Ground) -> None:
+    """The next run clears it before it needs room itself."""
+    bare("init").well()
+    with on_tmpfs(bare.site / "prototypes") as small:
+        bare("prototype", "create", "p").well()
+        plant(bare.live, 10)
+        bare.check_in("before")
+        (bare.live / "big").write_bytes(os.urandom(5 << 20))
+        assert bare.killed("pack", "checkin", "p", "-m", "m")
+        (bare.live / "big").unlink()
+        (bare.live / "small").write_bytes(os.urandom(1 << 20))
+        fill(small)
+        bare.check_in("after")
+        bare.tidy()
+        bare.sound()
+
+
 def filling(disk: Path) -> str:
     """A shell command that leaves no room on ``disk``."""
     return f"cat /dev/zero > {shlex.quote(str(disk / 'ballast'))} 2>/dev/null || true"

@@ -136,11 +136,11 @@ def test_killed_before_some_operations(ground: Ground, words: tuple[str, ...]) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [CHECKIN, EXPORT])
-def test_killed_before_every_operation(ground: Ground, words: tuple[str, ...]) -> None:
+def test_killed_before_many_operations(ground: Ground, words: tuple[str, ...]) -> None:
     plant(ground.live, 30)
     ground.check_in()
     edit(ground.live, 0, 5)
-    every_operation(ground, words, 400)
+    every_operation(ground, words, 100)
 
 
 # --- random points --------------------------------------------------------------------------------------------------

@@ -1,0 +1,681 @@
+"""The stat cache never hides a change: the tree that it helps to record is the tree of a full check-in.
+
+Every check-in with the cache is held against one of another repository without it. What a check-in did is counted in
+objects and blobs, never in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gitstate import checkin
+from gitstate.monitor import SILENT
+from gitstate.store import Repository, Signature
+from tests.damage.ground import ENVIRONMENT, Ground, complaints, edit, mounted, plant
+from tests.equipment import hostile, mutation
+from tests.support import needs, root_only
+
+pytestmark = [root_only]
+
+WHO = Signature("Tester <t@example.org>", 1_700_000_000)
+SECOND = 10**9
+
+
+class Pair:
+    """A live tree and two ways to record it: with the cache, and in a new repository each time."""
+
+    def __init__(self, place: Path, live: Path) -> None:
+        self.live = live
+        self.repository = Repository.create(place / "cached.git", live=live)
+        self._place = place
+        self._fresh = 0
+
+    def check_in(self) -> checkin.Result:
+        """With the cache; nothing may be left out."""
+        request = checkin.Request(self.repository, self.live, "m", WHO, WHO)
+        result = checkin.record(request, SILENT)
+        assert result.status.findings.unrecorded == []
+        return result
+
+    def full(self) -> bytes:
+        """The root tree of a first check-in."""
+        self._fresh += 1
+        path = self._place / f"fresh-{self._fresh}.git"
+        result = checkin.record(checkin.Request(Repository.create(path), self.live, "m", WHO, WHO), SILENT)
+        shutil.rmtree(path)
+        return result.status.tree
+
+    def agrees(self, why: object = "") -> checkin.Result:
+        """Both ways give one tree."""
+        result = self.check_in()
+        assert result.status.tree.hex() == self.full().hex(), why
+        return result
+
+    def blob(self, path: str) -> bytes:
+        """A file's content as recorded."""
+        argv = ["git", f"--git-dir={self.repository.path}", "cat-file", "blob", f"main:{path}"]
+        return subprocess.run(argv, capture_output=True, check=True).stdout
+
+
+@pytest.fixture
+def pair(place: Path) -> Pair:
+    """A small live tree, checked in."""
+    live = place / "live"
+    live.mkdir()
+    for name in ("a", "b", "c"):
+        (live / name).mkdir()
+        for number in range(4):
+            (live / name / f"f{number}").write_text(f"{name} {number}\n")
+    pair = Pair(place, live)
+    pair.check_in()
+    settle(pair)
+    return pair
+
+
+def settle(pair: Pair) -> None:
+    """Let everything grow old enough to be trusted, and remember it."""
+    time.sleep(0.05)
+    (pair.live / "settled").write_text(f"{time.time_ns()}")
+    pair.check_in()
+    time.sleep(0.05)
+    (pair.live / "settled").write_text(f"{time.time_ns()}")
+    pair.check_in()
+
+
+def work(pair: Pair) -> int:
+    """How many bytes of files the next check-in reads; the check-in must be right."""
+    return pair.agrees().status.findings.bytes_read
+
+
+# --- what costs nothing ---------------------------------------------------------------------------------------------
+
+
+def test_nothing_changed(ground: Ground) -> None:
+    plant(ground.live, 100)
+    ground.check_in()
+    head = ground.head
+    for _ in range(3):
+        said = ground.check_in()
+        assert (said["commit"], said["objects"], said["blobs"]) == (None, 0, 0)
+    assert ground.head == head
+
+
+def test_nothing_changed_is_not_read_again(pair: Pair) -> None:
+    time.sleep(0.05)
+    pair.check_in()
+    assert work(pair) <= len(str(time.time_ns()))  # the file that settle() wrote may be too fresh still
+
+
+def test_a_touch_writes_no_blob(ground: Ground) -> None:
+    plant(ground.live, 50)
+    ground.check_in()
+    os.utime(ground.live / "d03" / "e3" / "f3", ns=(1, 1))
+    said = ground.check_in()
+    assert said["blobs"] == 0
+    assert said["objects"] == 1 + 2 * 3  # a commit, and records and tree of e3, d03 and the root
+    assert [one["path"] for one in said["changes"]] == ["d03/e3/f3"]
+
+
+def test_a_renamed_directory_writes_no_blob(ground: Ground) -> None:
+    plant(ground.live, 300)
+    ground.check_in()
+    (ground.live / "d05").rename(ground.live / "renamed")
+    said = ground.check_in()
+    assert said["blobs"] == 0
+    assert said["objects"] <= 5  # a commit, the root's records and tree, and a new time of the directory
+    ground.faithful()
+
+
+def test_a_changed_mode_and_owner_write_no_blob(ground: Ground) -> None:
+    plant(ground.live, 50)
+    ground.check_in()
+    (ground.live / "d01" / "e1" / "f1").chmod(0o4711)
+    os.chown(ground.live / "d02" / "e2" / "f2", 12, 34)
+    assert ground.check_in()["blobs"] == 0
+    ground.faithful()
+
+
+def test_content_that_is_there_already_writes_no_blob(ground: Ground) -> None:
+    plant(ground.live, 50)
+    ground.check_in()
+    shutil.copyfile(ground.live / "d01" / "e1" / "f1", ground.live / "copy")
+    assert ground.check_in()["blobs"] == 0
+
+
+# --- what must not be missed ----------------------------------------------------------------------------------------
+
+
+def test_other_content_of_the_same_size_and_time(pair: Pair) -> None:
+    file = pair.live / "a" / "f1"
+    before = file.stat()
+    file.write_text("A 1\n")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    pair.agrees()
+    assert pair.blob("a/f1") == b"A 1\n"
+
+
+def test_a_rename_over_a_file_of_the_same_size_and_time(pair: Pair) -> None:
+    file, other = pair.live / "a" / "f1", pair.live / "a" / "other"
+    before, directory = file.stat(), file.parent.stat()
+    other.write_text("A 1\n")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.rename(file)
+    os.utime(file.parent, ns=(directory.st_atime_ns, directory.st_mtime_ns))
+    pair.agrees()
+    assert pair.blob("a/f1") == b"A 1\n"
+
+
+def test_two_files_that_change_places(pair: Pair) -> None:
+    one, two, spare = (pair.live / "a" / name for name in ("f1", "f2", "spare"))
+    when = one.stat().st_mtime_ns
+    os.utime(two, ns=(when, when))
+    settle(pair)
+    one.rename(spare)
+    two.rename(one)
+    spare.rename(two)
+    pair.agrees()
+    assert pair.blob("a/f1") == b"a 2\n"
+
+
+def test_two_directories_that_change_places(pair: Pair) -> None:
+    one, two, spare = (pair.live / name for name in ("a", "b", "spare"))
+    when = one.stat().st_mtime_ns
+    os.utime(two, ns=(when, when))
+    settle(pair)
+    one.rename(spare)
+    two.rename(one)
+    spare.rename(two)
+    pair.agrees()
+    assert pair.blob("a/f1") == b"b 1\n"
+
+
+def test_a_directory_and_its_copy_of_other_content_change_places(pair: Pair) -> None:
+    """All times and sizes of the copy are those of the original: only inodes and ctimes tell."""
+    copy, spare = pair.live / "copy", pair.live / "spare"
+    subprocess.run(["cp", "-a", pair.live / "a", copy], check=True)
+    before = (copy / "f1").stat()
+    (copy / "f1").write_text("X 1\n")
+    os.utime(copy / "f1", ns=(before.st_atime_ns, before.st_mtime_ns))
+    settle(pair)
+    (pair.live / "a").rename(spare)
+    copy.rename(pair.live / "a")
+    spare.rename(copy)
+    pair.agrees()
+    assert pair.blob("a/f1") == b"X 1\n"
+
+
+def test_edits_within_a_tick_of_the_clock(pair: Pair) -> None:
+    """Written, recorded and written again with the same size, as fast as it goes."""
+    file = pair.live / "a" / "f1"
+    for number in range(60):
+        file.write_text(f"{number:03}\n")
+        if number % 3:
+            pair.check_in()
+            file.write_text(f"{number + 500:03}\n")
+        pair.check_in()
+        assert pair.blob("a/f1") == file.read_bytes()
+    pair.agrees()
+
+
+def test_every_kind_of_change_to_an_entry(pair: Pair) -> None:
+    file, directory = pair.live / "a" / "f1", pair.live / "b"
+    steps = [
+        lambda: file.chmod(0o600),
+        lambda: os.chown(file, 1, 2),
+        lambda: os.setxattr(file, "user.x", b"1"),
+        lambda: os.setxattr(file, "user.x", b"2"),
+        lambda: os.removexattr(file, "user.x"),
+        lambda: directory.chmod(0o700),
+        lambda: os.chown(directory, 1, 2),
+        lambda: os.setxattr(directory, "user.x", b"1"),
+        lambda: os.utime(directory, ns=(5, 5)),
+        lambda: os.utime(pair.live, ns=(5, 5)),
+        lambda: pair.live.chmod(0o711),
+        lambda: os.link(file, pair.live / "c" / "hard"),
+        lambda: file.write_text("through one name\n"),
+        lambda: (pair.live / "c" / "hard").unlink(),
+        lambda: file.unlink(),
+        lambda: os.symlink("f2", file),
+        lambda: (file.unlink(), os.symlink("f3", file)),
+        lambda: (file.unlink(), os.mkfifo(file)),
+        lambda: (file.unlink(), os.mknod(file, 0o20600, os.makedev(1, 3))),
+        lambda: (file.unlink(), os.mknod(file, 0o20600, os.makedev(1, 5))),
+        lambda: (file.unlink(), file.mkdir()),
+        lambda: (file / "inner").write_text("x"),
+        lambda: shutil.rmtree(file),
+        lambda: shutil.rmtree(pair.live / "c"),
+        lambda: directory.rename(pair.live / "c"),
+    ]
+    seen = {pair.check_in().status.tree}
+    for number, step in enumerate(steps):
+        step()
+        tree = pair.agrees(number).status.tree
+        assert tree not in seen or number in (4, 13, 22), number
+        seen.add(tree)
+        if number % 4 == 0:
+            settle(pair)
+
+
+# --- mmap -----------------------------------------------------------------------------------------------------------
+
+
+class Writer:
+    """Another process with a mapping of a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.damage.writer", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=ENVIRONMENT,
+            text=True,
+        )
+        self._expect("ready")
+
+    def _expect(self, answer: str) -> None:
+        assert self._process.stdout
+        assert self._process.stdout.readline().strip() == answer
+
+    def tell(self, line: str, *answers: str) -> None:
+        """Let it do something and wait for it."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        for answer in answers or ("done",):
+            self._expect(answer)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[Writer]:
+    """A process that maps ``path``."""
+    process = Writer(path)
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+@pytest.fixture
+def mapped(pair: Pair) -> Path:
+    """Four pages."""
+    file = pair.live / "b" / "mapped"
+    file.write_bytes(bytes(4 * 4096))
+    pair.check_in()
+    return file
+
+
+def test_writes_through_mmap_before_and_after_scans(pair: Pair, mapped: Path) -> None:
+    chance = random.Random(1)
+    with writer(mapped) as other:
+        for number in range(1, 60):
+            other.tell(f"write {number}")
+            if number % 5 == 0:
+                time.sleep(chance.random() * 0.03)
+            pair.check_in()
+            assert set(pair.blob("b/mapped")) == {number}
+        pair.agrees()
+
+
+def test_a_write_through_mmap_after_a_scan_and_a_rest(pair: Pair, mapped: Path) -> None:
+    """The page is clean again and everything is old enough to be trusted."""
+    with writer(mapped) as other:
+        for number in (1, 2, 3):
+            other.tell(f"write {number}")
+            settle(pair)
+            pair.check_in()
+            other.tell(f"write {number + 100}")
+            pair.check_in()
+            assert set(pair.blob("b/mapped")) == {number + 100}
+
+
+def test_writes_through_mmap_during_scans(pair: Pair, mapped: Path) -> None:
+    """A torn file is never stored: either it settled, or it is named and keeps its last record."""
+    with writer(mapped) as other:
+        for number in range(6):
+            other.tell("loop", "looping")
+            request = checkin.Request(pair.repository, pair.live, "during", WHO, WHO)
+            for _ in range(2):
+                named = checkin.record(request, SILENT).status.findings.unrecorded
+                assert [path for path, _ in named] in ([], [b"b/mapped"])
+                assert len(set(pair.blob("b/mapped"))) == 1
+            other.tell(f"write {number}")
+            pair.check_in()
+            assert set(pair.blob("b/mapped")) == {number}
+        pair.agrees()
+
+
+def test_a_file_that_keeps_growing(pair: Pair) -> None:
+    """Never stored torn, never a deletion."""
+    log = pair.live / "a" / "log"
+    log.write_text("line\n" * 100)
+    pair.check_in()
+    stop = threading.Event()
+
+    def grow() -> None:
+        with open(log, "a", buffering=1) as file:
+            while not stop.is_set():
+                file.write("line\n")
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    try:
+        for _ in range(3):
+            checkin.record(checkin.Request(pair.repository, pair.live, "during", WHO, WHO), SILENT)
+            recorded = pair.blob("a/log")
+            assert recorded
+            assert recorded == b"line\n" * (len(recorded) // 5)
+    finally:
+        stop.set()
+        thread.join()
+    pair.agrees()
+
+
+# --- caches that don't fit ------------------------------------------------------------------------------------------
+
+
+def cache_of(ground: Ground) -> Path:
+    """The file."""
+    return ground.repository / "gitstate" / "cache"
+
+
+def change_unseen(ground: Ground) -> None:
+    """Make a cache that lies: a file changes and its times and inode, in the cache, are the new ones."""
+    fstab = ground.live / "etc" / "fstab"
+    old = ground.git("rev-parse", "main:etc/fstab")
+    fstab.write_text("# changed\n")
+    time.sleep(0.05)
+    ground.check_in("changed")
+    time.sleep(0.05)
+    ground.check_in("so that the cache trusts it")
+    assert ground.git("rev-parse", "main:etc/fstab") != old
+
+
+def test_the_cache_of_another_commit_is_not_used(ground: Ground) -> None:
+    ground.check_in("first")
+    first = ground.head
+    change_unseen(ground)
+    for ref in ("refs/heads/main", "refs/gitstate/live"):
+        ground.git("update-ref", ref, first)
+    assert [one["path"] for one in ground("status", "p", json=True).json["changes"]] == ["etc", "etc/fstab"]
+    ground.check_in("again")
+    assert ground.git("show", "main:etc/fstab") == "# changed"
+
+
+def test_the_cache_of_another_policy_is_not_used(ground: Ground) -> None:
+    """A file that was left out by policy and isn't any more is found without any change to it."""
+    policy = ground.live / "etc" / "gitstate" / "policy.toml"
+    policy.parent.mkdir()
+    policy.write_text('version = 1\n[record]\nskip = ["opt/left-out"]\n')
+    (ground.live / "opt").mkdir()
+    (ground.live / "opt" / "left-out").write_text("left out\n")
+    ground.check_in()
+    time.sleep(0.05)
+    ground.check_in()
+    assert ground.git("ls-tree", "--name-only", "main:opt") == ".gitstate"
+    policy.write_text("version = 1\n")
+    ground.check_in()
+    assert ground.git("show", "main:opt/left-out") == "left out"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage", "directory", "swapped"])
+def test_a_damaged_cache_is_not_used(ground: Ground, damage: str) -> None:
+    plant(ground.live, 40)
+    ground.check_in()
+    tree = ground.git("rev-parse", "main^{tree}")
+    cache, whole = cache_of(ground), cache_of(ground).read_bytes()
+    chance = random.Random(3)
+    for _ in range(8):
+        cache.unlink()
+        match damage:
+            case "truncated":
+                cache.write_bytes(whole[: chance.randrange(len(whole))])
+            case "flipped":
+                place = chance.randrange(len(whole))
+                cache.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :])
+            case "empty":
+                cache.write_bytes(b"")
+            case "garbage":
+                cache.write_bytes(chance.randbytes(1000))
+            case "directory":
+                cache.mkdir()
+            case _:
+                cache.write_bytes(whole[:62] + whole[62:][::-1])
+        said = ground("status", "p", json=True).well().json
+        assert (said["changes"], said["tree"]) == ([], tree)
+        if damage == "directory":
+            ground("checkin", "p", "-m", "m").well()
+            cache.rmdir()
+            cache.touch()
+    edit(ground.live, 1, 20)
+    ground.check_in()
+    ground.faithful()
+
+
+def test_on_a_tmpfs_the_cache_is_off(place: Path) -> None:
+    """There a write through mmap moves no time at all."""
+    with mounted(place / "memory", "-t", "tmpfs", "tmpfs") as memory:
+        live = memory / "live"
+        live.mkdir()
+        file = live / "mapped"
+        file.write_bytes(bytes(4096))
+        pair = Pair(place, live)
+        with writer(file) as other:
+            for number in range(1, 6):
+                other.tell(f"write {number}")
+                time.sleep(0.03)
+                pair.check_in()
+                assert set(pair.blob("mapped")) == {number}
+        assert not (pair.repository.path / "gitstate" / "cache").exists()
+        pair.agrees()
+
+
+# --- mounts ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_mounted_over_keeps_its_last_record(ground: Ground) -> None:
+    plant(ground.live, 100)
+    ground.check_in()
+    other = ground.path / "other"
+    plant(other, 10, seed=9)
+    for source, target in ((other, "d03"), (ground.live / "d04", "d05"), (other, "d06/e6")):
+        tree = ground.git("rev-parse", f"main:{target}")
+        with mounted(ground.live / target, "--bind", str(source)):
+            said = ground.check_in()
+            assert said["mounts"] == [target]
+            assert said["changes"] == []
+            (ground.live / "new").write_text(target)
+            ground.check_in()
+            assert ground.git("rev-parse", f"main:{target}") == tree
+    ground.check_in()
+    ground.faithful()
+
+
+def test_what_changed_under_a_mount_is_seen_when_it_is_gone(ground: Ground) -> None:
+    plant(ground.live, 20)
+    ground.check_in()
+    hidden = os.open(ground.live / "d03" / "e3", os.O_RDONLY)
+    with mounted(ground.live / "d03", "-t", "tmpfs", "tmpfs"):
+        ground.check_in()
+        descriptor = os.open("f3", os.O_WRONLY | os.O_TRUNC, dir_fd=hidden)
+        os.write(descriptor, b"changed below the mount")
+        os.close(descriptor)
+        (ground.live / "new").write_text("new")
+        ground.check_in()
+    os.close(hidden)
+    ground.check_in()
+    assert ground.git("show", "main:d03/e3/f3") == "changed below the mount"
+    ground.faithful()
+
+
+@pytest.mark.parametrize("source", ["file", "null", "fifo", "socket"])
+def test_a_file_mounted_over_keeps_its_last_record(ground: Ground, source: str) -> None:
+    """Containers and chroots mount files, and /dev/null and sockets, on files."""
+    plant(ground.live, 20)
+    ground.check_in()
+    tree = ground.git("rev-parse", "main^{tree}")
+    other = ground.path / "other"
+    match source:
+        case "file":
+            other.write_text("other")
+        case "null":
+            other = Path("/dev/null")
+        case "fifo":
+            os.mkfifo(other)
+        case _:
+            make_socket(other)
+    with mounted(ground.live / "d03" / "e3" / "f3", "--bind", str(other)):
+        said = ground.check_in()
+        assert said["mounts"] == ["d03/e3/f3"]
+        assert ground.git("rev-parse", "main^{tree}") == tree
+        (ground.live / "d03" / "e3" / "beside").write_text("beside")
+        ground.check_in()
+        assert ground.git("rev-parse", "main:d03/e3/f3")
+    ground.check_in()
+    ground.faithful()
+
+
+def make_socket(path: Path) -> None:
+    """A socket as a daemon leaves it."""
+    words = f"import socket; socket.socket(socket.AF_UNIX).bind({str(path)!r})"
+    subprocess.run([sys.executable, "-c", words], check=True)
+
+
+def test_a_mount_that_was_there_at_the_first_checkin(ground: Ground) -> None:
+    """Its mount point is recorded, and its content once it is gone."""
+    plant(ground.live, 20)
+    with mounted(ground.live / "d03", "-t", "tmpfs", "tmpfs") as memory:
+        (memory / "never").write_text("never")
+        ground.check_in()
+        assert ground.git("ls-tree", "--name-only", "main:d03") == ".gitstate"
+    ground.check_in()
+    ground.faithful()
+
+
+def test_a_directory_that_could_not_be_read_at_first_is_found_later(ground: Ground) -> None:
+    """Its parent doesn't change when it becomes readable, and neither does the parent's cached row."""
+    plant(ground.live, 20)
+    ground.check_in()
+    unreadable = ground.live / "d03" / "new"
+    unreadable.mkdir()
+    (unreadable / "file").write_text("file")
+    with mounted(unreadable, "-t", "tmpfs", "tmpfs"):
+        time.sleep(0.05)
+        ground.check_in()
+        time.sleep(0.05)
+        ground.check_in()
+    ground.check_in()
+    assert ground.git("show", "main:d03/new/file") == "file"
+    ground.faithful()
+
+
+def test_a_move_below_a_mount_does_not_end_the_world(ground: Ground) -> None:
+    """The live tree itself may be a mount, or lie below one."""
+    plant(ground.live, 20)
+    ground.check_in()
+    elsewhere = ground.path / "elsewhere"
+    with mounted(elsewhere, "--bind", str(ground.live)):
+        said = ground("checkin", "p", "-m", "m", "--live", elsewhere, json=True).well().json
+        assert (said["changes"], said["mounts"]) == ([], [])
+
+
+# --- random edits ---------------------------------------------------------------------------------------------------
+
+
+def agree_over_random_edits(place: Path, seed: int, rounds: int, edits: int) -> None:
+    """A tree of oddities, edited at random; the cache is used in every round."""
+    live = place / "live"
+    live.mkdir()
+    hostile.build(live, sockets=False, wide=20)
+    pair = Pair(place, live)
+    pair.agrees()
+    chance = random.Random(seed)
+    for number in range(rounds):
+        if chance.random() < 0.4:
+            time.sleep(0.03)
+            pair.check_in()
+        told = mutation.mutate(live, chance.getrandbits(32), edits)
+        pair.agrees((seed, number, told))
+    assert complaints(pair.repository.path) == []
+    hostile.remove(live)
+
+
+@needs("setcap", "setfacl")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_edits(place: Path, seed: int) -> None:
+    agree_over_random_edits(place, seed, rounds=6, edits=20)
+
+
+@pytest.mark.slow
+@needs("setcap", "setfacl")
+@pytest.mark.parametrize("seed", range(100, 112))
+def test_many_random_edits(place: Path, seed: int) -> None:
+    agree_over_random_edits(place, seed, rounds=30, edits=30)
+
+
+def test_random_edits_beside_checkins(place: Path) -> None:
+    """Edits never stop while check-ins run; the last one, after them, has everything."""
+    live = place / "live"
+    plant(live, 300)
+    pair = Pair(place, live)
+    pair.check_in()
+    script = (
+        "import sys, pathlib, random\n"
+        "from tests.damage.ground import edit\n"
+        "number = 0\n"
+        "while True:\n"
+        "    number += 1\n"
+        "    edit(pathlib.Path(sys.argv[1]), number, 5)\n"
+    )
+    editor = subprocess.Popen([sys.executable, "-c", script, str(live)], env=ENVIRONMENT)
+    try:
+        for _ in range(15):
+            checkin.record(checkin.Request(pair.repository, live, "during", WHO, WHO), SILENT)
+    finally:
+        editor.kill()
+        editor.wait()
+    pair.agrees()
+    assert complaints(pair.repository.path) == []
+
+
+def test_a_killed_checkin_leaves_a_cache_that_is_true(ground: Ground) -> None:
+    """Whatever step it died at, the next incremental tree is the full one."""
+    plant(ground.live, 100)
+    ground.check_in()
+    for number, step in enumerate(("pack", "idx", "ref", "cache")):
+        edit(ground.live, number, 20)
+        assert ground.killed(step, "checkin", "p", "-m", "m")
+        edit(ground.live, number + 10, 20)
+        ground.check_in()
+        fresh = ground.path / f"fresh{number}.git"
+        full = checkin.record(checkin.Request(Repository.create(fresh), ground.live, "m", WHO, WHO), SILENT)
+        assert ground.git("rev-parse", "main^{tree}") == full.status.tree.hex()
+
+
+def test_the_live_tree_is_edited_at_every_step(ground: Ground) -> None:
+    """An edit after the scan is not in this check-in and not lost to the next."""
+    plant(ground.live, 60)
+    ground.check_in()
+    target = ground.live / "d03" / "e3" / "f3"
+    for number, step in enumerate(("pack", "idx", "ref", "cache")):
+        (ground.live / "new").write_text(f"{number}")
+        write = f"printf %03d {number} > {shlex.quote(str(target))}"
+        ground.doomed(step, write, "checkin", "p", "-m", step).well()
+        ground.check_in()
+        assert ground.git("show", "main:d03/e3/f3") == f"{number:03}"
+    ground.faithful()
