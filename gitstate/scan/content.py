@@ -67,10 +67,13 @@ class Task:
 class Recorder:
     """Records files; every method may be called from several threads."""
 
-    def __init__(self, sink: Sink, policy: Policy, home: int, reachable: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self, sink: Sink, policy: Policy, home: int, since: int, reachable: Callable[[bytes], bool]
+    ) -> None:
         self._sink = sink
         self._policy = policy
         self._home = home
+        self._since = since
         self._reachable = reachable
         self._count = threading.Lock()
         self.bytes_read = 0
@@ -103,6 +106,8 @@ class Recorder:
                 return Outcome(None, problem="changed its type meanwhile")
             if sqlite.is_database(descriptor, before.st_size):
                 return self.record_database([task])[0]
+            if max(before.st_mtime_ns, before.st_ctime_ns) >= self._since:
+                os.fdatasync(descriptor)  # so that a write through mmap from now on moves the file's time
             found = self._read_once(task, descriptor, before.st_size)
             xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
             after = os.fstat(descriptor)

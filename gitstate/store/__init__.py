@@ -1,7 +1,8 @@
 """Objects, packs and refs: the only room that knows libgit2."""
 
 from gitstate.store.objects import Commit, Signature, TreeItem, Type, object_id
-from gitstate.store.repository import MAIN, Repository, Snapshot, Staging
+from gitstate.store.repository import MAIN, Repository, Snapshot
+from gitstate.store.staging import Staging
 
 __all__ = [
     "MAIN",

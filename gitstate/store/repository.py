@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
-import os
-import shutil
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gitstate import process
 from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, StorageFault, UsageFault
 from gitstate.manifest import FORMAT
-from gitstate.store.objects import TreeItem, Type, object_id, parse_tree
-from gitstate.store.packs import StagedPack, deflate
-from gitstate.store.reader import Pack, Whole
-
-if TYPE_CHECKING:
-    import pygit2
+from gitstate.store.lock import exclusive, scratch
+from gitstate.store.odb import Objects, as_ours
+from gitstate.store.staging import Move, Staging
 
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
-_SCRATCH: Final = "scratch-"
-
-Move = tuple[str, bytes, bytes | None]
-"""A full ref name, its new commit, its old one."""
 
 _CONFIG: Final = {
     "gc.auto": "0",
@@ -45,7 +33,12 @@ _CONFIG: Final = {
     "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
     "gitstate.format": str(FORMAT),
 }
-_FOR_CLONES: Final = ("diff.gitstate.textconv", "merge.directoryRenames", "merge.gitstate.name", "merge.gitstate.driver")
+_FOR_CLONES: Final = (
+    "diff.gitstate.textconv",
+    "merge.directoryRenames",
+    "merge.gitstate.name",
+    "merge.gitstate.driver",
+)
 _ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
 _CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + _ATTRIBUTES
 
@@ -62,14 +55,8 @@ class Snapshot:
     message: str
 
 
-class Repository:
+class Repository(Objects):
     """A bare repository that gitstate made, or can read as such."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._packs: list[Pack] = []
-        self._packs_lock = threading.Lock()
-        self._packs_seen = -1
 
     # --- making and opening ---
 
@@ -142,66 +129,6 @@ class Repository:
         recorded = self.settings.get("gitstate.live")
         return Path(recorded) if recorded else None
 
-    # --- objects ---
-
-    @cached_property
-    def _git(self) -> pygit2.Repository:
-        import pygit2
-
-        with _as_ours(self.path.name):
-            return pygit2.Repository(str(self.path))
-
-    def read(self, oid: bytes) -> bytes:
-        """The content of any object. Raises Damaged if it is missing or corrupt."""
-        entry = self.whole(oid)
-        if entry is not None:
-            return entry.read()
-        with _as_ours(oid.hex()):
-            return bytes(self._git.odb.read(oid.hex())[1])
-
-    def tree(self, oid: bytes) -> list[TreeItem]:
-        """The items of a tree object. Raises Damaged."""
-        return parse_tree(self.read(oid))
-
-    def whole(self, oid: bytes) -> Whole | None:
-        """The whole pack entry that holds ``oid``; None if it is a delta, loose or missing."""
-        found = self.find(oid)
-        return found[0].whole(found[1]) if found else None
-
-    def find(self, oid: bytes) -> tuple[Pack, int] | None:
-        """The pack and offset of ``oid``; None if no pack has it."""
-        for pack in self._packs:
-            offset = pack.find(oid)
-            if offset is not None:
-                return pack, offset
-        return self.find(oid) if self._refresh_packs() else None
-
-    def has_packed(self, oid: bytes) -> bool:
-        """Whether some pack holds ``oid``, reachable or not."""
-        return self.find(oid) is not None
-
-    def _refresh_packs(self) -> bool:
-        """Look for packs anew; whether there are new ones. Old ones stay open, so a repack takes nothing from us."""
-        directory = self.path / "objects" / "pack"
-        with self._packs_lock:
-            changed_at = directory.stat().st_mtime_ns
-            if changed_at == self._packs_seen:
-                return False
-            self._packs_seen = changed_at
-            known = {pack.path for pack in self._packs}
-            fresh = []
-            for index in directory.glob("*.idx"):
-                if index.with_suffix(".pack") in known:
-                    continue
-                try:
-                    fresh.append(Pack(index))
-                except FileNotFoundError:  # repacked this moment
-                    self._packs_seen = -1
-                except ValueError as error:
-                    raise Damaged(f"{index.name}: {error}", "run: gitstate fsck") from None
-            self._packs = [*fresh, *self._packs]
-            return bool(fresh)
-
     # --- commits and refs ---
 
     def resolve(self, revision: str) -> bytes:
@@ -239,7 +166,7 @@ class Repository:
         """The commit ``oid``. Raises Damaged."""
         import pygit2
 
-        with _as_ours(oid.hex()):
+        with as_ours(oid.hex()):
             commit = self._git[oid.hex()].peel(pygit2.Commit)
         return Snapshot(
             oid=oid,
@@ -344,160 +271,20 @@ class Repository:
 
     # --- writing ---
 
-    @contextmanager
-    def lock(self, command: str) -> Iterator[None]:
+    def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the only writer. Raises Locked naming who is; clears what a killed writer left behind."""
-        self.private.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(self.private / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another command"
-                raise Locked(f"{self.path.name} is locked by {holder}", "try again when it is done") from None
-            self._clear_leftovers()  # first: it may be what fills the disk
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{command} (pid {os.getpid()})\n".encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
+        return exclusive(self.path, self.private, command)
 
-    def _clear_leftovers(self) -> None:
-        """Under the lock nobody else publishes: our keep files and half-written files are of the dead."""
-        packs = self.path / "objects" / "pack"
-        for directory in self.private.glob(f"{_SCRATCH}*"):
-            self._clear_scratch(directory)
-        for half in [*self.private.glob(".*"), *packs.glob(".pack-*.keep.*")]:
-            half.unlink(missing_ok=True)
-        for keep in packs.glob("pack-*.keep"):
-            if keep.read_bytes().startswith(b"gitstate "):
-                if not keep.with_suffix(".idx").exists():
-                    keep.with_suffix(".pack").unlink(missing_ok=True)
-                keep.unlink()
-
-    @staticmethod
-    def _clear_scratch(directory: Path) -> None:
-        """Remove a scratch directory unless its owner lives: ``diff`` takes no lock of the repository."""
-        try:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)
-        os.close(descriptor)
-
-    def _new_scratch(self) -> tuple[Path, int]:
-        """A new directory and the descriptor that holds its lock."""
-        while True:
-            directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.private))
-            with suppress(FileNotFoundError):  # taken for a dead one's before it was locked
-                descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if directory.exists():
-                    return directory, descriptor
-                os.close(descriptor)
-
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self) -> AbstractContextManager[Path]:
         """A directory for this process alone, removed at the end; a killed owner's goes with the next check-in."""
-        directory, descriptor = self._new_scratch()
-        try:
-            yield directory
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-            os.close(descriptor)
+        return scratch(self.private)
 
     @contextmanager
     def staging(self) -> Iterator[Staging]:
         """A place to stage packs, removed with whatever was not published."""
         with self.scratch() as directory:
-            staging = Staging(self, directory)
+            staging = Staging(directory, self.path / "objects", self.move_refs)
             try:
                 yield staging
             finally:
                 staging.close()
-
-
-class Staging:
-    """The packs of one check-in, published together under one ref update."""
-
-    def __init__(self, repository: Repository, directory: Path) -> None:
-        self.repository = repository
-        self.directory = directory
-        self.main = StagedPack(directory, "main")
-        self._large: list[StagedPack] = []
-        self._made = 0
-        self._lock = threading.RLock()
-        self.blobs = 0
-
-    def holds(self, oid: bytes) -> bool:
-        """Whether a staged pack has ``oid``."""
-        return oid in self.main or any(oid in pack for pack in self._large)
-
-    def blob(self, oid: bytes, data: bytes) -> None:
-        """Stage one blob; from any thread."""
-        if self.main.add(Type.BLOB, oid, len(data), deflate(data)):
-            self.blobs += 1
-
-    def stream(self, size: int, chunks: Callable[[], bytes], known: Callable[[bytes], bool]) -> bytes:
-        """Stage a blob too big for memory in a pack of its own; dropped where ``known`` or staged already."""
-        with self._lock:
-            self._made += 1
-            pack = StagedPack(self.directory, f"large-{self._made}")
-        try:
-            oid = pack.stream(Type.BLOB, size, chunks)
-            with self._lock:
-                if not self.holds(oid) and not known(oid):
-                    self._large.append(pack)
-                    self.blobs += 1
-        finally:
-            if pack not in self._large:
-                pack.drop()
-        return oid
-
-    def add(self, kind: Type, data: bytes) -> bytes:
-        """Stage one small object; its id."""
-        oid = object_id(kind, data)
-        if oid not in self.main:
-            self.main.add(kind, oid, len(data), deflate(data))
-        return oid
-
-    def publish(self, moves: Sequence[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
-        """Make the packs visible, then move the refs. Raises Locked, StorageFault; nothing is lost either way."""
-        keep = f"gitstate {os.getpid()}\n".encode()
-        kept: list[Path] = []
-        try:
-            for pack in [*self._large, self.main]:
-                kept += pack.publish(self.repository.path / "objects", keep, step)
-            self.repository.move_refs(moves, reason)
-            step("ref")
-        finally:
-            for path in kept:
-                path.unlink(missing_ok=True)
-
-    def publish_to(self, objects: Path) -> None:
-        """Write the packs to another object directory, for git to look at; no ref moves."""
-        (objects / "pack").mkdir()
-        for pack in [*self._large, self.main]:
-            pack.publish(objects, b"", lambda name: None)
-
-    def close(self) -> None:
-        """Let go of all files."""
-        for pack in [self.main, *self._large]:
-            pack.close()
-
-
-@contextmanager
-def _as_ours(what: str) -> Iterator[None]:
-    """libgit2's errors as ours."""
-    import pygit2
-
-    try:
-        yield
-    except KeyError:
-        raise Damaged(
-            f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
-        ) from None
-    except pygit2.GitError as error:
-        raise Damaged(f"{what}: {error}", "run: gitstate fsck") from None

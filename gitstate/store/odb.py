@@ -1,0 +1,100 @@
+"""A repository's objects: whole pack entries read by ourselves, deltas and loose objects by libgit2."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitstate.errors import Damaged
+from gitstate.store.objects import TreeItem, parse_tree
+from gitstate.store.reader import Pack, Whole
+
+if TYPE_CHECKING:
+    import pygit2
+
+
+class Objects:
+    """The objects below one repository's ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._packs: list[Pack] = []
+        self._packs_lock = threading.Lock()
+        self._packs_seen = -1
+
+    @cached_property
+    def _git(self) -> pygit2.Repository:
+        import pygit2
+
+        with as_ours(self.path.name):
+            return pygit2.Repository(str(self.path))
+
+    def read(self, oid: bytes) -> bytes:
+        """The content of any object. Raises Damaged if it is missing or corrupt."""
+        entry = self.whole(oid)
+        if entry is not None:
+            return entry.read()
+        with as_ours(oid.hex()):
+            return bytes(self._git.odb.read(oid.hex())[1])
+
+    def tree(self, oid: bytes) -> list[TreeItem]:
+        """The items of a tree object. Raises Damaged."""
+        return parse_tree(self.read(oid))
+
+    def whole(self, oid: bytes) -> Whole | None:
+        """The whole pack entry that holds ``oid``; None if it is a delta, loose or missing."""
+        found = self.find(oid)
+        return found[0].whole(found[1]) if found else None
+
+    def find(self, oid: bytes) -> tuple[Pack, int] | None:
+        """The pack and offset of ``oid``; None if no pack has it."""
+        for pack in self._packs:
+            offset = pack.find(oid)
+            if offset is not None:
+                return pack, offset
+        return self.find(oid) if self._refresh_packs() else None
+
+    def has_packed(self, oid: bytes) -> bool:
+        """Whether some pack holds ``oid``, reachable or not."""
+        return self.find(oid) is not None
+
+    def _refresh_packs(self) -> bool:
+        """Look for packs anew; whether there are new ones. Old ones stay open, so a repack takes nothing from us."""
+        directory = self.path / "objects" / "pack"
+        with self._packs_lock:
+            changed_at = directory.stat().st_mtime_ns
+            if changed_at == self._packs_seen:
+                return False
+            self._packs_seen = changed_at
+            known = {pack.path for pack in self._packs}
+            fresh = []
+            for index in directory.glob("*.idx"):
+                if index.with_suffix(".pack") in known:
+                    continue
+                try:
+                    fresh.append(Pack(index))
+                except FileNotFoundError:  # repacked this moment
+                    self._packs_seen = -1
+                except ValueError as error:
+                    raise Damaged(f"{index.name}: {error}", "run: gitstate fsck") from None
+            self._packs = [*fresh, *self._packs]
+            return bool(fresh)
+
+
+@contextmanager
+def as_ours(what: str) -> Iterator[None]:
+    """libgit2's errors as ours."""
+    import pygit2
+
+    try:
+        yield
+    except KeyError:
+        raise Damaged(
+            f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
+        ) from None
+    except pygit2.GitError as error:
+        raise Damaged(f"{what}: {error}", "run: gitstate fsck") from None

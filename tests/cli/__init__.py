@@ -1,0 +1,1 @@
+"""What users and scripts see of the command line."""

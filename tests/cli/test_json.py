@@ -1,0 +1,259 @@
+"""Every object that --json prints holds to its schema, and every schema is printed by some command."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from gitstate.cli.app import app
+from tests.cli.ground import edit, plant
+from tests.gitstate_command import Site, git
+from tests.support import PROJECT, needs, root_only
+
+pytestmark = [root_only, needs("git", "setfacl", "setcap")]
+
+SCHEMAS: Final = {
+    path.name.removesuffix(".schema.json"): json.loads(path.read_text("utf-8"))
+    for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
+}
+NOT_PRINTED: Final = {"definitions", "policy"}
+PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
+REGISTRY: Final = Registry().with_resources([(one["$id"], Resource.from_contents(one)) for one in SCHEMAS.values()])
+
+
+def faults(name: str, value: Any) -> list[str]:
+    """What breaks the schema ``name``."""
+    validator = Draft202012Validator(SCHEMAS[name], registry=REGISTRY)
+    return [f"{'.'.join(map(str, fault.absolute_path))}: {fault.message}" for fault in validator.iter_errors(value)]
+
+
+@dataclass
+class Life:
+    """A prototype's life: what each command printed, by the shape's name."""
+
+    site: Site
+    printed: dict[str, list[Any]] = field(default_factory=dict)
+    errors: dict[int, list[Any]] = field(default_factory=dict)
+
+    def __call__(self, *words: str, code: int = 0, cwd: Path | None = None) -> Any:
+        """Run a command that prints a result, perhaps with an error besides."""
+        done = self.site.run(*words, "--json", code=code, cwd=cwd)
+        lines = done.stdout.splitlines()
+        assert len(lines) == 1, done.stdout
+        value = json.loads(lines[0])
+        self.printed.setdefault(value["schema"].removesuffix("/1"), []).append(value)
+        if code > 1:
+            self._error(done.stderr, code)
+        else:
+            assert done.stderr == ""
+        return value
+
+    def fails(self, code: int, *words: str) -> str:
+        """Run a command that prints nothing but an error; its message."""
+        done = self.site.run(*words, "--json", code=code)
+        assert done.stdout == ""
+        return self._error(done.stderr, code)
+
+    def _error(self, text: str, code: int) -> str:
+        assert len(text.splitlines()) == 1, text
+        value = json.loads(text)
+        assert value["error"]["code"] == code
+        self.errors.setdefault(code, []).append(value)
+        return str(value["error"]["message"])
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    place = tmp_path_factory.mktemp("json")
+    life = Life(Site(place / "site"))
+    plant(place / "root")
+    _begin(life, place)
+    _look_back(life, place)
+    _fail(life, place)
+    _end(life, place)
+    yield life
+    shutil.rmtree(place)
+
+
+def _begin(life: Life, place: Path) -> None:
+    root = place / "root"
+    life("init", "-n")
+    life("init")
+    assert life("prototype", "list") == {"schema": "prototype-list/1", "prototypes": []}
+    create = ("prototype", "create", "desktop", "--live", str(root))
+    life(*create, "-n")
+    life(*create)
+    assert life("prototype", "list")["prototypes"][0]["commit"] is None
+    first = life("status", "desktop")
+    assert first["base"] is None
+    assert first["sockets"] == ["var/socket"]
+    life("checkin", "desktop", "-m", "first", "-n")
+    life("checkin", "desktop", "-m", "first")
+    assert life("checkin", "desktop", "-m", "again")["commit"] is None
+    edit(root)
+    assert {one["status"] for one in life("status", "desktop")["changes"]} == set("AMDT")
+    assert life("diff", "desktop", "--exit-code", code=1)["links"]
+    life("checkin", "desktop", "-m", "second", "-n", "--branch", "other")
+    assert life("checkin", "desktop", "-m", "second")["commit"]
+    (root / "etc" / "ssh").mkdir()
+    (root / "etc" / "ssh" / "ssh_host_rsa_key").write_text("key\n")
+    assert life("status", "desktop")["refused"][0]["path"] == "etc/ssh/ssh_host_rsa_key"
+    life("checkin", "desktop", "-m", "third", "-n", code=4)
+    life.fails(4, "checkin", "desktop", "-m", "third")
+    shutil.rmtree(root / "etc" / "ssh")
+
+
+def _look_back(life: Life, place: Path) -> None:
+    life("log", "desktop")
+    life("log", "desktop", "--", "etc/fstab")
+    life("show", "desktop")
+    life("show", "desktop", "HEAD~1", "HEAD")
+    both = life("diff", "desktop", "HEAD~1", "HEAD")
+    assert {one["path"] for one in both["changes"]} >= {"etc/fstab", "dev/sda", "usr/bin/false"}
+    assert [one["links"] for one in both["links"]] == ["joined", "split"]
+    life("export", "desktop", "HEAD~1", "-n")
+    life("export", "desktop", "HEAD~1")
+    life("export", "desktop", "-n")
+    made = life("export", "desktop")
+    assert made["linked"] > 0
+    assert life("export", "desktop")["present"]
+    assert life("manifest", "desktop")["entries"] > 20
+    assert life("verify", "desktop")["equal"]
+    life("export", "desktop", "HEAD", "--to", str(place / "mine"))
+    (place / "mine" / "etc" / "hosts").write_text("other\n")
+    assert not life("verify", "desktop", "HEAD", str(place / "mine"), code=1)["equal"]
+    life("clone", "desktop", str(place / "clone"), "-n")
+    life("clone", "desktop", str(place / "clone"))
+    life("fsck")
+    life("gc", "-n")
+    life("gc", "desktop")
+    life("prototype", "show", "desktop")
+
+
+def _fail(life: Life, place: Path) -> None:
+    life.fails(2, "frobnicate")
+    life.fails(2)
+    life.fails(2, "status", "--frobnicate")
+    life.fails(2, "checkin", "desktop")
+    life.fails(2, "status", "desktop", "-z")
+    life.fails(2, "status", "a b")
+    life.fails(2, "prototype", "remove", "desktop")
+    life.fails(10, "status", "desktops")
+    life.fails(10, "log", "desktop", "no-such-revision")
+    life.fails(10, "status", "desktop", "--site", str(place))
+    life.fails(5, "status", "desktop", "--live", str(place / "nowhere"))
+    with open(life.site.repository("desktop") / "gitstate" / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        life.fails(11, "checkin", "desktop", "-m", "x")
+    git(place / "clone", "-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x")
+    git(place / "clone", "push", "-q")
+    life.fails(12, "checkin", "desktop", "-m", "x")
+
+
+def _end(life: Life, place: Path) -> None:
+    fork = ("prototype", "create", "fork", "--from", "desktop@HEAD~1")
+    life(*fork, "-n")
+    life(*fork)
+    assert len(life("prototype", "list")["prototypes"]) == 2
+    life("prototype", "remove", "fork", "--yes", "-n")
+    life("prototype", "remove", "fork", "--yes")
+    (pack,) = (life.site.repository("desktop") / "objects" / "pack").glob("*.pack")
+    pack.chmod(0o600)
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    pack.write_bytes(data)
+    assert life("fsck", "desktop", code=14)["repositories"][0]["problems"]
+    (life.site.repository("desktop") / "HEAD").unlink()
+    life("fsck", code=14)
+    assert life("prototype", "list", code=3)["prototypes"][0]["problem"]
+    (life.site.path / "site.toml").write_text("version = 99\n")
+    life.fails(7, "prototype", "list")
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_what_is_printed_holds_to_its_schema(life: Life, name: str) -> None:
+    assert life.printed.get(name), f"no command printed {name}: add one that does"
+    found = [fault for value in life.printed[name] for fault in faults(name, value)]
+    assert not found, "\n".join(found)
+
+
+def test_every_shape_has_a_schema(life: Life) -> None:
+    assert sorted(life.printed) == PRINTED
+    assert {value["schema"] for values in life.printed.values() for value in values} == {f"{n}/1" for n in PRINTED}
+
+
+def test_errors_hold_to_their_schema(life: Life) -> None:
+    assert set(life.errors) == {2, 3, 4, 5, 7, 10, 11, 12, 14}
+    found = [fault for values in life.errors.values() for value in values for fault in faults("error", value)]
+    assert not found, "\n".join(found)
+    assert all(value["error"]["message"] for values in life.errors.values() for value in values)
+
+
+def test_what_is_left_undone_looks_as_what_is_done(life: Life) -> None:
+    writing = [name for name in PRINTED if "dry_run" in SCHEMAS[name]["properties"]]
+    assert len(writing) == 7
+    for name in writing:
+        assert {value["dry_run"] for value in life.printed[name]} == {True, False}, name
+
+
+def test_every_command_has_a_schema() -> None:
+    def commands(group: click.Command, path: str) -> Iterator[str]:
+        if not isinstance(group, click.Group):
+            yield path
+            return
+        for name in group.list_commands(click.Context(group)):
+            command = group.get_command(click.Context(group), name)
+            assert command is not None
+            if not command.hidden:
+                yield from commands(command, f"{path}-{name}" if path else name)
+
+    assert sorted(commands(app, "")) == PRINTED
+
+
+# --- the schemas themselves -------------------------------------------------------------------------------------------
+
+
+def parts(schema: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema inside a schema."""
+    if isinstance(schema, dict):
+        if {"type", "$ref", "enum", "const", "anyOf"} & schema.keys() and "properties" not in where.split("/")[-1:]:
+            yield where, schema
+        for key, value in schema.items():
+            yield from parts(value, f"{where}/{key}")
+    elif isinstance(schema, list):
+        for place, value in enumerate(schema):
+            yield from parts(value, f"{where}/{place}")
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_schemas_are_strict_and_explained(name: str) -> None:
+    schema = SCHEMAS[name]
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == f"urn:gitstate:{name}:1"
+    assert schema["title"]
+    assert schema["description"]
+    for where, part in parts(schema, name):
+        if "properties" in part and part is not SCHEMAS["definitions"]["$defs"]["snapshot"]:
+            closed = part.get("additionalProperties") is False or part.get("unevaluatedProperties") is False
+            assert closed, f"{where}: additionalProperties"
+        for key, value in part.get("properties", {}).items():
+            assert value.get("description") or "$ref" in value, f"{where}: {key} has no description"
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS.keys() - {"policy", "definitions"}))
+def test_a_schema_finds_faults(life: Life, name: str) -> None:
+    value = life.errors[2][0] if name == "error" else life.printed[name][0]
+    assert faults(name, value | {"surprise": 1})
+    for key in value:
+        assert faults(name, {other: value[other] for other in value if other != key}), key
+        assert faults(name, value | {key: {"surprise": 1}}), key
