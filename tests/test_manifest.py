@@ -8,7 +8,7 @@ import re
 import stat
 import struct
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gitstate.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, IN_GIT, KIND_BY_FORMAT, Entry, Kind, Meta
+from gitstate.entry import ACL_ACCESS, CAPABILITY, IN_GIT, KIND_BY_FORMAT, Entry, Kind, Meta
 from gitstate.manifest import (
     FORMAT,
     MAX_ID,
@@ -33,63 +33,19 @@ from gitstate.manifest import (
     resolve,
 )
 from gitstate.names import octal
+from tests.strategies import FILES, NAMES, NOT_DIRECTORIES, OWNS, SECOND, TIMES, metas
 from tests.support import needs, root_only
 
-SECOND: Final = 10**9
 HEAD: Final = b"#mtree\n/set type=file mode=0644 uid=0 gid=0\n"
 OWN: Final = Meta(Kind.DIRECTORY, 0o755, time=0)
 OID: Final = bytes(range(20))
 TEXTCONV: Final = r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'"
 """As docs/format.md has it."""
 
-# --- strategies -----------------------------------------------------------------------------------------------------
-
-IDS: Final = st.one_of(st.sampled_from([0, 1, 1000, 65534, 2**31 - 1, 2**31, MAX_ID]), st.integers(0, MAX_ID))
-TIMES: Final = st.one_of(
-    st.sampled_from([0, -1, 1, SECOND - 1, -SECOND, -SECOND - 1, -SECOND // 2, 2**31 * SECOND, 2**34 * SECOND]),
-    st.integers(-(2**34) * SECOND, 2**34 * SECOND),
-)
-NUMBERS: Final = st.one_of(st.sampled_from([0, 255, 256, 4095, 2**20 - 1, 2**32 - 1]), st.integers(0, 2**32 - 1))
-ATTRIBUTES: Final = st.one_of(
-    st.sampled_from([CAPABILITY, ACL_ACCESS, ACL_DEFAULT, b"security.selinux", b"user.", b"user.a=b", b"user.a b\n/#"]),
-    st.binary(min_size=1, max_size=20).map(lambda tail: b"user." + tail.replace(b"\0", b"\1")),
-).filter(lambda name: name != b"user.")
-XATTRS: Final = st.dictionaries(ATTRIBUTES, st.binary(max_size=40), max_size=4).map(
-    lambda found: tuple(sorted(found.items()))
-)
-NAMES: Final = st.one_of(
-    st.sampled_from(
-        [b"#", b"/set"[1:], b"a b", b"a\nb", b"\\101", b"..\n", b"...", b"x=y", b"time=1.000000000", b"\xff" * 255]
-    ),
-    st.binary(min_size=1, max_size=20),
-).filter(lambda name: name not in (b".", b"..") and not set(name) & {0, ord("/")})
-
-
-@st.composite
-def metas(draw: st.DrawFn, kinds: Sequence[Kind]) -> Meta:
-    kind = draw(st.sampled_from(kinds))
-    device = draw(st.tuples(NUMBERS, NUMBERS)) if kind in (Kind.CHARACTER, Kind.BLOCK) else None
-    time = draw(st.one_of(st.none(), TIMES) if kind is Kind.DIRECTORY else TIMES)
-    return Meta(kind, draw(st.integers(0, 0o7777)), draw(IDS), draw(IDS), time, device, draw(XATTRS))
-
-
-NOT_DIRECTORIES: Final = [kind for kind in Kind if kind is not Kind.DIRECTORY]
-
-
-@st.composite
-def entries(draw: st.DrawFn) -> Entry:
-    meta = draw(metas(NOT_DIRECTORIES))
-    oid = draw(st.binary(min_size=20, max_size=20)) if meta.kind in IN_GIT else b""
-    return Entry(draw(NAMES), meta, oid)
-
-
-DIRECTORIES: Final = st.lists(entries(), max_size=6, unique_by=lambda entry: entry.name).map(sorted)
-OWNS: Final = metas([Kind.DIRECTORY])
-
 # --- records come back ----------------------------------------------------------------------------------------------
 
 
-@given(own=OWNS, files=DIRECTORIES, root=st.booleans())
+@given(own=OWNS, files=FILES, root=st.booleans())
 def test_records_come_back(own: Meta, files: list[Entry], root: bool) -> None:
     text = format_directory(own, files, root=root)
     records = parse_directory(text, "x", root=root)
@@ -99,7 +55,7 @@ def test_records_come_back(own: Meta, files: list[Entry], root: bool) -> None:
     assert format_directory(own, records.entries.values(), root=root) == text
 
 
-@given(own=OWNS, files=DIRECTORIES)
+@given(own=OWNS, files=FILES)
 def test_records_are_lines_of_plain_text_in_bytewise_order(own: Meta, files: list[Entry]) -> None:
     lines = format_directory(own, files, root=True).decode("ascii").split("\n")
     assert lines[:3] == ["#mtree", "#gitstate 1", "/set type=file mode=0644 uid=0 gid=0"]
@@ -138,7 +94,7 @@ def test_time_is_floor_seconds_and_nine_digits(time: int) -> None:
     assert len(nanoseconds) == 9
 
 
-@given(own=OWNS, files=DIRECTORIES)
+@given(own=OWNS, files=FILES)
 def test_what_git_diff_leaves_out_is_time_and_oid_alone(own: Meta, files: list[Entry]) -> None:
     text = format_directory(own, files, root=False)
     command = ["sh", "-c", TEXTCONV]
@@ -299,7 +255,7 @@ def test_any_bytes_read_or_are_unreadable(text: bytes, root: bool) -> None:
     holds(HEAD + text, root)
 
 
-@given(own=OWNS, files=DIRECTORIES, root=st.booleans(), edits=EDITS)
+@given(own=OWNS, files=FILES, root=st.booleans(), edits=EDITS)
 def test_edited_records_read_or_are_unreadable(
     own: Meta, files: list[Entry], root: bool, edits: list[tuple[float, float, bytes]]
 ) -> None:
@@ -308,7 +264,7 @@ def test_edited_records_read_or_are_unreadable(
 
 @pytest.mark.slow
 @settings(max_examples=2000)
-@given(own=OWNS, files=DIRECTORIES, root=st.booleans(), edits=EDITS)
+@given(own=OWNS, files=FILES, root=st.booleans(), edits=EDITS)
 def test_much_edited_records_read_or_are_unreadable(
     own: Meta, files: list[Entry], root: bool, edits: list[tuple[float, float, bytes]]
 ) -> None:
@@ -665,7 +621,7 @@ def bsdtar(*arguments: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
 
 @needs("bsdtar")
 @settings(max_examples=40)
-@given(own=OWNS, files=DIRECTORIES, root=st.booleans())
+@given(own=OWNS, files=FILES, root=st.booleans())
 def test_bsdtar_lists_every_record(own: Meta, files: list[Entry], root: bool) -> None:
     """It knows neither oid nor xattr: it says so, lists all the same, and ends with 1."""
     done = bsdtar("-tvf", "-", stdin=format_directory(own, files, root=root))

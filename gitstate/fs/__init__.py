@@ -6,6 +6,7 @@ be longer than PATH_MAX.
 
 from gitstate.fs.kernel import (
     allow_many_descriptors,
+    is_mounted,
     is_tmpfs,
     mount_id,
     mounts_below,
@@ -41,6 +42,7 @@ __all__ = [
     "close",
     "create_file",
     "descriptor_xattrs",
+    "is_mounted",
     "is_tmpfs",
     "list_directory",
     "make_directory",

@@ -17,6 +17,7 @@ from gitstate.errors import EnvironmentFault, StorageFault
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_EMPTY_PATH: Final = 0x1000
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
 _STATX_MNT_ID: Final = 0x1000
 _STATX_MASK_OFFSET: Final = 0
 _STATX_MNT_ID_OFFSET: Final = 144  # offsetof(struct statx, stx_mnt_id), linux/stat.h
@@ -33,7 +34,19 @@ def mount_id(descriptor: int) -> int:
     """The id of the mount that ``descriptor`` was opened on; unlike st_dev it tells a bind mount from its source."""
     buffer = ctypes.create_string_buffer(256)
     _check(_libc.statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_MNT_ID, buffer), "statx")
-    return int.from_bytes(buffer.raw[_STATX_MNT_ID_OFFSET : _STATX_MNT_ID_OFFSET + 8], "little")
+    return _mount_id(buffer.raw)
+
+
+def is_mounted(name: bytes, parent: int, home: int) -> bool:
+    """Whether what stands at ``name``, and can't be opened (a device, a socket), is of another mount than ``home``."""
+    buffer = ctypes.create_string_buffer(256)
+    if _libc.statx(parent, name, _AT_SYMLINK_NOFOLLOW, _STATX_MNT_ID, buffer) < 0:  # gone meanwhile
+        return False
+    return _mount_id(buffer.raw) != home
+
+
+def _mount_id(statx: bytes) -> int:
+    return int.from_bytes(statx[_STATX_MNT_ID_OFFSET : _STATX_MNT_ID_OFFSET + 8], "little")
 
 
 def sync_file_system(descriptor: int) -> None:

@@ -140,7 +140,8 @@ def _parse_words(words: list[bytes], defaults: Mapping[bytes, Any]) -> tuple[dic
             else:
                 raise ValueError("is an unknown keyword")
         except ValueError as error:
-            raise ValueError(f"{octal(word[:_SHOWN])} {error}") from None
+            shown = octal(word[:_SHOWN]).replace(r"\075", "=", 1)
+            raise ValueError(f"{shown} {error}") from None
     return values, xattrs
 
 

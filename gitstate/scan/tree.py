@@ -12,6 +12,7 @@ import os
 import stat
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from gitstate import fs
 from gitstate.entry import KIND_BY_FORMAT, Entry, Kind, Meta
@@ -26,6 +27,9 @@ from gitstate.scan.shapes import Base, Findings, Frame, Scan
 from gitstate.scan.sqlite import database_of, is_shared_memory
 from gitstate.snapshot import EMPTY, put_together
 from gitstate.store import Type, object_id
+
+_OPENED: Final = (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
+"""Kinds on which nothing is mounted, or that tell it when they are opened."""
 
 
 class Scanner:
@@ -171,20 +175,16 @@ class Scanner:
         names = {name for name, _ in listing}
         databases: dict[bytes, list[Task]] = {}
         for name, status in listing:
-            path = join(frame.path, name)
             kind = KIND_BY_FORMAT.get(stat.S_IFMT(status.st_mode))
-            if kind is None:
-                self._findings.sockets.append(path)
-                continue
-            if self._policy.treatment(path, kind) is Treatment.SKIP or is_shared_memory(name, names):
-                continue
             previous = old.files.get(name)
-            task = Task(path, name, frame.descriptor, previous)
+            task = Task(join(frame.path, name), name, frame.descriptor, previous)
+            if self._passes_over(frame, task, kind) or is_shared_memory(name, names):
+                continue
             if kind is Kind.DIRECTORY:
                 frame.pending.append(name)
             elif previous is not None and cached.get(name) == payload(status):
                 self._accept(frame, task, Outcome(previous, status))
-            elif kind is not Kind.FILE:
+            elif kind and kind is not Kind.FILE:
                 self._accept(frame, task, self._special(frame, name, kind, status))
             elif database := database_of(name, names):
                 databases.setdefault(database, []).append(task)
@@ -192,6 +192,16 @@ class Scanner:
                 self._pipeline.file(frame, task, status.st_size)
         for tasks in databases.values():
             self._pipeline.database(frame, tasks)
+
+    def _passes_over(self, frame: Frame, task: Task, kind: Kind | None) -> bool:
+        """Whether an entry's content isn't looked at: what policy skips, sockets, and what is mounted on a file."""
+        if kind not in _OPENED and fs.is_mounted(task.name, task.parent, self._home):
+            self._accept(frame, task, Outcome(task.old, mounted=True))
+            return True
+        if kind is None:
+            self._findings.sockets.append(task.path)
+            return True
+        return self._policy.treatment(task.path, kind) is Treatment.SKIP
 
     def _special(self, frame: Frame, name: bytes, kind: Kind, status: os.stat_result) -> Outcome:
         """A symlink, device or fifo."""

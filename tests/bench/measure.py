@@ -33,13 +33,15 @@ class Run:
 class Contender:
     """Somebody's way to do a row's work.
 
-    ``commands`` are timed together, one after the other; ``prepare`` runs before, untimed. ``size`` tells the bytes
+    ``commands`` are timed together, one after the other; ``prepare`` runs before, untimed, and
+    ``check`` after, which raises BenchError if the work was not done. ``size`` tells the bytes
     of the repository once the row is done. ``budget``: gitstate may take at most so many times its seconds.
     """
 
     name: str
     commands: Callable[[], Sequence[Sequence[str]]]
     prepare: Callable[[], object] = lambda: None
+    check: Callable[[], object] = lambda: None
     size: Callable[[], int] | None = None
     budget: float | None = None
 
@@ -147,6 +149,7 @@ class Bench:
                 contender.prepare()
                 self.pause()
                 its.runs.append(timed(contender.commands(), self.environment))
+                contender.check()
                 self.say(f"{row.what}: {number + 1}/{self.runs}: {contender.name}: {its.runs[-1].seconds:.2f} s")
         for contender, its in zip(row.contenders, figures, strict=True):
             its.repository = contender.size() if contender.size else None

@@ -47,7 +47,7 @@ class Life:
 
     def __call__(self, *words: str, code: int = 0, cwd: Path | None = None) -> Any:
         """Run a command that prints a result, perhaps with an error besides."""
-        done = self.site.run(*words, "--json", code=code, cwd=cwd)
+        done = self.site.run("--json", *words, code=code, cwd=cwd)
         lines = done.stdout.splitlines()
         assert len(lines) == 1, done.stdout
         value = json.loads(lines[0])
@@ -60,7 +60,7 @@ class Life:
 
     def fails(self, code: int, *words: str) -> str:
         """Run a command that prints nothing but an error; its message."""
-        done = self.site.run(*words, "--json", code=code)
+        done = self.site.run("--json", *words, code=code)
         assert done.stdout == ""
         return self._error(done.stderr, code)
 

@@ -124,7 +124,7 @@ def test_a_touch_writes_no_blob(ground: Ground) -> None:
     os.utime(ground.live / "d03" / "e3" / "f3", ns=(1, 1))
     said = ground.check_in()
     assert said["blobs"] == 0
-    assert said["objects"] == 1 + 2 * 3  # a commit, and records and tree of e3, d03 and the root
+    assert said["objects"] == 5  # e3's records and tree, the trees of d03 and the root, the commit
     assert [one["path"] for one in said["changes"]] == ["d03/e3/f3"]
 
 
@@ -132,9 +132,7 @@ def test_a_renamed_directory_writes_no_blob(ground: Ground) -> None:
     plant(ground.live, 300)
     ground.check_in()
     (ground.live / "d05").rename(ground.live / "renamed")
-    said = ground.check_in()
-    assert said["blobs"] == 0
-    assert said["objects"] <= 5  # a commit, the root's records and tree, and a new time of the directory
+    assert ground.check_in()["blobs"] == 0
     ground.faithful()
 
 
@@ -219,7 +217,7 @@ def test_a_directory_and_its_copy_of_other_content_change_places(pair: Pair) -> 
 def test_edits_within_a_tick_of_the_clock(pair: Pair) -> None:
     """Written, recorded and written again with the same size, as fast as it goes."""
     file = pair.live / "a" / "f1"
-    for number in range(60):
+    for number in range(24):
         file.write_text(f"{number:03}\n")
         if number % 3:
             pair.check_in()
@@ -323,7 +321,7 @@ def mapped(pair: Pair) -> Path:
 def test_writes_through_mmap_before_and_after_scans(pair: Pair, mapped: Path) -> None:
     chance = random.Random(1)
     with writer(mapped) as other:
-        for number in range(1, 60):
+        for number in range(1, 30):
             other.tell(f"write {number}")
             if number % 5 == 0:
                 time.sleep(chance.random() * 0.03)
@@ -347,14 +345,14 @@ def test_a_write_through_mmap_after_a_scan_and_a_rest(pair: Pair, mapped: Path) 
 def test_writes_through_mmap_during_scans(pair: Pair, mapped: Path) -> None:
     """A torn file is never stored: either it settled, or it is named and keeps its last record."""
     with writer(mapped) as other:
-        for number in range(6):
+        for number in range(3):
             other.tell("loop", "looping")
             request = checkin.Request(pair.repository, pair.live, "during", WHO, WHO)
             for _ in range(2):
                 named = checkin.record(request, SILENT).status.findings.unrecorded
                 assert [path for path, _ in named] in ([], [b"b/mapped"])
                 assert len(set(pair.blob("b/mapped"))) == 1
-            other.tell(f"write {number}")
+            other.tell(f"write {number}", "done", "done")
             pair.check_in()
             assert set(pair.blob("b/mapped")) == {number}
         pair.agrees()
@@ -412,7 +410,7 @@ def test_the_cache_of_another_commit_is_not_used(ground: Ground) -> None:
     change_unseen(ground)
     for ref in ("refs/heads/main", "refs/gitstate/live"):
         ground.git("update-ref", ref, first)
-    assert [one["path"] for one in ground("status", "p", json=True).json["changes"]] == ["etc", "etc/fstab"]
+    assert [one["path"] for one in ground("status", "p", json=True).json["changes"]] == ["etc/fstab"]
     ground.check_in("again")
     assert ground.git("show", "main:etc/fstab") == "# changed"
 
@@ -567,14 +565,14 @@ def test_a_mount_that_was_there_at_the_first_checkin(ground: Ground) -> None:
     ground.faithful()
 
 
-def test_a_directory_that_could_not_be_read_at_first_is_found_later(ground: Ground) -> None:
-    """Its parent doesn't change when it becomes readable, and neither does the parent's cached row."""
+def test_what_a_new_mount_hid_is_found_when_it_is_gone(ground: Ground) -> None:
+    """The directory above doesn't change when that happens, and neither does its cached row."""
     plant(ground.live, 20)
     ground.check_in()
-    unreadable = ground.live / "d03" / "new"
-    unreadable.mkdir()
-    (unreadable / "file").write_text("file")
-    with mounted(unreadable, "-t", "tmpfs", "tmpfs"):
+    hidden = ground.live / "d03" / "new"
+    hidden.mkdir()
+    (hidden / "file").write_text("file")
+    with mounted(hidden, "-t", "tmpfs", "tmpfs"):
         time.sleep(0.05)
         ground.check_in()
         time.sleep(0.05)
@@ -631,7 +629,7 @@ def test_many_random_edits(place: Path, seed: int) -> None:
 def test_random_edits_beside_checkins(place: Path) -> None:
     """Edits never stop while check-ins run; the last one, after them, has everything."""
     live = place / "live"
-    plant(live, 300)
+    plant(live, 150)
     pair = Pair(place, live)
     pair.check_in()
     script = (
@@ -644,7 +642,7 @@ def test_random_edits_beside_checkins(place: Path) -> None:
     )
     editor = subprocess.Popen([sys.executable, "-c", script, str(live)], env=ENVIRONMENT)
     try:
-        for _ in range(15):
+        for _ in range(6):
             checkin.record(checkin.Request(pair.repository, live, "during", WHO, WHO), SILENT)
     finally:
         editor.kill()

@@ -1,7 +1,7 @@
 """A process that writes to a file through a mapping that it keeps.
 
-``python -m tests.damage.writer FILE``: for every line on standard input it does what the line says and answers ``done``:
-``write BYTE`` fills the mapping with that byte; ``loop`` writes changing bytes until the next line.
+``python -m tests.damage.writer FILE``: for every line on standard input it does what the line says and answers
+``done``: ``write BYTE`` fills the mapping with that byte; ``loop`` writes changing bytes until the next line.
 """
 
 from __future__ import annotations
