@@ -136,14 +136,15 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
     message = _message(request)
     with repository.lock("checkin"), repository.staging() as staging:
         base, tip = base_of(repository), repository.ref(request.ref)
-        _check_ancestry(request, base, tip)
         scan, policy = _scan(repository, request.live, base, request.allow, staging, observer)
         refuse(scan.findings)
+        parent = tip or base
         if tip is not None and scan.tree == repository.snapshot(tip).tree:
             commit = None
             newest = tip
+            _catch_up(request, tip)
         else:
-            parent = tip or base
+            _check_ancestry(request, base, tip)
             body = Commit(scan.tree, [parent] if parent else [], request.author, request.committer, message)
             commit = newest = staging.add(Type.COMMIT, body.encode())
             observer.phase("publish")
@@ -152,7 +153,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
         if scan.rows is not None and request.branch == "main" and repository.ref(LIVE) == newest:
             _remember(repository, newest, policy, scan.rows, observer)
             step("cache")
-    seen = _status(repository, base, scan, repository.read)
+    seen = _status(repository, parent, scan, repository.read)
     return Result(commit, seen, len(staging.main), staging.blobs, time.monotonic() - started)
 
 
@@ -164,6 +165,13 @@ def _remember(
         save(repository.private / "cache", commit, policy.digest, rows)
     except OSError as error:
         observer.notice(f"the stat cache can't be written ({error.strerror}): the next check-in reads every file")
+
+
+def _catch_up(request: Request, tip: bytes) -> None:
+    """The live tree equals the branch's tip: that is what it is recorded as, however it came to be so."""
+    standing = request.repository.ref(LIVE)
+    if request.branch == "main" and standing != tip:
+        request.repository.move_refs([(LIVE, tip, standing)], "checkin: the live tree equals main")
 
 
 def _moves(request: Request, new: bytes, tip: bytes | None) -> list[tuple[str, bytes, bytes | None]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import hypothesis
 import pytest
 
 from tests.support import require, require_root
+
+# Not /dev/null: `git config --global` as root would put a file in its place.
+_EMPTY = tempfile.NamedTemporaryFile(prefix="gitstate-gitconfig-")  # noqa: SIM115
 
 # Two workers share two cores with real servers: a slow example is no failure.
 hypothesis.settings.register_profile("gitstate", deadline=None)
@@ -20,7 +24,7 @@ def pytest_configure() -> None:
         if name != "GITSTATE_LAB":
             del os.environ[name]
     os.environ |= {
-        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_GLOBAL": _EMPTY.name,
         "GIT_CONFIG_NOSYSTEM": "1",
         "LC_ALL": "C.UTF-8",
         "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",

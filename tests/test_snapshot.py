@@ -235,6 +235,13 @@ def test_links_may_lie_deeper_than_python_recurses() -> None:
     assert sum(1 for _ in walk(objects.look, tree)) == 3001
 
 
+def test_groups_come_in_order_whatever_an_editor_wrote() -> None:
+    objects = Objects()
+    tree = plant(objects.put, DIR, {b"a": TEXT, b"b": TEXT, b"c": TEXT})
+    item = TreeItem(FILE, LINKS, objects.put(Type.BLOB, b"# mine\n\nc b a"))
+    assert effective_links(objects.look, objects.put(Type.TREE, objects[tree] + raw(item))) == [(b"a", b"b", b"c")]
+
+
 def test_a_bad_group_is_damage() -> None:
     objects = Objects()
     links = objects.put(Type.BLOB, b"a ../../etc/shadow\n")
@@ -347,6 +354,14 @@ def test_a_newer_format_is_no_damage() -> None:
     with pytest.raises(ConfigFault, match="format 2") as caught:
         read_directory(objects.look, objects.put(Type.TREE, raw((FILE, RECORDS, records))), b"")
     assert "newer" in caught.value.hint
+
+
+def test_only_the_root_has_a_version() -> None:
+    objects = Objects()
+    tree = objects.put(Type.TREE, raw((FILE, RECORDS, objects.put(Type.BLOB, b"#mtree\n#gitstate 1\n"))))
+    assert read_directory(objects.look, tree, b"").own == Meta(Kind.DIRECTORY, 0o755, 0, 0, 0)
+    with pytest.raises(Unreadable, match=r"^/etc/\.gitstate, line 2: "):
+        read_directory(objects.look, tree, b"etc")
 
 
 def test_a_device_under_a_name_that_git_has_is_not_there_twice() -> None:

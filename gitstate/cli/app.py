@@ -6,7 +6,7 @@ import difflib
 import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -80,17 +80,13 @@ class Session:
     """What a command works with; the common options say so wherever they stand on the line."""
 
     def __init__(self) -> None:
+        self.settings = settings.read()
         self.given_site: Path | None = None
         self.json = False
         self.quiet = False
         self.verbose = False
         self.zero = False
         self.dry_run = False
-
-    @cached_property
-    def settings(self) -> settings.Settings:
-        """The environment."""
-        return settings.read()
 
     @property
     def site_path(self) -> Path:
@@ -163,8 +159,9 @@ class Session:
         try:
             return self.name(None), rest
         except GitstateError:
-            if candidates:
-                self.repository(candidates[0])
+            for word in candidates[:1]:
+                with suppress(UsageFault):  # not even a name
+                    self.repository(word)
             raise
 
     def _is_repository(self, name: str) -> bool:

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
+
+_MEANT: Final = {
+    "add": "create",
+    "checkout": "export",
+    "ci": "checkin",
+    "commit": "checkin",
+    "delete": "remove",
+    "ls": "list",
+    "new": "create",
+    "rm": "remove",
+    "st": "status",
+}
+"""Other programs' words, by ours."""
 
 
 class CommonOption(click.Option):
@@ -72,7 +85,8 @@ class Group(_Told, click.Group):
         """The command that ``args`` begins with. Raises UsageError naming the nearest."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            near = difflib.get_close_matches(args[0], known, n=1, cutoff=0.5)
+            meant = [_MEANT[args[0]]] if args[0] in _MEANT else []
+            near = [name for name in meant if name in known] or difflib.get_close_matches(args[0], known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)

@@ -127,7 +127,8 @@ def _two_trees(
     session: Session, repository: Repository, arguments: tuple[str, ...]
 ) -> Iterator[tuple[bytes, bytes, Path | None]]:
     """The two trees to compare; for the live tree a directory with its new objects, too."""
-    old, new = history.sides(repository, arguments)
+    base = checkin.base_of(repository)
+    old, new = history.sides(repository, arguments, default=base.hex() if base else "HEAD")
     if new is not None:
         yield old, new, None
         return

@@ -70,6 +70,8 @@ def _lines(session: Session, name: str, found: Status, times: bool) -> Iterator[
         yield f"{name}: {found.findings.entries} entries, nothing checked in yet"
     elif found.tree == found.old_tree:
         yield f"{name}: nothing to check in since {found.base.hex()[:7]}"
+    elif not found.changes and not found.links:
+        yield f"{name}: nothing has changed since {found.base.hex()[:7]}; a check-in renews records that git edited"
     yield from change_lines(session, found.changes, found.links, times)
     for refusal in found.findings.refusals:
         yield f"refused: /{octal(refusal.path)}: {refusal.why} ({refusal.hint})"

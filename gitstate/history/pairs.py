@@ -18,24 +18,26 @@ _NOT_HERE: Final = frozenset({"--cached", "--staged", "--no-index", "--merge-bas
 _EXIT_CODE: Final = frozenset({"--exit-code", "--quiet"})
 
 
-def sides(repository: Repository, arguments: Sequence[str]) -> tuple[bytes, bytes | None]:
+def sides(repository: Repository, arguments: Sequence[str], *, default: str = "HEAD") -> tuple[bytes, bytes | None]:
     """The two trees that ``diff`` is asked to compare; the second None for the live tree.
+
+    ``default`` is what the live tree is compared with where ``arguments`` name no revision.
 
     Raises NotFound, UsageFault.
     """
     asked = split(repository, arguments)
     if wrong := next((flag for flag in asked.flags if flag in _NOT_HERE), None):
         raise UsageFault(f"diff has no {wrong} here", "no index; A...B compares with the merge base")
-    trees = peeled(repository, _compared(asked), "tree")
+    trees = peeled(repository, _compared(asked, default), "tree")
     if trees is None:
         hint = f"plain git compares files: git --git-dir={repository.path} diff REV:PATH REV:PATH"
         raise UsageFault("diff compares snapshots", hint)
     return trees[0], trees[1] if len(trees) == 2 else None
 
 
-def _compared(asked: Asked) -> list[str]:
+def _compared(asked: Asked, default: str) -> list[str]:
     """One or two object ids. In A..B git leaves A out and keeps B, in A...B the merge base."""
-    ids = asked.ids or ("HEAD",)
+    ids = asked.ids or (default,)
     left_out = [oid[1:] for oid in ids if oid.startswith("^")]
     kept = [oid for oid in ids if not oid.startswith("^")]
     if not left_out and any("..." in word for word in asked.revisions):

@@ -229,6 +229,7 @@ class Repository(Objects):
         """An ordinary clone in which git converts no byte and records read well. Raises UsageFault, StorageFault."""
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageFault(f"{directory} is not an empty directory", "clone into a new one")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # plain git makes etc/shadow world-readable
         # Hard links would let a chown of the clone reach the repository's own packs.
         process.run(["git", "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(self.path), str(directory)])
         (directory / ".git" / "info" / "attributes").write_text(_CLONE_ATTRIBUTES)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import rows, table
+from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, prepare
 from tests.bench.measure import Bench, BenchError, progress, run_untimed
 from tests.bench.trees import remove
@@ -95,19 +96,19 @@ def _work(*, keep: bool) -> Iterator[Path]:
 
 
 def _bench(options: argparse.Namespace, work: Path) -> table.Report:
-    environment = rows.environment(work)
+    environment = stages.environment(work)
     machine = table.machine(work)
     corpus = prepare(options.corpus, PROJECT / ".work" / "roots", work / "corpus", environment, progress)
-    stage = rows.Stage(corpus, work, environment, cold=options.cold)
+    stage = stages.Stage(corpus, work, environment, cold=options.cold)
     description = corpus.describe()
-    there = rows.verbs_there(environment)
+    there = stages.verbs_there(environment)
     bench = Bench(options.runs, environment, there, _pause(stage), progress)
     outcomes = [bench.measure(row) for row in rows.rows(stage) if row.name in options.selected]
-    versions = table.versions(rows.gitstate_command(), environment)
+    versions = table.versions(stages.gitstate_command(), environment)
     return table.Report(description, machine, versions, options.runs, options.cold, outcomes, table.memory_floor())
 
 
-def _pause(stage: rows.Stage) -> Callable[[], None]:
+def _pause(stage: stages.Stage) -> Callable[[], None]:
     """Before each timing: nobody writes back what another one left dirty."""
 
     def pause() -> None:

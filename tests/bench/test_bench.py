@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.bench import rows, table
+from tests.bench import rows, stage, table
 from tests.bench.corpus import RECIPES, Corpus, Recipe, prepare
 from tests.bench.measure import MB, Bench, BenchError, Contender, Figures, Outcome, Row, Run, judge, timed
 from tests.bench.trees import below, disk_usage, file_system
@@ -188,14 +188,14 @@ def test_a_row_without_its_command_is_not_there_yet() -> None:
 def test_commands_that_are_there(
     said: str, code: int, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "gitstate_command", lambda: ["sh", "-c", f'echo "{said}" >&2; exit {code}'])
-    assert rows.verbs_there(os.environ) == (frozenset(rows.VERBS) if there else frozenset())
+    monkeypatch.setattr(stage, "gitstate_command", lambda: ["sh", "-c", f'echo "{said}" >&2; exit {code}'])
+    assert stage.verbs_there(os.environ) == (frozenset(stage.VERBS) if there else frozenset())
 
 
 def test_a_broken_gitstate_is_not_taken_for_an_unfinished_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "gitstate_command", lambda: ["sh", "-c", "echo 'ImportError: isal' >&2; exit 70"])
+    monkeypatch.setattr(stage, "gitstate_command", lambda: ["sh", "-c", "echo 'ImportError: isal' >&2; exit 70"])
     with pytest.raises(BenchError, match="ImportError: isal"):
-        rows.verbs_there(os.environ)
+        stage.verbs_there(os.environ)
 
 
 # --- the report ---
