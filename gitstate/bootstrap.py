@@ -6,6 +6,7 @@ A live tree is made under a temporary name; the repository, renamed last, is wha
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Final
 
 from gitstate import export, fs, process
 from gitstate.checkin import LIVE
-from gitstate.errors import EnvironmentFault, NotFound, UsageFault
+from gitstate.errors import Damaged, EnvironmentFault, NotFound, UsageFault
 from gitstate.monitor import Observer
 from gitstate.names import repo_name
 from gitstate.site import Site
@@ -147,19 +148,24 @@ def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
     return None
 
 
+_EXTRACT: Final = (
+    *("tar", "--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--delay-directory-restore"),
+    *("--acls", "--xattrs", "--xattrs-include=security.capability", "--xattrs-include=user.*"),
+)
+
+
 def _copy(source: Path, tree: Path, observer: Observer) -> None:
     """A directory by cp, a tarball by tar: both keep everything, and tar stays inside ``tree`` whatever members say."""
     observer.phase(f"copy {source.name}")
     if source.is_dir():
         process.run(["cp", "--archive", "--one-file-system", "--reflink=auto", "--", f"{source}/.", str(tree)])
         return
-    process.run(
-        [
-            *("tar", "--extract", "--file", str(source.absolute()), "--directory", str(tree)),
-            *("--numeric-owner", "--same-owner", "--same-permissions", "--delay-directory-restore", "--acls"),
-            *("--xattrs", "--xattrs-include=security.capability", "--xattrs-include=user.*"),
-        ]
-    )
+    try:
+        process.run([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(tree)])
+    except process.ProgramFailed as error:
+        if error.full:
+            raise
+        raise Damaged(f"{source}: {error.message}", f"see what is in it: tar -tvf {shlex.quote(str(source))}") from None
 
 
 def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:

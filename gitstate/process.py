@@ -21,6 +21,16 @@ _PACKAGES: Final = {
 
 
 _NO_ROOM: Final = re.compile(rb"No space left|diskspace|couldn't write|write error|Disk quota")
+_is_noise: Final = re.compile("tar: (Removing leading|Exiting with|.*: implausibly old|.*: time stamp)").match
+
+
+class ProgramFailed(StorageFault):
+    """A program that ended badly; ``full`` if the disk is to blame."""
+
+    def __init__(self, message: str, *, full: bool) -> None:
+        hint = "make room and run it again; nothing is lost" if full else "that is the program's own complaint"
+        super().__init__(message, hint)
+        self.full = full
 
 
 def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
@@ -55,20 +65,18 @@ def run(
     return done.stdout
 
 
-def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault:
+def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> ProgramFailed:
     """The error for a program that ended with ``code``."""
     words = [word if isinstance(word, str) else word.decode(errors="replace") for word in argv]
-    lines = stderr.decode(errors="replace").strip().splitlines()
-    reasons = [line for line in lines if line.startswith(("fatal: ", "error: "))] or lines
-    said = reasons[-1] if reasons else f"exit code {code}"
-    full = _NO_ROOM.search(stderr)
-    hint = "make room and run it again; nothing is lost" if full else "that is the program's own complaint"
-    return StorageFault(f"{' '.join(_verb(words))}: {said}", hint)
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip() and not _is_noise(line)]
+    reasons = [line for line in lines if line.startswith(("fatal: ", "error: ", "E: "))][-1:] or lines[:1]
+    said = reasons[0] if reasons else f"exit code {code}"
+    return ProgramFailed(f"{' '.join(_verb(words))}: {said}", full=bool(_NO_ROOM.search(stderr)))
 
 
 def _verb(words: Sequence[str]) -> list[str]:
     """The program and what it was to do: ``git update-ref``."""
-    return [words[0], *[word for word in words[1:] if not word.startswith("-")][:1]]
+    return [words[0], *[word for word in words[1:] if not word.startswith(("-", "/"))][:1]]
 
 
 def complaints(argv: Sequence[Argument]) -> list[str]:

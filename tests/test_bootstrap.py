@@ -79,7 +79,7 @@ def inodes(tree: Path) -> set[bytes]:
 def test_a_failed_creation_leaves_nothing(site: Site, tmp_path: Path) -> None:
     broken = tmp_path / "broken.tar"
     broken.write_bytes(b"no tarball" * 1000)
-    done = site.run("prototype", "create", "broken", "--from", str(broken), code=6)
+    done = site.run("prototype", "create", "broken", "--from", str(broken), code=14)
     assert done.stderr.startswith("gitstate: ")
     assert site.json("prototype", "list")["prototypes"] == []
     assert [path.name for path in (site.path / "live").iterdir()] == []

@@ -105,8 +105,8 @@ def show(session: Session, words: tuple[str, ...]) -> None:
 def diff(session: Session, words: tuple[str, ...], times: bool, exit_code: bool) -> int:
     """Compare snapshots, or one with the live tree.
 
-    Takes what git diff takes: two revisions, or one (HEAD if left out) to
-    compare with the live tree.
+    Takes what git diff takes: two revisions, or one to compare with the live
+    tree; without any it is the one that the live tree was last recorded as.
     """
     name, repository, arguments = _asked(session, words)
     with _two_trees(session, repository, arguments) as (old, new, objects):

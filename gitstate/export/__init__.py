@@ -6,6 +6,7 @@ nothing under a final name. Exports are never changed afterwards, so a link to o
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate import fs
-from gitstate.errors import Damaged, EnvironmentFault, StorageFault, UsageFault
+from gitstate.errors import Damaged, EnvironmentFault, GitstateError, StorageFault, UsageFault
 from gitstate.export.write import Exporter, Nearest, Tally
 from gitstate.monitor import Observer
 from gitstate.store import Repository
@@ -93,12 +94,18 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tal
             step("renamed")
             fs.sync_directory(plan.target.parent)
         except OSError as error:
-            raise StorageFault(
-                f"{plan.target}: {error.strerror}", "make room and run it again; nothing half done is left"
-            ) from None
+            raise _explained(error, plan.target) from None
         finally:
             os.umask(old_mask)
     return tally
+
+
+def _explained(error: OSError, target: Path) -> GitstateError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return StorageFault(f"{target}: {error.strerror}", "make room and run it again; nothing half done is left")
+    if error.errno in (errno.EBUSY, errno.EXDEV):
+        return EnvironmentFault(f"{target}: {error.strerror}", "is it a mount point? name a directory below it")
+    return EnvironmentFault(f"{target}: {error.strerror}", "nothing half done is left")
 
 
 @contextmanager

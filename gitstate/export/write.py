@@ -14,7 +14,7 @@ from typing import Final
 
 from gitstate import fs
 from gitstate.entry import Entry, Kind, Meta
-from gitstate.errors import Damaged
+from gitstate.errors import Damaged, EnvironmentFault
 from gitstate.monitor import Observer
 from gitstate.names import join, octal
 from gitstate.snapshot import Lookup, effective_links, read_directory
@@ -66,6 +66,26 @@ class _Groups:
     of: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     unlinkable: frozenset[bytes] = frozenset()
     above: frozenset[bytes] = frozenset()
+
+
+_SNAPSHOTS_FAULT: Final = frozenset(
+    (
+        *(errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.EPERM),
+        *(errno.ENOENT, errno.EEXIST, errno.EILSEQ),
+    )
+)
+
+
+def _explained(error: Exception, path: bytes) -> Exception:
+    """The error of making ``path``: what no system can make is the snapshot's fault, the rest stays what it is."""
+    if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
+        return EnvironmentFault(
+            f"/{octal(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
+        )
+    if isinstance(error, OSError) and error.errno not in _SNAPSHOTS_FAULT:
+        return error
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return Damaged(f"/{octal(path)} can't be made: {why}", "no file system holds that: change it with plain git")
 
 
 class Exporter:
@@ -123,7 +143,7 @@ class Exporter:
                 name, tree, before = frame.pending.pop()
                 parents.append(frame)
                 path = join(frame.path, name)
-                descriptor = fs.make_directory(name, frame.new)
+                descriptor = self._make_directory(path, name, frame.new)
                 source = fs.open_directory(name, frame.old) if before is not None else -1
                 frame = self._begin(path, descriptor, source, tree, before)
                 continue
@@ -211,7 +231,7 @@ class Exporter:
             if len(self._batch) >= _BATCH:
                 self._submit()
         else:
-            self._write(entry, frame.new)
+            self._write(path, entry, frame.new)
 
     def _link(self, frame: _Frame, name: bytes) -> bool:
         try:
@@ -229,7 +249,7 @@ class Exporter:
         if any(self._link_to(other, entry.name, parent) for other in others):
             self._tally.linked += 1
         else:
-            self._write(entry, parent)
+            self._write(path, entry, parent)
 
     def _link_to(self, other: bytes, name: bytes, parent: int) -> bool:
         *above, other_name = other.split(b"/")
@@ -248,15 +268,24 @@ class Exporter:
             os.close(current)
         return True
 
-    def _write(self, entry: Entry, parent: int) -> int:
+    def _make_directory(self, path: bytes, name: bytes, parent: int) -> int:
+        try:
+            return fs.make_directory(name, parent)
+        except OSError as error:
+            raise _explained(error, path) from None
+
+    def _write(self, path: bytes, entry: Entry, parent: int) -> int:
         """Make one entry from the repository; its size in bytes. Called from threads for files."""
-        if entry.meta.kind is Kind.FILE:
-            return self._write_file(entry, parent)
-        if entry.meta.kind is Kind.SYMLINK:
-            os.symlink(self._read(entry.oid), entry.name, dir_fd=parent)
-            fs.seal_name(entry.name, parent, entry.meta)
-        else:
-            fs.make_special(entry, parent)
+        try:
+            if entry.meta.kind is Kind.FILE:
+                return self._write_file(entry, parent)
+            if entry.meta.kind is Kind.SYMLINK:
+                os.symlink(self._read(entry.oid), entry.name, dir_fd=parent)
+                fs.seal_name(entry.name, parent, entry.meta)
+            else:
+                fs.make_special(entry, parent)
+        except (OSError, ValueError, OverflowError) as error:
+            raise _explained(error, path) from None
         return 0
 
     def _write_file(self, entry: Entry, parent: int) -> int:
@@ -279,7 +308,7 @@ class Exporter:
         return size
 
     def _write_batch(self, batch: list[tuple[_Frame, Entry]]) -> int:
-        return sum(self._write_file(entry, frame.new) for frame, entry in batch)
+        return sum(self._write(join(frame.path, entry.name), entry, frame.new) for frame, entry in batch)
 
     def _submit(self) -> None:
         if not self._batch:
@@ -301,7 +330,10 @@ class Exporter:
         """A directory's time is set once nothing more is made in it."""
         while self._left and not self._left[0].waiting:
             frame = self._left.popleft()
-            fs.seal_descriptor(frame.new, frame.own)
+            try:
+                fs.seal_descriptor(frame.new, frame.own)
+            except (OSError, OverflowError) as error:
+                raise _explained(error, frame.path) from None
             os.close(frame.new)
             if frame.old >= 0:
                 os.close(frame.old)

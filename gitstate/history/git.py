@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate import process
-from gitstate.errors import StorageFault, UsageFault
+from gitstate.errors import Damaged, StorageFault, UsageFault
 from gitstate.store import Repository
 
 Test = Callable[[str], object]
@@ -39,6 +39,9 @@ walks: Final[Test] = re.compile(
 _is_mistake: Final = re.compile(
     r"unrecognized|unknown|invalid|ambiguous|cannot be used|exclusive|incompatible|requires|expects|usage"
 ).search
+_is_damage: Final = re.compile(
+    r"(unable to|[Cc]ould not|cannot) (read|parse|stat)|bad tree|malformed|too-short|empty filename|corrupt|inflate"
+).search
 
 
 def wants_metadata(flags: Sequence[str]) -> bool:
@@ -64,7 +67,7 @@ def lines(
     color: bool = False,
     objects: Path | None = None,
 ) -> Iterator[bytes]:
-    """What git prints, as it does in its own pager if ``color``. Raises UsageFault, StorageFault.
+    """What git prints, as it does in its own pager if ``color``. Raises UsageFault, Damaged, StorageFault.
 
     ``objects`` is a further directory to find objects in.
     """
@@ -79,7 +82,9 @@ def lines(
         with process.reading(argv, variables=variables) as output:
             yield from output
     except StorageFault as error:
-        said = error.message.removeprefix(f"git --git-dir={repository.path}: ")
+        said = error.message.removeprefix(f"git {command}: ")
+        if _is_damage(said):
+            raise Damaged(error.message, "run: gitstate fsck, then fetch what is missing from a clone or a backup") from None
         if not said.startswith(("fatal: ", "error: ")):  # the end of git's usage, which tells nothing
             said = f"it can't mean {' '.join(word for word in arguments if isinstance(word, str))}"
         elif not _is_mistake(said):

@@ -63,7 +63,10 @@ def parse_tree(data: bytes) -> list[TreeItem]:
         while start < end:
             space = data.index(b" ", start)
             zero = data.index(b"\0", space)
-            items.append(TreeItem(int(data[start:space], 8), data[space + 1 : zero], data[zero + 1 : zero + 21]))
+            mode = data[start:space]
+            if not mode.isdigit():  # int() takes signs and underscores, too
+                raise ValueError(mode)
+            items.append(TreeItem(int(mode, 8), data[space + 1 : zero], data[zero + 1 : zero + 21]))
             start = zero + 21
     except ValueError:
         raise Damaged("a tree object is malformed", "run: gitstate fsck") from None

@@ -66,7 +66,7 @@ class Objects:
         """Look for packs anew; whether there are new ones. Old ones stay open, so a repack takes nothing from us."""
         directory = self.path / "objects" / "pack"
         with self._packs_lock:
-            changed_at = directory.stat().st_mtime_ns
+            changed_at = directory.stat().st_mtime_ns if directory.is_dir() else -1
             if changed_at == self._packs_seen:
                 return False
             self._packs_seen = changed_at

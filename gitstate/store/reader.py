@@ -6,6 +6,7 @@ objects are left to it.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import struct
@@ -29,10 +30,7 @@ _CORRUPT: Final = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls
 
 
 class Whole(NamedTuple):
-    """A whole (not deltified) entry: where it stands, how long its header and its object are, its CRC-32 by the index.
-
-    The CRC is what ties index and pack together: without it a damaged index would hand out another object.
-    """
+    """A whole (not deltified) entry: where it stands, how long its header and its object are, its CRC-32."""
 
     pack: Pack
     kind: Type
@@ -84,7 +82,11 @@ class Whole(NamedTuple):
 
 
 class Pack:
-    """One pack and its index, opened once; the descriptors outlive a repack that removes the files."""
+    """One pack and its index, opened once; the descriptors outlive a repack that removes the files.
+
+    The index is checked as a whole and tells each entry's CRC-32, so what can't be trusted is never handed out; git
+    itself looks at neither when it reads.
+    """
 
     def __init__(self, index: Path) -> None:
         self.path = index.with_suffix(".pack")
@@ -96,6 +98,8 @@ class Pack:
         self.count = self._fanout[255]
         if len(self._index) < _TABLES + self.count * 28 + 40:
             raise self.damaged("its index is truncated")
+        if hashlib.sha1(memoryview(self._index)[:-20], usedforsecurity=False).digest() != self._index[-20:]:
+            raise self.damaged("its index has a wrong checksum")
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:

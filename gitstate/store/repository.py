@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate import process
-from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, StorageFault, UsageFault
+from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, StorageFault, UsageFault
 from gitstate.manifest import FORMAT
 from gitstate.store.lock import exclusive, scratch
 from gitstate.store.odb import Objects, as_ours
@@ -39,6 +40,8 @@ _FOR_CLONES: Final = (
     "merge.gitstate.name",
     "merge.gitstate.driver",
 )
+_VERSION = re.compile("[0-9]{1,9}")
+_PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.(promisor|partialclonefilter)", re.DOTALL)
 _ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
 _CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + _ATTRIBUTES
 
@@ -90,13 +93,12 @@ class Repository(Objects):
         settings = self.settings
         if settings.get("extensions.objectformat", "sha1") != "sha1":
             raise ConfigFault(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
-        for extension in ("refstorage", "partialclone"):
-            if f"extensions.{extension}" in settings:
-                raise ConfigFault(
-                    f"{name} uses git's {extension} extension", "clone it without, and put the clone here"
-                )
+        if settings.get("extensions.refstorage", "files") != "files":
+            raise ConfigFault(f"{name} uses git's refstorage extension", "clone it without, and put the clone here")
+        if any(_PARTIAL.fullmatch(key) for key in settings):
+            raise ConfigFault(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
         declared = settings.get("gitstate.format", str(FORMAT))
-        if not declared.isdigit() or int(declared) > FORMAT:
+        if not _VERSION.fullmatch(declared) or int(declared) > FORMAT:
             raise ConfigFault(
                 f"{name} is of format {declared}; this gitstate reads format {FORMAT}",
                 "install a newer gitstate",
@@ -138,11 +140,22 @@ class Repository(Objects):
         try:
             found = self._git.revparse_single(revision).peel(pygit2.Commit)
         except (KeyError, ValueError, pygit2.GitError):
+            self._check_reference(revision)
             names = self.names()
             near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
             hint = f"did you mean {', '.join(near)}?" if near else "nothing is checked in yet: gitstate checkin"
             raise NotFound(f"{self.path.name.removesuffix('.git')} has no revision {revision!r}", hint) from None
         return bytes.fromhex(str(found.id))
+
+    def _check_reference(self, revision: str) -> None:
+        """Raise Damaged if ``revision`` starts with a ref after all, which can't be read or whose object can't."""
+        base = re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"
+        with as_ours(base):
+            try:
+                reference = self._git.lookup_reference_dwim(base).resolve()
+            except (KeyError, ValueError):
+                return
+            reference.peel()
 
     def names(self) -> list[str]:
         """Short names of branches and tags."""
@@ -154,12 +167,11 @@ class Repository(Objects):
         """The raw id that a full ref name stands at, None if there is no such ref."""
         import pygit2
 
-        try:
-            found = self._git.references[name].peel(pygit2.Commit)
-        except KeyError:
-            return None
-        except pygit2.GitError as error:
-            raise Damaged(f"{name}: {error}", "run: gitstate fsck") from None
+        with as_ours(name):
+            reference = self._git.references.get(name)
+            if reference is None:
+                return None
+            found = reference.peel(pygit2.Commit)
         return bytes.fromhex(str(found.id))
 
     def snapshot(self, oid: bytes) -> Snapshot:
@@ -172,9 +184,9 @@ class Repository(Objects):
             oid=oid,
             tree=bytes.fromhex(str(commit.tree_id)),
             parents=tuple(bytes.fromhex(str(parent)) for parent in commit.parent_ids),
-            author=f"{commit.author.name} <{commit.author.email}>",
+            author=_text(commit.author.raw_name + b" <" + commit.author.raw_email + b">", commit.message_encoding),
             when=commit.commit_time,
-            message=commit.message,
+            message=_text(commit.raw_message, commit.message_encoding),
         )
 
     def is_ancestor(self, older: bytes, newer: bytes) -> bool:
@@ -289,3 +301,11 @@ class Repository(Objects):
                 yield staging
             finally:
                 staging.close()
+
+
+def _text(raw: bytes, encoding: str | None) -> str:
+    """What a commit says, in the encoding it claims if there is one of that name."""
+    try:
+        return raw.decode(encoding or "utf-8", "replace")
+    except (LookupError, ValueError):
+        return raw.decode("utf-8", "replace")

@@ -15,7 +15,10 @@ from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("mtree", "rsync", "getcap", "getfacl", "setcap", "setfacl", "git")]
 
-UNRECORDED = ("proc", "sys", "run", "tmp", "var/tmp", "var/cache/apt/archives", "var/lib/apt/lists")
+UNRECORDED = (
+    *("proc", "sys", "run", "tmp", "var/tmp", "dev/shm", "dev/pts"),
+    *("var/cache/apt/archives", "var/lib/apt/lists"),
+)
 
 
 @pytest.fixture

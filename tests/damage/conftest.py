@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import ENVIRONMENT, Ground, forced_removal, is_tmpfs
+from tests.damage.ground import Ground, environment, forced_removal, is_tmpfs
 from tests.damage.zygote import Zygote
 from tests.support import PROJECT, unavailable
 
@@ -18,7 +18,7 @@ from tests.support import PROJECT, unavailable
 @pytest.fixture(scope="session")
 def zygote() -> Iterator[Zygote]:
     """A process that forks gitstate commands."""
-    process = Zygote(ENVIRONMENT)
+    process = Zygote(environment())
     yield process
     process.close()
 

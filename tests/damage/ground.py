@@ -23,10 +23,14 @@ from tests.equipment import judges
 from tests.support import PROJECT
 
 GITSTATE = (sys.executable, "-m", "gitstate")
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
 NOBODY = 65534
 PATIENCE = 120
 """Seconds after which a command is taken to hang."""
+
+
+def environment() -> dict[str, str]:
+    """Ours as it is now, and where gitstate is."""
+    return {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,24 @@ class Said:
         assert self.code == 0, self
         return self
 
+    def _message_and_hint(self) -> tuple[str, str]:
+        lines = self.err.splitlines()
+        if len(lines) == 1 and lines[0].startswith("{"):
+            error = json.loads(lines[0])["error"]
+            assert sorted(error) == ["code", "hint", "message"], self
+            assert error["code"] == self.code, self
+            return error["message"], error["hint"]
+        assert len(lines) == 2, self
+        assert lines[0].startswith("gitstate: "), self
+        assert lines[1].startswith("  "), self
+        return lines[0].removeprefix("gitstate: "), lines[1].strip()
+
     def told(self, *codes: int) -> Said:
         """Itself, if it is an error of one of ``codes`` told in a line and a hint."""
         assert self.code in codes, self
-        lines = self.err.splitlines()
-        assert lines, self
-        assert lines[0].startswith("gitstate: "), self
-        assert len(lines) == 2, self
-        assert lines[1].startswith("  "), self
-        assert len(lines[1].strip()) > 5, self
+        message, hint = self._message_and_hint()
+        assert message.strip(), self
+        assert len(hint) > 5, self
         assert "Traceback" not in self.err, self
         assert "bug:" not in self.err, self
         return self
@@ -66,7 +79,7 @@ def gitstate(site: Path, *words: str | Path, json: bool = False, nobody: bool = 
     drop = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if nobody else ()
     line = [*drop, *GITSTATE, "--site", site, *words, *(["--json"] if json else [])]
     done = subprocess.run(
-        line, env=ENVIRONMENT, cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False
+        line, env=environment(), cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False
     )
     return Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import ENVIRONMENT, GITSTATE, PATIENCE, Ground, Said, edit, git, plant
+from tests.damage.ground import GITSTATE, PATIENCE, Ground, Said, edit, environment, git, plant
 from tests.equipment import judges
 from tests.support import needs, root_only
 
@@ -24,7 +24,7 @@ def together(ground: Ground, *lines: tuple[str, ...]) -> list[Said]:
     started = [
         subprocess.Popen(
             [*GITSTATE, "--site", str(ground.site), *words],
-            env=ENVIRONMENT,
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import ENVIRONMENT, GITSTATE, Ground, edit, fill, mounted, names_of_exports, plant
+from tests.damage.ground import GITSTATE, Ground, edit, environment, fill, mounted, names_of_exports, plant
 from tests.equipment import judges
 from tests.support import needs, root_only
 
@@ -314,7 +314,7 @@ def test_output_that_can_not_be_written(ground: Ground, words: str) -> None:
     (ground.live / "etc" / "fstab").write_text("# changed\n")
     line = [*GITSTATE, "--site", str(ground.site), *words.split()]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(line, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(line, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 6, done
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr

@@ -5,6 +5,7 @@ A canary stands beside every target. What is refused is damaged data, exit code 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -14,7 +15,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,10 +85,11 @@ def swapping(place: Path, other: Path) -> Iterator[None]:
 
     def swap() -> None:
         while not stop.is_set():
-            place.rename(real)
-            os.symlink(other, place)
-            place.unlink()
-            real.rename(place)
+            with suppress(OSError):  # it is being removed
+                place.rename(real)
+                os.symlink(other, place)
+                place.unlink()
+                real.rename(place)
 
     thread = threading.Thread(target=swap)
     thread.start()
@@ -126,13 +128,8 @@ def test_a_directory_becomes_a_symlink_during_removals(place: Path) -> None:
     for number in range(20):
         doomed = place / f"doomed{number}"
         plant(doomed, 60)
-        with swapping(doomed / "d03", canary.path):
-            try:
-                fs.remove_tree(doomed)
-            except OSError:
-                continue
-            finally:
-                (doomed / "d03").mkdir(parents=True, exist_ok=True)
+        with swapping(doomed / "d03", canary.path), suppress(OSError):
+            fs.remove_tree(doomed)
     canary.sings()
 
 
@@ -141,7 +138,7 @@ def test_a_removal_follows_no_symlink(ground: Ground) -> None:
     plant(ground.live, 10)
     os.symlink(canary.path, ground.live / "out")
     os.symlink(canary.path / "file", ground.live / "file")
-    os.link(canary.path / "file", ground.live / "hard")
+    os.link(canary.path / "file", ground.live / "hard link out")
     canary = Canary(ground.path / "second")
     ground.check_in()
     ground.export()
@@ -255,11 +252,9 @@ def test_a_tarball_that_is_none(bare: Ground, damage: str) -> None:
             path.write_bytes(b"")
         case _:
             path.write_bytes(b"\x1f\x8b" + os.urandom(5000))
-    said = bare("prototype", "create", "q", "--from", path)
-    if said.code or damage != "empty":
-        said.told(14)
-        assert list((bare.site / "live").iterdir()) == []
-        assert list((bare.site / "prototypes").iterdir()) == []
+    bare("prototype", "create", "q", "--from", path).told(14)
+    assert list((bare.site / "live").iterdir()) == []
+    assert list((bare.site / "prototypes").iterdir()) == []
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------------
@@ -282,8 +277,10 @@ def items(*makers: Callable[[Forge], Item], lines: tuple[bytes, ...] = ()) -> Ca
 
 
 def record(*lines: bytes) -> Callable[[Forge], str]:
-    """A root tree with a file ``f`` and these records."""
-    return items(lambda forge: forge.file(b"f"), lines=lines)
+    """A root tree with a file ``f`` and these records; those of ``f`` bear its id, so that they count."""
+    oid = b" oid=" + hashlib.sha1(b"blob 8\0hostile\n").hexdigest()[:8].encode()
+    bound = tuple(line + oid if line.startswith(b"f ") else line for line in lines)
+    return items(lambda forge: forge.file(b"f"), lines=bound)
 
 
 def named(name: bytes, mode: bytes = FILE) -> Callable[[Forge], Item]:
@@ -383,8 +380,10 @@ CASES = [
     Case("no name", raw(b"100644")),
     Case("binary", raw(bytes(range(256)) * 3)),
     Case("blob for a tree", items(lambda forge: (TREE, b"x", forge.blob(b"blob")))),
-    Case("tree for a blob", items(lambda forge: (FILE, b"x", forge.directory())), elsewhere=(0, 1)),
-    Case("commit for a blob", items(lambda forge: (FILE, b"x", forge.commit(forge.directory()))), elsewhere=(0, 1)),
+    Case("tree for a blob", items(lambda forge: (FILE, b"x", forge.directory())), code=0, elsewhere=(14,)),
+    Case(
+        "commit for a blob", items(lambda forge: (FILE, b"x", forge.commit(forge.directory()))), code=0, elsewhere=(14,)
+    ),
     Case("missing blob", items(lambda forge: (FILE, b"x", missing())), elsewhere=(0, 1)),
     Case("missing tree", items(lambda forge: (TREE, b"x", missing()))),
     Case("1,500 levels", deep(1500), code=0),
@@ -408,8 +407,8 @@ CASES = [
     Case("uid with an underscore", record(b"f uid=1_000")),
     Case("uid in other digits", record("f uid=\N{ARABIC-INDIC DIGIT ONE}".encode())),
     Case("time of 20 digits", record(b"f time=99999999999999999999.000000000")),
-    Case("time beyond the kernel's", record(b"f time=9223372036854775807.999999999"), elsewhere=(0, 1)),
-    Case("time before the kernel's", record(b"f time=-9223372036854775808.000000000"), elsewhere=(0, 1)),
+    Case("time beyond the kernel's", record(b"f time=9223372036854775807.999999999"), code=0),
+    Case("time before the kernel's", record(b"f time=-9223372036854775808.000000000"), code=0),
     Case("time nan", record(b"f time=nan")),
     Case("mode of 5 digits", record(b"f mode=10755")),
     Case("mode 99", record(b"f mode=0999")),
@@ -433,14 +432,14 @@ CASES = [
     Case("binary garbage", record(bytes(range(1, 256)).replace(b"\n", b""))),
     Case("line of a megabyte", record(b"f " + b"x" * (1 << 20))),
     Case("a hundred thousand words", record(b"f" + b" mode=0644" * 100_000), code=0, elsewhere=(14,)),
-    Case("carriage returns", record(b"f mode=0644\r")),
+    Case("carriage returns", record(b"f mode=0644\r uid=0")),
     Case("tabs", record(b"f\tmode=0644")),
-    Case("/set of a name", record(b"/set type=fifo", b"f")),
+    Case("/set of another type", record(b"/set type=fifo", b"f mode=0600"), code=0),
     Case("unknown order", record(b"/include /etc/passwd")),
     Case("trusted attribute", record(b"f xattr.trusted.overlay.opaque=eQ==")),
     Case("IMA attribute", record(b"f xattr.security.ima=eQ==")),
     Case("bad base64", record(b"f xattr.user.x=!!!!")),
-    Case("ACL that is none", record(b"f xattr.system.posix_acl_access=Z2FyYmFnZQ=="), elsewhere=(0, 1)),
+    Case("ACL that is none", record(b"f xattr.system.posix_acl_access=Z2FyYmFnZQ=="), code=5, elsewhere=(0, 1)),
     Case("capability that is none", record(b"f xattr.security.capability=Z2FyYmFnZQ=="), elsewhere=(0, 1)),
     Case("attribute of 300 bytes", record(b"f xattr.user." + b"x" * 300 + b"=eQ=="), elsewhere=(0, 1)),
     Case("value of 100 kilobytes", record(b"f xattr.user.x=" + b"QUFB" * 33_000), elsewhere=(0, 1)),
@@ -453,9 +452,9 @@ CASES = [
     Case("version x", lambda forge: forge.tree((FILE, b".gitstate", forge.blob(HEAD + b"#gitstate x\n")))),
     Case("own record only", lambda forge: forge.tree((FILE, b".gitstate", forge.blob(HEAD + VERSION + OWN))), code=0),
     # hard links
-    Case("link out", links(b"../../canary/file a\n"), code=0, elsewhere=(14,)),
-    Case("absolute link", links(b"/etc/passwd a\n"), code=0, elsewhere=(14,)),
-    Case("link through dot-dot", links(b"d/../a b\n"), code=0, elsewhere=(14,)),
+    Case("link out", links(b"../../canary/file a\n")),
+    Case("absolute link", links(b"/etc/passwd a\n")),
+    Case("link through dot-dot", links(b"d/../a b\n")),
     Case("link through a symlink", links(b"s/file a\n"), code=0),
     Case("link of a directory", links(b"d a\n"), code=0),
     Case("link of the missing", links(b"nowhere/at/all a\n"), code=0),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.damage.ground import ENVIRONMENT, GITSTATE, PATIENCE, Ground, edit, names_of_exports, plant, wait_for_orphans
+from tests.damage.ground import GITSTATE, PATIENCE, Ground, edit, environment, names_of_exports, plant, wait_for_orphans
 from tests.equipment import judges
 from tests.support import needs, root_only
 
@@ -150,7 +150,7 @@ def test_killed_before_many_operations(ground: Ground, words: tuple[str, ...]) -
 def running(ground: Ground, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     """A command in a process of its own."""
     line = [*GITSTATE, "--site", str(ground.site), *words]
-    with subprocess.Popen(line, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(line, env=environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             yield process
         finally:
