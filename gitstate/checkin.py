@@ -119,7 +119,7 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
 
 
 def preview(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
-    """The live tree as a root tree whose new objects stand in the directory ``objects``; the repository is untouched."""
+    """The live tree as a root tree whose new objects stand in the directory ``objects``."""
     with repository.staging() as staging:
         scan, _ = _scan(repository, live, base_of(repository), (), staging, observer)
         staging.publish_to(objects)

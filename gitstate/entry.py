@@ -66,8 +66,8 @@ class Entry(NamedTuple):
 class Directory(NamedTuple):
     """One directory of a snapshot, records and git's tree joined.
 
-    ``own`` is the directory's metadata; ``files`` everything in it but directories, by real name; ``subdirectories`` the
-    raw tree ids by real name. Both in bytewise order of the names.
+    ``own`` is the directory's metadata; ``files`` everything in it but directories, by real name; ``subdirectories``
+    the raw tree ids by real name. Both in bytewise order of the names.
     """
 
     own: Meta

@@ -15,7 +15,7 @@ import click
 
 from gitstate import __version__, fs, settings
 from gitstate.cli.help import CommonOption, Group
-from gitstate.errors import GitstateError, NotFound, UsageFault
+from gitstate.errors import EnvironmentFault, GitstateError, NotFound, UsageFault
 from gitstate.monitor import Observer
 from gitstate.site import Site
 from gitstate.store import Repository
@@ -272,4 +272,8 @@ def app() -> None:
     REPO is a prototype (desktop) or a layer (lab/lab3); inside its live tree it
     may be left out. REV is a revision in git's own syntax.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise EnvironmentFault("the current directory doesn't exist any more", "cd to another one") from None
     fs.allow_many_descriptors()

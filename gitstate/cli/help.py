@@ -37,6 +37,14 @@ class _Told(click.Command):
         super().__init__(*arguments, **attributes)
         self.examples = tuple(examples)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Errors know which command's help to name."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Own options first: they are what the reader came for."""
         own: list[tuple[str, str]] = []

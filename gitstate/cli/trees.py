@@ -105,7 +105,8 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     commit = repository.resolve(revision or "HEAD")
     target = Path(where) if where else session.site.exports_path(name) / commit.hex()
     if not target.is_dir():
-        raise NotFound(f"{target} doesn't exist", f"gitstate export {name} {revision or 'HEAD'} makes it")
+        hint = "name a directory" if where else f"gitstate export {name} {revision or 'HEAD'} makes it"
+        raise NotFound(f"{target} doesn't exist", hint)
     found = verifying.verify(repository, commit, target, session.observer)
     if session.raw:
         write_changed(found.changes, found.links, times=True)

@@ -7,14 +7,16 @@ import os
 import stat
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from gitstate import fs
 from gitstate.entry import Entry, Kind, Meta
-from gitstate.errors import Damaged, EnvironmentFault
+from gitstate.errors import Damaged
+from gitstate.export.links import compare_groups
+from gitstate.export.make import Maker
 from gitstate.monitor import Observer
 from gitstate.names import join, octal
 from gitstate.snapshot import Lookup, effective_links, read_directory
@@ -22,7 +24,6 @@ from gitstate.store import Repository
 
 _BATCH: Final = 64
 _BATCHES_IN_FLIGHT: Final = 8
-_LARGE: Final = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +56,16 @@ class _Frame:
     pending: list[tuple[bytes, bytes, bytes | None]]
     waiting: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class _Groups:
-    """Hard links of the new snapshot: each member's group, and the paths that must not be linked from the old export.
-
-    A group that the old export has exactly so links member by member like any other file.
-    """
-
-    of: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
-    unlinkable: frozenset[bytes] = frozenset()
-    above: frozenset[bytes] = frozenset()
-
-
-_SNAPSHOTS_FAULT: Final = frozenset(
-    (
-        *(errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.EPERM),
-        *(errno.ENOENT, errno.EEXIST, errno.EILSEQ),
-    )
-)
-
-
-def _explained(error: Exception, path: bytes) -> Exception:
-    """The error of making ``path``: what no system can make is the snapshot's fault, the rest stays what it is."""
-    if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
-        return EnvironmentFault(
-            f"/{octal(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
-        )
-    if isinstance(error, OSError) and error.errno not in _SNAPSHOTS_FAULT:
-        return error
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return Damaged(f"/{octal(path)} can't be made: {why}", "no file system holds that: change it with plain git")
+    def close(self) -> None:
+        """Let go of the descriptors."""
+        fs.close(self.new)
+        if self.old >= 0:
+            fs.close(self.old)
 
 
 class Exporter:
+    """One export being written into the directory ``temporary``; what it did is counted in ``tally``."""
+
     def __init__(
         self,
         repository: Repository,
@@ -105,23 +82,13 @@ class Exporter:
         self._tally = tally
         self._observer = observer
         self._root = fs.open_tree(temporary)
-        self._groups = self._compare_groups()
+        self._maker = Maker(repository)
+        old_links = effective_links(self._read, nearest.tree) if nearest else []
+        self._groups = compare_groups(effective_links(self._read, tree), old_links)
+        self._parents: list[_Frame] = []
         self._left: deque[_Frame] = deque()
         self._futures: deque[tuple[Future[int], list[tuple[_Frame, Entry]]]] = deque()
         self._batch: list[tuple[_Frame, Entry]] = []
-
-    def _compare_groups(self) -> _Groups:
-        new = effective_links(self._read, self._tree)
-        nearest = self._nearest
-        old = set(effective_links(self._read, nearest.tree)) if nearest else set()
-        unlinkable = frozenset(path for group in old ^ set(new) for path in group)
-        above: set[bytes] = set()
-        for path in unlinkable:
-            parent = path
-            while parent:
-                parent = parent.rpartition(b"/")[0]
-                above.add(parent)
-        return _Groups({path: group for group in new for path in group}, unlinkable, frozenset(above))
 
     # --- the walk ---
 
@@ -129,29 +96,31 @@ class Exporter:
         """Write the whole tree and sync it."""
         nearest = self._nearest
         old_root = fs.open_tree(nearest.path) if nearest else -1
-        with ThreadPoolExecutor(2) as self._pool:
+        pool = ThreadPoolExecutor(2)
+        try:
+            self._pool = pool
             self._walk(os.dup(self._root), old_root, nearest.tree if nearest else None)
-        self._observer.phase("sync")
-        fs.sync_file_system(self._root)
-        os.close(self._root)
+            self._observer.phase("sync")
+            fs.sync_file_system(self._root)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for frame in [*self._parents, *self._left]:
+                frame.close()
+            fs.close(self._root)
 
     def _walk(self, new: int, old: int, old_tree: bytes | None) -> None:
-        parents: list[_Frame] = []
-        frame = self._begin(b"", new, old, self._tree, old_tree)
-        while True:
+        self._parents.append(self._begin(b"", new, old, self._tree, old_tree))
+        while self._parents:
+            frame = self._parents[-1]
             if frame.pending:
                 name, tree, before = frame.pending.pop()
-                parents.append(frame)
                 path = join(frame.path, name)
-                descriptor = self._make_directory(path, name, frame.new)
+                descriptor = self._maker.directory(path, name, frame.new)
                 source = fs.open_directory(name, frame.old) if before is not None else -1
-                frame = self._begin(path, descriptor, source, tree, before)
-                continue
-            self._left.append(frame)
-            self._seal_finished()
-            if not parents:
-                break
-            frame = parents.pop()
+                self._parents.append(self._begin(path, descriptor, source, tree, before))
+            else:
+                self._left.append(self._parents.pop())
+                self._seal_finished()
         self._submit()
         while self._futures:
             self._collect()
@@ -231,7 +200,7 @@ class Exporter:
             if len(self._batch) >= _BATCH:
                 self._submit()
         else:
-            self._write(path, entry, frame.new)
+            self._maker.entry(path, entry, frame.new)
 
     def _link(self, frame: _Frame, name: bytes) -> bool:
         try:
@@ -249,7 +218,7 @@ class Exporter:
         if any(self._link_to(other, entry.name, parent) for other in others):
             self._tally.linked += 1
         else:
-            self._write(path, entry, parent)
+            self._maker.entry(path, entry, parent)
 
     def _link_to(self, other: bytes, name: bytes, parent: int) -> bool:
         *above, other_name = other.split(b"/")
@@ -268,47 +237,8 @@ class Exporter:
             os.close(current)
         return True
 
-    def _make_directory(self, path: bytes, name: bytes, parent: int) -> int:
-        try:
-            return fs.make_directory(name, parent)
-        except OSError as error:
-            raise _explained(error, path) from None
-
-    def _write(self, path: bytes, entry: Entry, parent: int) -> int:
-        """Make one entry from the repository; its size in bytes. Called from threads for files."""
-        try:
-            if entry.meta.kind is Kind.FILE:
-                return self._write_file(entry, parent)
-            if entry.meta.kind is Kind.SYMLINK:
-                os.symlink(self._read(entry.oid), entry.name, dir_fd=parent)
-                fs.seal_name(entry.name, parent, entry.meta)
-            else:
-                fs.make_special(entry, parent)
-        except (OSError, ValueError, OverflowError) as error:
-            raise _explained(error, path) from None
-        return 0
-
-    def _write_file(self, entry: Entry, parent: int) -> int:
-        whole = self._repository.whole(entry.oid)
-        descriptor = fs.create_file(entry.name, parent)
-        try:
-            size = 0
-            if whole is not None and whole.size >= _LARGE:
-                for piece in whole.chunks():
-                    fs.write_sparse(descriptor, piece, size)
-                    size += len(piece)
-            else:
-                data = whole.read() if whole is not None else self._read(entry.oid)
-                size = len(data)
-                fs.write_sparse(descriptor, data, 0)
-            os.ftruncate(descriptor, size)
-            fs.seal_descriptor(descriptor, entry.meta)
-        finally:
-            os.close(descriptor)
-        return size
-
     def _write_batch(self, batch: list[tuple[_Frame, Entry]]) -> int:
-        return sum(self._write(join(frame.path, entry.name), entry, frame.new) for frame, entry in batch)
+        return sum(self._maker.entry(join(frame.path, entry.name), entry, frame.new) for frame, entry in batch)
 
     def _submit(self) -> None:
         if not self._batch:
@@ -329,11 +259,6 @@ class Exporter:
     def _seal_finished(self) -> None:
         """A directory's time is set once nothing more is made in it."""
         while self._left and not self._left[0].waiting:
-            frame = self._left.popleft()
-            try:
-                fs.seal_descriptor(frame.new, frame.own)
-            except (OSError, OverflowError) as error:
-                raise _explained(error, frame.path) from None
-            os.close(frame.new)
-            if frame.old >= 0:
-                os.close(frame.old)
+            frame = self._left[0]
+            self._maker.seal(frame.path, frame.new, frame.own)
+            self._left.popleft().close()

@@ -84,7 +84,7 @@ def lines(
     except StorageFault as error:
         said = error.message.removeprefix(f"git {command}: ")
         if _is_damage(said):
-            raise Damaged(error.message, "run: gitstate fsck, then fetch what is missing from a clone or a backup") from None
+            raise Damaged(error.message, "run: gitstate fsck, then fetch it from a clone or a backup") from None
         if not said.startswith(("fatal: ", "error: ")):  # the end of git's usage, which tells nothing
             said = f"it can't mean {' '.join(word for word in arguments if isinstance(word, str))}"
         elif not _is_mistake(said):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -103,6 +104,54 @@ class Commit:
         lines += [f"parent {parent.hex()}" for parent in self.parents]
         lines += [f"author {self.author}", f"committer {self.committer}", "", self.message.strip("\n") + "\n"]
         return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What a commit says, as bytes; ``author`` without the time, ``when`` the committer's seconds since the epoch."""
+
+    tree: bytes
+    parents: tuple[bytes, ...]
+    author: bytes
+    when: int
+    encoding: bytes
+    message: bytes
+
+
+_COMMIT: Final = re.compile(
+    rb"tree (?P<tree>[0-9a-f]{40})\n(?P<parents>(?:parent [0-9a-f]{40}\n)*)"
+    rb"author (?P<author>[^\n]*?>) ?(?P<written>[^>\n]*)\n"
+    rb"committer [^\n]*?>? ?(?P<when>[0-9]{1,18})? ?(?:[+-][0-9]+)?\n"
+    rb"(?P<others>(?:[^\n]+\n)*)\n?(?P<message>.*)",
+    re.DOTALL,
+)
+_ENCODING: Final = re.compile(rb"^encoding ([^\n]+)$", re.MULTILINE)
+_TAGGED: Final = re.compile(rb"object ([0-9a-f]{40})\n")
+
+
+def parse_commit(data: bytes) -> Headers:
+    """A commit object taken apart. Raises Damaged."""
+    found = _COMMIT.fullmatch(data)
+    if found is None:
+        raise Damaged("a commit object is malformed", "run: gitstate fsck")
+    parents = tuple(bytes.fromhex(line[7:].decode()) for line in found["parents"].splitlines())
+    encoding = _ENCODING.search(found["others"])
+    return Headers(
+        tree=bytes.fromhex(found["tree"].decode()),
+        parents=parents,
+        author=found["author"],
+        when=int(found["when"] or 0),
+        encoding=encoding[1] if encoding else b"",
+        message=found["message"],
+    )
+
+
+def tagged(data: bytes) -> bytes:
+    """What a tag object names. Raises Damaged."""
+    found = _TAGGED.match(data)
+    if found is None:
+        raise Damaged("a tag object is malformed", "run: gitstate fsck")
+    return bytes.fromhex(found[1].decode())
 
 
 def in_tree(path: bytes) -> str:

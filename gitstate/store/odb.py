@@ -1,4 +1,4 @@
-"""A repository's objects: whole pack entries read by ourselves, deltas and loose objects by libgit2."""
+"""A repository's objects: whole pack entries and loose objects read by ourselves, deltas by libgit2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitstate.errors import Damaged
-from gitstate.store.objects import TreeItem, parse_tree
+from gitstate.store.loose import read_loose
+from gitstate.store.objects import TreeItem, Type, parse_tree, tagged
 from gitstate.store.reader import Pack, Whole
 
 if TYPE_CHECKING:
@@ -35,11 +36,29 @@ class Objects:
 
     def read(self, oid: bytes) -> bytes:
         """The content of any object. Raises Damaged if it is missing or corrupt."""
+        return self.typed(oid)[1]
+
+    def typed(self, oid: bytes) -> tuple[Type, bytes]:
+        """Type and content of any object. Raises Damaged if it is missing or corrupt."""
         entry = self.whole(oid)
         if entry is not None:
-            return entry.read()
+            return entry.kind, entry.read()
+        loose = read_loose(self.path / "objects", oid)
+        if loose is not None:
+            return loose
         with as_ours(oid.hex()):
-            return bytes(self._git.odb.read(oid.hex())[1])
+            kind, data = self._git.odb.read(oid.hex())
+        return Type(kind), bytes(data)
+
+    def commit(self, oid: bytes) -> tuple[bytes, bytes]:
+        """Id and content of the commit that ``oid`` is, or that a tag leads to. Raises Damaged."""
+        kind, data = self.typed(oid)
+        while kind is Type.TAG:
+            oid = tagged(data)
+            kind, data = self.typed(oid)
+        if kind is not Type.COMMIT:
+            raise Damaged(f"{oid.hex()} is no commit", "run: gitstate fsck")
+        return oid, data
 
     def tree(self, oid: bytes) -> list[TreeItem]:
         """The items of a tree object. Raises Damaged."""

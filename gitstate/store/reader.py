@@ -24,6 +24,7 @@ from gitstate.store.objects import Type
 _INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"
 _TABLES: Final = 8 + 1024
 _CHUNK: Final = 1 << 20
+_MOST_PER_BYTE: Final = 1032  # deflate can't shrink more
 _LONGEST_HEADER: Final = 20
 _LARGEST_READ: Final = 1 << 30  # one pread gives 2 GiB at most
 _CORRUPT: Final = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls it an instance
@@ -48,7 +49,8 @@ class Whole(NamedTuple):
         if isal_zlib.crc32(raw) != self.checksum:
             raise self.pack.damaged("an object's checksum is wrong")
         try:
-            data = isal_zlib.decompress(memoryview(raw)[self.header :], bufsize=self.size or 1)
+            room = min(self.size, len(raw) * _MOST_PER_BYTE) or 1
+            data = isal_zlib.decompress(memoryview(raw)[self.header :], bufsize=room)
         except _CORRUPT as error:
             raise self.pack.damaged(str(error)) from None
         if len(data) != self.size:

@@ -15,6 +15,7 @@ from gitstate import process
 from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, StorageFault, UsageFault
 from gitstate.manifest import FORMAT
 from gitstate.store.lock import exclusive, scratch
+from gitstate.store.objects import parse_commit
 from gitstate.store.odb import Objects, as_ours
 from gitstate.store.staging import Move, Staging
 
@@ -28,6 +29,7 @@ _CONFIG: Final = {
     "core.bigFileThreshold": "32m",
     "core.logAllRefUpdates": "true",
     "transfer.fsckObjects": "true",
+    "transfer.unpackLimit": "1",  # a push as one pack, which git syncs, not as loose objects, which it doesn't
     "merge.directoryRenames": "false",
     "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
     "merge.gitstate.name": "records, entry by entry",
@@ -135,27 +137,25 @@ class Repository(Objects):
 
     def resolve(self, revision: str) -> bytes:
         """The commit that ``revision`` names, in git's own syntax. Raises NotFound with the nearest names."""
-        import pygit2
-
-        try:
-            found = self._git.revparse_single(revision).peel(pygit2.Commit)
-        except (KeyError, ValueError, pygit2.GitError):
+        asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+        found = process.run(["git", f"--git-dir={self.path}", *asked], accept=(0, 1, 128)).decode().strip()
+        if not found:
             self._check_reference(revision)
             names = self.names()
             near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
             hint = f"did you mean {', '.join(near)}?" if near else "nothing is checked in yet: gitstate checkin"
-            raise NotFound(f"{self.path.name.removesuffix('.git')} has no revision {revision!r}", hint) from None
-        return bytes.fromhex(str(found.id))
+            raise NotFound(f"{self.path.name.removesuffix('.git')} has no revision {revision!r}", hint)
+        return bytes.fromhex(found)
 
     def _check_reference(self, revision: str) -> None:
         """Raise Damaged if ``revision`` starts with a ref after all, which can't be read or whose object can't."""
         base = re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"
         with as_ours(base):
             try:
-                reference = self._git.lookup_reference_dwim(base).resolve()
+                target = self._git.lookup_reference_dwim(base).resolve().target
             except (KeyError, ValueError):
                 return
-            reference.peel()
+        self.commit(bytes.fromhex(str(target)))
 
     def names(self) -> list[str]:
         """Short names of branches and tags."""
@@ -165,40 +165,32 @@ class Repository(Objects):
 
     def ref(self, name: str) -> bytes | None:
         """The raw id that a full ref name stands at, None if there is no such ref."""
-        import pygit2
-
         with as_ours(name):
             reference = self._git.references.get(name)
             if reference is None:
                 return None
-            found = reference.peel(pygit2.Commit)
-        return bytes.fromhex(str(found.id))
+            target = reference.resolve().target
+        return self.commit(bytes.fromhex(str(target)))[0]
 
     def snapshot(self, oid: bytes) -> Snapshot:
         """The commit ``oid``. Raises Damaged."""
-        import pygit2
-
-        with as_ours(oid.hex()):
-            commit = self._git[oid.hex()].peel(pygit2.Commit)
+        oid, data = self.commit(oid)
+        commit = parse_commit(data)
         return Snapshot(
             oid=oid,
-            tree=bytes.fromhex(str(commit.tree_id)),
-            parents=tuple(bytes.fromhex(str(parent)) for parent in commit.parent_ids),
-            author=_text(commit.author.raw_name + b" <" + commit.author.raw_email + b">", commit.message_encoding),
-            when=commit.commit_time,
-            message=_text(commit.raw_message, commit.message_encoding),
+            tree=commit.tree,
+            parents=commit.parents,
+            author=_text(commit.author, commit.encoding),
+            when=commit.when,
+            message=_text(commit.message, commit.encoding),
         )
 
     def is_ancestor(self, older: bytes, newer: bytes) -> bool:
         """Whether ``older`` is ``newer`` or an ancestor of it; False too if either is missing."""
-        import pygit2
-
         if older == newer:
             return True
-        try:
-            return bool(self._git.descendant_of(newer.hex(), older.hex()))
-        except (pygit2.GitError, KeyError):
-            return False
+        asked = ["merge-base", "--is-ancestor", older.hex(), newer.hex()]
+        return process.succeeds(["git", f"--git-dir={self.path}", *asked])
 
     def first_parents(self, oid: bytes, most: int) -> Iterator[bytes]:
         """``oid`` and its ancestors by first parent, at most ``most``."""
@@ -303,9 +295,9 @@ class Repository(Objects):
                 staging.close()
 
 
-def _text(raw: bytes, encoding: str | None) -> str:
+def _text(raw: bytes, encoding: bytes) -> str:
     """What a commit says, in the encoding it claims if there is one of that name."""
     try:
-        return raw.decode(encoding or "utf-8", "replace")
+        return raw.decode(encoding.decode("ascii") or "utf-8", "replace")
     except (LookupError, ValueError):
         return raw.decode("utf-8", "replace")

@@ -18,6 +18,7 @@ from tests.bench import rows, table
 from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, prepare
 from tests.bench.measure import Bench, BenchError, progress, run_untimed
+from tests.bench.trash import Trash
 from tests.bench.trees import remove
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
@@ -99,13 +100,21 @@ def _bench(options: argparse.Namespace, work: Path) -> table.Report:
     environment = stages.environment(work)
     machine = table.machine(work)
     corpus = prepare(options.corpus, PROJECT / ".work" / "roots", work / "corpus", environment, progress)
-    stage = stages.Stage(corpus, work, environment, cold=options.cold)
     description = corpus.describe()
+    _check_room(work, int(str(description["bytes"])), options.runs)
+    stage = stages.Stage(corpus, work, environment, Trash(work / "trash", progress), cold=options.cold)
     there = stages.verbs_there(environment)
-    bench = Bench(options.runs, environment, there, _pause(stage), progress)
+    bench = Bench(options.runs, environment, there, _pause(stage), stage.trash.empty, progress)
     outcomes = [bench.measure(row) for row in rows.rows(stage) if row.name in options.selected]
     versions = table.versions(stages.gitstate_command(), environment)
     return table.Report(description, machine, versions, options.runs, options.cold, outcomes, table.memory_floor())
+
+
+def _check_room(work: Path, corpus: int, runs: int) -> None:
+    """Raises BenchError unless all that a row fills fits in; trees are deleted after a row only, see ``Trash``."""
+    needed, free = corpus * (3 * runs + 3), shutil.disk_usage(work).free
+    if free < needed:
+        raise BenchError(f"{work}: {needed >> 20} MiB of room are needed for {runs} runs, and {free >> 20} are free")
 
 
 def _pause(stage: stages.Stage) -> Callable[[], None]:

@@ -15,6 +15,7 @@ import pytest
 from tests.bench import rows, stage, table
 from tests.bench.corpus import RECIPES, Corpus, Recipe, prepare
 from tests.bench.measure import MB, Bench, BenchError, Contender, Figures, Outcome, Row, Run, judge, timed
+from tests.bench.trash import Trash
 from tests.bench.trees import below, disk_usage, file_system
 from tests.support import PROJECT, needs, root_only
 
@@ -59,7 +60,7 @@ REPORT = {
 
 
 def bench(runs: int = 1, verbs: Sequence[str] = ()) -> Bench:
-    return Bench(runs, os.environ, frozenset(verbs), lambda: None, lambda text: None)
+    return Bench(runs, os.environ, frozenset(verbs), lambda: None, lambda: None, lambda text: None)
 
 
 def shell(name: str, script: str, budget: float | None = None) -> Contender:
@@ -291,6 +292,28 @@ def test_disk_usage_counts_an_inode_once(tmp_path: Path) -> None:
     alone = disk_usage(tmp_path)
     os.link(tmp_path / "one", tmp_path / "two")
     assert disk_usage(tmp_path) == alone >= 1 << 20
+
+
+def test_trash_is_out_of_the_way_at_once_and_deleted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.trash.shuns_deleted_inodes", lambda directory: True)
+    naps: list[float] = []
+    monkeypatch.setattr("time.sleep", naps.append)
+    trash = Trash(tmp_path / "trash", lambda text: None)
+    for content in ("one", "two"):
+        (tmp_path / "tree").mkdir()
+        (tmp_path / "tree" / content).touch()
+        trash.take(tmp_path / "tree")
+    trash.take(tmp_path / "tree")
+    assert {path.name for path in (tmp_path / "trash").glob("*/*")} == {"one", "two"}
+    trash.empty()
+    trash.empty()
+    trash.settle()
+    assert [path.name for path in tmp_path.iterdir()] == []
+    assert naps == []  # a few don't matter
+    trash.deleted(50_000)
+    trash.settle()
+    assert len(naps) == 1
+    assert naps[0] > 60
 
 
 def test_the_file_system_is_named() -> None:

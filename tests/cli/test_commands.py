@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -19,9 +20,11 @@ from typing import Final
 import click
 import pytest
 
+from gitstate import cli
 from gitstate.cli.app import Session, app
 from gitstate.cli.help import Command, Group
 from gitstate.cli.output import table
+from gitstate.errors import Conflict
 from tests.cli.ground import ODD, edit, listing, plant
 from tests.cli.terminal import PATIENCE, Screen, on_terminal
 from tests.gitstate_command import Site, make_site
@@ -250,6 +253,68 @@ def test_no_command_gets_the_help_and_an_error(site: Site, words: tuple[str, ...
     assert done.stdout == ""
     assert done.stderr.startswith("Usage: gitstate ")
     assert site.run(*words, "--help").stdout == done.stderr
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+def test_usage_errors_name_the_commands_own_help(site: Site) -> None:
+    for words in (("checkin", "desktop"), ("checkin", "--message"), ("checkin", "desktop", "--frobnicate")):
+        assert said(site, *words, code=2).endswith("\n  gitstate checkin --help shows how\n")
+    assert said(site, "prototype", "create", code=2).endswith("\n  gitstate prototype create --help shows how\n")
+    assert said(site, "--frobnicate", code=2).endswith("\n  gitstate --help shows how\n")
+
+
+def test_a_directory_that_is_gone_is_told(site: Site, tmp_path: Path) -> None:
+    script = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir ../gone && {shlex.join(GITSTATE)} status desktop"
+    done = subprocess.run(["bash", "-c", script], env=environment(site), capture_output=True, text=True, check=False)
+    expected = "gitstate: the current directory doesn't exist any more\n  cd to another one\n"
+    assert (done.returncode, done.stdout, done.stderr) == (5, "", expected)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/x"), 6, "/srv/x: No space left on device"),
+        (OSError(errno.EIO, "Input/output error"), 6, "Input/output error"),
+        (OSError(errno.EROFS, "Read-only file system", b"/srv/\xff"), 5, "/srv/\\udcff: Read-only file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), 5, "/srv/x: Permission denied"),
+        (OSError("odd"), 5, "odd"),
+        (Conflict("two states", "decide"), 12, "two states"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("odd"), 70, "bug: ValueError: odd"),
+        (MemoryError(), 70, "bug: MemoryError: "),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("form", ["text", "json", "verbose"])
+def test_whatever_is_raised_is_told(
+    raised: BaseException,
+    code: int,
+    message: str,
+    form: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*arguments: object, **attributes: object) -> None:
+        raise raised
+
+    words = {"text": [], "json": ["--json"], "verbose": ["-v"]}[form]
+    monkeypatch.setattr("sys.argv", ["gitstate", *words, "fsck", "desktop"])
+    monkeypatch.setattr(Session, "repository", fail)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    told = capfd.readouterr()
+    assert (end.value.code, told.out) == (code, "")
+    if form == "json":
+        error = json.loads(told.err.splitlines()[-1])["error"]
+        assert (error["code"], error["message"]) == (code, message.replace("\\udcff", "\udcff"))
+    else:
+        lines = told.err.removeprefix("\n" * (code == 130)).splitlines()
+        assert ("Traceback" in told.err) is (form == "verbose" and code == 70)
+        assert lines[-2] == f"gitstate: {message}"
+        assert lines[-1].startswith("  ")
+        assert len(lines) == 2 or form == "verbose"
 
 
 # --- what is printed --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from gitstate.errors import Damaged
 from gitstate.store.objects import FILE, Commit, Signature, TreeItem, Type, format_tree, object_id
-from gitstate.store.packs import StagedPack, deflate
+from gitstate.store.packs import StagedPack, deflate, entry_header, format_index
 from gitstate.store.reader import Pack
 from gitstate.store.repository import MAIN, Repository
 from tests.equipment.git import Git
@@ -144,10 +145,10 @@ def test_streams_of_any_size_come_back(tmp_path_factory: pytest.TempPathFactory,
     directory = tmp_path_factory.mktemp("stream")
     data = b"".join((piece * (size // len(piece) + 1))[:size] for size, piece in runs)
     (directory / "pack").mkdir()
-    staged = StagedPack(directory, "large-1")
+    stream = StagedPack(directory, "large-1")
     pieces = iter([*(data[start : start + MIB] for start in range(0, len(data), MIB)), b""])
-    oid = staged.stream(Type.BLOB, len(data), lambda: next(pieces))
-    (keep,) = staged.publish(directory, b"", lambda name: None)
+    oid = stream.stream(Type.BLOB, len(data), lambda: next(pieces))
+    (keep,) = stream.publish(directory, b"", lambda name: None)
     pack = Pack(keep.with_suffix(".idx"))
     place = pack.find(oid)
     assert place is not None
@@ -157,6 +158,41 @@ def test_streams_of_any_size_come_back(tmp_path_factory: pytest.TempPathFactory,
     assert whole.read() == data
     pack.close()
     shutil.rmtree(directory)
+
+
+def test_every_one_of_thousands_is_found(tmp_path: Path) -> None:
+    blobs = [b"%d" % number for number in range(5000)]
+    pack = Pack(staged(tmp_path, [(object_id(Type.BLOB, data), len(data), deflate(data)) for data in blobs]))
+    assert pack.count == 5000
+    assert [read_at_once(pack, object_id(Type.BLOB, data)) for data in blobs] == blobs
+    assert [pack.find(object_id(Type.BLOB, b"no %d" % number)) for number in range(5000)] == [None] * 5000
+    pack.close()
+
+
+def test_a_pack_beyond_two_gigabytes_reads(tmp_path: Path) -> None:
+    """A sparse one, with entries on both sides of where offsets take 64 bits."""
+    path = tmp_path / "pack-x.pack"
+    offsets = [12, 1000, 2**31 - 50, 2**31, 2**31 + 50, 2**32 + 7]
+    slots: dict[bytes, int] = {}
+    places, checksums = [], []
+    with open(path, "wb") as file:
+        for offset in offsets:
+            data = b"at %d" % offset
+            raw = entry_header(Type.BLOB, len(data)) + deflate(data)
+            file.seek(offset)
+            file.write(raw + bytes(20))
+            # An entry ends where the next begins: one that nobody reads begins right after it.
+            for oid, place in ((object_id(Type.BLOB, data), offset), (object_id(Type.TAG, data), offset + len(raw))):
+                slots[oid] = len(slots)
+                places.append(place)
+                checksums.append(zlib.crc32(raw))
+    index = path.with_suffix(".idx")
+    index.write_bytes(b"".join(format_index(slots, places, checksums, bytes(20))))
+    pack = Pack(index)
+    for offset in offsets:
+        assert read_at_once(pack, object_id(Type.BLOB, b"at %d" % offset)) == b"at %d" % offset
+        assert read_in_pieces(pack, object_id(Type.BLOB, b"at %d" % offset)) == b"at %d" % offset
+    pack.close()
 
 
 def test_threads_read_at_once(repacked: Repository) -> None:
@@ -230,16 +266,21 @@ SMALL: Final = [
 ]
 
 
+def staged(directory: Path, entries: list[tuple[bytes, int, bytes]]) -> Path:
+    """The index of a pack of blobs: ids, sizes as claimed, zlib streams."""
+    (directory / "pack").mkdir()
+    pack = StagedPack(directory, "main")
+    for oid, size, deflated in entries:
+        pack.add(Type.BLOB, oid, size, deflated)
+    (keep,) = pack.publish(directory, b"", lambda name: None)
+    return keep.with_suffix(".idx")
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small pack's path, without suffix."""
-    directory = tmp_path_factory.mktemp("small")
-    (directory / "pack").mkdir()
-    staged = StagedPack(directory, "main")
-    for data in SMALL:
-        staged.add(Type.BLOB, object_id(Type.BLOB, data), len(data), deflate(data))
-    (keep,) = staged.publish(directory, b"", lambda name: None)
-    return keep.with_suffix("")
+    entries = [(object_id(Type.BLOB, data), len(data), deflate(data)) for data in SMALL]
+    return staged(tmp_path_factory.mktemp("small"), entries).with_suffix("")
 
 
 def read_all(index: Path) -> tuple[int, int]:
@@ -336,9 +377,33 @@ def test_an_index_of_wrong_offsets_with_a_right_checksum_is_damage(small: Path, 
     count, offsets = len(SMALL), 8 + 1024 + 24 * len(SMALL)
     words = [index[offsets + 4 * place :][:4] for place in range(count)]
     for wrong in (words[1:] + words[:1], [b"\0\0\0\0"] * count, [b"\x7f\xff\xff\xff"] * count, [b"\xff" * 4] * count):
-        turned = index[:offsets] + b"".join(wrong) + index[offsets + 4 * count : -20]
-        right, _ = read_all(write(tmp_path, pack, turned + hashlib.sha1(turned, usedforsecurity=False).digest()))
+        turned = index[:offsets] + b"".join(wrong) + index[offsets + 4 * count :]
+        right, _ = read_all(write(tmp_path, pack, resealed(turned)))
         assert right == 0
+
+
+def resealed(index: bytes) -> bytes:
+    """An index with the checksum that it should have."""
+    return index[:-20] + hashlib.sha1(index[:-20], usedforsecurity=False).digest()
+
+
+def test_an_index_of_more_objects_than_it_has_is_damage_at_once(small: Path, tmp_path: Path) -> None:
+    pack, index = small.with_suffix(".pack").read_bytes(), small.with_suffix(".idx").read_bytes()
+    for fanout in (b"\xff\xff\xff\xff" * 256, index[8:1028] + b"\x7f\xff\xff\xff", index[8:1028] + b"\0\0\1\0"):
+        assert read_all(write(tmp_path, pack, resealed(index[:8] + fanout + index[1032:]))) == (0, len(SMALL))
+
+
+def test_an_entry_that_lies_about_its_size_is_damage(tmp_path: Path) -> None:
+    """Also where a size would take all memory."""
+    data = b"0123456789"
+    sizes = {bytes([number]) * 20: size for number, size in enumerate([0, 9, 11, 2**20, 2**40, 2**62, 2**64])}
+    pack = Pack(staged(tmp_path, [(oid, size, deflate(data)) for oid, size in sizes.items()]))
+    for oid in sizes:
+        for way in (read_at_once, read_in_pieces):
+            with pytest.raises(Damaged) as caught:
+                way(pack, oid)
+            assert_clear(caught.value)
+    pack.close()
 
 
 def test_no_truncation_gives_wrong_data(small: Path, tmp_path: Path) -> None:
