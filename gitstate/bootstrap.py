@@ -101,7 +101,11 @@ def apply(plan: Plan, observer: Observer) -> Repository:
 
 def _make(plan: Plan, observer: Observer) -> None:
     partial = plan.repository.with_name(f".{plan.name}.partial")
-    fs.remove_tree(partial)
+    graves = [
+        _grave(path) for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name))
+    ]
+    for leftover in (partial, *graves):  # of commands that were killed
+        fs.remove_tree(leftover)
     with _new_tree(plan) as tree:
         base = _fill(plan, tree, observer)
         try:
@@ -163,8 +167,6 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
     try:
         process.run([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(tree)])
     except process.ProgramFailed as error:
-        if error.full:
-            raise
         raise Damaged(f"{source}: {error.message}", f"see what is in it: tar -tvf {shlex.quote(str(source))}") from None
 
 
@@ -214,11 +216,15 @@ def plan_removal(site: Site, name: str) -> Removal:
 
 
 def apply_removal(removal: Removal, observer: Observer) -> None:
-    """Delete what the plan lists. The repository is renamed away first: half a removal is no prototype."""
+    """Delete what the plan lists. All is renamed away first, the repository last: till then, removing goes on again."""
     with Repository(removal.paths[-1]).lock("prototype remove"):
-        for path in reversed(removal.paths):
-            observer.phase(f"remove {path.name}")
-            doomed = path.with_name(f".{path.name}.removed")
-            fs.remove_tree(doomed)
-            os.rename(path, doomed)
-            fs.remove_tree(doomed, observer.advance)
+        for path in removal.paths:
+            fs.remove_tree(_grave(path))
+            os.rename(path, _grave(path))
+    for path in removal.paths:
+        observer.phase(f"remove {path.name}")
+        fs.remove_tree(_grave(path), observer.advance)
+
+
+def _grave(path: Path) -> Path:
+    return path.with_name(f".{path.name}.removed")

@@ -28,7 +28,8 @@ LIVE: Final = "refs/gitstate/live"
 
 _POLICY_LIMIT: Final = 1 << 20
 _NAMED: Final = 5
-_BRANCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+/-]*")
+_BRANCH: Final = re.compile(r"(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
+_LONGEST_BRANCH: Final = 200
 
 Step = Callable[[str], None]
 
@@ -100,7 +101,7 @@ def live_tree(repository: Repository, live: Path | None) -> Path:
 
 def branch_name(text: str) -> str:
     """A branch's name. Raises UsageFault for what git doesn't take."""
-    if not _BRANCH.fullmatch(text) or ".." in text or "//" in text or text.endswith((".lock", "/", ".")):
+    if len(text) > _LONGEST_BRANCH or not all(_BRANCH.fullmatch(part) for part in text.split("/")) or ".." in text:
         raise UsageFault(f"{text!r} is not a branch's name", "letters, digits and . _ + - /")
     return text
 
@@ -192,6 +193,8 @@ def _scan(
 ) -> tuple[Scan, Policy]:
     root = fs.open_tree(live)
     try:
+        if fs.is_read_only(root):
+            raise EnvironmentFault(f"the live tree {live} is on a read-only file system", "remount it read-write")
         policy = parse(fs.read_below(root, POLICY_PATH, _POLICY_LIMIT), str(live / POLICY_PATH.decode()))
         cache = load(repository.private / "cache", base, policy.digest) if base else NOTHING
         tree = repository.snapshot(base).tree if base else None

@@ -26,8 +26,8 @@ def merge_records(base: Records, ours: Records, theirs: Records) -> Merged:
     """Join what two sides made of ``base``. Where both changed one keyword differently ours stands and is named.
 
     A record that one side removed and the other changed stays: without an entry it means nothing. Times can't
-    conflict, the later one wins. A record whose blob both sides changed loses its ``oid``: git's own merge decides about the
-    content, and privileges go with content (docs/format.md, section 5).
+    conflict, the later one wins. A record whose blob both sides changed loses its ``oid``: git's own merge decides
+    about the content, and privileges go with content (docs/format.md, section 5).
     """
     conflicts: list[bytes] = []
     own = _meta(b".", base.own, ours.own or PLAIN_DIRECTORY, theirs.own or PLAIN_DIRECTORY, conflicts)
@@ -100,4 +100,3 @@ def _xattrs(
         if picked is not None:
             merged[key] = picked
     return tuple(sorted(merged.items()))
-

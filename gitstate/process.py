@@ -20,17 +20,19 @@ _PACKAGES: Final = {
 }
 
 
+_NOT_ALLOWED: Final = re.compile(rb"Read-only file system|Permission denied")
 _NO_ROOM: Final = re.compile(rb"No space left|diskspace|couldn't write|write error|Disk quota")
 _is_noise: Final = re.compile("tar: (Removing leading|Exiting with|.*: implausibly old|.*: time stamp)").match
 
 
 class ProgramFailed(StorageFault):
-    """A program that ended badly; ``full`` if the disk is to blame."""
+    """A program that ended badly, and neither the disk nor our rights are to blame."""
 
-    def __init__(self, message: str, *, full: bool) -> None:
-        hint = "make room and run it again; nothing is lost" if full else "that is the program's own complaint"
-        super().__init__(message, hint)
-        self.full = full
+
+class GitFailed(ProgramFailed):
+    """git couldn't do what it always can: the repository is to blame."""
+
+    code, kind = 14, "damaged"
 
 
 def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
@@ -65,13 +67,20 @@ def run(
     return done.stdout
 
 
-def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> ProgramFailed:
+def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault | EnvironmentFault:
     """The error for a program that ended with ``code``."""
     words = [word if isinstance(word, str) else word.decode(errors="replace") for word in argv]
     lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip() and not _is_noise(line)]
     reasons = [line for line in lines if line.startswith(("fatal: ", "error: ", "E: "))][-1:] or lines[:1]
     said = reasons[0] if reasons else f"exit code {code}"
-    return ProgramFailed(f"{' '.join(_verb(words))}: {said}", full=bool(_NO_ROOM.search(stderr)))
+    message = f"{' '.join(_verb(words))}: {said}"
+    if _NOT_ALLOWED.search(stderr):
+        return EnvironmentFault(message, "are you root, and is the file system writable?")
+    if _NO_ROOM.search(stderr):
+        return StorageFault(message, "make room and run it again; nothing is lost")
+    if words[0] == "git":
+        return GitFailed(message, "run: gitstate fsck")
+    return ProgramFailed(message, "that is the program's own complaint")
 
 
 def _verb(words: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from gitstate import fs
-from gitstate.errors import ConfigFault, Locked, NotFound, UsageFault
+from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, UsageFault
 from gitstate.names import LAYER_KINDS, repo_name
 from gitstate.store import Repository
 
@@ -55,17 +55,17 @@ class Site:
 
     @classmethod
     def open(cls, path: Path) -> Site:
-        """The site at ``path``. Raises NotFound, ConfigFault."""
+        """The site at ``path``. Raises NotFound, EnvironmentFault, ConfigFault."""
         site = cls(path.absolute())
         try:
             document = tomlkit.parse(site.file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFound(
                 f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another"
             ) from None
         except PermissionError:
-            raise NotFound(f"{site.file}: permission denied", "run it as root") from None
-        except (TOMLKitError, UnicodeDecodeError) as error:
+            raise EnvironmentFault(f"{site.file}: permission denied", "run it as root") from None
+        except (TOMLKitError, UnicodeDecodeError, IsADirectoryError) as error:
             raise ConfigFault(f"{site.file}: {error}", "mend it with an editor") from None
         version = document.get("version")
         if version != SITE_FORMAT:

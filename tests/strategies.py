@@ -23,9 +23,10 @@ ATTRIBUTES: Final = st.one_of(
     st.sampled_from([CAPABILITY, ACL_ACCESS, ACL_DEFAULT, b"security.selinux", b"user.a=b", b"user.a b\n/#"]),
     st.binary(min_size=1, max_size=20).map(lambda tail: b"user." + tail.replace(b"\0", b"\1")),
 )
-XATTRS: Final = st.dictionaries(ATTRIBUTES, st.binary(max_size=40), max_size=4).map(
-    lambda found: tuple(sorted(found.items()))
-)
+XATTRS: Final = st.dictionaries(
+    ATTRIBUTES, st.binary(max_size=40).filter(lambda value: len(value) % 8 != 4), max_size=4
+).map(lambda found: tuple(sorted(found.items())))
+"""No value has an ACL's length: an ACL must agree with the mode to come back as it was."""
 NAMES: Final = st.one_of(
     st.sampled_from([b"#", b"set", b"a b", b"a\nb", b"\\101", b"..\n", b"...", b"x=y", b"time=1.000000000"]),
     st.sampled_from([b".git", b"GIT~1", b".gitmodules", b"~1000000", b".git\xff", b".gitstate", b".gitstate-links"]),

@@ -164,8 +164,7 @@ def sizes(path: str, source: str, tree: ast.Module) -> Iterator[tuple[str, int, 
 
 def modules() -> dict[str, str]:
     return {
-        str(file.relative_to(PROJECT)): file.read_text("utf-8")
-        for file in sorted((PROJECT / "gitstate").rglob("*.py"))
+        str(file.relative_to(PROJECT)): file.read_text("utf-8") for file in sorted((PROJECT / "gitstate").rglob("*.py"))
     }
 
 
@@ -243,9 +242,7 @@ def test_what_is_in_order_passes(path: str, source: str) -> None:
     assert findings(path, source) == []
 
 
-@pytest.mark.parametrize(
-    "path", ["gitstate/utils.py", "gitstate/utils/__init__.py", "gitstate/utils/text.py"]
-)
+@pytest.mark.parametrize("path", ["gitstate/utils.py", "gitstate/utils/__init__.py", "gitstate/utils/text.py"])
 def test_a_module_without_a_room_is_found(path: str) -> None:
     assert "is no room" in "".join(findings(path, ""))
 
@@ -303,9 +300,7 @@ def test_long_files_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert findings(path, "x = 1\n" * (FILE_LINES + 1)) == []
 
 
-@pytest.mark.parametrize(
-    "head", ["def f():\n", "async def f():\n", "class C:\n  def f():\n", "@a\ndef f():\n"]
-)
+@pytest.mark.parametrize("head", ["def f():\n", "async def f():\n", "class C:\n  def f():\n", "@a\ndef f():\n"])
 def test_long_functions_are_found(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = "gitstate/names.py"
     body = "    x = 1\n"

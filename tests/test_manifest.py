@@ -454,6 +454,23 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("manifest")
 
 
+@given(value=acls(), mode=st.integers(0, 0o777), kind=st.sampled_from([Kind.FILE, Kind.DIRECTORY, Kind.FIFO]))
+def test_an_acl_follows_an_edited_mode_as_the_kernel_has_it(
+    workshop: Path, value: bytes, mode: int, kind: Kind
+) -> None:
+    path = workshop / "acl"
+    path.write_bytes(b"")
+    os.setxattr(path, ACL_ACCESS, value)
+    os.chmod(path, mode)
+    meta = Meta(kind, mode, 0, 0, 1, None, ((ACL_ACCESS, value), USER))
+    own, entries = (
+        (meta, []) if kind is Kind.DIRECTORY else (OWN, [Entry(b"x", meta, OID if kind is Kind.FILE else b"")])
+    )
+    records = parse_directory(format_directory(own, entries, root=False), "x", root=False)
+    found = records.own if kind is Kind.DIRECTORY else records.entries[b"x"].meta
+    assert found == meta._replace(xattrs=((ACL_ACCESS, os.getxattr(path, ACL_ACCESS)), USER))
+
+
 @given(value=acls())
 def test_an_acl_follows_gits_x_bit_as_the_kernel_has_it(workshop: Path, value: bytes) -> None:
     path = workshop / "acl"

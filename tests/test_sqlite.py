@@ -72,4 +72,3 @@ def test_a_database_in_use(tmp_path: Path, mode: str) -> None:
             assert db.execute("select count(*) from pair where a != b").fetchone() == (0,)
             assert 20 <= db.execute("select count(*) from pair").fetchone()[0] <= 52
         assert not (export / "var/lib/app/state.db-shm").exists()
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import sys
@@ -25,9 +24,7 @@ def main() -> None:
     """Run the command line and exit with the documented code (docs/cli.md)."""
     session = Session()
     _open_streams()
-    code = _run(session)
-    _give_up_output()
-    sys.exit(code)
+    sys.exit(_run(session))
 
 
 def _run(session: Session) -> int:
@@ -54,7 +51,7 @@ def _run(session: Session) -> int:
 
 
 def _open_streams() -> None:
-    """Whatever the caller did to them: three descriptors that are open, and output that takes every path's bytes."""
+    """Whatever the caller did to them: three descriptors that are open."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -64,19 +61,6 @@ def _open_streams() -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
-    for stream, unusual in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors=unusual)
-
-
-def _give_up_output() -> None:
-    """Nothing is left for the interpreter's end to stumble over, if the reader has gone or the disk is full."""
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -116,15 +100,20 @@ def _explain_system(error: OSError) -> tuple[str, str, int]:
 
 
 def _say(session: Session, message: str, hint: str, code: int) -> int:
-    with suppress(OSError):
+    with suppress(OSError):  # so that both stand in order where they go to one place
         sys.stdout.flush()
-    text = f"gitstate: {message}" + (f"\n  {hint}" if hint else "")
+    text = f"gitstate: {_one_line(message)}" + (f"\n  {_one_line(hint)}" if hint else "")
     if session.json or _json_is_wanted(sys.argv):
         text = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
     if message:
         with suppress(OSError):
             print(text, file=sys.stderr)
     return code
+
+
+def _one_line(text: str) -> str:
+    """Whatever names stand in it, nothing in a message ends the line or moves the cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _json_is_wanted(argv: list[str]) -> bool:

@@ -197,7 +197,7 @@ def common(function: Function) -> Function:
             "given_site",
             cls=CommonOption,
             metavar="DIR",
-            type=click.Path(path_type=Path),
+            type=click.Path(path_type=Path, readable=False),
             expose_value=False,
             callback=_wish("given_site"),
             help="The site's directory [GITSTATE_SITE, /srv/gitstate].",

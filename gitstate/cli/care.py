@@ -77,9 +77,9 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
 @click.command(
     "merge-driver", cls=Command, hidden=True, examples=("git merge runs it: gitstate merge-driver %O %A %B",)
 )
-@click.argument("base", type=click.Path(path_type=Path))
-@click.argument("ours", type=click.Path(path_type=Path))
-@click.argument("theirs", type=click.Path(path_type=Path))
+@click.argument("base", type=click.Path(path_type=Path, readable=False))
+@click.argument("ours", type=click.Path(path_type=Path, readable=False))
+@click.argument("theirs", type=click.Path(path_type=Path, readable=False))
 @common
 @pass_session
 def merge_driver(session: Session, base: Path, ours: Path, theirs: Path) -> int:

@@ -169,7 +169,7 @@ def _screen(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 @click.command(cls=Command, examples=("gitstate clone desktop ~/desktop",))
 @click.argument("repo", required=False, shell_complete=complete_repository)
-@click.argument("directory", required=False, metavar="DIRECTORY", type=click.Path())
+@click.argument("directory", required=False, metavar="DIRECTORY", type=click.Path(readable=False))
 @common
 @writes
 @pass_session

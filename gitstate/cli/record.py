@@ -22,7 +22,10 @@ from gitstate.names import octal, tree_path
 from gitstate.scan.shapes import Findings
 
 _LIVE = click.option(
-    "--live", metavar="DIR", type=click.Path(path_type=Path), help="The tree to look at, if not the recorded one."
+    "--live",
+    metavar="DIR",
+    type=click.Path(path_type=Path, readable=False),
+    help="The tree to look at, if not the recorded one.",
 )
 
 

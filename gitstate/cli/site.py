@@ -65,7 +65,12 @@ def prototype() -> None:
     )
 )
 @click.argument("name")
-@click.option("--live", metavar="DIR", type=click.Path(path_type=Path), help="Adopt this directory where it stands.")
+@click.option(
+    "--live",
+    metavar="DIR",
+    type=click.Path(path_type=Path, readable=False),
+    help="Adopt this directory where it stands.",
+)
 @click.option(
     "--from",
     "origin",

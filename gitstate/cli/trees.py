@@ -25,7 +25,7 @@ from gitstate.names import octal
 @click.option(
     "--to",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     help="An empty or new directory, instead of the site's exports.",
 )
 @common
@@ -91,7 +91,7 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
 @click.command(cls=Command, examples=("gitstate verify desktop v12", "gitstate verify desktop v12 /mnt/root"))
 @repo_argument
 @rev_argument
-@click.argument("directory", required=False, type=click.Path())
+@click.argument("directory", required=False, type=click.Path(readable=False))
 @common
 @names
 @pass_session

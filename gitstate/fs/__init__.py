@@ -7,6 +7,7 @@ be longer than PATH_MAX.
 from gitstate.fs.kernel import (
     allow_many_descriptors,
     is_mounted,
+    is_read_only,
     is_tmpfs,
     mount_id,
     mounts_below,
@@ -43,6 +44,7 @@ __all__ = [
     "create_file",
     "descriptor_xattrs",
     "is_mounted",
+    "is_read_only",
     "is_tmpfs",
     "list_directory",
     "make_directory",

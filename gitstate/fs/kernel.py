@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import os
 import resource
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from gitstate.errors import EnvironmentFault, StorageFault
+from gitstate.errors import StorageFault
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_EMPTY_PATH: Final = 0x1000
@@ -64,13 +63,16 @@ def is_tmpfs(descriptor: int) -> bool:
     return int.from_bytes(buffer.raw[:8], "little") == _SUPER_MAGIC_TMPFS
 
 
+def is_read_only(descriptor: int) -> bool:
+    """Whether ``descriptor`` is on a file system, or a mount, that can't be written."""
+    return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+
+
 def scratch_time(descriptor: int) -> int | None:
     """The file system's own idea of now, in nanoseconds, from a nameless file; None where it has no such files."""
     try:
         scratch = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
-    except OSError as error:
-        if error.errno == errno.EROFS:
-            raise EnvironmentFault("the live tree is on a read-only file system", "remount it read-write") from None
+    except OSError:
         return None
     try:
         return os.fstat(scratch).st_mtime_ns

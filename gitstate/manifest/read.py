@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gitstate.entry import Entry, Kind, Meta
+from gitstate.entry import ACL_ACCESS, Entry, Kind, Meta
 from gitstate.errors import Damaged
+from gitstate.manifest.acl import follow_mode
 from gitstate.manifest.write import FORMAT, NS
 from gitstate.names import from_octal, octal
 
@@ -155,6 +156,8 @@ def _set(words: list[bytes], defaults: Mapping[bytes, Any]) -> Mapping[bytes, An
 def _parse_record(name: bytes, words: list[bytes], defaults: Mapping[bytes, Any]) -> Entry:
     values, xattrs = _parse_words(words, defaults)
     kind, mode, uid, gid, time, device, oid = values.values()
+    if ACL_ACCESS in xattrs:
+        xattrs[ACL_ACCESS] = follow_mode(xattrs[ACL_ACCESS], mode)
     return Entry(name, Meta(kind, mode, uid, gid, time, device, tuple(sorted(xattrs.items()))), oid)
 
 

@@ -11,7 +11,7 @@ from threading import Lock
 from gitstate import fs
 from gitstate.entry import Kind, Meta, Xattrs
 from gitstate.manifest import format_links
-from gitstate.names import LINKS, RECORDS, join
+from gitstate.names import LINKS, RECORDS, join, stored_name
 from gitstate.scan.cache import StatCache
 from gitstate.scan.content import Sink
 from gitstate.scan.shapes import Base, Frame
@@ -120,11 +120,8 @@ class Assembler:
             return frame.base
         old = self.parts(frame)
         assert old is not None
-        items = [
-            item._replace(oid=frame.children.get(name, item.oid))
-            for name, item in old.items.items()
-            if item.mode != TREE or name in frame.children
-        ]
+        items = [item for item in old.items.values() if item.mode != TREE]
+        items += [TreeItem(TREE, stored_name(name), tree) for name, tree in frame.children.items()]
         if old.records is not None:
             items.append(TreeItem(FILE, RECORDS, old.records))
         return self._tree(frame, items)

@@ -68,7 +68,7 @@ class Recorder:
     """Records files; every method may be called from several threads."""
 
     def __init__(
-        self, sink: Sink, policy: Policy, home: int, since: int, reachable: Callable[[bytes], bool]
+        self, sink: Sink, policy: Policy, home: int, reachable: Callable[[bytes], bool], since: int | None
     ) -> None:
         self._sink = sink
         self._policy = policy
@@ -106,7 +106,7 @@ class Recorder:
                 return Outcome(None, problem="changed its type meanwhile")
             if sqlite.is_database(descriptor, before.st_size):
                 return self.record_database([task])[0]
-            if max(before.st_mtime_ns, before.st_ctime_ns) >= self._since:
+            if self._since is not None and max(before.st_mtime_ns, before.st_ctime_ns) >= self._since:
                 os.fdatasync(descriptor)  # so that a write through mmap from now on moves the file's time
             found = self._read_once(task, descriptor, before.st_size)
             xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
@@ -119,7 +119,7 @@ class Recorder:
     def _read_once(
         self, task: Task, descriptor: int, size: int, *, growing: bool = False
     ) -> tuple[bytes, Refusal | None] | None:
-        """The blob's id and what policy says; None if the file wasn't ``size`` bytes long (or longer if ``growing``)."""
+        """The blob's id and what policy says; None if the file isn't ``size`` bytes long (or longer if ``growing``)."""
         if size >= LARGE:
             return self._stream(task, descriptor, size)
         data = os.pread(descriptor, size if growing else size + 1, 0)

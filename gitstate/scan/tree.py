@@ -59,7 +59,7 @@ class Scanner:
         self._since = (now or 0) - 20_000_000
         self._cache = cache if self._use_cache else NOTHING
         self._assembler = Assembler(base, self._cache, sink, selinux=policy.selinux)
-        self._recorder = Recorder(sink, policy, self._home, self._since, self._assembler.reachable)
+        self._recorder = Recorder(sink, policy, self._home, self._assembler.reachable, self._since if now else None)
         self._findings = Findings()
         self._rows: list[tuple[bytes, Row]] = []
         self._parents: list[Frame] = []

@@ -117,6 +117,13 @@ class Headers:
     encoding: bytes
     message: bytes
 
+    def text(self, part: bytes) -> str:
+        """A part of the commit in the encoding it claims, if there is one of that name."""
+        try:
+            return part.decode(self.encoding.decode() or "utf-8", "replace")
+        except (LookupError, ValueError):
+            return part.decode("utf-8", "replace")
+
 
 _COMMIT: Final = re.compile(
     rb"tree (?P<tree>[0-9a-f]{40})\n(?P<parents>(?:parent [0-9a-f]{40}\n)*)"

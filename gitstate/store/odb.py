@@ -30,7 +30,11 @@ class Objects:
     @cached_property
     def _git(self) -> pygit2.Repository:
         import pygit2
+        from pygit2.enums import ConfigLevel
 
+        for level in (ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+            pygit2.settings.search_path[level] = ""  # nobody's ~/.gitconfig has a say
+        pygit2.settings.owner_validation = False  # `Repository.open` has looked
         with as_ours(self.path.name):
             return pygit2.Repository(str(self.path))
 
@@ -50,12 +54,17 @@ class Objects:
             kind, data = self._git.odb.read(oid.hex())
         return Type(kind), bytes(data)
 
-    def commit(self, oid: bytes) -> tuple[bytes, bytes]:
-        """Id and content of the commit that ``oid`` is, or that a tag leads to. Raises Damaged."""
+    def peeled(self, oid: bytes) -> tuple[bytes, Type, bytes]:
+        """Id, type and content of the object that ``oid`` is, or that a tag leads to. Raises Damaged."""
         kind, data = self.typed(oid)
         while kind is Type.TAG:
             oid = tagged(data)
             kind, data = self.typed(oid)
+        return oid, kind, data
+
+    def commit(self, oid: bytes) -> tuple[bytes, bytes]:
+        """Id and content of the commit that ``oid`` is, or that a tag leads to. Raises Damaged."""
+        oid, kind, data = self.peeled(oid)
         if kind is not Type.COMMIT:
             raise Damaged(f"{oid.hex()} is no commit", "run: gitstate fsck")
         return oid, data

@@ -60,8 +60,11 @@ class StagedPack:
 
     def __init__(self, staging: Path, name: str) -> None:
         self._path = staging / f"{name}.pack"
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-        os.write(self._file, b"PACK" + struct.pack(">II", 2, 0))
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+        except OSError as error:
+            raise StorageFault(f"{staging}: {error.strerror}", "make room; nothing was recorded") from None
+        self._append(b"PACK" + struct.pack(">II", 2, 0))
         self._end = 12
         self._lock = threading.Lock()
         self._slots: dict[bytes, int] = {}
@@ -130,15 +133,21 @@ class StagedPack:
 
     def finish(self) -> bytes:
         """Write count and trailer and make the pack durable; its checksum, which names it."""
-        os.pwrite(self._file, struct.pack(">I", len(self._slots)), 8)
+        self._write_at(struct.pack(">I", len(self._slots)), 8)
         digest = hashlib.sha1(usedforsecurity=False)
         offset = 0
         while chunk := os.pread(self._file, _HASH_CHUNK, offset):
             digest.update(chunk)
             offset += len(chunk)
-        os.pwrite(self._file, digest.digest(), offset)
+        self._write_at(digest.digest(), offset)
         os.fsync(self._file)
         return digest.digest()
+
+    def _write_at(self, data: bytes, offset: int) -> None:
+        """All of ``data``: on a full disk the kernel may write its beginning and call that no error."""
+        while data:
+            written = os.pwrite(self._file, data, offset)
+            data, offset = data[written:], offset + written
 
     def publish(self, objects: Path, keep: bytes, step: Callable[[str], None]) -> list[Path]:
         """Enter ``objects/pack`` under a ``.keep`` holding ``keep``; the keep files, for the caller to remove.

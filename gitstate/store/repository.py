@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -11,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from gitstate import process
-from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, StorageFault, UsageFault
-from gitstate.manifest import FORMAT
+from gitstate import fs, process
+from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, Refused, UsageFault
+from gitstate.store import configuration
 from gitstate.store.lock import exclusive, scratch
 from gitstate.store.objects import parse_commit
 from gitstate.store.odb import Objects, as_ours
@@ -22,30 +23,8 @@ from gitstate.store.staging import Move, Staging
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
 
-_CONFIG: Final = {
-    "gc.auto": "0",
-    "receive.autogc": "false",
-    "maintenance.auto": "false",
-    "core.bigFileThreshold": "32m",
-    "core.logAllRefUpdates": "true",
-    "transfer.fsckObjects": "true",
-    "transfer.unpackLimit": "1",  # a push as one pack, which git syncs, not as loose objects, which it doesn't
-    "merge.directoryRenames": "false",
-    "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
-    "merge.gitstate.name": "records, entry by entry",
-    "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
-    "gitstate.format": str(FORMAT),
-}
-_FOR_CLONES: Final = (
-    "diff.gitstate.textconv",
-    "merge.directoryRenames",
-    "merge.gitstate.name",
-    "merge.gitstate.driver",
-)
-_VERSION = re.compile("[0-9]{1,9}")
-_PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.(promisor|partialclonefilter)", re.DOTALL)
-_ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
-_CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + _ATTRIBUTES
+_ID = re.compile("[0-9a-f]{40}")
+_DAMAGE = re.compile("corrupt|packfile|garbage|inflate|(unable to|could not|cannot) read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +49,12 @@ class Repository(Objects):
         """A new bare repository. Raises StorageFault, EnvironmentFault."""
         process.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
         repository = cls(path)
-        for name, value in _CONFIG.items():
+        for name, value in configuration.VALUES.items():
             repository.configure(name, value)
         if live is not None:
             repository.configure("gitstate.live", str(live))
         (path / "info").mkdir(exist_ok=True)
-        (path / "info" / "attributes").write_text(_ATTRIBUTES)
+        (path / "info" / "attributes").write_text(configuration.ATTRIBUTES)
         repository.private.mkdir(mode=0o700, exist_ok=True)
         path.chmod(0o700)
         return repository
@@ -92,19 +71,11 @@ class Repository(Objects):
     def _check_readable(self, name: str) -> None:
         if not (self.path / "HEAD").is_file() or not (self.path / "objects").is_dir():
             raise EnvironmentFault(f"{self.path} is not a git repository", "restore it from a clone or a backup")
-        settings = self.settings
-        if settings.get("extensions.objectformat", "sha1") != "sha1":
-            raise ConfigFault(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
-        if settings.get("extensions.refstorage", "files") != "files":
-            raise ConfigFault(f"{name} uses git's refstorage extension", "clone it without, and put the clone here")
-        if any(_PARTIAL.fullmatch(key) for key in settings):
-            raise ConfigFault(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
-        declared = settings.get("gitstate.format", str(FORMAT))
-        if not _VERSION.fullmatch(declared) or int(declared) > FORMAT:
-            raise ConfigFault(
-                f"{name} is of format {declared}; this gitstate reads format {FORMAT}",
-                "install a newer gitstate",
+        if self.path.stat().st_uid != os.geteuid():
+            raise EnvironmentFault(
+                f"{self.path} is another user's", "its configuration and hooks would run as you: chown -R it"
             )
+        configuration.refuse_foreign(self.settings, name)
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
@@ -112,7 +83,7 @@ class Repository(Objects):
         path = self.path / "config"
         try:
             listed = process.run(["git", "config", "--null", "--list", "--file", str(path)])
-        except StorageFault as error:
+        except process.ProgramFailed as error:
             raise ConfigFault(f"{path}: {error.message}", "mend it with an editor") from None
         pairs = (item.partition("\n") for item in listed.decode(errors="surrogateescape").split("\0") if item)
         return {key.lower(): value for key, _, value in pairs}
@@ -138,8 +109,13 @@ class Repository(Objects):
     def resolve(self, revision: str) -> bytes:
         """The commit that ``revision`` names, in git's own syntax. Raises NotFound with the nearest names."""
         asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
-        found = process.run(["git", f"--git-dir={self.path}", *asked], accept=(0, 1, 128)).decode().strip()
-        if not found:
+        found = ""
+        try:
+            found = self.git(*asked).decode().strip()
+        except process.ProgramFailed as error:
+            if _DAMAGE.search(error.message):
+                raise
+        if not _ID.fullmatch(found):  # `a..b` is two ids, and `^a` is one in front of which a sign stands
             self._check_reference(revision)
             names = self.names()
             near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
@@ -155,13 +131,15 @@ class Repository(Objects):
                 target = self._git.lookup_reference_dwim(base).resolve().target
             except (KeyError, ValueError):
                 return
-        self.commit(bytes.fromhex(str(target)))
+        self.peeled(bytes.fromhex(str(target)))
 
     def names(self) -> list[str]:
-        """Short names of branches and tags."""
-        return [
-            name.split("/", 2)[2] for name in self._git.references if name.startswith(("refs/heads/", "refs/tags/"))
-        ]
+        """Short names of branches and tags. Raises Damaged."""
+        return [name.split("/", 2)[2] for name in self._references() if name.startswith(("refs/heads/", "refs/tags/"))]
+
+    def _references(self) -> list[str]:
+        with as_ours(self.path.name):
+            return list(self._git.references)
 
     def ref(self, name: str) -> bytes | None:
         """The raw id that a full ref name stands at, None if there is no such ref."""
@@ -180,9 +158,9 @@ class Repository(Objects):
             oid=oid,
             tree=commit.tree,
             parents=commit.parents,
-            author=_text(commit.author, commit.encoding),
+            author=commit.text(commit.author),
             when=commit.when,
-            message=_text(commit.message, commit.encoding),
+            message=commit.text(commit.message),
         )
 
     def is_ancestor(self, older: bytes, newer: bytes) -> bool:
@@ -203,20 +181,23 @@ class Repository(Objects):
     def move_refs(self, moves: Sequence[Move], reason: str) -> None:
         """Move refs all or none, each from its old to its new commit (old None: must not exist), running git's hooks.
 
-        Raises Locked if one of them stands elsewhere or is being moved, StorageFault if it can't be written.
+        Raises Locked if one of them stands elsewhere or is being moved, Refused if a hook says no, StorageFault if it
+        can't be written.
         """
         lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
         try:
             self.git("update-ref", "-m", reason, "--stdin", stdin="".join(lines).encode())
-        except StorageFault as error:
+        except process.ProgramFailed as error:
             if any(self.ref(name) != old for name, _, old in moves):
                 raise Locked(error.message, "somebody moved it meanwhile: run the command again") from None
+            if "aborted by" in error.message:
+                raise Refused(error.message, f"one of {self.path}/hooks said no") from None
             if "File exists" in error.message:
                 raise Locked(error.message, "if no git is running, a crash left that file: remove it") from None
             raise
 
     def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
-        """Run git on this repository and return what it prints. Raises StorageFault."""
+        """Run git on this repository and return what it prints. Raises StorageFault, EnvironmentFault."""
         return process.run(["git", f"--git-dir={self.path}", *arguments], stdin=stdin, variables=variables)
 
     def all_snapshots(self) -> Iterator[tuple[bytes, bytes]]:
@@ -226,20 +207,29 @@ class Repository(Objects):
             yield bytes.fromhex(commit.decode()), bytes.fromhex(tree.decode())
 
     def tags(self) -> list[str]:
-        """Short names of tags, sorted."""
-        return sorted(name.removeprefix("refs/tags/") for name in self._git.references if name.startswith("refs/tags/"))
+        """Short names of tags, sorted. Raises Damaged."""
+        return sorted(name.removeprefix("refs/tags/") for name in self._references() if name.startswith("refs/tags/"))
 
     def clone(self, directory: Path) -> None:
         """An ordinary clone in which git converts no byte and records read well. Raises UsageFault, StorageFault."""
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageFault(f"{directory} is not an empty directory", "clone into a new one")
+        ours = not directory.exists()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # plain git makes etc/shadow world-readable
+        try:
+            self._clone(directory)
+        except BaseException:
+            if ours:
+                fs.remove_tree(directory)
+            raise
+
+    def _clone(self, directory: Path) -> None:
         # Hard links would let a chown of the clone reach the repository's own packs.
         process.run(["git", "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(self.path), str(directory)])
-        (directory / ".git" / "info" / "attributes").write_text(_CLONE_ATTRIBUTES)
+        (directory / ".git" / "info" / "attributes").write_text(configuration.CLONE_ATTRIBUTES)
         here = ["git", "-C", str(directory)]
-        for name in _FOR_CLONES:
-            process.run([*here, "config", name, _CONFIG[name]])
+        for name in configuration.FOR_CLONES:
+            process.run([*here, "config", name, configuration.VALUES[name]])
         process.run([*here, "config", "core.autocrlf", "false"])
         if self.ref(MAIN) is not None:
             process.run([*here, "reset", "--quiet", "--hard"])
@@ -248,16 +238,8 @@ class Repository(Objects):
 
     def fsck(self) -> list[str]:
         """What ``git fsck --strict`` complains of."""
-        argv = [
-            "git",
-            f"--git-dir={self.path}",
-            "fsck",
-            "--strict",
-            "--full",
-            "--no-dangling",
-            "--no-progress",
-        ]
-        said = process.complaints(argv)
+        options = ["--strict", "--full", "--no-dangling", "--no-progress"]
+        said = process.complaints(["git", f"--git-dir={self.path}", "fsck", *options])
         return [line for line in said if not line.startswith("notice:")]
 
     def collect_garbage(self, *, aggressive: bool = False) -> tuple[int, int]:
@@ -293,11 +275,3 @@ class Repository(Objects):
                 yield staging
             finally:
                 staging.close()
-
-
-def _text(raw: bytes, encoding: bytes) -> str:
-    """What a commit says, in the encoding it claims if there is one of that name."""
-    try:
-        return raw.decode(encoding.decode("ascii") or "utf-8", "replace")
-    except (LookupError, ValueError):
-        return raw.decode("utf-8", "replace")

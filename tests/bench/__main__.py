@@ -10,16 +10,16 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.bench import rows, table
 from tests.bench import stage as stages
-from tests.bench.corpus import RECIPES, prepare
+from tests.bench.corpus import RECIPES, Corpus, find, unpack
+from tests.bench.ground import MAKERS, own_file_system, room
 from tests.bench.measure import Bench, BenchError, progress, run_untimed
-from tests.bench.trash import Trash
-from tests.bench.trees import remove
+from tests.bench.trees import disk_usage, remove
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 _WORK: Final = PROJECT / ".work" / "bench"
@@ -34,12 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the work directory is removed then, too
     try:
         _check(options)
-        with _work(keep=options.keep) as work:
-            report = _bench(options, work)
-        print(
-            json.dumps(report.as_json(), indent=2) if options.json else report.as_text(),
-            end="\n" if options.json else "",
-        )
+        source = find(options.corpus, PROJECT / ".work" / "roots", progress)
+        with _work(options, source) as work:
+            report = _bench(options, source, work)
+        print(json.dumps(report.as_json(), indent=2) if options.json else report.as_text())
         if options.write_docs and not report.failed:
             table.write_docs(_PAGE, options.corpus, report.as_text())
     except BenchError as error:
@@ -58,6 +56,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", metavar="NAME,…", help=f"only these of: {', '.join(rows.NAMES)}")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="how often each command is timed (3)")
     parser.add_argument("--cold", action="store_true", help="drop the kernel's caches before each timing")
+    parser.add_argument("--file-system", choices=sorted(MAKERS), help="work on a fresh one, on a loop device")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--keep", action="store_true", help="leave the work directory")
     parser.add_argument("--write-docs", action="store_true", help=f"put the table into {_PAGE.relative_to(PROJECT)}")
@@ -75,7 +74,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _check(options: argparse.Namespace) -> None:
     if os.geteuid() != 0:
         raise BenchError("owners and devices can be checked in and exported by root only: run it with sudo")
-    programs = _PROGRAMS if options.corpus not in RECIPES else (*_PROGRAMS, "mmdebstrap")
+    programs = [*_PROGRAMS, *(["mmdebstrap"] if options.corpus in RECIPES else [])]
+    programs += [MAKERS[options.file_system][0]] if options.file_system else []
     if missing := [program for program in programs if shutil.which(program) is None]:
         raise BenchError(f"missing: {', '.join(missing)}")
     if options.cold and not os.access(_DROP_CACHES, os.W_OK):
@@ -83,38 +83,34 @@ def _check(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _work(*, keep: bool) -> Iterator[Path]:
+def _work(options: argparse.Namespace, source: Path) -> Iterator[Path]:
+    """The directory that all is made in, removed in the end. Raises BenchError if there is too little room."""
     _WORK.mkdir(parents=True, exist_ok=True)
+    needed = room(source.stat().st_size if source.is_file() else disk_usage(source))
+    if (free := shutil.disk_usage(_WORK).free) < needed:
+        raise BenchError(f"{_WORK}: {needed >> 20} MiB of room are needed, and {free >> 20} are free")
     work = Path(tempfile.mkdtemp(prefix="run-", dir=_WORK))
-    try:
+    with ExitStack() as stack:
+        if not options.keep:
+            stack.callback(remove, work)
+        if options.file_system:
+            stack.enter_context(own_file_system(options.file_system, work, needed, keep=options.keep))
         yield work
-    finally:
-        if keep:
-            progress(f"left {work}")
-        else:
-            progress(f"removing {work}")
-            remove(work)
+        progress(f"{'left' if options.keep else 'removing'} {work}")
 
 
-def _bench(options: argparse.Namespace, work: Path) -> table.Report:
+def _bench(options: argparse.Namespace, source: Path, work: Path) -> table.Report:
     environment = stages.environment(work)
     machine = table.machine(work)
-    corpus = prepare(options.corpus, PROJECT / ".work" / "roots", work / "corpus", environment, progress)
+    progress(f"unpacking {source}")
+    corpus = Corpus(options.corpus if options.corpus in RECIPES else source.name, work / "corpus")
+    unpack(source, corpus.path)
     description = corpus.describe()
-    _check_room(work, int(str(description["bytes"])), options.runs)
-    stage = stages.Stage(corpus, work, environment, Trash(work / "trash", progress), cold=options.cold)
-    there = stages.verbs_there(environment)
-    bench = Bench(options.runs, environment, there, _pause(stage), stage.trash.empty, progress)
+    stage = stages.Stage(corpus, work, environment, cold=options.cold)
+    bench = Bench(options.runs, environment, stages.verbs_there(environment), _pause(stage), progress)
     outcomes = [bench.measure(row) for row in rows.rows(stage) if row.name in options.selected]
     versions = table.versions(stages.gitstate_command(), environment)
     return table.Report(description, machine, versions, options.runs, options.cold, outcomes, table.memory_floor())
-
-
-def _check_room(work: Path, corpus: int, runs: int) -> None:
-    """Raises BenchError unless all that a row fills fits in; trees are deleted after a row only, see ``Trash``."""
-    needed, free = corpus * (3 * runs + 3), shutil.disk_usage(work).free
-    if free < needed:
-        raise BenchError(f"{work}: {needed >> 20} MiB of room are needed for {runs} runs, and {free >> 20} are free")
 
 
 def _pause(stage: stages.Stage) -> Callable[[], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,36 +95,38 @@ class Corpus:
         return sorted(chosen.values())
 
 
-def prepare(
-    choice: str, roots: Path, target: Path, environment: Mapping[str, str], say: Callable[[str], None]
-) -> Corpus:
-    """Make a corpus at ``target``: ``choice`` is a recipe's name or a directory to copy. Raises BenchError."""
+def find(choice: str, roots: Path, say: Callable[[str], None]) -> Path:
+    """The tarball of a recipe, made if it is not there, or the directory that was named. Raises BenchError."""
     recipe = RECIPES.get(choice)
     if recipe is None:
-        source = Path(choice)
-        if not source.is_dir():
+        if not Path(choice).is_dir():
             raise BenchError(f"no corpus {choice}: it is neither {' nor '.join(RECIPES)} nor a directory")
-        say(f"copying {source}")
-        run_untimed(["cp", "-a", "--one-file-system", f"{source}/.", str(fresh(target))], environment)
+        return Path(choice).resolve()
+    tarball = roots / f"{recipe.key}.tar"
+    if not tarball.exists():
+        say(f"mmdebstrap makes the corpus {choice}; this takes minutes, once")
+        bootstrap(recipe, tarball)
+    return tarball
+
+
+def unpack(source: Path, target: Path) -> None:
+    """Unpack a tarball or copy a directory, without what one of the contenders can't record."""
+    fresh(target)
+    if source.is_dir():
+        run_untimed(["cp", "-a", "--one-file-system", f"{source}/.", str(target)], os.environ)
     else:
-        tarball = roots / f"{recipe.key}.tar"
-        if not tarball.exists():
-            say(f"mmdebstrap makes the corpus {choice}; this takes minutes, once")
-            bootstrap(recipe, tarball, environment)
-        say(f"unpacking {tarball}")
-        unpack = ["tar", "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
-        run_untimed([*unpack, "-f", str(tarball), "-C", str(fresh(target))], environment)
+        tar = ["tar", "-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=*"]
+        run_untimed([*tar, "-f", str(source), "-C", str(target)], os.environ)
     simplify(target)
-    return Corpus(choice if recipe else Path(choice).resolve().name, target)
 
 
-def bootstrap(recipe: Recipe, tarball: Path, environment: Mapping[str, str]) -> None:
+def bootstrap(recipe: Recipe, tarball: Path) -> None:
     """Make the tarball of a recipe."""
     tarball.parent.mkdir(parents=True, exist_ok=True)
     partial = tarball.with_name(f".{os.getpid()}.{tarball.name}")
     include = f"--include={','.join(recipe.packages.split())}"
     try:
-        run_untimed(["mmdebstrap", f"--variant={recipe.variant}", include, SUITE, str(partial)], environment)
+        run_untimed(["mmdebstrap", f"--variant={recipe.variant}", include, SUITE, str(partial)], os.environ)
         partial.rename(tarball)
     finally:
         partial.unlink(missing_ok=True)

@@ -118,15 +118,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """How all rows are measured: how often, in which environment, after which ``pause`` before each timing.
-
-    ``tidy`` runs after each row.
-    """
+    """How all rows are measured: how often, in which environment, after which ``pause`` before each timing."""
 
     runs: int
     environment: Mapping[str, str]
     verbs: frozenset[str]
-    pause: Callable[[], None]
+    pause: Callable[[], object]
     say: Callable[[str], None]
 
     def measure(self, row: Row) -> Outcome:
@@ -136,7 +133,6 @@ class Bench:
             return Outcome(row.name, row.what, missing=f"gitstate {absent[0]}")
         try:
             figures = self._interleave(row)
-            self.tidy()
         except (BenchError, OSError) as error:
             self.say(f"{row.what}: FAILED: {error}")
             return Outcome(row.name, row.what, failure=str(error))

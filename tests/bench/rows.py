@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.bench.measure import MB, BenchError, Contender, Row, run_untimed
 from tests.bench.stage import NEW, OLD, PROTOTYPE, Command, Stage
-from tests.bench.trees import below, disk_usage
+from tests.bench.trees import disk_usage
 
 NAMES: Final = ("checkin-first", "checkin-edits", "status", "export-first", "export-next", "diff", "export-gc")
 
@@ -34,25 +34,17 @@ def _checkin_first(stage: Stage, name: str) -> Row:
         first("git add, git commit", "git", 0.25),
         first("ostree commit", "ostree", 0.4),
     ]
-
-    def ready() -> None:
-        stage.warm()
-        stage.trash.settle()
-
-    return Row(name, "first check-in", contenders, _needs(), ready, memory=400 * MB)
+    return Row(name, "first check-in", contenders, _needs(), ready=stage.warm, memory=400 * MB)
 
 
 def _checkin_edits(stage: Stage, name: str) -> Row:
-    def copied() -> None:
-        """ostree makes a new file of every file before it finds that it has it, and deletes it."""
-        stage.check_recorded("ostree")
-        stage.trash.deleted(sum(1 for _ in below(stage.corpus.path)))
+    def again(title: str, peer: str, budget: float | None = None) -> Contender:
+        return Contender(title, stage.peers[peer].commit, check=partial(stage.check_recorded, peer), budget=budget)
 
-    ours, git, ostree = (stage.peers[name].commit for name in ("gitstate", "git", "ostree"))
     contenders = [
-        Contender("gitstate checkin", ours, check=partial(stage.check_recorded, "gitstate")),
-        Contender("git add, git commit", git, check=partial(stage.check_recorded, "git")),
-        Contender("ostree commit", ostree, stage.trash.settle, copied, budget=0.06),
+        again("gitstate checkin", "gitstate"),
+        again("git add, git commit", "git"),
+        again("ostree commit", "ostree", 0.06),
     ]
     ready = partial(stage.ready, "git", "ostree")
     return Row(name, "check-in after 5 edits", contenders, _needs(), ready, lambda number: stage.edit(), seconds=0.7)
@@ -73,12 +65,7 @@ def _export_first(stage: Stage, name: str) -> Row:
     check = partial(stage.check_exported, stage.target)
     copying = Contender("cp -a, sync", lambda: [copy, stage.sync()], stage.empty_target, check)
     contenders = [*_first_exports(stage, 0.6), copying]
-
-    def ready() -> None:
-        stage.ready("git")
-        stage.trash.settle()
-
-    return Row(name, "first export", contenders, _needs("export"), ready)
+    return Row(name, "first export", contenders, _needs("export"), partial(stage.ready, "git"))
 
 
 def _export_gc(stage: Stage, name: str) -> Row:
@@ -86,7 +73,6 @@ def _export_gc(stage: Stage, name: str) -> Row:
         stage.ready("git")
         stage.collect_garbage()
         stage.warm(stage.peers["gitstate"].path, stage.git)
-        stage.trash.settle()
 
     return Row(name, "first export after gc", _first_exports(stage, 0.8), _needs("export", "gc"), ready)
 
@@ -108,7 +94,6 @@ def _export_next(stage: Stage, name: str) -> Row:
     def ready() -> None:
         stage.ready("ostree", snapshots=2)
         stage.exported(OLD)
-        stage.trash.settle()
 
     def links() -> list[Command]:
         return [["cp", "-al", str(stage.exported(OLD)), str(tree)]]

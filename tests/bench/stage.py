@@ -14,8 +14,7 @@ from typing import Final
 
 from tests.bench.corpus import Corpus
 from tests.bench.measure import BenchError, failure_text, run_untimed
-from tests.bench.trash import Trash
-from tests.bench.trees import below, read_all
+from tests.bench.trees import below, fresh, read_all, remove
 
 VERBS: Final = ("init", "prototype", "checkin", "status", "export", "diff", "gc")
 PROTOTYPE: Final = "bench"
@@ -77,7 +76,6 @@ class Stage:
     corpus: Corpus
     work: Path
     environment: Mapping[str, str]
-    trash: Trash
     cold: bool = False
     collected: bool = False
     edits: itertools.count[int] = field(default_factory=itertools.count)
@@ -168,15 +166,12 @@ class Stage:
     def collect_garbage(self) -> None:
         """Both repositories after their own gc, once."""
         if not self.collected:
-            loose = sum(1 for _ in below(self.git))
             self.do(self.gitstate("gc", PROTOTYPE), self.in_git("gc", "--quiet", "--prune=now"))
-            self.trash.deleted(loose)
         self.collected = True
 
     def empty_target(self) -> None:
         """Nothing exported, no index of it."""
-        self.trash.take(self.target)
-        self.target.mkdir()
+        fresh(self.target)
         (self.work / "target.index").unlink(missing_ok=True)
 
     def exported(self, revision: str) -> Path:
@@ -184,8 +179,8 @@ class Stage:
         return Path(run_untimed(self.gitstate("export", PROTOTYPE, revision), self.environment).strip())
 
     def forget_export(self) -> None:
-        """Take gitstate's export of the newest snapshot away, as if it had never been made."""
-        self.trash.take(self._newest_export)
+        """Remove gitstate's export of the newest snapshot, as if it had never been made."""
+        remove(self._newest_export)
 
     @property
     def _newest_export(self) -> Path:
@@ -224,19 +219,18 @@ class Stage:
     # --- new repositories ---
 
     def _make_site(self) -> None:
-        self.trash.take(self.work / "site")
+        remove(self.work / "site")
         create = self.gitstate("prototype", "create", PROTOTYPE, "--live", str(self.corpus.path))
         self.do(self.gitstate("init"), create)
 
     def _make_git(self) -> None:
         """Level 1 like ours, and no gc in the background of somebody else's timing."""
-        self.trash.take(self.git)
+        remove(self.git)
         self.do(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(self.git)])
         settings = {"core.compression": "1", "gc.auto": "0", "maintenance.auto": "false"}
         settings |= {"user.name": "bench", "user.email": "bench@example.org"}
         self.do(*(["git", f"--git-dir={self.git}", "config", key, value] for key, value in settings.items()))
 
     def _make_ostree(self) -> None:
-        self.trash.take(self.ostree)
-        self.ostree.mkdir()
+        fresh(self.ostree)
         self.do(self.in_ostree("init", "--mode=bare"))

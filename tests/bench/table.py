@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.bench.ground import file_system
 from tests.bench.measure import MB, BenchError, Budget, Figures, Outcome, run_untimed
-from tests.bench.trees import file_system
 
 HEAD: Final = ("work", "command", "seconds", "CPU", "memory", "repository", "gitstate ÷ it", "budget", "verdict")
 _LEFT: Final = 2

@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 
 from tests.bench import rows, stage, table
-from tests.bench.corpus import RECIPES, Corpus, Recipe, prepare
+from tests.bench.corpus import RECIPES, Corpus, Recipe, find, unpack
+from tests.bench.ground import file_system, own_file_system
 from tests.bench.measure import MB, Bench, BenchError, Contender, Figures, Outcome, Row, Run, judge, timed
-from tests.bench.trash import Trash
-from tests.bench.trees import below, disk_usage, file_system
+from tests.bench.trees import below, disk_usage
 from tests.support import PROJECT, needs, root_only
 
 TIMES = {"type": "object", "required": ["seconds", "cpu", "memory"], "additionalProperties": {"type": "number"}}
@@ -60,7 +60,7 @@ REPORT = {
 
 
 def bench(runs: int = 1, verbs: Sequence[str] = ()) -> Bench:
-    return Bench(runs, os.environ, frozenset(verbs), lambda: None, lambda: None, lambda text: None)
+    return Bench(runs, os.environ, frozenset(verbs), lambda: None, lambda text: None)
 
 
 def shell(name: str, script: str, budget: float | None = None) -> Contender:
@@ -244,7 +244,8 @@ def corpus(tmp_path: Path) -> Corpus:
     (source / "etc/ssh").mkdir()
     (source / "etc/ssh/ssh_host_rsa_key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
     os.mkfifo(source / "etc/fifo")
-    return prepare(str(source), tmp_path / "roots", tmp_path / "corpus", os.environ, lambda text: None)
+    unpack(find(str(source), tmp_path / "roots", print), tmp_path / "corpus")
+    return Corpus("source", tmp_path / "corpus")
 
 
 def test_a_corpus_is_a_copy_without_what_a_contender_refuses(corpus: Corpus) -> None:
@@ -277,7 +278,7 @@ def test_a_tree_too_small_to_edit_is_an_error(tmp_path: Path) -> None:
 
 def test_a_corpus_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="neither small nor desktop nor a directory"):
-        prepare("large", tmp_path, tmp_path / "corpus", os.environ, lambda text: None)
+        find("large", tmp_path, print)
 
 
 def test_another_list_of_packages_is_another_corpus() -> None:
@@ -294,30 +295,27 @@ def test_disk_usage_counts_an_inode_once(tmp_path: Path) -> None:
     assert disk_usage(tmp_path) == alone >= 1 << 20
 
 
-def test_trash_is_out_of_the_way_at_once_and_deleted_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.bench.trash.shuns_deleted_inodes", lambda directory: True)
-    naps: list[float] = []
-    monkeypatch.setattr("time.sleep", naps.append)
-    trash = Trash(tmp_path / "trash", lambda text: None)
-    for content in ("one", "two"):
-        (tmp_path / "tree").mkdir()
-        (tmp_path / "tree" / content).touch()
-        trash.take(tmp_path / "tree")
-    trash.take(tmp_path / "tree")
-    assert {path.name for path in (tmp_path / "trash").glob("*/*")} == {"one", "two"}
-    trash.empty()
-    trash.empty()
-    trash.settle()
-    assert [path.name for path in tmp_path.iterdir()] == []
-    assert naps == []  # a few don't matter
-    trash.deleted(50_000)
-    trash.settle()
-    assert len(naps) == 1
-    assert naps[0] > 60
-
-
 def test_the_file_system_is_named() -> None:
     assert file_system(Path("/proc/self")) == "proc"
+
+
+@root_only
+@needs("losetup", "mkfs.ext4")
+def test_a_file_system_of_its_own_goes_when_the_bench_ends(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def use_it() -> None:
+        with own_file_system("ext4", work, 64 << 20):
+            assert file_system(work) == "ext4"
+            assert os.path.ismount(work)
+            raise BenchError("no room")
+
+    with pytest.raises(BenchError, match="no room"):
+        use_it()
+    assert not os.path.ismount(work)
+    assert list(tmp_path.iterdir()) == [work]
+    assert str(tmp_path) not in subprocess.run(["losetup"], capture_output=True, text=True, check=True).stdout
 
 
 # --- the whole ---

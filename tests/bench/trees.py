@@ -57,15 +57,3 @@ def fresh(directory: Path) -> Path:
 def remove(tree: Path) -> None:
     """Remove a tree, whatever it holds."""
     run_untimed(["rm", "-rf", "--one-file-system", "--", str(tree)], os.environ)
-
-
-def file_system(path: Path) -> str:
-    """The type of the file system that ``path`` stands on."""
-    best, kind = -1, "unknown"
-    real = Path(os.path.realpath(path))
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, source = line.partition(" - ")
-        mount = Path(fields.split()[4].encode().decode("unicode_escape"))
-        if real.is_relative_to(mount) and len(mount.parts) >= best:  # of two mounts in one place the later counts
-            best, kind = len(mount.parts), source.split()[0]
-    return kind

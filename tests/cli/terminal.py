@@ -16,6 +16,9 @@ from typing import Final
 
 PATIENCE: Final = 60
 
+_SIZE: Final = ("COLUMNS", "LINES")
+"""They would win over the terminal's own size; pytest-xdist sets them."""
+
 
 @dataclass(frozen=True)
 class Screen:
@@ -39,7 +42,7 @@ def on_terminal(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     child = subprocess.Popen(
         argv,
-        env={**environment, "TERM": "xterm-256color"},
+        env={name: value for name, value in environment.items() if name not in _SIZE} | {"TERM": "xterm-256color"},
         cwd=cwd,
         stdin=theirs,
         stdout=theirs,

@@ -553,13 +553,13 @@ def test_progress_is_shown_on_a_terminal_only(site: Site, place: Path) -> None:
 
 def test_ctrl_c_on_a_terminal_leaves_it_as_it_was(large: Path, tmp_path: Path) -> None:
     site = make_site(tmp_path / "site")
-    site.run("prototype", "create", "x", "--live", str(large / "root"))
-    screen = on_terminal(
-        [*GITSTATE, "checkin", "x", "-m", "x"], environment(site), until=lambda: any(staged(site.repository("x")))
-    )
+    live = site.path / "live"
+    words = ("prototype", "create", "x", "--from", f"{large}/root")
+    screen = on_terminal([*GITSTATE, *words], environment(site), until=lambda: any(live.glob(".x*/*")))
     assert screen.code == 130
-    assert screen.text.count(HIDE) == screen.text.count(SHOW)
+    assert screen.text.count(HIDE) == screen.text.count(SHOW) > 0
     assert screen.text.endswith("gitstate: interrupted\n  nothing half done is left; run it again\n")
+    assert list(live.iterdir()) == []
 
 
 def test_colours_are_for_terminals(site: Site) -> None:
@@ -584,6 +584,18 @@ def test_long_output_is_paged_short_output_not(site: Site) -> None:
     assert len(re.findall("paged:", low.text)) >= 2
     quiet = on_terminal([*GITSTATE, "show", "desktop", "HEAD~1", "-q"], variables)
     assert "paged:" not in quiet.text
+
+
+def test_less_is_told_of_colours(site: Site, tmp_path: Path) -> None:
+    pager = tmp_path / "less"
+    pager.write_text('#!/bin/sh\necho "LESS=$LESS"\ncat\n')
+    pager.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    argv = [*GITSTATE, "show", "desktop", "HEAD~1"]
+    coloured = on_terminal(argv, environment(site, PATH=path, PAGER="less"))
+    assert coloured.text.startswith("LESS=-R\n\x1b[33mcommit")
+    plain = on_terminal(argv, environment(site, PATH=path, PAGER="less", NO_COLOR="1"))
+    assert "\x1b" not in plain.text
 
 
 def test_removal_asks_on_a_terminal(site: Site) -> None:
@@ -620,6 +632,10 @@ def test_help_reads_well(name: str) -> None:
     lines = text.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert all(line == line.rstrip() for line in lines)
+    command = COMMANDS.get(name) or (app.get_command(click.Context(app), name) if name else app)
+    assert isinstance(command, Command | Group)
+    for line in "\n".join(command.examples).splitlines():
+        assert f"  {line}" in lines, "examples are not wrapped"
     first = lines[2].strip()
     assert first.endswith("."), "one sentence, in one line"
     assert lines[3] == ""

@@ -72,19 +72,21 @@ class _Fate:
 
 def seal(doom: Doom) -> None:
     """Let ``doom`` come over the command that this process is about to run."""
-    from gitstate import checkin, export
+    from gitstate import bootstrap, checkin, export
 
     fate = _Fate(doom)
     sys.addaudithook(fate.hook)
     for module, name in ((checkin, "record"), (export, "apply")):
-        setattr(module, name, _fated(getattr(module, name), fate))
+        setattr(module, name, _fated(getattr(module, name), fate, fate.step))
+    for name in ("apply", "apply_removal"):
+        setattr(bootstrap, name, _fated(getattr(bootstrap, name), fate))
 
 
-def _fated(function: Any, fate: _Fate) -> Any:
+def _fated(function: Any, fate: _Fate, *step: Any) -> Any:
     def run(*arguments: object) -> object:
         fate.begin()
         try:
-            return function(*arguments, fate.step)
+            return function(*arguments, *step)
         finally:
             fate.end()
 

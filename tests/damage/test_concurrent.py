@@ -244,6 +244,21 @@ def test_main_is_moved_during_a_checkin(ground: Ground, step: str) -> None:
     ground.faithful()
 
 
+@pytest.mark.parametrize("part", [0.3, 0.5])
+def test_main_is_moved_during_a_scan(ground: Ground, part: float) -> None:
+    """What is compared when the ref is moved is the tip that was looked at first, not a later one."""
+    plant(ground.live, 60)
+    total = ground.operations("checkin", "p", "-m", "first")
+    beside = commit_beside(ground)
+    edit(ground.live, 1, 60)
+    move = f"git --git-dir={shlex.quote(str(ground.repository))} update-ref refs/heads/main {beside}"
+    said = ground.doomed(str(int(total * part)), move, "checkin", "p", "-m", "m")
+    assert ground.head == beside
+    said.told(11)
+    ground.tidy()
+    ground.sound()
+
+
 def test_main_was_moved_by_a_push(ground: Ground) -> None:
     ground.check_in()
     first = ground.head

@@ -16,6 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.errors import StorageFault
+from gitstate.store import Type
+from gitstate.store.packs import StagedPack
 from tests.damage.ground import GITSTATE, Ground, edit, environment, fill, mounted, names_of_exports, plant
 from tests.equipment import judges
 from tests.support import needs, root_only
@@ -128,6 +131,18 @@ def test_checkins_with_any_room(bare: Ground, disk: Disk) -> None:
         bare.check_in("before")
         assert checkins_with_little_room(bare, small, range(80)) == {0, 6}
         bare.faithful()
+
+
+def test_a_packs_last_bytes_do_not_fit(place: Path) -> None:
+    """The kernel writes the six bytes for which there is room and calls that no error."""
+    with on_tmpfs(place / "small") as small:
+        pack = StagedPack(small, "main")
+        pack.add(Type.BLOB, bytes(20), 1, bytes(PAGE - 6 - 13))
+        assert pack.size == PAGE - 6
+        fill(small)
+        with pytest.raises((StorageFault, OSError)):
+            pack.finish()
+        pack.close()
 
 
 @pytest.mark.parametrize("step", ["pack", "idx"])

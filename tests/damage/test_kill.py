@@ -104,8 +104,7 @@ def every_operation(ground: Ground, words: tuple[str, ...], most: int) -> None:
     """Kill a command before each of its operations on files, or ``most`` of them, evenly spread."""
     total = ground.operations(*words)
     assert total > 20
-    points = range(1, total + 1) if total <= most else sorted({1 + n * (total - 1) // (most - 1) for n in range(most)})
-    for point in points:
+    for point in some(total, most):
         edit(ground.live, point, 5)
         if words == EXPORT:
             ground.check_in(f"before {point}")
@@ -163,11 +162,11 @@ def random_kills(ground: Ground, count: int, how: signal.Signals = signal.SIGKIL
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}")
     chance = random.Random(seed)
-    plant(ground.live, 1500, seed)
+    plant(ground.live, 1000, seed)
     ground.check_in()
     hits = 0
     for number in range(count):
-        edit(ground.live, chance.getrandbits(32), 500)
+        edit(ground.live, chance.getrandbits(32), 300)
         if number % 4 == 0:
             subprocess.run(["rm", "-rf", ground.exports], check=True)
             (ground.repository / "gitstate" / "cache").unlink(missing_ok=True)
@@ -205,7 +204,7 @@ def test_killed_at_many_random_points(ground: Ground) -> None:
 
 def test_interrupted_at_random_points(ground: Ground) -> None:
     """Control-C: code 130, and nothing left even before the next run."""
-    assert random_kills(ground, 4, signal.SIGINT) >= 1
+    assert random_kills(ground, 3, signal.SIGINT) >= 1
 
 
 # --- what the dead leave --------------------------------------------------------------------------------------------
@@ -223,12 +222,63 @@ def test_a_git_killed_while_it_moved_a_ref(ground: Ground) -> None:
     recovers(ground)
 
 
+def some(total: int, most: int) -> list[int]:
+    """From 1 to ``total`` in even steps, not more than ``most``."""
+    return sorted({1 + number * (total - 1) // (most - 1) for number in range(most)})
+
+
+@pytest.mark.parametrize("most", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_creations_of_a_prototype_are_killed(ground: Ground, most: int) -> None:
+    """Half a prototype is none; the next run makes it, or says what stands in the way and what to do."""
+    source = ground.path / "source"
+    plant(source, 20)
+    create = ("prototype", "create", "q", "--from", str(source))
+    total = ground.operations(*create)
+    live = ground.site / "live" / "q"
+    for point in some(total, most):
+        ground("prototype", "remove", "q", "--yes").well()
+        assert ground.killed(str(point), *create) or point > total * 0.8
+        ground("fsck").well()
+        said = ground(*create)
+        if said.code and live.exists() and not (ground.site / "prototypes" / "q.git").exists():
+            assert f"--live {live}" in said.told(2).err
+            ground("prototype", "create", "q", "--live", str(live)).well()
+        elif said.code:
+            said.told(2)
+        assert judges.rsync(source, live) == []
+        ground("checkin", "q", "-m", "m").well()
+        ground.tidy()
+
+
+@pytest.mark.parametrize("most", [12, pytest.param(200, marks=pytest.mark.slow)])
+def test_removals_of_a_prototype_are_killed(ground: Ground, most: int) -> None:
+    """The next removal finishes it, and the name is free."""
+    source = ground.path / "source"
+    plant(source, 20)
+    remove, total = ("prototype", "remove", "q", "--yes"), 0
+    for point in [0, *range(most)]:
+        ground("prototype", "create", "q", "--from", str(source)).well()
+        ground.tidy()
+        ground("checkin", "q", "-m", "m").well()
+        ground("export", "q").well()
+        if not total:
+            total = ground.operations(*remove)
+            continue
+        assert ground.killed(str(1 + point * (total - 1) // most), *remove)
+        ground("fsck").well()
+        said = ground(*remove)
+        if said.code:
+            said.told(10)
+        assert not (ground.site / "live" / "q").exists()
+        assert not (ground.site / "exports" / "q").exists()
+
+
 def test_a_killed_creation_of_a_prototype(ground: Ground) -> None:
     """Half a prototype is none, and its name is free."""
     (ground.site / "live" / ".q.partial").mkdir()
     (ground.site / "live" / ".q.partial" / "file").touch()
     (ground.site / "prototypes" / ".q.partial").mkdir()
-    assert [one["name"] for one in ground("prototype", "list", json=True).json["prototypes"]] == ["p"]
+    assert [one["repository"] for one in ground("prototype", "list", json=True).json["prototypes"]] == ["p"]
     ground("fsck").well()
     ground("prototype", "create", "q").well()
     assert ground("prototype", "show", "q", json=True).json["commit"] is None

@@ -76,6 +76,7 @@ REPOSITORY_KEYS: Final[Rows] = [
     ("gc.auto, receive.autogc, maintenance.auto", "Off: `gitstate gc` repacks, and nothing else."),
     ("core.bigFileThreshold", "32m: larger files are kept whole, so that they stream."),
     ("transfer.fsckObjects", "true: what is pushed is checked."),
+    ("transfer.unpackLimit", "1: a push stays one pack, which git syncs to disk; it doesn't sync loose objects."),
     ("merge.directoryRenames", "false: git would take a removed and a new empty directory for a rename."),
     ("core.logAllRefUpdates", "true: git's log of where each branch stood."),
     ("diff.gitstate.textconv", "How git shows records; set in clones, too."),

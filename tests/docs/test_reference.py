@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -17,7 +16,7 @@ from gitstate import errors, settings
 from tests.docs import reference
 from tests.docs.reference import CODES, MAN_PAGE, REFERENCE, REPOSITORY_KEYS, SITE_KEYS, VARIABLES, leaves
 from tests.gitstate_command import make_site
-from tests.support import PROJECT
+from tests.support import PROJECT, require
 
 
 @pytest.mark.parametrize("path", [REFERENCE, MAN_PAGE], ids=lambda path: path.name)
@@ -83,8 +82,7 @@ def test_schemas_are_linked_and_exist() -> None:
     ids=lambda words: words[0],
 )
 def test_the_manual_page_is_clean(program: tuple[str, ...]) -> None:
-    if shutil.which(program[0]) is None:
-        pytest.skip(f"missing: {program[0]}")
+    require(program[0])
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     if program[0] != "mandoc":

@@ -18,7 +18,7 @@ from typing import Final
 
 import pytest
 
-from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, GitstateError, Locked, NotFound, StorageFault
+from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, GitstateError, Locked, NotFound, Refused
 from gitstate.store import objects
 from gitstate.store.objects import FILE, TREE, Commit, Signature, TreeItem, Type, format_tree, object_id
 from gitstate.store.repository import MAIN, Repository
@@ -73,7 +73,8 @@ def test_a_new_repository_is_set_up_as_the_format_says(repository: Repository) -
     git = Git(repository.path)
     for setting in (
         *("gc.auto=0", "receive.autogc=false", "maintenance.auto=false", "core.bigFileThreshold=32m"),
-        *("core.logAllRefUpdates=true", "transfer.fsckObjects=true", "merge.directoryRenames=false", "gitstate.format=1"),
+        *("core.logAllRefUpdates=true", "transfer.fsckObjects=true", "gitstate.format=1"),
+        "merge.directoryRenames=false",
         f"diff.gitstate.textconv={TEXTCONV}",
     ):  # fmt: skip
         name, _, value = setting.partition("=")
@@ -242,6 +243,35 @@ def test_only_our_own_leftovers_are_cleared(repository: Repository) -> None:
     assert Git(repository.path).fsck() == ""
 
 
+_DIE: Final = """
+import os, sys
+from pathlib import Path
+from gitstate.store.objects import Type
+from gitstate.store.repository import MAIN, Repository
+repository = Repository(Path(sys.argv[1]))
+with repository.lock("checkin"), repository.staging() as staging:
+    oid = staging.add(Type.BLOB, b"lost")
+    staging.stream(3, iter([b"abc", b""]).__next__, repository.has_packed)
+    staging.publish([(MAIN, oid, None)], "test", lambda step: os._exit(9) if step == sys.argv[2] else None)
+"""
+
+
+@pytest.mark.parametrize("step", ["pack", "idx"])
+def test_what_a_killed_writer_kept_is_let_go(repository: Repository, step: str) -> None:
+    first = commit(repository, {"a": b"1"})
+    command = [sys.executable, "-c", _DIE, repository.path, step]
+    assert subprocess.run(command, cwd=PROJECT, check=False).returncode == 9
+    packs = repository.path / "objects/pack"
+    assert len(list(packs.glob("*.keep"))) == (step == "idx")
+    with repository.lock("checkin"):
+        assert list(packs.glob("*.keep")) == []
+        assert private(repository) == ["lock"]
+    assert repository.ref(MAIN) == first
+    assert Git(repository.path).fsck() == ""
+    Git(repository.path)("repack", "-adq")
+    assert len(list(packs.glob("*.pack"))) == 1
+
+
 def test_what_was_not_published_leaves_no_trace(repository: Repository) -> None:
     before = sorted(repository.path.rglob("*"))
     with pytest.raises(RuntimeError), repository.lock("checkin"), repository.staging() as staging:  # noqa: PT012
@@ -292,14 +322,7 @@ def test_a_known_or_repeated_stream_is_dropped(repository: Repository) -> None:
             assert staging.stream(1000, iter([b"a" * 1000, b""]).__next__, repository.has_packed) == known
             assert staging.stream(1000, iter([b"b" * 1000, b""]).__next__, repository.has_packed) != known
         assert staging.blobs == 1
-        assert len(list(staging.directory.iterdir())) == 2
-        tip = repository.ref(MAIN)
-        made = stage(staging, {"b": b"b" * 1000}, *([tip] if tip else []))
-        staging.publish([(MAIN, made, tip)], "test")
-    assert repository.fsck() == []
-    assert b"in-pack: 6" in Git(repository.path)("count-objects", "-v"), (
-        "the blob twice, as `stage` has no eye on streams"
-    )
+        assert len(list(staging.directory.iterdir())) == 2, "the main pack and one large one"
 
 
 def test_threads_stage_at_once(repository: Repository) -> None:
@@ -367,20 +390,21 @@ def hook(repository: Repository, name: str, text: str) -> None:
 
 
 def test_moving_refs_runs_gits_hooks(repository: Repository) -> None:
-    hook(repository, "reference-transaction", 'echo "$1" >>log; cat >>log')
+    log = repository.path / "log"
+    hook(repository, "reference-transaction", f'echo "$1" >>{log}; cat >>{log}')
     made = commit(repository, {"a": b"1"})
-    log = (repository.path / "log").read_text().splitlines()
-    assert f"{'0' * 40} {made.hex()} {MAIN}" in log
-    assert "committed" in log
+    told = log.read_text().splitlines()
+    assert f"{'0' * 40} {made.hex()} {MAIN}" in told
+    assert "committed" in told
 
 
 def test_what_a_hook_refuses_is_not_called_a_race(repository: Repository) -> None:
     first = commit(repository, {"a": b"1"})
     hook(repository, "reference-transaction", '[ "$1" != prepared ]')
-    with pytest.raises(StorageFault) as caught:
+    with pytest.raises(Refused) as caught:
         commit(repository, {"a": b"2"})
     assert "hook" in caught.value.message
-    assert "\n" not in str(caught.value)
+    assert_clear(caught.value)
     assert repository.ref(MAIN) == first
 
 
@@ -421,10 +445,12 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 @pytest.mark.parametrize(
     "revision",
     [
-        *("main", "HEAD", "@", "heads/main", "refs/heads/main", "side/way", "loose", "refs/gitstate/live", "tags/light"),
-        *("light", "lab3/1", "refs/tags/lab3/1", "of-a-tag", "of-a-tag^{}", "lab3/1^{commit}", "lab3/1~1", "lab3/1^0"),
+        *("main", "HEAD", "@", "heads/main", "refs/heads/main", "side/way", "loose", "refs/gitstate/live"),
+        *("tags/light", "light", "lab3/1", "refs/tags/lab3/1", "of-a-tag", "of-a-tag^{}", "lab3/1^{commit}"),
+        *("lab3/1~1", "lab3/1^0"),
         *("main^", "main~1", "main^2", "main^1^", "main~2", "main^0", "main^^", "HEAD~1^{commit}", "main^{/second}"),
-        *("main@{0}", "main@{1}", "@{1}", "main~99", "main^3", "main^{tree}", "main:a", "main:", "of-a-tree", "of-a-blob"),
+        *("main@{0}", "main@{1}", "@{1}", "main~99", "main^3", "main^{tree}", "main:a", "main:"),
+        *("of-a-tree", "of-a-blob", "^main", "main^!", "main^@", "main...light"),
         *("nothing", "", "-x", "--all", "light..main", "a b", "*", "é", "\udcff", "main^{nothing}", "main~x", "0" * 40),
         *("f" * 40, "main.lock", "..", "refs/heads/", "main/", "a" * 300, "mai", "lab3", "MAIN"),
     ],
@@ -433,7 +459,7 @@ def test_revisions_are_gits(past: Repository, revision: str) -> None:
     git = Git(past.path)
     name = os.fsdecode(revision.encode("utf-8", "surrogateescape")) + "^{commit}"
     told = git.ask("rev-parse", "--verify", "--quiet", "--end-of-options", name)
-    if told.returncode == 0:
+    if told.returncode == 0 and not told.stdout.startswith(b"^"):
         assert past.resolve(revision).hex() == told.stdout.decode().strip()
     else:
         with pytest.raises(NotFound) as caught:
@@ -484,6 +510,7 @@ def test_names_and_parents_are_gits(past: Repository) -> None:
         for newer in everything:
             told = git.ask("merge-base", "--is-ancestor", older, newer).returncode == 0
             assert past.is_ancestor(bytes.fromhex(older), bytes.fromhex(newer)) == told
+    assert past.ref("refs/tags/of-a-tag") == past.ref("refs/tags/lab3/1") == past.resolve("main^")
     assert not past.is_ancestor(bytes(20), main)
     assert not past.is_ancestor(main, bytes(20))
 
@@ -563,6 +590,7 @@ def test_a_damaged_ref_is_not_a_missing_one(repository: Repository, spoil: Calla
         lambda: again.ref(MAIN),
         lambda: again.resolve("main"),
         lambda: again.resolve("HEAD"),
+        lambda: again.resolve("@"),
         lambda: again.resolve("main~1"),
     ):
         with pytest.raises(Damaged) as caught:
@@ -576,7 +604,7 @@ def test_a_damaged_ref_is_not_a_missing_one(repository: Repository, spoil: Calla
 
 
 def test_a_repack_beside_it_loses_nothing(repository: Repository) -> None:
-    """Between the index and the ref nothing reaches the new objects, and a repack would drop them but for the keep file."""
+    """Between index and ref nothing reaches the new objects: a repack would drop them but for the keep file."""
     git = Git(repository.path)
     commits = [commit(repository, {"a": b"0"})]
     stop = threading.Event()
@@ -614,6 +642,16 @@ def test_a_repack_beside_it_loses_nothing(repository: Repository) -> None:
         assert [again.read(item.oid)[:1] for item in again.tree(again.snapshot(oid).tree)] == [b"%d" % number, b"b"][
             : 1 + bool(number)
         ]
+
+
+def test_a_long_reader_opens_each_pack_once(repository: Repository) -> None:
+    for number in range(10):
+        oid = commit(repository, {"a": b"%d" % number})
+        assert repository.read(oid)
+        assert not repository.has_packed(bytes(20))
+    opened = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    ours = [path for path in opened if path.startswith(str(repository.path)) and path.endswith(".pack")]
+    assert len(ours) == len(set(ours)) == 10
 
 
 def test_garbage_is_collected_and_history_kept(repository: Repository) -> None:
@@ -663,8 +701,8 @@ def test_a_commit_is_as_git_writes_it(repository: Repository) -> None:
     ours = Commit(
         EMPTY_TREE, [], Signature("A B <a@b>", 5, "-0800"), Signature("C <c@d>", 6), "\n\nsubject\n\nbody é\n\n"
     ).encode()
-    variables = ["GIT_AUTHOR_NAME=A B", "GIT_AUTHOR_EMAIL=a@b", "GIT_AUTHOR_DATE=5 -0800"]
-    variables += ["GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@d", "GIT_COMMITTER_DATE=6 +0000"]
+    variables = ["GIT_AUTHOR_NAME=A B", "GIT_AUTHOR_EMAIL=a@b", "GIT_AUTHOR_DATE=@5 -0800"]
+    variables += ["GIT_COMMITTER_NAME=C", "GIT_COMMITTER_EMAIL=c@d", "GIT_COMMITTER_DATE=@6 +0000"]
     command = [
         "env",
         *variables,

@@ -1,0 +1,51 @@
+"""How our repositories are configured, and whose configuration we can't serve."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gitstate.errors import ConfigFault
+from gitstate.manifest import FORMAT
+
+VALUES: Final = {
+    "gc.auto": "0",
+    "receive.autogc": "false",
+    "maintenance.auto": "false",
+    "core.bigFileThreshold": "32m",
+    "core.logAllRefUpdates": "true",
+    "transfer.fsckObjects": "true",
+    "transfer.unpackLimit": "1",  # a push as one pack, which git syncs, not as loose objects, which it doesn't
+    "merge.directoryRenames": "false",
+    "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
+    "merge.gitstate.name": "records, entry by entry",
+    "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
+    "gitstate.format": str(FORMAT),
+}
+FOR_CLONES: Final = (
+    "diff.gitstate.textconv",
+    "merge.directoryRenames",
+    "merge.gitstate.name",
+    "merge.gitstate.driver",
+)
+_VERSION = re.compile("[0-9]{1,9}")
+_PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.(promisor|partialclonefilter)", re.DOTALL)
+ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
+CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + ATTRIBUTES
+
+
+def refuse_foreign(settings: Mapping[str, str], name: str) -> None:
+    """Raise ConfigFault if the repository ``name`` with these ``settings`` is of a kind that we can't read."""
+    if settings.get("extensions.objectformat", "sha1") != "sha1":
+        raise ConfigFault(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
+    if settings.get("extensions.refstorage", "files") != "files":
+        raise ConfigFault(f"{name} uses git's refstorage extension", "clone it without, and put the clone here")
+    if any(_PARTIAL.fullmatch(key) for key in settings):
+        raise ConfigFault(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
+    declared = settings.get("gitstate.format", str(FORMAT))
+    if not _VERSION.fullmatch(declared) or int(declared) > FORMAT:
+        raise ConfigFault(
+            f"{name} is of format {declared}; this gitstate reads format {FORMAT}",
+            "install a newer gitstate",
+        )
