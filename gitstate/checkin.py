@@ -119,6 +119,14 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
     return _status(repository, base, scan, sink.read)
 
 
+def foresee(request: Request, found: Status) -> None:
+    """Raise what ``record`` would raise for what ``status`` has found. Raises Refused, Conflict."""
+    _refuse(found.findings)
+    tip = request.repository.ref(request.ref)
+    if tip is None or found.tree != request.repository.snapshot(tip).tree:
+        _check_ancestry(request, found.base, tip)
+
+
 def preview(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
     """The live tree as a root tree whose new objects stand in the directory ``objects``."""
     with repository.staging() as staging:
@@ -138,7 +146,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
     with repository.lock("checkin"), repository.staging() as staging:
         base, tip = base_of(repository), repository.ref(request.ref)
         scan, policy = _scan(repository, request.live, base, request.allow, staging, observer)
-        refuse(scan.findings)
+        _refuse(scan.findings)
         parent = tip or base
         if tip is not None and scan.tree == repository.snapshot(tip).tree:
             commit = None
@@ -231,8 +239,7 @@ def _check_ancestry(request: Request, base: bytes | None, tip: bytes | None) -> 
         )
 
 
-def refuse(findings: Findings) -> None:
-    """Raise Refused if policy refuses anything."""
+def _refuse(findings: Findings) -> None:
     if findings.refusals:
         refusals = sorted(findings.refusals, key=lambda refusal: refusal.path)
         named = ", ".join(f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals[:_NAMED])

@@ -201,7 +201,7 @@ def checkin(
     emit(session, "checkin/1", value, [_result(name, result)] if result else _lines(session, name, found, False))
     _notes(session, found.findings)
     if session.dry_run:
-        engine.refuse(found.findings)
+        engine.foresee(request, found)
     if found.findings.unrecorded:
         raise _partly(found.findings)
 

@@ -729,3 +729,15 @@ finally:
     modules = set(done.stderr.rpartition("MODULES")[2].split())
     assert f"gitstate.cli.{'past' if name == 'log' else 'record'}" in modules
     assert not modules & NEEDLESS[name]
+
+
+def test_a_rehearsed_checkin_tells_of_a_branch_that_has_moved(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    own = make_site(tmp_path / "site")
+    own.run("prototype", "create", "desktop", "--live", str(tmp_path / "root"))
+    own.run("checkin", "desktop", "-m", "one")
+    tree = own.git("desktop", "hash-object", "-t", "tree", "-w", "/dev/null").strip()
+    identity = ["-c", "user.name=Eve", "-c", "user.email=eve@example.org"]
+    pushed = own.git("desktop", *identity, "commit-tree", tree, "-p", "main", "-m", "pushed").strip()
+    own.git("desktop", "update-ref", "refs/heads/main", pushed)
+    assert "main has moved" in said(own, "checkin", "desktop", "-m", "two", "-n", code=12)

@@ -350,6 +350,15 @@ def test_no_flipped_bit_of_a_pack_gives_wrong_data(small: Path, tmp_path: Path) 
     assert seen > len(pack)
 
 
+@pytest.mark.slow
+def test_no_flipped_bit_at_all_of_a_pack_gives_wrong_data(small: Path, tmp_path: Path) -> None:
+    pack, index = small.with_suffix(".pack").read_bytes(), small.with_suffix(".idx").read_bytes()
+    for place in range(12, len(pack) - 20):
+        for bit in range(8):
+            flipped = pack[:place] + bytes([pack[place] ^ 1 << bit]) + pack[place + 1 :]
+            assert read_all(write(tmp_path, flipped, index))[0] <= 2 * len(SMALL) - 2
+
+
 def test_no_flipped_bit_of_an_index_gives_wrong_data(small: Path, tmp_path: Path) -> None:
     pack, index = small.with_suffix(".pack").read_bytes(), small.with_suffix(".idx").read_bytes()
     count = len(SMALL)
