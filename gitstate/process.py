@@ -21,12 +21,25 @@ _PACKAGES: Final = {
 
 
 _NOT_ALLOWED: Final = re.compile(rb"Read-only file system|Permission denied")
+_DAMAGE: Final = re.compile(
+    r"(unable to|[Cc]ould not|cannot) (read|parse|stat)|bad tree|malformed|too-short|empty filename"
+    r"|corrupt|inflate|packfile|index file|garbage at end"
+)
 _NO_ROOM: Final = re.compile(rb"No space left|diskspace|couldn't write|write error|Disk quota")
 _is_noise: Final = re.compile("tar: (Removing leading|Exiting with|.*: implausibly old|.*: time stamp)").match
 
 
 class ProgramFailed(StorageFault):
-    """A program that ended badly, and neither the disk nor our rights are to blame."""
+    """A program that ended badly, the disk and our rights not being to blame; ``said`` is all of its complaint."""
+
+    def __init__(self, message: str, hint: str, said: str) -> None:
+        super().__init__(message, hint)
+        self.said = said
+
+    @property
+    def tells_of_damage(self) -> bool:
+        """Whether git found an object that it can't read, rather than a word that it doesn't understand."""
+        return _DAMAGE.search(self.said) is not None
 
 
 class GitFailed(ProgramFailed):
@@ -79,8 +92,8 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault |
     if _NO_ROOM.search(stderr):
         return StorageFault(message, "make room and run it again; nothing is lost")
     if words[0] == "git":
-        return GitFailed(message, "run: gitstate fsck")
-    return ProgramFailed(message, "that is the program's own complaint")
+        return GitFailed(message, "run: gitstate fsck", "\n".join(lines))
+    return ProgramFailed(message, "that is the program's own complaint", "\n".join(lines))
 
 
 def _verb(words: Sequence[str]) -> list[str]:

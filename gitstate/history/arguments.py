@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+from gitstate import process
 from gitstate.errors import GitstateError, NotFound, StorageFault, UsageFault
 from gitstate.names import LINKS, RECORDS, join, octal, stored_name, tree_path
 from gitstate.snapshot import Lookup
@@ -205,7 +206,9 @@ def peeled(repository: Repository, ids: Sequence[str], kind: str) -> list[bytes]
     """The objects of ``kind`` that ``ids`` lead to; None if one of them leads to another."""
     try:
         found = repository.git("rev-parse", *(f"{oid}^{{{kind}}}" for oid in ids), "--")
-    except StorageFault:
+    except process.ProgramFailed as error:
+        if error.tells_of_damage:
+            raise
         return None
     return [bytes.fromhex(oid) for oid in found.decode().split()[:-1]]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate import process
-from gitstate.errors import Damaged, StorageFault, UsageFault
+from gitstate.errors import UsageFault
 from gitstate.store import Repository
 
 Test = Callable[[str], object]
@@ -39,9 +39,6 @@ walks: Final[Test] = re.compile(
 _is_mistake: Final = re.compile(
     r"unrecognized|unknown|invalid|ambiguous|cannot be used|exclusive|incompatible|requires|expects|usage"
 ).search
-_is_damage: Final = re.compile(
-    r"(unable to|[Cc]ould not|cannot) (read|parse|stat)|bad tree|malformed|too-short|empty filename|corrupt|inflate"
-).search
 
 
 def wants_metadata(flags: Sequence[str]) -> bool:
@@ -67,7 +64,7 @@ def lines(
     color: bool = False,
     objects: Path | None = None,
 ) -> Iterator[bytes]:
-    """What git prints, as it does in its own pager if ``color``. Raises UsageFault, Damaged, StorageFault.
+    """What git prints, as it does in its own pager if ``color``. Raises UsageFault, StorageFault.
 
     ``objects`` is a further directory to find objects in.
     """
@@ -81,10 +78,10 @@ def lines(
         argv = ["git", f"--git-dir={repository.path}", command, *arguments]
         with process.reading(argv, variables=variables) as output:
             yield from output
-    except StorageFault as error:
+    except process.ProgramFailed as error:
+        if error.tells_of_damage:
+            raise
         said = error.message.removeprefix(f"git {command}: ")
-        if _is_damage(said):
-            raise Damaged(error.message, "run: gitstate fsck, then fetch it from a clone or a backup") from None
         if not said.startswith(("fatal: ", "error: ")):  # the end of git's usage, which tells nothing
             said = f"it can't mean {' '.join(word for word in arguments if isinstance(word, str))}"
         elif not _is_mistake(said):

@@ -24,7 +24,6 @@ MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
 
 _ID = re.compile("[0-9a-f]{40}")
-_DAMAGE = re.compile("corrupt|packfile|garbage|inflate|(unable to|could not|cannot) read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class Repository(Objects):
         try:
             found = self.git(*asked).decode().strip()
         except process.ProgramFailed as error:
-            if _DAMAGE.search(error.message):
+            if error.tells_of_damage:
                 raise
         if not _ID.fullmatch(found):  # `a..b` is two ids, and `^a` is one in front of which a sign stands
             self._check_reference(revision)

@@ -1,7 +1,8 @@
 """A process that writes to a file through a mapping that it keeps.
 
 ``python -m tests.damage.writer FILE``: for every line on standard input it does what the line says and answers
-``done``: ``write BYTE`` fills the mapping with that byte; ``loop`` writes changing bytes until the next line.
+``done``: ``write BYTE`` fills the mapping with that byte; ``loop`` does so with one byte after the
+other, from its beginning to its end, until the next line.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ def main(path: str) -> None:
 
 
 def _loop(pages: mmap.mmap) -> None:
+    number, rounds = 0, [bytes([byte]) * len(pages) for byte in range(256)]
     print("looping", flush=True)
-    number = 0
     while not select.select([0], [], [], 0)[0]:
         number = (number + 1) % 256
-        pages[:] = bytes([number]) * len(pages)
+        pages[:] = rounds[number]
 
 
 if __name__ == "__main__":
