@@ -244,7 +244,8 @@ class Repository(Objects):
     def collect_garbage(self, *, aggressive: bool = False) -> tuple[int, int]:
         """Repack into one pack, drop what nothing reached for two weeks; bytes of the repository before and after."""
         before = self.size()
-        squeeze = ["-F", "--depth=50", "--window=250"] if aggressive else []
+        # A check-in writes whole objects, and git tries no deltas between those of one pack unless it is told to (-f).
+        squeeze = ["-F", "--depth=50", "--window=250"] if aggressive else ["-f"]
         self.git("repack", "-A", "-d", "-l", "-q", "--unpack-unreachable=2.weeks.ago", *squeeze)
         self.git("prune", "--expire=2.weeks.ago")
         self.git("pack-refs", "--all")

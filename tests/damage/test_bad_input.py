@@ -476,7 +476,7 @@ def test_flipped_bits(packed: Packed) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("seed", [2, 3])
 def test_many_flipped_bits(packed: Packed, seed: int) -> None:
     flip_bits(packed, seed, 250)
 

@@ -107,6 +107,8 @@ def checkins_with_little_room(ground: Ground, disk: Path, pages: range) -> set[i
         ground.sound()
         ground.check_in("after")
         ground("status", "p", "--exit-code").well()
+        if free % 10 == 8:
+            ground("gc", "p").well()
     return codes
 
 
@@ -129,7 +131,7 @@ def test_checkins_with_any_room(bare: Ground, disk: Disk) -> None:
         bare("prototype", "create", "p").well()
         plant(bare.live, 30)
         bare.check_in("before")
-        assert checkins_with_little_room(bare, small, range(80)) == {0, 6}
+        assert checkins_with_little_room(bare, small, range(0, 80, 2)) == {0, 6}
         bare.faithful()
 
 
@@ -306,7 +308,7 @@ def test_exports_with_little_room(ground: Ground, disk: Disk) -> None:
 def test_exports_with_any_room(ground: Ground, disk: Disk) -> None:
     plant(ground.live, 12)
     with disk(ground.site / "exports") as small:
-        assert exports_with_little_room(ground, small, range(80)) == {0, 6}
+        assert exports_with_little_room(ground, small, range(0, 80, 2)) == {0, 6}
 
 
 def test_a_clone_without_room(ground: Ground) -> None:

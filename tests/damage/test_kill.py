@@ -198,8 +198,10 @@ def test_killed_at_random_points(ground: Ground) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_many_random_points(ground: Ground) -> None:
-    assert random_kills(ground, 200) >= 80
+@pytest.mark.parametrize("series", range(10))
+def test_killed_at_many_random_points(ground: Ground, series: int) -> None:
+    """Two hundred in all, ten histories, as every check reads all of a history."""
+    assert random_kills(ground, 20) >= 8
 
 
 def test_interrupted_at_random_points(ground: Ground) -> None:
