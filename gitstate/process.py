@@ -101,14 +101,6 @@ def _verb(words: Sequence[str]) -> list[str]:
     return [words[0], *[word for word in words[1:] if not word.startswith(("-", "/"))][:1]]
 
 
-def succeeds(argv: Sequence[Argument]) -> bool:
-    """Whether a program that answers by its exit code says yes."""
-    try:
-        return not subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode
-    except FileNotFoundError:
-        raise _missing(argv[0]) from None
-
-
 def complaints(argv: Sequence[Argument]) -> list[str]:
     """Run a checker and return what it says on both outputs if it fails; nothing if it is content."""
     try:

@@ -70,14 +70,6 @@ def full_manifest(repository: Repository, commit: bytes, observer: Observer = SI
     yield from format_full(_entries(repository, tree, observer), effective_links(repository.read, tree))
 
 
-def manifest_sha256(repository: Repository, commit: bytes, observer: Observer = SILENT) -> str:
-    """What a tag's ``Manifest-SHA256:`` says, in hex."""
-    digest = hashlib.sha256()
-    for line in full_manifest(repository, commit, observer):
-        digest.update(line.encode("ascii"))
-    return digest.hexdigest()
-
-
 def _entries(repository: Repository, tree: bytes, observer: Observer) -> Iterator[tuple[bytes, Meta, Content]]:
     for path, directory in walk(repository.read, tree):
         yield path, directory.own, Content()

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gitstate.errors import Damaged
-from gitstate.names import octal
 
 FILE: Final = 0o100644
 EXECUTABLE: Final = 0o100755
@@ -159,8 +158,3 @@ def tagged(data: bytes) -> bytes:
     if found is None:
         raise Damaged("a tag object is malformed", "run: gitstate fsck")
     return bytes.fromhex(found[1].decode())
-
-
-def in_tree(path: bytes) -> str:
-    """A tree path for people."""
-    return "/" + octal(path)

@@ -162,13 +162,6 @@ class Repository(Objects):
             message=commit.text(commit.message),
         )
 
-    def is_ancestor(self, older: bytes, newer: bytes) -> bool:
-        """Whether ``older`` is ``newer`` or an ancestor of it; False too if either is missing."""
-        if older == newer:
-            return True
-        asked = ["merge-base", "--is-ancestor", older.hex(), newer.hex()]
-        return process.succeeds(["git", f"--git-dir={self.path}", *asked])
-
     def first_parents(self, oid: bytes, most: int) -> Iterator[bytes]:
         """``oid`` and its ancestors by first parent, at most ``most``."""
         current: bytes | None = oid
