@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 import hypothesis
@@ -20,6 +21,8 @@ hypothesis.settings.load_profile("gitstate")
 
 def pytest_configure() -> None:
     """Here rather than in a fixture, so that import and collection see the same environment as the tests."""
+    # A shell starts what it runs in the background with Ctrl-C ignored, and our children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in [name for name in os.environ if name.startswith(("GIT_", "GITSTATE_", "LC_"))]:
         if name != "GITSTATE_LAB":
             del os.environ[name]
