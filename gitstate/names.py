@@ -6,8 +6,9 @@ git's own ``verify_path``, ``is_hfs_dotgit`` and ``is_ntfs_dot_generic`` (path.c
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from gitstate.errors import Damaged, UsageFault
 
@@ -17,6 +18,8 @@ ESCAPED: Final = b".gitstate="
 
 LAYER_KINDS: Final = ("network", "class", "workload", "lab", "host", "ip")
 RESERVED: Final = frozenset({"base", *LAYER_KINDS})
+_SERVED: Final = frozenset({"boot", "archives"})
+"""What stands in ``tftp/`` beside the prototypes."""
 
 _REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
@@ -30,7 +33,67 @@ def repo_name(text: str) -> str:
         )
     if text in RESERVED:
         raise UsageFault(f"{text!r} is reserved for layers", "choose another name for the prototype")
+    if text in _SERVED:
+        raise UsageFault(f"{text!r} is reserved for boot files", "choose another name for the prototype")
     return text
+
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_MAC = re.compile(r"[0-9a-f]{2}(?:([:-]?)[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/~^{}@+-]{0,199}")
+
+
+def host_name(text: str) -> str:
+    """A machine's short name, in lower case: one label of RFC 1123. Raises UsageFault."""
+    name = text.lower()
+    if not _LABEL.fullmatch(name):
+        raise UsageFault(
+            f"{text!r} is not a host name", "one label: letters, digits and inner hyphens, at most 63, no domain"
+        )
+    if name.isdigit():
+        raise UsageFault(f"{text!r} is not a host name", "a name of digits alone would be taken for an address")
+    return name
+
+
+def mac_address(text: str) -> str:
+    """An Ethernet address as ``52:54:00:12:34:56``, of one machine. Raises UsageFault."""
+    if not _MAC.fullmatch(text.lower()):
+        raise UsageFault(f"{text!r} is not a MAC address", "six pairs of hex digits: 52:54:00:12:34:56")
+    digits = re.sub("[:-]", "", text.lower())
+    if int(digits[:2], 16) & 1 or not int(digits, 16):
+        raise UsageFault(f"{text!r} is not one machine's MAC address", "it is a group address, or all zeros")
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def ip_address(text: str) -> str:
+    """An IPv4 or IPv6 address of one machine, in its canonical form. Raises UsageFault."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise UsageFault(
+            f"{text!r} is not an IP address", "such as 192.168.1.23 or fd00::17, without a /mask"
+        ) from None
+    if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
+        raise UsageFault(f"{text!r} is not one machine's IP address", "give it an address of its own")
+    return str(address)
+
+
+class Pin(NamedTuple):
+    """One snapshot by name: ``PROTOTYPE@REV``."""
+
+    prototype: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.prototype}@{self.revision}"
+
+
+def pin(text: str) -> Pin:
+    """``PROTOTYPE@REV``; whether REV exists is the repository's to say. Raises UsageFault."""
+    prototype, at, revision = text.partition("@")
+    if not at or not _REVISION.fullmatch(revision):
+        raise UsageFault(f"{text!r} is not a pinned snapshot", "write PROTOTYPE@REV: desktop@v12")
+    return Pin(repo_name(prototype), revision)
 
 
 def tree_path(text: bytes) -> bytes:

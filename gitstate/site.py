@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
@@ -42,7 +42,7 @@ class Site:
         site.path.mkdir(parents=True, exist_ok=True)
         for name in _PRIVATE:
             (site.path / name).mkdir(mode=0o700)
-        (site.path / "tftp").mkdir(mode=0o750)
+        site.tftp.mkdir(mode=0o750)
         site.path.chmod(0o711)
         document = tomlkit.document()
         document.add(tomlkit.comment("This site's settings; gitstate keeps your comments."))
@@ -71,6 +71,16 @@ class Site:
         if version != SITE_FORMAT:
             raise ConfigFault(f"{site.file}: version is {version!r}, not {SITE_FORMAT}", "install a newer gitstate")
         return site
+
+    def settings(self) -> Mapping[str, Any]:
+        """All of ``site.toml`` as plain values. Raises NotFound, ConfigFault."""
+        try:
+            settings: Mapping[str, Any] = tomlkit.parse(self.file.read_text()).unwrap()
+        except FileNotFoundError:
+            raise NotFound(f"{self.path} is not a site", "gitstate init makes one") from None
+        except (TOMLKitError, UnicodeDecodeError) as error:
+            raise ConfigFault(f"{self.file}: {error}", "mend it with an editor") from None
+        return settings
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -112,9 +122,24 @@ class Site:
         """Where a live tree of ``name`` stands unless it was adopted elsewhere."""
         return self.path / "live" / name
 
+    @property
+    def directory_path(self) -> Path:
+        """The repository of the embedded directory."""
+        return self.path / "directory.git"
+
+    @property
+    def tftp(self) -> Path:
+        """What boot loaders may read."""
+        return self.path / "tftp"
+
+    @property
+    def exports(self) -> Path:
+        """The directory of all exports, served by NFS as one."""
+        return self.path / "exports"
+
     def exports_path(self, name: str) -> Path:
         """The directory of the exports of ``name``."""
-        return self.path / "exports" / name
+        return self.exports / name
 
     def prototypes(self) -> list[str]:
         """The names of all prototypes, sorted."""

@@ -17,8 +17,8 @@ from tests.support import PROJECT
 # From the ground up: a room uses itself and the rooms before it. Lines as in docs/design.md.
 ROOMS: Final = """
 errors names monitor
-entry manifest change
-process fs overlay
+entry manifest change cpio
+process fs network overlay
 store
 site
 snapshot policy scan checkin export verify history bootstrap
@@ -27,7 +27,7 @@ directory
 layers render
 packages
 boot
-prepare release review
+publish prepare release review
 image
 status doctor settings web cli
 """.split()  # noqa: SIM905
@@ -47,6 +47,8 @@ OWNERS: Final = {
     "os.spawn*": ["process"],
     "os.posix_spawn*": ["process"],
     "ctypes": ["fs"],
+    "socket.socket": ["network"],
+    "zstandard": ["cpio"],
     "os.environ": ["settings"],
     "os.environb": ["settings"],
     "os.getenv": ["settings"],
@@ -274,6 +276,8 @@ def test_a_module_without_a_room_is_found(path: str) -> None:
         ("import click", "click", ["cli"]),
         ("import importlib\nimportlib.import_module('click')", "click", ["cli"]),
         ("import ctypes.util", "ctypes", ["fs"]),
+        ("import socket\nsocket.socket()", "socket.socket", ["network"]),
+        ("import zstandard", "zstandard", ["cpio"]),
         ("import sys\nsys.exit(1)", "sys.exit", ["cli"]),
         ("from sys import exit", "sys.exit", ["cli"]),
         ("raise SystemExit(1)", "SystemExit", ["cli"]),
