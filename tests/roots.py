@@ -11,6 +11,21 @@ from tests.support import PROJECT, require, require_root
 
 SMALL = ("openssh-server", "sudo", "libcap2-bin", "iputils-ping", "cron")
 
+BOOTABLE = (
+    "linux-image-cloud-amd64",
+    "initramfs-tools",
+    "systemd-sysv",
+    "kmod",
+    "udev",
+    "iproute2",
+    "busybox",
+    "attr",
+    "libcap2-bin",
+    "iputils-ping",
+    "dbus",
+)
+"""What a machine without a disk needs, and what shows that it booted well."""
+
 
 def tarball(packages: tuple[str, ...] = SMALL, suite: str = "bookworm", variant: str = "minbase") -> Path:
     """The tarball of such a root; made now if it isn't kept yet."""

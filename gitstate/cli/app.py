@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 import importlib
 import sys
@@ -26,18 +25,29 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _COMMANDS: Final = {
     "init": "site",
     "prototype": "site",
+    "prepare": "prepare",
     "status": "record",
     "checkin": "record",
     "export": "trees",
-    "manifest": "trees",
-    "verify": "trees",
+    "manifest": "proof",
+    "verify": "proof",
     "log": "past",
     "show": "past",
     "diff": "past",
     "clone": "past",
+    "boot": "boot",
+    "client": "client",
+    "doctor": "doctor",
+    "push": "release",
+    "rollback": "release",
+    "reconcile": "release",
+    "channel": "channel",
+    "layer": "layer",
     "fsck": "care",
     "gc": "care",
     "merge-driver": "care",
+    "serve": "serve",
+    "hook": "serve",
 }
 """Command by the module in this room that has it."""
 
@@ -132,6 +142,8 @@ class Session:
         try:
             return self.site.repository(name)
         except NotFound as error:
+            import difflib
+
             near = difflib.get_close_matches(name, list(self.site.repositories()), n=1, cutoff=0.5)
             raise NotFound(error.message, f"did you mean {near[0]}?" if near else error.hint) from None
 
@@ -281,3 +293,4 @@ def app() -> None:
     # Entries make no cycles: looking for them took a tenth of an export's time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    gc.enable()

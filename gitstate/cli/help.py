@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -93,6 +92,8 @@ class Group(_Told, click.Group):
         """The command that ``args`` begins with. Raises UsageError naming the nearest."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
+            import difflib
+
             meant = [_MEANT[args[0]]] if args[0] in _MEANT else []
             near = [name for name in meant if name in known] or difflib.get_close_matches(args[0], known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -42,7 +41,11 @@ def _told_as_output() -> Iterator[None]:
 
 def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[str]) -> None:
     """Print ``value`` as one JSON object of ``schema`` (``NAME/1``), or ``lines`` for people."""
-    for line in [json.dumps({"schema": schema, **value})] if session.json else lines:
+    if session.json:
+        import json
+
+        lines = [json.dumps({"schema": schema, **value})]
+    for line in lines:
         put(f"{line}\n")
     flush()
 

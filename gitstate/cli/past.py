@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from gitstate import checkin, history
+from gitstate import history
 from gitstate.cli.app import Function, Session, common, complete_repository, pass_session, writes
 from gitstate.cli.help import Command
 from gitstate.cli.output import emit, location, put
@@ -109,32 +109,36 @@ def diff(session: Session, words: tuple[str, ...], times: bool, exit_code: bool)
     tree; without any it is the one that the live tree was last recorded as.
     """
     name, repository, arguments = _asked(session, words)
-    with _two_trees(session, repository, arguments) as (old, new, objects):
+    with _comparison(session, repository, arguments) as compared:
+        assert compared.new is not None
         if session.json:
-            changes = list(history.diff_json(repository, old, new, arguments, objects=objects))
-            emit(session, "diff/1", {"repository": name, "old": old.hex(), "new": new.hex(), **_parted(changes)}, [])
+            ids = {"old": compared.old.hex(), "new": compared.new.hex()}
+            emit(session, "diff/1", {"repository": name, **ids, **_parted(list(compared.json()))}, [])
         elif not session.quiet:
-            lines = history.diff_trees(
-                repository, old, new, arguments, objects=objects, color=session.colour, times=times
-            )
-            _page(session, lines)
-        wants_code = exit_code or session.quiet
-        return 1 if wants_code and history.differs(repository, old, new, arguments, objects=objects) else 0
+            _page(session, compared.lines(color=session.colour, times=times))
+        return 1 if (exit_code or session.quiet) and compared.differs() else 0
 
 
 @contextmanager
-def _two_trees(
-    session: Session, repository: Repository, arguments: tuple[str, ...]
-) -> Iterator[tuple[bytes, bytes, Path | None]]:
-    """The two trees to compare; for the live tree a directory with its new objects, too."""
-    base = checkin.base_of(repository)
-    old, new = history.sides(repository, arguments, default=base.hex() if base else "HEAD")
-    if new is not None:
-        yield old, new, None
+def _comparison(session: Session, repository: Repository, arguments: tuple[str, ...]) -> Iterator[history.Comparison]:
+    """The two trees to compare; the live tree's new objects stand in a scratch directory."""
+    compared = history.compared(repository, arguments, lambda: _recorded(repository))
+    if compared.new is not None:
+        yield compared
         return
+    from gitstate import checkin  # two snapshots are compared in half the time that this import takes
+
     with repository.scratch() as scratch:
         tree = checkin.preview(repository, checkin.live_tree(repository, None), scratch, session.observer)
-        yield old, tree, scratch
+        yield compared.against(tree, scratch)
+
+
+def _recorded(repository: Repository) -> str:
+    """The commit that the live tree was last recorded as."""
+    from gitstate import checkin
+
+    base = checkin.base_of(repository)
+    return base.hex() if base else "HEAD"
 
 
 def _parted(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""What boot loaders and servers read, as text: a plan in, ``{path: text}`` out. Who writes it, and when, is publish's.
+
+A site overrides a template by ``SITE/templates/NAME.j2``; ``{% extends "gitstate/NAME.j2" %}`` is ours.
+"""
+
+from gitstate.boot.asked import Asked, asked
+from gitstate.boot.options import Dhcp, Nfs, Options, load, parse
+from gitstate.boot.plan import BootClient, BootPlan, Image, machine_id
+from gitstate.boot.render import ETC_FILES, MARK, Renderer, render
+
+__all__ = [
+    "ETC_FILES",
+    "MARK",
+    "Asked",
+    "BootClient",
+    "BootPlan",
+    "Dhcp",
+    "Image",
+    "Nfs",
+    "Options",
+    "Renderer",
+    "asked",
+    "load",
+    "machine_id",
+    "parse",
+    "render",
+]

@@ -1,0 +1,90 @@
+"""Which machines asked how to boot, by the log of our dnsmasq: in proxy mode it keeps no leases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from gitstate.boot.checks import is_good
+
+_STAMP: Final = r"(?P<when>[A-Z][a-z]{2} [ 0-3][0-9] [0-9:]{8}) dnsmasq"
+_HEX: Final = r"[0-9a-f]{2}"
+_IP: Final = r"[0-9.]{7,15}"
+_DHCP = re.compile(rf"{_STAMP}-dhcp\[\d+\]: (?P<transaction>\d+) (?P<said>.*)\n?", re.ASCII)
+_VENDOR = re.compile(r"vendor class: (?P<vendor>(?:PXE|HTTP)Client[ -~]{0,60})")
+_QUESTION = re.compile(
+    rf"(?:PXE|DHCP(?:DISCOVER|REQUEST|ACK))\([^)]*\) (?:(?P<ip>{_IP}) )?(?P<mac>{_HEX}(?::{_HEX}){{5}})(?: .*)?",
+    re.ASCII,
+)
+# The script for one MAC address: iPXE says by the file it wants who it is, and by the address where it is.
+_SCRIPT = re.compile(
+    rf"{_STAMP}-tftp\[\d+\]: (?:file|sent) /[^ ]*/boot/mac/(?P<mac>{_HEX}(?:-{_HEX}){{5}})\.ipxe"
+    rf" (?:not found for|to) (?P<ip>{_IP})\n?",
+    re.ASCII,
+)
+_ARCHITECTURES: Final = {"00000": "BIOS", "00006": "UEFI", "00007": "UEFI", "00009": "UEFI", "00011": "UEFI, ARM"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A machine that asked how to boot."""
+
+    mac: str
+    when: str
+    """The last time, as the log has it: ``Mar 12 14:02:11``."""
+    ip: str | None = None
+    """The address that it had, if that is known."""
+    vendor: str | None = None
+    """What its firmware says of itself: ``PXEClient:Arch:00007:UNDI:003016``."""
+
+    @property
+    def firmware(self) -> str | None:
+        """BIOS or UEFI, if it said so."""
+        _, _, rest = (self.vendor or "").partition(":Arch:")
+        return _ARCHITECTURES.get(rest[:5])
+
+
+def asked(lines: Iterable[str]) -> list[Asked]:
+    """Every machine of a log that asked how to boot, the one that asked last at the end.
+
+    Machines that only want an address aren't in it.
+    """
+    found: dict[str, Asked] = {}
+    vendors: dict[str, str] = {}
+    for line in lines:
+        if "-dhcp[" in line:
+            one = _of_dhcp(line, vendors)
+        elif "/boot/mac/" in line:
+            one = _of_tftp(line)
+        else:
+            continue
+        if one and _is_machine(one):
+            before = found.pop(one.mac, one)
+            found[one.mac] = replace(one, ip=one.ip or before.ip, vendor=one.vendor or before.vendor)
+    return list(found.values())
+
+
+def _is_machine(one: Asked) -> bool:
+    """Whether it can be one: over TFTP anybody may ask for any name."""
+    return not int(one.mac[1], 16) & 1 and one.mac.strip("0:") != "" and (not one.ip or is_good("IPv4 address", one.ip))
+
+
+def _of_dhcp(line: str, vendors: dict[str, str]) -> Asked | None:
+    """A line of DHCP; what a boot loader says of itself stands in a line before that of its question."""
+    match = _DHCP.fullmatch(line)
+    if match is None:
+        return None
+    if vendor := _VENDOR.fullmatch(match["said"]):
+        vendors[match["transaction"]] = vendor["vendor"]
+        return None
+    question = _QUESTION.fullmatch(match["said"])
+    if question is None or match["transaction"] not in vendors:
+        return None
+    return Asked(question["mac"], match["when"], question["ip"], vendors[match["transaction"]])
+
+
+def _of_tftp(line: str) -> Asked | None:
+    match = _SCRIPT.fullmatch(line)
+    return Asked(match["mac"].replace("-", ":"), match["when"], match["ip"]) if match else None

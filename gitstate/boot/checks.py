@@ -1,0 +1,95 @@
+"""What may stand in a boot file: each kind of value by what it is made of, so that none can end a word or a line.
+
+A file for dnsmasq, iPXE, nginx or an NFS server has its own quoting, or none. So nothing is ever quoted: a value that
+would need it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import Final
+
+from gitstate.errors import ConfigFault
+
+_KINDS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
+    "name": (re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?").fullmatch, "a host name of one label"),
+    "MAC address": (re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}").fullmatch, "such as 52:54:00:12:34:56"),
+    "IPv4 address": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}").fullmatch, "such as 10.77.0.23"),
+    "IP address": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:]{2,39}").fullmatch, "such as 10.77.0.23"),
+    "prototype": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}").fullmatch, "a prototype's name"),
+    "commit": (re.compile(r"[0-9a-f]{40}").fullmatch, "40 hex digits"),
+    "machine id": (re.compile(r"[0-9a-f]{32}").fullmatch, "32 hex digits"),
+    "kernel argument": (
+        re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:=+/@%~\[\]-]{0,254}").fullmatch,
+        "letters, digits and _ . , : = + / @ % ~ [ ] -, without quotes",
+    ),
+    "path": (
+        re.compile(r"(?!.*/\.\.?(?:/|$))(?:/[A-Za-z0-9._+@~-]{1,100}){1,40}").fullmatch,
+        "an absolute path of letters, digits and . _ + @ ~ -",
+    ),
+    "interface": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,14}").fullmatch, "such as eth1, br0, eth0.10"),
+    "group": (re.compile(r"[a-z_][a-z0-9_-]{0,30}").fullmatch, "a system group's name"),
+    "size": (
+        re.compile(r"(?:[1-9][0-9]?|100)%|[1-9][0-9]{0,9}[kmgKMG]?").fullmatch,
+        "such as 50% of memory, or 2g",
+    ),
+    "network": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}").fullmatch, "such as 10.77.0.0/24"),
+    "port": (re.compile(r"[1-9][0-9]{0,4}").fullmatch, "a number from 1 to 65535"),
+    "NFS version": (re.compile(r"3|4\.2").fullmatch, "3 or 4.2"),
+    "time": (re.compile(r"[0-9]{1,12}").fullmatch, "seconds since 1970"),
+    "UUID": (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch, "as uuidgen prints it"),
+}
+
+
+def is_good(kind: str, value: object) -> bool:
+    """Whether ``value`` is a ``kind`` that can stand in any boot file."""
+    if not isinstance(value, str) or not _KINDS[kind][0](value):
+        return False
+    return kind not in _PARSED or _parses(_PARSED[kind], value)
+
+
+def checked(kind: str, value: str, where: str) -> str:
+    """``value`` if it is a ``kind``. Raises ConfigFault, which names ``where`` it stands."""
+    if not is_good(kind, value):
+        raise ConfigFault(f"{where}: {str(value)[:80]!a} is no {kind} for a boot file", expected(kind))
+    return value
+
+
+def expected(kind: str) -> str:
+    """What a ``kind`` looks like."""
+    return _KINDS[kind][1]
+
+
+def _address(text: str) -> object:
+    return IPv6Address(text) if ":" in text else IPv4Address(text)
+
+
+def _network(text: str) -> object:
+    found = IPv4Network(text)
+    if not found.prefixlen or str(found) != text:
+        raise ValueError(text)
+    return found
+
+
+def _port(text: str) -> object:
+    if int(text) > 65535:
+        raise ValueError(text)
+    return text
+
+
+_PARSED: Final[dict[str, Callable[[str], object]]] = {
+    "IPv4 address": IPv4Address,
+    "IP address": _address,
+    "network": _network,
+    "port": _port,
+}
+
+
+def _parses(parse: Callable[[str], object], value: str) -> bool:
+    try:
+        parse(value)
+    except ValueError:
+        return False
+    return True

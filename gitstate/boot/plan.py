@@ -1,0 +1,57 @@
+"""What shall boot: which machine gets which snapshot, and by which kernel line. Data only."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitstate.boot.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A snapshot that machines boot: its kernel and initrd stand in ``tftp/PROTOTYPE/COMMIT/``."""
+
+    prototype: str
+    commit: str
+    """40 hex digits."""
+    epoch: int
+    """The commit's time, the floor of a client's clock."""
+    has_caps: bool = False
+    """Whether there is a ``caps.cpio`` beside the initrd."""
+
+    @property
+    def path(self) -> str:
+        """Its directory, below ``tftp/`` and below ``exports/``."""
+        return f"{self.prototype}/{self.commit}"
+
+
+@dataclass(frozen=True, slots=True)
+class BootClient:
+    """One machine and the snapshot it boots."""
+
+    name: str
+    macs: tuple[str, ...]
+    prototype: str
+    commit: str
+    machine_id: str
+    ips: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """Further words of its kernel line."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootPlan:
+    """Everything that the boot files tell."""
+
+    site: Path
+    uuid: str
+    options: Options
+    images: tuple[Image, ...] = field(default=())
+    clients: tuple[BootClient, ...] = field(default=())
+
+
+def machine_id(uuid: str, name: str) -> str:
+    """The machine-id of the client ``name`` of the site ``uuid``: the same at every boot, and nobody else's."""
+    return hashlib.sha256(f"{uuid}\0{name}".encode()).hexdigest()[:32]

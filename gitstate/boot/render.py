@@ -1,0 +1,147 @@
+"""A plan -> the text of every boot file. Nothing is read but templates, nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from gitstate.boot.checks import checked
+from gitstate.boot.options import Dhcp, Nfs, Options
+from gitstate.boot.plan import BootClient, BootPlan, Image
+
+MARK: Final = "written by `gitstate boot write`"
+"""What the first lines of every file say; a file without it isn't ours."""
+
+ETC_FILES: Final = (
+    "etc/gitstate/dnsmasq.conf",
+    "etc/gitstate/dnsmasq.hosts",
+    "etc/nginx/conf.d/gitstate.conf",
+    "etc/exports.d/gitstate.exports",
+    "etc/gitstate/ganesha.conf",
+)
+"""All that there can be: one that the options don't ask for isn't rendered, and goes if it is there."""
+
+
+class Renderer:
+    """Renders for one site and its options; templates are parsed when they are first used, and once."""
+
+    def __init__(self, site: Path, uuid: str, options: Options) -> None:
+        """Raises ConfigFault if the site can't be named in boot files."""
+        checked("path", str(site), "the site's directory")
+        checked("UUID", uuid, f"{site}/site.toml: uuid")
+        _check_options(options, f"{site}/site.toml: boot")
+        from gitstate.boot.templates import Templates  # Jinja2, for who renders
+
+        self._options = options
+        self._templates = Templates(site / "templates", **_common(site, uuid, options))
+
+    def common_files(self) -> dict[str, str]:
+        """What doesn't depend on snapshots or clients. Raises ConfigFault."""
+        options = self._options
+        files = {"tftp/boot/boot.ipxe": "boot.ipxe", "etc/gitstate/dnsmasq.conf": "dnsmasq.conf"}
+        if options.http:
+            files["etc/nginx/conf.d/gitstate.conf"] = "nginx.conf"
+        if options.nfs is Nfs.KERNEL:
+            files["etc/exports.d/gitstate.exports"] = "exports"
+        else:
+            files["etc/gitstate/ganesha.conf"] = "ganesha.conf"
+        return {path: self._render(name) for path, name in files.items()}
+
+    def hosts_files(self, clients: Iterable[BootClient]) -> dict[str, str]:
+        """The addresses of all clients; none unless we give addresses. Raises ConfigFault."""
+        if self._options.dhcp is not Dhcp.OWN:
+            return {}
+        hosts = [host for client in clients for host in _hosts(client)]
+        return {"etc/gitstate/dnsmasq.hosts": self._render("dnsmasq.hosts", hosts=hosts)}
+
+    def image_files(self, image: Image) -> dict[str, str]:
+        """The script that boots a snapshot. Raises ConfigFault."""
+        _check_image(image)
+        return {f"tftp/{image.path}/boot.ipxe": self._render("snapshot.ipxe", image=image)}
+
+    def client_files(self, client: BootClient) -> dict[str, str]:
+        """The script of each of a client's MAC addresses. Raises ConfigFault."""
+        _check_client(client)
+        text = self._render("client.ipxe", client=client)
+        return {f"tftp/boot/mac/{mac.replace(':', '-')}.ipxe": text for mac in client.macs}
+
+    def _render(self, name: str, **values: Any) -> str:
+        return self._templates.render(name, values)
+
+
+def render(plan: BootPlan) -> dict[str, str]:
+    """Every file of a plan, by its path: ``tftp/…`` below the site, ``etc/…`` below ``options.etc``.
+
+    Raises ConfigFault.
+    """
+    renderer = Renderer(plan.site, plan.uuid, plan.options)
+    files = renderer.common_files() | renderer.hosts_files(plan.clients)
+    for image in plan.images:
+        files |= renderer.image_files(image)
+    for client in plan.clients:
+        files |= renderer.client_files(client)
+    return files
+
+
+def _common(site: Path, site_uuid: str, options: Options) -> dict[str, Any]:
+    """What every template knows."""
+    net = IPv4Network(options.network)
+    fsid = uuid5(UUID(site_uuid), "exports")
+    return {
+        "site": str(site),
+        "options": options,
+        "network": str(net.network_address),
+        "netmask": str(net.netmask),
+        "fsid": str(fsid),
+        "filesystem_id": (fsid.time_low & 0x7FFFFFFF, fsid.node & 0x7FFFFFFF),
+    }
+
+
+def _hosts(client: BootClient) -> list[dict[str, str]]:
+    """Each network card gets the client's first IPv4 address: one is in use at a time."""
+    _check_client(client)
+    addresses = [address for address in client.ips if ":" not in address]
+    return [{"mac": mac, "ip": address, "name": client.name} for mac in client.macs for address in addresses[:1]]
+
+
+# --- nothing reaches a template unchecked -----------------------------------------------------------------------------
+
+
+def _check_options(options: Options, where: str) -> None:
+    checked("interface", options.interface, where)
+    checked("IPv4 address", options.server, where)
+    checked("network", options.network, where)
+    for address in options.range or ():
+        checked("IPv4 address", address, where)
+    for word in options.arguments:
+        checked("kernel argument", word, where)
+    checked("port", str(options.http_port), where)
+    checked("NFS version", options.nfs_version, where)
+    checked("size", options.overlay_size, where)
+    checked("path", str(options.etc), where)
+    checked("group", options.group, where)
+
+
+def _check_image(image: Image) -> None:
+    where = "a snapshot"
+    checked("prototype", image.prototype, where)
+    checked("commit", image.commit, where)
+    checked("time", str(image.epoch), where)
+
+
+def _check_client(client: BootClient) -> None:
+    where = "a client"
+    checked("name", client.name, where)
+    where = client.name
+    for mac in client.macs:
+        checked("MAC address", mac, where)
+    for address in client.ips:
+        checked("IP address", address, where)
+    checked("prototype", client.prototype, where)
+    checked("commit", client.commit, where)
+    checked("machine id", client.machine_id, where)
+    for word in client.arguments:
+        checked("kernel argument", word, where)

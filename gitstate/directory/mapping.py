@@ -1,0 +1,87 @@
+"""A client <-> the attributes of its entry: the one table, for every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from gitstate import names
+from gitstate.directory import model
+from gitstate.directory.entries import Entry, Fault
+from gitstate.directory.model import Client
+from gitstate.errors import UsageFault
+
+
+class Field(NamedTuple):
+    """The attribute that holds ``key`` of a client, how its values are read, the class that allows it."""
+
+    attribute: str
+    key: str
+    read: Callable[[str], object]
+    many: bool = False
+    auxiliary: str = "gitstateClient"
+
+
+FIELDS: Final = (
+    Field("macAddress", "macs", names.mac_address, True, "ieee802Device"),
+    Field("ipHostNumber", "ips", names.ip_address, True, "ipHost"),
+    Field("gitstateKind", "kind", model.kind_of),
+    Field("gitstateChannelName", "channel", model.channel_name),
+    Field("gitstatePin", "pin", names.pin),
+    Field("gitstateWorkload", "workload", model.workload_name),
+    Field("gitstateHardwareClass", "classes", model.class_name, True),
+    Field("gitstateLayer", "layers", model.layer_name, True),
+    Field("gitstateState", "state", model.state_mode),
+)
+_NAME: Final = "cn"
+_CLASS: Final = "objectClass"
+_CLIENT: Final = "gitstateClient"
+_STRUCTURAL: Final = "device"
+_OURS: Final = {_NAME, _CLASS, *(field.attribute for field in FIELDS)}
+_LONGEST: Final = 400
+_CLASSES: Final = {field.auxiliary for field in FIELDS}
+
+
+def entry_of(client: Client, standing: Entry | None = None) -> dict[str, list[bytes]]:
+    """The entry of ``client``; what ``standing``, the entry it had, holds besides stays."""
+    standing = standing or {}
+    entry = {name: list(values) for name, values in standing.items() if name not in _OURS}
+    classes = {_STRUCTURAL, _CLIENT}
+    for field in FIELDS:
+        value = getattr(client, field.key)
+        values = value if field.many else () if value is None else (value,)
+        if values:
+            entry[field.attribute] = [str(one).encode() for one in values]
+            classes.add(field.auxiliary)
+    name = client.name.encode()
+    entry[_NAME] = [name, *(one for one in standing.get(_NAME, ()) if one.lower() != name)]
+    ours = {one.lower() for one in (_STRUCTURAL, *_CLASSES)}
+    others = [one for one in standing.get(_CLASS, ()) if one.decode("ascii", "replace").lower() not in ours]
+    entry[_CLASS] = sorted([*(one.encode() for one in classes), *others])
+    return entry
+
+
+def client_of(name: str, entry: Entry) -> Client:
+    """The client ``name`` that ``entry`` tells of. Raises Fault."""
+    if _CLIENT.lower().encode() not in {one.lower() for one in entry.get(_CLASS, ())}:
+        raise Fault(f"the class {_CLIENT} is missing", _CLASS)
+    if name.encode() not in {one.lower() for one in entry.get(_NAME, ())}:
+        raise Fault(f"{_NAME} is not {name}", _NAME)
+    values: dict[str, Any] = {}
+    for field in FIELDS:
+        given = entry.get(field.attribute)
+        if given:
+            found = [_read(field, value, place) for place, value in enumerate(given)]
+            values[field.key] = tuple(found) if field.many else found[0]
+    return model.normal(Client(name, **values))
+
+
+def _read(field: Field, value: bytes, place: int) -> object:
+    if len(value) > _LONGEST:
+        raise Fault(f"{field.attribute} is longer than {_LONGEST} bytes", field.attribute, place)
+    try:
+        return field.read(value.decode())
+    except UnicodeDecodeError:
+        raise Fault(f"{field.attribute} is not UTF-8", field.attribute, place) from None
+    except UsageFault as fault:
+        raise Fault(f"{field.attribute}: {fault}", field.attribute, place) from None

@@ -1,0 +1,50 @@
+"""What every backend can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gitstate.directory.model import Client
+from gitstate.store import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class LastChange:
+    """Who changed an entry last: the new revision, ``Name <mail>``, seconds since the epoch, a line of text."""
+
+    revision: str
+    author: str
+    when: int
+    subject: str
+
+
+class Directory(Protocol):
+    """The clients of one site."""
+
+    def clients(self) -> Mapping[str, Client]:
+        """All clients by name, sorted by name. Raises ConfigFault for entries that are wrong, with file and line."""
+
+    def client(self, name: str) -> Client:
+        """One client. Raises NotFound with the nearest names."""
+
+    def revision(self) -> str:
+        """Opaque; changes with every change. Empty before the first one."""
+
+    def last_change(self, name: str) -> LastChange | None:
+        """Who changed the entry of ``name`` last; None if the backend can't tell."""
+
+    def change(
+        self,
+        put: Iterable[Client],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> str:
+        """Add or replace the clients ``put`` and remove those named, all or nothing; the new revision.
+
+        Raises Locked if the directory was changed since this object last read it, UsageFault for values that can't be
+        and for addresses that another client has, NotFound for names to remove that no client has.
+        """

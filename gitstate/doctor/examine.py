@@ -1,0 +1,90 @@
+"""All that the doctor looks at, in one list."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Final
+
+from gitstate import boot, publish
+from gitstate.directory import Directory
+from gitstate.doctor.place import place
+from gitstate.doctor.services import services
+from gitstate.doctor.shapes import Check, bad, note, ok
+from gitstate.errors import GitstateError
+from gitstate.monitor import Observer
+from gitstate.publish import kernel
+from gitstate.site import Site
+from gitstate.store import MAIN
+
+_PROGRAMS: Final = {"git": "git", "ip": "iproute2", "groupadd": "passwd"}
+
+
+def examine(site: Site, directory: Directory, observer: Observer) -> list[Check]:
+    """Everything, in the order in which a machine meets it. What can't be looked at is a finding, never an error."""
+    return list(_examine(site, directory, observer))
+
+
+def _examine(site: Site, directory: Directory, observer: Observer) -> Iterator[Check]:
+    observer.phase("programs")
+    yield from _programs()
+    options = None
+    try:
+        options = boot.load(site)
+    except GitstateError as error:
+        yield bad("boot", error.message, error.hint)
+    observer.phase("site")
+    yield from place(site, options)
+    if options is None:
+        return
+    observer.phase("services")
+    yield from services(site, options)
+    observer.phase("snapshots")
+    yield from _prototypes(site, options)
+    observer.phase("boot files")
+    yield from _boot_files(site, directory, observer)
+
+
+def _programs() -> Iterator[Check]:
+    missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
+    if missing:
+        yield bad("programs", f"missing: {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
+
+
+def _prototypes(site: Site, options: boot.Options) -> Iterator[Check]:
+    """The newest snapshot of each prototype: kernel, initrd and what is in it."""
+    names = site.prototypes()
+    if not names:
+        yield note("prototypes", "none yet", "gitstate prototype create NAME")
+    for name in names:
+        try:
+            repository = site.repository(name)
+            tip = repository.ref(MAIN)
+            if tip is None:
+                yield note("prototypes", f"{name} has no snapshot yet", f"gitstate checkin {name} -m MESSAGE")
+                continue
+            files = kernel.Files(repository, repository.snapshot(tip).tree)
+            found = kernel.find(files)
+            kernel.check(repository, files, found, options.nfs_version, restores=False)
+        except GitstateError as error:
+            yield bad("prototypes", f"{name}: {error.message}", error.hint)
+        else:
+            yield ok("prototypes", f"{name} {tip.hex()[:7]}: kernel {found.version}, its initrd has our hook and NFS")
+
+
+def _boot_files(site: Site, directory: Directory, observer: Observer) -> Iterator[Check]:
+    """Whether clients have what they shall boot, and the files say so."""
+    try:
+        clients = directory.clients()
+        plan = publish.plan(site, directory, observer)
+    except GitstateError as error:
+        yield bad("clients", error.message, error.hint)
+        return
+    if clients:
+        yield ok("clients", f"{len(clients)}, each with a snapshot")
+    else:
+        yield note("clients", "none yet", "gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
+    if plan:
+        yield bad("boot files", "older than the directory or the settings", "gitstate boot write --reload")
+    else:
+        yield ok("boot files", "as the directory and the settings want them")

@@ -1,0 +1,403 @@
+"""What the renderers say, and that no value can make them say anything else."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gitstate.boot import ETC_FILES, MARK, BootPlan, Dhcp, Nfs, Renderer, machine_id, render
+from gitstate.errors import ConfigFault
+from tests.boot.ground import COMMIT, MAC, OWN, SITE, UUID, client, commands, image, lines_of, options, plan
+
+MAC_FILE: Final = "tftp/boot/mac/52-54-00-12-34-56.ipxe"
+SNAPSHOT: Final = f"tftp/desktop/{COMMIT}/boot.ipxe"
+WAYS: Final[list[dict[str, Any]]] = [
+    {},
+    {**OWN, "nfs": "ganesha", "http": False},
+    {"dhcp": "none", "nfs_version": "4.2", "arguments": "console=ttyS0 quiet"},
+]
+
+
+def snapshot_line(**fields: Any) -> list[str]:
+    """The words of a snapshot's kernel line."""
+    table = fields.pop("table", {})
+    script = render(BootPlan(SITE, UUID, options(**table), (image(**fields),)))[SNAPSHOT]
+    (line,) = (words for words in commands(script) if words[0] == "kernel")
+    return line[1:]
+
+
+# --- which files ------------------------------------------------------------------------------------------------------
+
+
+def test_which_files_there_are() -> None:
+    always = {"tftp/boot/boot.ipxe", MAC_FILE, SNAPSHOT, "etc/gitstate/dnsmasq.conf"}
+    http, hosts = "etc/nginx/conf.d/gitstate.conf", "etc/gitstate/dnsmasq.hosts"
+    kernel, ganesha = "etc/exports.d/gitstate.exports", "etc/gitstate/ganesha.conf"
+    assert set(render(plan())) == always | {http, kernel}
+    assert set(render(plan(http=False))) == always | {kernel}
+    assert set(render(plan(nfs="ganesha"))) == always | {http, ganesha}
+    assert set(render(plan(**OWN))) == always | {http, kernel, hosts}
+    assert {http, hosts, kernel, ganesha, "etc/gitstate/dnsmasq.conf"} == set(ETC_FILES)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_file_says_who_wrote_it(way: dict[str, Any]) -> None:
+    for path, text in render(plan(**way)).items():
+        head = text.splitlines()[:3]
+        comments = [line for line in head if line.startswith("# ")]
+        assert len(comments) >= 2, path
+        assert MARK in comments[0].lower(), path
+        assert str(SITE) in comments[0], path
+        assert re.search(rf"Edits are lost; .* {SITE}/templates/(\S+)\.j2\.", comments[1]), path
+        assert text.endswith("\n"), path
+        assert "\n\n\n" not in text, path
+
+
+def test_the_template_that_the_header_names_is_the_one(tmp_path: Path) -> None:
+    for way in WAYS:
+        for path, text in render(plan(tmp_path / "site", **way)).items():
+            named = re.search(r"templates/(\S+\.j2)\.", text)
+            assert named
+            own = tmp_path / "site" / "templates" / named[1]
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.write_text("mine\n")
+            assert render(plan(tmp_path / "site", **way))[path] == "mine\n"
+            own.unlink()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_changes_from_run_to_run(way: dict[str, Any]) -> None:
+    first = render(plan(**way))
+    assert render(plan(**way)) == first
+    assert str(time.localtime().tm_year) not in "".join(first.values())
+
+
+def test_one_client_is_as_in_the_whole() -> None:
+    whole = render(plan(**OWN))
+    renderer = Renderer(SITE, UUID, options(**OWN))
+    assert renderer.client_files(client()) == {MAC_FILE: whole[MAC_FILE]}
+    assert renderer.image_files(image(has_caps=True)) == {SNAPSHOT: whole[SNAPSHOT]}
+    assert renderer.hosts_files([client()]).items() <= whole.items()
+    assert renderer.common_files().items() <= whole.items()
+
+
+# --- iPXE -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_by_each_of_its_cards() -> None:
+    files = Renderer(SITE, UUID, options()).client_files(client(macs=(MAC, "52:54:00:00:00:02")))
+    assert list(files) == [MAC_FILE, "tftp/boot/mac/52-54-00-00-00-02.ipxe"]
+    assert len(set(files.values())) == 1
+    assert Renderer(SITE, UUID, options()).client_files(client(macs=())) == {}
+
+
+def test_what_a_machine_is_told() -> None:
+    (text,) = Renderer(SITE, UUID, options()).client_files(client(arguments=("single", "a=b"))).values()
+    own = ["gitstate.host=lab3-12", f"systemd.machine_id={machine_id(UUID, 'lab3-12')}", "single", "a=b"]
+    assert commands(text) == [
+        ["set", "client", *own],
+        ["chain", "--autofree", f"../../desktop/{COMMIT}/boot.ipxe"],
+    ]
+
+
+def test_the_machine_id_is_the_documented_one() -> None:
+    # printf 'UUID\0lab3-12' | sha256sum | cut -c-32
+    assert machine_id("6f1e4e0a-0f8c-4c1f-8a60-9f1f4a8f0f10", "lab3-12") == "756189664aa3930ee32cf0463fa967c6"
+
+
+def test_the_kernel_line() -> None:
+    assert snapshot_line() == [
+        "vmlinuz",
+        "initrd=initrd.img",
+        "boot=gitstate",
+        f"gitstate.root=10.77.0.1:/srv/gitstate/exports/desktop/{COMMIT}",
+        "gitstate.nfs=3",
+        f"gitstate.snapshot=desktop@{COMMIT}",
+        "gitstate.epoch=1700000000",
+        "gitstate.overlay=50%",
+        "BOOTIF=01-${netX/mac:hexhyp}",
+        "${client}",
+    ]
+    more = snapshot_line(table={"nfs_version": "4.2", "overlay_size": "2g", "arguments": "quiet a=b"})
+    assert more[4:5] + more[7:10] == ["gitstate.nfs=4.2", "gitstate.overlay=2g", "quiet", "a=b"]
+
+
+def test_capabilities_are_a_further_initrd_in_front() -> None:
+    """Uncompressed, it would be lost behind an initrd whose length isn't a multiple of four."""
+    script = commands(render(plan())[SNAPSHOT])
+    (kernel,) = (words for words in script if words[0] == "kernel")
+    assert [word for word in kernel if word.startswith("initrd=")] == ["initrd=caps.cpio", "initrd=initrd.img"]
+    assert [words for words in script if words[0] == "initrd"] == [["initrd", "caps.cpio"], ["initrd", "initrd.img"]]
+    assert script[-1] == ["boot"]
+    without = render(BootPlan(SITE, UUID, options(), (image(),)))[SNAPSHOT]
+    assert "caps" not in without
+
+
+def test_http_comes_first_and_tftp_is_there_if_it_fails() -> None:
+    chains = [words[2] for words in commands(render(plan())["tftp/boot/boot.ipxe"]) if words[0] == "chain"]
+    script = "mac/${netX/mac:hexhyp}.ipxe"
+    assert chains == [f"http://10.77.0.1:80/boot/{script}", script]
+    slow = commands(render(plan(http=False))["tftp/boot/boot.ipxe"])
+    assert [words[2] for words in slow if words[0] == "chain"] == [script]
+
+
+@pytest.mark.parametrize("http", [True, False])
+def test_every_label_of_the_first_script_is_there_and_none_is_fallen_into(http: bool) -> None:
+    script = commands(render(plan(http=http))["tftp/boot/boot.ipxe"])
+    labels = {words[0][1:] for words in script if words[0].startswith(":")}
+    wanted = {after for words in script for word, after in pairwise(words) if word == "goto"}
+    assert labels == wanted
+    for before, words in pairwise(script):
+        if words[0].startswith(":"):
+            assert "goto" in before
+    assert script[-1] == ["goto", "try"]
+
+
+@pytest.mark.parametrize("http", [True, False])
+def test_no_line_on_a_screen_is_wrapped(http: bool) -> None:
+    for line in render(plan(http=http))["tftp/boot/boot.ipxe"].splitlines():
+        if line.startswith(("echo ", "prompt ")):
+            shown = re.sub(r"^(?:echo|prompt --timeout \d+) ", "", line.removesuffix(" ||"))
+            assert len(shown.replace("${netX/mac}", MAC)) < 80
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+
+def test_dnsmasq_is_apart_from_any_other() -> None:
+    found = lines_of(render(plan())["etc/gitstate/dnsmasq.conf"])
+    wanted = {("port", "0"), ("interface", "eth1"), ("except-interface", "lo"), ("bind-dynamic", "")}
+    wanted |= {("tftp-root", "/srv/gitstate/tftp"), ("log-facility", "/srv/gitstate/log/dnsmasq.log")}
+    assert wanted | {("log-dhcp", ""), ("group", "gitstate")} <= set(found)
+
+
+def test_dnsmasq_beside_another_server() -> None:
+    found = dict(lines_of(render(plan())["etc/gitstate/dnsmasq.conf"]))
+    assert found["dhcp-range"] == "10.77.0.0,proxy,255.255.255.0"
+    assert "leasefile-ro" in found
+    assert "dhcp-hostsfile" not in found
+
+
+def test_dnsmasq_that_gives_addresses() -> None:
+    files = render(plan(**OWN, etc="/srv/etc"))
+    found = dict(lines_of(files["etc/gitstate/dnsmasq.conf"]))
+    assert found["dhcp-range"] == "10.77.0.100,10.77.0.200,255.255.255.0,1h"
+    assert found["dhcp-hostsfile"] == "/srv/etc/gitstate/dnsmasq.hosts"
+    assert not {"pxe-service", "leasefile-ro"} & set(found)
+    assert files["etc/gitstate/dnsmasq.hosts"].splitlines()[-1] == f"{MAC},10.77.0.12,lab3-12"
+
+
+def test_dnsmasq_that_only_serves_files() -> None:
+    found = {key for key, _ in lines_of(render(plan(dhcp="none"))["etc/gitstate/dnsmasq.conf"])}
+    assert not {key for key in found if key.startswith(("dhcp", "pxe"))}
+    assert "enable-tftp" in found
+
+
+def test_which_clients_get_an_address() -> None:
+    machines = [
+        client(name="a", macs=("52:54:00:00:00:01", "52:54:00:00:00:02"), ips=("fd77::1", "10.77.0.1", "10.77.0.2")),
+        client(name="b", macs=("52:54:00:00:00:03",), ips=("fd77::2",)),
+        client(name="c", macs=("52:54:00:00:00:04",), ips=()),
+    ]
+    (text,) = Renderer(SITE, UUID, options(**OWN)).hosts_files(machines).values()
+    hosts = [line for line in text.splitlines() if not line.startswith("#")]
+    assert hosts == ["52:54:00:00:00:01,10.77.0.1,a", "52:54:00:00:00:02,10.77.0.1,a"]
+    assert Renderer(SITE, UUID, options()).hosts_files(machines) == {}
+
+
+def test_the_exports_have_an_id_of_their_own() -> None:
+    def line(uuid: str) -> str:
+        return render(dataclasses.replace(plan(), uuid=uuid))["etc/exports.d/gitstate.exports"].splitlines()[-1]
+
+    found = line(UUID)
+    path, rights = found.split()
+    assert path == "/srv/gitstate/exports"
+    assert re.fullmatch(r"10\.77\.0\.0/24\(ro,no_root_squash,no_subtree_check,sec=sys,fsid=[0-9a-f-]{36}\)", rights), (
+        rights
+    )
+    assert UUID not in found
+    assert line(UUID) == found
+    assert line(UUID.replace("6", "7")) != found
+
+
+# --- nothing gets in --------------------------------------------------------------------------------------------------
+
+_SPECIAL = re.compile(r"[\"'{}();#$\\|&<>`!*?,=]|\s")
+
+
+def structure(path: str, text: str) -> list[str]:
+    """Of each line what gives it its meaning: how many words, and everything that ends or joins words.
+
+    A kernel argument may hold what has no meaning there.
+    """
+    marks = []
+    for line in text.splitlines():
+        plain = re.sub(r"[,=]", "", line) if path.endswith(".ipxe") else line
+        marks.append("".join(_SPECIAL.findall(plain)))
+    return marks
+
+
+def outcome(make: Callable[[], BootPlan]) -> dict[str, list[str]] | None:
+    """The structure of each file, by its directory; None if the plan is refused."""
+    try:
+        files = render(make())
+    except ConfigFault as caught:
+        fault = caught
+    else:
+        fault = None
+    if fault:
+        assert str(fault).isprintable()
+        assert fault.hint
+        return None
+    assert all(re.fullmatch(r"(?:tftp|etc)(?:/[A-Za-z0-9._+-]+)+", path) and "/." not in path for path in files)
+    return {re.sub(r"mac/.*|tftp/(?!boot/).*", "", path): structure(path, text) for path, text in files.items()}
+
+
+BREAKS: Final = ["\n", "\r", "\0", " ", "\t", '"', "'", "\\", "#", ";", "{", "}", "$(x)", "`x`", "|| x", "&& x", "é"]
+INJECTS: Final = [
+    "${net0/mac}",
+    "\ndhcp-script=/bin/sh",
+    "\n}\nserver {",
+    " *(rw)",
+    "\nshell\n",
+    "{{ 7 }}",
+    "{% raw %}",
+]
+ODD: Final = ["../..", "/", "//", ",", "%0a", "\x85", "\u2028", "\u00a0", "\x7f", "\x1b[2J", "a" * 300]
+EVIL: Final = st.sampled_from(BREAKS + INJECTS + ODD)
+TEXTS: Final = st.one_of(
+    st.tuples(st.sampled_from(["", "a", "10.77.0.9", MAC, COMMIT, "a" * 32, "desktop"]), EVIL, st.sampled_from("a1 "))
+    .map("".join)
+    .map(lambda text: text.removesuffix(" ")),
+    st.tuples(EVIL, st.sampled_from(["", "a"])).map("".join),
+    st.text(max_size=20),
+    st.text(alphabet="0123456789abcdef:.-/", max_size=40),
+)
+
+FIELDS: Final[dict[str, Callable[[str], BootPlan]]] = {
+    "client name": lambda text: with_client(name=text),
+    "client MAC": lambda text: with_client(macs=(text,)),
+    "client IP": lambda text: with_client(ips=(text,)),
+    "client prototype": lambda text: with_client(prototype=text),
+    "client commit": lambda text: with_client(commit=text),
+    "client machine id": lambda text: with_client(machine_id=text),
+    "client argument": lambda text: with_client(arguments=(text,)),
+    "image prototype": lambda text: with_image(prototype=text),
+    "image commit": lambda text: with_image(commit=text),
+    "image time": lambda text: with_image(epoch=text),
+    "site": lambda text: dataclasses.replace(base(), site=Path(text)),
+    "site, below": lambda text: dataclasses.replace(base(), site=Path(f"/srv/{text}")),
+    "site's id": lambda text: dataclasses.replace(base(), uuid=text),
+    "interface": lambda text: with_options(interface=text),
+    "server": lambda text: with_options(server=text),
+    "network": lambda text: with_options(network=text),
+    "range": lambda text: with_options(range=("10.77.0.9", text)),
+    "port": lambda text: with_options(http_port=text),
+    "NFS version": lambda text: with_options(nfs_version=text),
+    "argument": lambda text: with_options(arguments=(text,)),
+    "overlay size": lambda text: with_options(overlay_size=text),
+    "etc": lambda text: with_options(etc=Path(text)),
+    "etc, below": lambda text: with_options(etc=Path(f"/{text}")),
+    "group": lambda text: with_options(group=text),
+}
+
+
+IN_GANESHA: Final = ["site", "site, below", "site's id", "network"]
+
+
+def base() -> BootPlan:
+    """All files but Ganesha's."""
+    words = client(arguments=("single",))
+    return dataclasses.replace(plan(**OWN, arguments="quiet"), clients=(words,))
+
+
+def with_client(**fields: Any) -> BootPlan:
+    return dataclasses.replace(base(), clients=(dataclasses.replace(base().clients[0], **fields),))
+
+
+def with_image(**fields: Any) -> BootPlan:
+    return dataclasses.replace(base(), images=(dataclasses.replace(base().images[0], **fields),))
+
+
+def with_options(**fields: Any) -> BootPlan:
+    return dataclasses.replace(base(), options=dataclasses.replace(base().options, **fields))
+
+
+WHOLE: Final = {nfs: outcome(lambda nfs=nfs: with_options(nfs=nfs)) for nfs in Nfs}
+
+
+CASES: Final = [*((field, Nfs.KERNEL) for field in FIELDS), *((field, Nfs.GANESHA) for field in IN_GANESHA)]
+
+
+@pytest.mark.parametrize(("field", "nfs"), CASES)
+def test_no_value_changes_what_a_file_is_made_of(field: str, nfs: Nfs) -> None:
+    def made(text: str) -> BootPlan:
+        found = FIELDS[field](text)
+        return dataclasses.replace(found, options=dataclasses.replace(found.options, nfs=nfs))
+
+    @settings(max_examples=50)
+    @given(TEXTS)
+    @example("a\nb")
+    @example("a b")
+    def hold(text: str) -> None:
+        assert outcome(lambda: made(text)) in (None, WHOLE[nfs])
+
+    hold()
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("text", [*BREAKS, *INJECTS])
+def test_what_would_break_a_file_is_refused(field: str, text: str) -> None:
+    with pytest.raises(ConfigFault):
+        render(FIELDS[field](f"a{text}"))
+
+
+def test_the_checker_of_structures_sees_what_gets_in() -> None:
+    assert None not in WHOLE.values()
+    path = "etc/gitstate/dnsmasq.hosts"
+    good = f"{MAC},10.77.0.12,lab3-12\n"
+    assert structure(path, good) == structure(path, good.replace("lab3-12", "other"))
+    for bad in ("a,b", "a b", "a\nb", "a#b", "a=b"):
+        assert structure(path, good) != structure(path, good.replace("lab3-12", bad)), bad
+    assert structure("x.ipxe", "kernel vmlinuz a") != structure("x.ipxe", "kernel vmlinuz a b")
+    assert structure("x.ipxe", "kernel vmlinuz a") != structure("x.ipxe", "kernel vmlinuz a||b")
+
+
+def test_odd_kinds_are_refused() -> None:
+    for made in (
+        lambda: with_options(http_port=True),
+        lambda: with_image(epoch=None),
+        lambda: with_client(name=None),
+        lambda: with_client(name=b"lab"),
+    ):
+        with pytest.raises(ConfigFault):
+            render(made())
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def test_ten_thousand_machines() -> None:
+    machines = tuple(
+        client(name=f"lab{number}", macs=(f"52:54:00:00:{number // 256:02x}:{number % 256:02x}",))
+        for number in range(10_000)
+    )
+    start = time.process_time()
+    files = render(dataclasses.replace(plan(**OWN), clients=machines))
+    seconds = time.process_time() - start
+    assert len(files) == 10_000 + 6
+    assert files["etc/gitstate/dnsmasq.hosts"].count("\n") == 10_000 + 2
+    assert seconds < 1.2, f"{seconds:.2f} s; it takes 0.3 s on an idle machine"
+
+
+def test_enums_are_the_words_of_the_file() -> None:
+    assert {*map(str, Dhcp), *map(str, Nfs)} == {"proxy", "own", "none", "kernel", "ganesha"}

@@ -1,0 +1,158 @@
+"""A machine without a disk boots from a snapshot, and then from the next: `./run demo --boot`.
+
+A network of its own, real servers and a machine in QEMU, on this computer alone. All it writes stands below one
+directory; what a server writes to the system's own places goes to file systems in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests import roots
+from tests.lab.bootlab import SITE, BootLab, lab_around
+from tests.lab.guest import Guest
+from tests.lab.prototype import furnish
+from tests.support import PROJECT
+
+MAC: Final = "52:54:00:12:34:56"
+NAME: Final = "lab3-12"
+LIVE: Final = SITE / "live" / "desktop"
+BOLD, PLAIN = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+GREY: Final = "\033[2m" if sys.stdout.isatty() else ""
+
+
+def step(text: str) -> None:
+    """The heading of what comes."""
+    print(f"\n{BOLD}== {text}{PLAIN}", flush=True)
+
+
+class Server:
+    """The machine that serves, as its admin sees it: every command is shown, then run."""
+
+    def __init__(self, lab: BootLab) -> None:
+        self.lab = lab
+
+    def __call__(self, *words: str) -> None:
+        """Run one command in the lab; it has to succeed, or the demo ends."""
+        print(f"{BOLD}srv# {shlex.join(words)}{PLAIN}", flush=True)
+        program = [sys.executable, "-m", "gitstate"] if words[0] == "gitstate" else [words[0]]
+        environment = {**os.environ, "GITSTATE_SITE": str(SITE), "PYTHONPATH": str(PROJECT)}
+        done = subprocess.run(self.lab.net.inside([*program, *words[1:]]), env=environment, check=False)
+        if done.returncode:
+            sys.exit(f"demo: that ended with {done.returncode}")
+
+
+@contextmanager
+def shown(guest: Guest) -> Iterator[None]:
+    """The machine's console, as it comes, while the block runs."""
+    done = threading.Event()
+
+    def follow() -> None:
+        seen = 0
+        while True:
+            last = done.is_set()
+            lines = guest.console.split("\n")
+            for line in lines[seen:] if last else lines[seen:-1]:
+                if line.strip():
+                    print(f"  {GREY}{NAME}| {line.rstrip()[:150]}{PLAIN}", flush=True)
+            seen = len(lines) - 1
+            if last:
+                return
+            done.wait(0.2)
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    try:
+        yield
+    finally:
+        done.set()
+        follower.join()
+
+
+def ask(guest: Guest, command: str) -> None:
+    """A command on the machine that has booted."""
+    print(f"{BOLD}{NAME}# {command}{PLAIN}\n{guest.run(command)[1]}", flush=True)
+
+
+def prepare_site(server: Server, tarball: Path) -> None:
+    """From nothing to a tagged snapshot, and a client that is pinned to it."""
+    step("a site on the network of the machines, and a prototype")
+    server("gitstate", "init", "--interface", "br0")
+    server.lab.configure(dhcp="own")
+    server("gitstate", "prototype", "create", "desktop", "--from", str(tarball))
+    furnish(server.lab.site / "live" / "desktop")
+    step("made fit to boot, checked in, tagged")
+    server("gitstate", "prepare", "desktop")
+    server("gitstate", "checkin", "desktop", "-m", "bookworm, ready to boot")
+    server("git", "-C", f"{SITE}/prototypes/desktop.git", "tag", "-a", "-m", "first", "v1")
+    step("who runs what, and what machines boot from")
+    server("gitstate", "client", "add", NAME, "--mac", MAC, "--ip", "10.77.0.112", "--pin", "desktop@v1")
+    server("gitstate", "boot", "write")
+
+
+def first_boot(server: Server) -> Guest:
+    step("the servers run; is all well?")
+    server.lab.servers.start()
+    server("gitstate", "doctor")
+    step(f"power on: {NAME}, {MAC}, without a disk")
+    started = time.monotonic()
+    guest = server.lab.boot(MAC, reboots=True)
+    with shown(guest):
+        guest.wait_for(f"^{NAME} login: ")
+    print(f"power-on to login prompt: {time.monotonic() - started:.1f} s")
+    ask(guest, "for place in / /run/gitstate/lower; do findmnt -no TARGET,FSTYPE,SOURCE $place; done")
+    ask(guest, "touch /etc/written && ls -l /etc/written; getcap /usr/bin/ping; cat /run/gitstate/about")
+    return guest
+
+
+def next_boot(server: Server, guest: Guest) -> None:
+    step("the admin edits the live tree; the client is pinned to the new tag, and reboots")
+    server("sh", "-c", f"echo 'Welcome to the second snapshot' >{LIVE}/etc/motd")
+    server("gitstate", "checkin", "desktop", "-m", "a new motd")
+    server("git", "-C", f"{SITE}/prototypes/desktop.git", "tag", "-a", "-m", "second", "v2")
+    server("gitstate", "client", "set", NAME, "--pin", "desktop@v2")
+    server("gitstate", "boot", "write")
+    guest.say("systemctl reboot")
+    guest.forget()
+    with shown(guest):
+        guest.wait_for("iPXE")
+        guest.wait_for(f"^{NAME} login: ")
+    ask(guest, "cat /etc/motd; ls /etc/written")
+    step("who changed what, by plain git")
+    server("git", "-C", f"{SITE}/prototypes/desktop.git", "--no-pager", "log", "-p", "--format=%h %an: %s", "v1..v2")
+    server("git", "-C", f"{SITE}/directory.git", "--no-pager", "log", "--format=%h %an: %s")
+
+
+def main() -> None:
+    """The demo."""
+    parser = argparse.ArgumentParser(prog="./run demo --boot", description=__doc__)
+    parser.add_argument("--dir", type=Path, default=PROJECT / ".work" / "demo-boot", help="where all of it stands")
+    place = parser.parse_args().dir.absolute()
+    if os.geteuid():
+        sys.exit("demo: networks and root file systems are root's: run this as root")
+    step("a small Debian with a kernel, by mmdebstrap (kept in .work/roots)")
+    tarball = roots.tarball(roots.BOOTABLE)
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "site").mkdir(parents=True)
+    with lab_around(place / "site") as lab:
+        server = Server(lab)
+        prepare_site(server, tarball)
+        next_boot(server, first_boot(server))
+    step("where everything is")
+    print(f"  site  {place / 'site'}   (in the demo's own network it stood at {SITE})")
+    print("  how to do this with real machines: docs/netboot.md")
+
+
+if __name__ == "__main__":
+    main()

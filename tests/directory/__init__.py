@@ -1,0 +1,1 @@
+"""Who runs what. What every backend must do is asked of each in turn; see ``conftest.place``."""

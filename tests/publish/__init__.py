@@ -1,0 +1,1 @@
+"""Boot files on disk."""
