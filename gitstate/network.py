@@ -15,7 +15,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 from gitstate import process
 from gitstate.errors import EnvironmentFault, NotFound, StorageFault
-from gitstate.process import ProgramFailed
 
 Address = IPv4Interface | IPv6Interface
 Protocol = Literal["tcp", "udp"]
@@ -205,7 +204,7 @@ def parse_listener(protocol: Protocol, line: str) -> Listener | None:
     return Listener(protocol, address, int(port, 16))
 
 
-# --- asked as machines ask ----------------------------------------------------------------------------------------------
+# --- asked as machines ask --------------------------------------------------------------------------------------------
 
 _TFTP_PORT: Final = 69
 _READ, _DATA, _ERROR = 1, 3, 5
@@ -252,20 +251,3 @@ def http_read(url: str, seconds: float = 3.0) -> int:
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise EnvironmentFault(f"{url}: {reason}", "is the web server running?") from None
-
-
-__all__ = [
-    "Address",
-    "Listener",
-    "ProgramFailed",
-    "addresses",
-    "dhcp_servers",
-    "discover",
-    "http_read",
-    "interfaces",
-    "listeners",
-    "listening",
-    "offer",
-    "parse_listener",
-    "tftp_read",
-]

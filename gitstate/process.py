@@ -13,6 +13,8 @@ from gitstate.errors import EnvironmentFault, StorageFault
 Argument = str | bytes
 
 _PACKAGES: Final = {
+    "dnsmasq": "dnsmasq-base",
+    "ip": "iproute2",
     "mtree": "mtree-netbsd",
     "bsdtar": "libarchive-tools",
     "setcap": "libcap2-bin",

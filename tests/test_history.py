@@ -78,7 +78,7 @@ class Past:
         return b"".join(history.show(self.repository, arguments)).decode()
 
     def diff(self, *arguments: str, times: bool = False) -> str:
-        return b"".join(history.diff(self.repository, arguments, times=times)).decode()
+        return b"".join(history.compared(self.repository, arguments).lines(times=times)).decode()
 
 
 @pytest.fixture
@@ -260,7 +260,8 @@ def test_sides(told: Past) -> None:
         (["main", "^v1"], (tree("v1"), tree("main"))),
         (["v1:etc", "main:etc"], (tree("v1:etc"), tree("main:etc"))),
     ]:
-        assert history.sides(told.repository, arguments) == expected
+        found = history.compared(told.repository, arguments)
+        assert (found.old, found.new) == expected
 
 
 @pytest.mark.parametrize(
@@ -291,23 +292,24 @@ def test_diff_with_objects_elsewhere(told: Past, tmp_path: Path) -> None:
     with told.repository.staging() as staging:
         new = Staged(staging).store(model)
         staging.publish_to(objects)
-    old = told.repository.snapshot(bytes.fromhex(tip)).tree
-    found = b"".join(history.diff_trees(told.repository, old, new, ["--stat", "--", "etc"], objects=objects))
+
+    def against(*arguments: str) -> history.Comparison:
+        return history.compared(told.repository, arguments).against(new, objects)
+
+    found = b"".join(against("--stat", "--", "etc").lines())
     assert found == (b" etc/fstab | 3 +--\n etc/motd  | 1 +\n 2 files changed, 2 insertions(+), 2 deletions(-)\n")
-    changes = list(history.diff_json(told.repository, old, new, [], objects=objects))
+    changes = list(against().json())
     assert [(change["status"], change["path"], change["content"]) for change in changes] == [
         ("M", "etc/fstab", True),
         ("A", "etc/motd", True),
     ]
-    assert history.differs(told.repository, old, new, [], objects=objects)
-    assert not history.differs(told.repository, old, new, ["--", "usr"], objects=objects)
+    assert against().differs()
+    assert not against("--", "usr").differs()
 
 
 def test_differs(told: Past) -> None:
     def differs(*arguments: str) -> bool:
-        old, new = history.sides(told.repository, arguments)
-        assert new
-        return history.differs(told.repository, old, new, arguments)
+        return history.compared(told.repository, arguments).differs()
 
     assert differs("main~4", "main~3")
     assert differs("main~3", "main~2")
@@ -527,7 +529,7 @@ def test_colour(told: Past, monkeypatch: pytest.MonkeyPatch) -> None:
         found = b"".join(words(told.repository, ["-p", "-1", "main~2"], color=True))
         assert b"\x1b[33mcommit " in found
         assert b"\x1b[1mmetadata\x1b[m\n\x1b[32mA\x1b[m  dev/zero " in found
-    found = b"".join(history.diff(told.repository, ["--no-color", "main~4", "main~3"], color=True))
+    found = b"".join(history.compared(told.repository, ["--no-color", "main~4", "main~3"]).lines(color=True))
     assert found == FSTAB.encode()
 
 

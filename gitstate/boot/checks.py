@@ -19,6 +19,8 @@ _KINDS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
     "IPv4 address": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}").fullmatch, "such as 10.77.0.23"),
     "IP address": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:]{2,39}").fullmatch, "such as 10.77.0.23"),
     "prototype": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}").fullmatch, "a prototype's name"),
+    "channel": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}").fullmatch, "a channel's name"),
+    "version": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}").fullmatch, "a release's version"),
     "commit": (re.compile(r"[0-9a-f]{40}").fullmatch, "40 hex digits"),
     "machine id": (re.compile(r"[0-9a-f]{32}").fullmatch, "32 hex digits"),
     "kernel argument": (

@@ -28,8 +28,18 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class BootChannel:
+    """What a channel runs: the release ``NAME/VERSION``, and the snapshot that it boots."""
+
+    name: str
+    version: str
+    prototype: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
 class BootClient:
-    """One machine and the snapshot it boots."""
+    """One machine and the snapshot that it boots; one that follows a channel has that instead."""
 
     name: str
     macs: tuple[str, ...]
@@ -39,6 +49,7 @@ class BootClient:
     ips: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     """Further words of its kernel line."""
+    channel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ class BootPlan:
     options: Options
     images: tuple[Image, ...] = field(default=())
     clients: tuple[BootClient, ...] = field(default=())
+    channels: tuple[BootChannel, ...] = field(default=())
 
 
 def machine_id(uuid: str, name: str) -> str:

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from gitstate.boot.checks import checked
 from gitstate.boot.options import Dhcp, Nfs, Options
-from gitstate.boot.plan import BootClient, BootPlan, Image
+from gitstate.boot.plan import BootChannel, BootClient, BootPlan, Image
 
 MARK: Final = "written by `gitstate boot write`"
 """What the first lines of every file say; a file without it isn't ours."""
@@ -62,6 +62,11 @@ class Renderer:
         _check_image(image)
         return {f"tftp/{image.path}/boot.ipxe": self._render("snapshot.ipxe", image=image)}
 
+    def channel_files(self, channel: BootChannel) -> dict[str, str]:
+        """The script that boots what a channel runs. Raises ConfigFault."""
+        _check_channel(channel)
+        return {f"tftp/boot/channel/{channel.name}.ipxe": self._render("channel.ipxe", channel=channel)}
+
     def client_files(self, client: BootClient) -> dict[str, str]:
         """The script of each of a client's MAC addresses. Raises ConfigFault."""
         _check_client(client)
@@ -81,6 +86,8 @@ def render(plan: BootPlan) -> dict[str, str]:
     files = renderer.common_files() | renderer.hosts_files(plan.clients)
     for image in plan.images:
         files |= renderer.image_files(image)
+    for channel in plan.channels:
+        files |= renderer.channel_files(channel)
     for client in plan.clients:
         files |= renderer.client_files(client)
     return files
@@ -132,6 +139,14 @@ def _check_image(image: Image) -> None:
     checked("time", str(image.epoch), where)
 
 
+def _check_channel(channel: BootChannel) -> None:
+    where = f"the channel {str(channel.name)[:60]}"
+    checked("channel", channel.name, where)
+    checked("version", channel.version, where)
+    checked("prototype", channel.prototype, where)
+    checked("commit", channel.commit, where)
+
+
 def _check_client(client: BootClient) -> None:
     where = "a client"
     checked("name", client.name, where)
@@ -140,8 +155,11 @@ def _check_client(client: BootClient) -> None:
         checked("MAC address", mac, where)
     for address in client.ips:
         checked("IP address", address, where)
-    checked("prototype", client.prototype, where)
-    checked("commit", client.commit, where)
+    if client.channel is None:
+        checked("prototype", client.prototype, where)
+        checked("commit", client.commit, where)
+    else:
+        checked("channel", client.channel, where)
     checked("machine id", client.machine_id, where)
     for word in client.arguments:
         checked("kernel argument", word, where)

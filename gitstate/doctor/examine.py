@@ -14,6 +14,7 @@ from gitstate.doctor.shapes import Check, bad, note, ok
 from gitstate.errors import GitstateError
 from gitstate.monitor import Observer
 from gitstate.publish import kernel
+from gitstate.release.publishing import running
 from gitstate.site import Site
 from gitstate.store import MAIN
 
@@ -76,7 +77,7 @@ def _boot_files(site: Site, directory: Directory, observer: Observer) -> Iterato
     """Whether clients have what they shall boot, and the files say so."""
     try:
         clients = directory.clients()
-        plan = publish.plan(site, directory, observer)
+        plan = publish.plan(site, directory, observer, running=running(site))
     except GitstateError as error:
         yield bad("clients", error.message, error.hint)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -64,25 +64,33 @@ class Plan:
         )
 
 
-def plan(site: Site, directory: Directory, observer: Observer = SILENT, loaders: Path = IPXE) -> Plan:
-    """Plan the boot files of all clients. Nothing is written, but a DHCP server may be asked for.
+def plan(
+    site: Site,
+    directory: Directory,
+    observer: Observer = SILENT,
+    loaders: Path = IPXE,
+    running: Sequence[boot.BootChannel] = (),
+) -> Plan:
+    """Plan the boot files of all clients; ``running`` is what channels run, for those that follow one.
 
-    Raises NotFound for clients without a snapshot and snapshots that can't boot; ConfigFault; Refused for files that
-    aren't ours, and for a second DHCP server; EnvironmentFault.
+    Nothing is written, but a DHCP server may be asked for. Raises NotFound for clients without a snapshot and
+    snapshots that can't boot; ConfigFault; Refused for files that aren't ours, and for a second DHCP server;
+    EnvironmentFault.
     """
     if os.geteuid() != 0:
         raise EnvironmentFault("boot files are root's", "run it with sudo")
     options = boot.load(site)
     uuid = str(site.settings().get("uuid"))
     clients = list(directory.clients().values())
-    commits = wanted.resolve(site, clients)
-    snapshots = sorted({(pin.prototype, commit) for pin, commit in commits.items()})
+    channels = {channel.name: channel for channel in running}
+    commits = wanted.resolve(site, clients, channels)
+    snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
     known = state.load(site.path)
     its_group = group.plan(options)
     with Places(site.tftp, options.etc, its_group.gid) as places:
         its_images = images.plan(site, options, snapshots, places, known, observer)
-        boot_clients = wanted.boot_clients(uuid, clients, commits)
-        inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, loaders)
+        boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
+        inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)
         its_texts = texts.plan(inputs, places, known)
         directories = tuple(_out_of_order(places, [image.path for image in its_images.images]))
     changed = {file.path for file in its_texts.files} | {one.path for one in its_texts.stale}
@@ -103,10 +111,46 @@ def plan(site: Site, directory: Directory, observer: Observer = SILENT, loaders:
     )
 
 
+def plan_release(
+    site: Site, snapshot: tuple[str, bytes], channel: boot.BootChannel | None, observer: Observer = SILENT
+) -> Plan:
+    """Plan what one snapshot boots with, and with ``channel`` the script that its clients follow; nothing else.
+
+    Raises NotFound for a snapshot that can't boot, ConfigFault, Refused, EnvironmentFault.
+    """
+    options = boot.load(site)
+    uuid = str(site.settings().get("uuid"))
+    known = state.load(site.path)
+    its_group = group.plan(options)
+    with Places(site.tftp, options.etc, its_group.gid) as places:
+        its_images = images.plan(site, options, [snapshot], places, known, observer)
+        channels = [channel] if channel else []
+        inputs = texts.Inputs(site.path, uuid, options, its_images.images, [], channels, IPXE)
+        its_texts = texts.plan_some(inputs, places, known)
+        directories = tuple(_out_of_order(places, [image.path for image in its_images.images]))
+    return Plan(
+        site=site,
+        options=options,
+        clients=0,
+        group=its_group,
+        log_in_order=group.log_in_order(log_path(site), its_group.gid),
+        exports=() if _export(site, *snapshot).is_dir() else (snapshot,),
+        images=its_images,
+        texts=its_texts,
+        pending=frozenset(known.pending),
+        directories=directories,
+        known=known,
+    )
+
+
+def _snapshots(running: Iterable[boot.BootChannel]) -> Iterator[tuple[str, bytes]]:
+    return ((one.prototype, bytes.fromhex(one.commit)) for one in running)
+
+
 def _out_of_order(places: Places, paths: Iterable[str]) -> Iterator[str]:
     """Directories below ``tftp/`` that others couldn't read, or too many could."""
     below = sorted({f"{TFTP}/{part}" for path in paths for part in (path, path.partition("/")[0])})
-    for path in (TFTP, texts.FIRST, texts.MACHINES, *below):
+    for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below):
         descriptor = places.directory(path)
         if descriptor is not None and not places.in_order(path, os.fstat(descriptor)):
             yield path

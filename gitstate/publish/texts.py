@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from gitstate.publish.state import State, Unit
 from gitstate.publish.wanted import some
 
 FIRST: Final = f"{TFTP}/boot"
+CHANNELS: Final = f"{TFTP}/boot/channel"
 MACHINES: Final = f"{TFTP}/boot/mac"
 LOADERS: Final = ("undionly.kpxe", "snponly.efi", "ipxe.efi", "snponly-arm64.efi", "ipxe-arm64.efi")
 """Of iPXE's programs those that network cards' firmware loads."""
@@ -129,7 +131,7 @@ class Comparer:
     def stale(self) -> Iterator[Stale]:
         """Files that we wrote and that nothing asks for any more."""
         candidates = [path for path in boot.ETC_FILES if path not in self._wanted]
-        for folder in (FIRST, MACHINES):
+        for folder in (FIRST, CHANNELS, MACHINES):
             ours = (f"{folder}/{name}" for name in self._places.names(folder) if name.endswith(".ipxe"))
             candidates += [path for path in ours if path not in self._wanted]
         for path in candidates:
@@ -157,18 +159,36 @@ class Inputs:
     options: boot.Options
     images: Sequence[boot.Image]
     clients: Sequence[boot.BootClient]
+    channels: Sequence[boot.BootChannel]
     loaders: Path
 
 
 def plan(inputs: Inputs, places: Places, state: State) -> Texts:
     """What changes. Raises ConfigFault, Refused, EnvironmentFault."""
+    comparer = _compared(chain(_common_units(inputs, places), _units(inputs)), places, state)
+    return _texts(comparer, comparer.units, tuple(comparer.stale()))
+
+
+def plan_some(inputs: Inputs, places: Places, state: State) -> Texts:
+    """What changes of these snapshots, channels and clients alone; all else stays as it is.
+
+    Raises ConfigFault, Refused.
+    """
+    comparer = _compared(_units(inputs), places, state)
+    return _texts(comparer, {**state.units, **comparer.units}, ())
+
+
+def _compared(units: Iterable[Wanted], places: Places, state: State) -> Comparer:
     comparer = Comparer(places, state)
-    for wanted in _units(inputs, places):
+    for wanted in units:
         comparer.compare(wanted)
     comparer.refuse_foreign()
+    return comparer
+
+
+def _texts(comparer: Comparer, units: Mapping[str, Unit], stale: tuple[Stale, ...]) -> Texts:
     files = tuple(sorted(comparer.files, key=lambda file: _rank(file.path)))
-    stale = tuple(comparer.stale())
-    return Texts(files, stale, comparer.units, tuple(comparer.unchanged), tuple(comparer.kept))
+    return Texts(files, stale, units, tuple(comparer.unchanged), tuple(comparer.kept))
 
 
 def _rank(path: str) -> int:
@@ -176,35 +196,50 @@ def _rank(path: str) -> int:
     if path.startswith("etc/"):
         return 2
     if path.startswith(f"{MACHINES}/"):
+        return 5
+    if path.startswith(f"{CHANNELS}/"):
         return 4
     if path.startswith(f"{FIRST}/"):
         return 3 if path.endswith(".ipxe") else 1
     return 0
 
 
-def _units(inputs: Inputs, places: Places) -> Iterator[Wanted]:
-    options = inputs.options
-    common = digest(str(inputs.site), inputs.uuid, options, *_templates(inputs.site))
+def _basis(inputs: Inputs) -> tuple[str, Callable[[], boot.Renderer]]:
+    """The digest of what all texts depend on, and what renders them, made when it is wanted."""
+    common = digest(str(inputs.site), inputs.uuid, inputs.options, *_templates(inputs.site))
+    return common, cache(lambda: boot.Renderer(inputs.site, inputs.uuid, inputs.options))
 
-    @cache
-    def renderer() -> boot.Renderer:
-        return boot.Renderer(inputs.site, inputs.uuid, options)
 
+def _common_units(inputs: Inputs, places: Places) -> Iterator[Wanted]:
+    """What there is one of."""
+    common, renderer = _basis(inputs)
     yield Wanted("common", common, lambda: _encoded(renderer().common_files()))
-    yield from _loaders(options, places, inputs.loaders)
-    if options.dhcp is boot.Dhcp.OWN:
+    yield from _loaders(inputs.options, places, inputs.loaders)
+    if inputs.options.dhcp is boot.Dhcp.OWN:
         hosts = digest(common, [(client.name, client.macs, client.ips) for client in inputs.clients])
         yield Wanted("hosts", hosts, lambda: _encoded(renderer().hosts_files(inputs.clients)))
+
+
+def _units(inputs: Inputs) -> Iterator[Wanted]:
+    """Those of snapshots, channels and clients."""
+    common, renderer = _basis(inputs)
     for image in inputs.images:
         key = f"image {image.path}"
         yield Wanted(key, digest(common, image), partial(_image, renderer, image))
+    for channel in inputs.channels:
+        yield Wanted(f"channel {channel.name}", digest(common, channel), partial(_channel, renderer, channel))
     for client in inputs.clients:
         fields = (client.macs, client.prototype, client.commit, client.machine_id, client.ips, client.arguments)
-        yield Wanted(f"client {client.name}", digest(common, *fields), partial(_client, renderer, client))
+        ours = digest(common, *fields, client.channel)
+        yield Wanted(f"client {client.name}", ours, partial(_client, renderer, client))
 
 
 def _image(renderer: Callable[[], boot.Renderer], image: boot.Image) -> Mapping[str, bytes]:
     return _encoded(renderer().image_files(image))
+
+
+def _channel(renderer: Callable[[], boot.Renderer], channel: boot.BootChannel) -> Mapping[str, bytes]:
+    return _encoded(renderer().channel_files(channel))
 
 
 def _client(renderer: Callable[[], boot.Renderer], client: boot.BootClient) -> Mapping[str, bytes]:

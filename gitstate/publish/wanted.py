@@ -17,14 +17,19 @@ _NAMED: Final = 5
 """How many clients, or problems, an error names."""
 
 
-def resolve(site: Site, clients: Iterable[Client]) -> Mapping[Pin, bytes]:
-    """The commit of every pin. Raises NotFound that names all clients without a snapshot, and why."""
+def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, boot.BootChannel]) -> Mapping[Pin, bytes]:
+    """The commit of every pin; ``running`` is what channels run.
+
+    Raises NotFound that names all clients without a snapshot, and why.
+    """
     users: dict[Pin, list[str]] = {}
     channels: dict[str, list[str]] = {}
     without: list[str] = []
     for client in clients:
         if client.pin is not None:
             users.setdefault(client.pin, []).append(client.name)
+        elif client.channel in running:
+            continue
         elif client.channel is not None:
             channels.setdefault(client.channel, []).append(client.name)
         else:
@@ -32,10 +37,11 @@ def resolve(site: Site, clients: Iterable[Client]) -> Mapping[Pin, bytes]:
     commits, problems = _commits(site, users)
     for channel, names in channels.items():
         message = f"channel {channel} of {some(names)} has no release"
-        problems.append(NotFound(message, f"pin it: gitstate client set {names[0]} --pin PROTOTYPE@REV"))
+        problems.append(NotFound(message, f"gitstate channel show {channel} tells what it waits for"))
     if without:
         message = f"{some(without)} {'have' if len(without) > 1 else 'has'} no snapshot"
-        problems.append(NotFound(message, f"pin one: gitstate client set {without[0]} --pin PROTOTYPE@REV"))
+        hint = f"gitstate client set {without[0]} --channel NAME, or --pin PROTOTYPE@REV"
+        problems.append(NotFound(message, hint))
     raise_all(problems)
     return commits
 
@@ -69,21 +75,26 @@ def _with_users(error: GitstateError, names: Sequence[str]) -> GitstateError:
     return error
 
 
-def boot_clients(uuid: str, clients: Iterable[Client], commits: Mapping[Pin, bytes]) -> list[boot.BootClient]:
-    """The clients as the renderers want them."""
+def boot_clients(
+    uuid: str, clients: Iterable[Client], commits: Mapping[Pin, bytes], running: Mapping[str, boot.BootChannel]
+) -> list[boot.BootClient]:
+    """The clients as the renderers want them. Of one that follows a channel no script changes when that moves."""
     words = {pin: commit.hex() for pin, commit in commits.items()}
-    return [
-        boot.BootClient(
-            name=client.name,
-            macs=client.macs,
-            prototype=client.pin.prototype,
-            commit=words[client.pin],
-            machine_id=boot.machine_id(uuid, client.name),
-            ips=client.ips,
+    found = []
+    for client in clients:
+        channel = None if client.pin else running[client.channel or ""]
+        found.append(
+            boot.BootClient(
+                name=client.name,
+                macs=client.macs,
+                prototype=client.pin.prototype if client.pin else "",
+                commit=words[client.pin] if client.pin else "",
+                machine_id=boot.machine_id(uuid, client.name),
+                ips=client.ips,
+                channel=channel.name if channel else None,
+            )
         )
-        for client in clients
-        if client.pin is not None
-    ]
+    return found
 
 
 def some(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from gitstate.publish import group, images, services, state
 from gitstate.publish.places import TFTP, Places, is_half
 from gitstate.publish.planning import Plan, log_path
 from gitstate.publish.state import Copied, State, Unit
-from gitstate.publish.texts import FIRST, MACHINES
+from gitstate.publish.texts import CHANNELS, FIRST, MACHINES
 from gitstate.site import Site
 
 Step = Callable[[str], None]
@@ -75,7 +75,7 @@ def _copy(plan: Plan, places: Places, observer: Observer) -> Mapping[str, Copied
 
 def _clear(plan: Plan, places: Places) -> None:
     """Put the directories in order, and remove what a killed run left."""
-    for path in (TFTP, FIRST, MACHINES, *plan.directories):
+    for path in (TFTP, FIRST, CHANNELS, MACHINES, *plan.directories):
         places.make(path)
     tops = _folders(places, TFTP)
     for folder in [TFTP, *tops, *(below for top in tops for below in _folders(places, top))]:

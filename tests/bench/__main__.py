@@ -9,12 +9,14 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from tests.bench import rows, table
+from tests.bench import growth, rows, table, upgrades
 from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, Corpus, find, unpack
 from tests.bench.ground import MAKERS, own_file_system, room
@@ -23,9 +25,28 @@ from tests.bench.trees import disk_usage, remove
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 _WORK: Final = PROJECT / ".work" / "bench"
+_ROOTS: Final = PROJECT / ".work" / "roots"
 _PAGE: Final = PROJECT / "docs" / "performance.md"
 _DROP_CACHES: Final = Path("/proc/sys/vm/drop_caches")
 _PROGRAMS: Final = ("git", "ostree", "cp", "find", "sync", "tar")
+
+
+class Report(Protocol):
+    """What a bench says."""
+
+    @property
+    def failed(self) -> bool: ...
+    def as_json(self) -> dict[str, object]: ...
+    def as_text(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One of the benches: the name of its table in the docs, the bytes of room that it needs, and what it does."""
+
+    name: str
+    room: int
+    run: Callable[[Path], Report]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,12 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the work directory is removed then, too
     try:
         _check(options)
-        source = find(options.corpus, PROJECT / ".work" / "roots", progress)
-        with _work(options, source) as work:
-            report = _bench(options, source, work)
+        job = _growth(options) if options.growth else _table(options)
+        with _work(options, job.room) as work:
+            report = job.run(work)
         print(json.dumps(report.as_json(), indent=2) if options.json else report.as_text())
         if options.write_docs and not report.failed:
-            table.write_docs(_PAGE, options.corpus, report.as_text())
+            table.write_docs(_PAGE, job.name, report.as_text())
     except BenchError as error:
         progress(str(error))
         return 5
@@ -56,6 +77,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", metavar="NAME,…", help=f"only these of: {', '.join(rows.NAMES)}")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="how often each command is timed (3)")
     parser.add_argument("--cold", action="store_true", help="drop the kernel's caches before each timing")
+    parser.add_argument("--growth", action="store_true", help="instead: what snapshots of real upgrades add")
+    parser.add_argument(
+        "--history", metavar="DIR", help="the root and upgrades for --growth: root.tar, upgrades/*/*.deb"
+    )
     parser.add_argument("--file-system", choices=sorted(MAKERS), help="work on a fresh one, on a loop device")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--keep", action="store_true", help="leave the work directory")
@@ -66,7 +91,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"no row {unknown[0]}: there are {', '.join(rows.NAMES)}")
     if options.runs < 1:
         parser.error("--runs wants at least 1")
-    if options.write_docs and (options.rows or options.corpus not in RECIPES):
+    if options.write_docs and (options.rows or options.history or options.corpus not in RECIPES):
         parser.error("--write-docs wants all rows of a corpus that others can make")
     return options
 
@@ -74,7 +99,8 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _check(options: argparse.Namespace) -> None:
     if os.geteuid() != 0:
         raise BenchError("owners and devices can be checked in and exported by root only: run it with sudo")
-    programs = [*_PROGRAMS, *(["mmdebstrap"] if options.corpus in RECIPES else [])]
+    made = not options.history if options.growth else options.corpus in RECIPES
+    programs = [*_PROGRAMS, *(["mmdebstrap"] if made else []), *(growth.PROGRAMS if options.growth else [])]
     programs += [MAKERS[options.file_system][0]] if options.file_system else []
     if missing := [program for program in programs if shutil.which(program) is None]:
         raise BenchError(f"missing: {', '.join(missing)}")
@@ -83,10 +109,9 @@ def _check(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _work(options: argparse.Namespace, source: Path) -> Iterator[Path]:
+def _work(options: argparse.Namespace, needed: int) -> Iterator[Path]:
     """The directory that all is made in, removed in the end. Raises BenchError if there is too little room."""
     _WORK.mkdir(parents=True, exist_ok=True)
-    needed = room(source.stat().st_size if source.is_file() else disk_usage(source))
     if (free := shutil.disk_usage(_WORK).free) < needed:
         raise BenchError(f"{_WORK}: {needed >> 20} MiB of room are needed, and {free >> 20} are free")
     work = Path(tempfile.mkdtemp(prefix="run-", dir=_WORK))
@@ -99,6 +124,13 @@ def _work(options: argparse.Namespace, source: Path) -> Iterator[Path]:
         progress(f"{'left' if options.keep else 'removing'} {work}")
 
 
+def _table(options: argparse.Namespace) -> Job:
+    """The rows of the design's table on one corpus."""
+    source = find(options.corpus, _ROOTS, progress)
+    needed = room(source.stat().st_size if source.is_file() else disk_usage(source))
+    return Job(options.corpus, needed, partial(_bench, options, source))
+
+
 def _bench(options: argparse.Namespace, source: Path, work: Path) -> table.Report:
     environment = stages.environment(work)
     machine = table.machine(work)
@@ -109,8 +141,13 @@ def _bench(options: argparse.Namespace, source: Path, work: Path) -> table.Repor
     stage = stages.Stage(corpus, work, environment, cold=options.cold)
     bench = Bench(options.runs, environment, stages.verbs_there(environment), _pause(stage), progress)
     outcomes = [bench.measure(row) for row in rows.rows(stage) if row.name in options.selected]
-    versions = table.versions(stages.gitstate_command(), environment)
-    return table.Report(description, machine, versions, options.runs, options.cold, outcomes, table.memory_floor())
+    return table.Report(
+        description, machine, _versions(environment), options.runs, options.cold, outcomes, table.memory_floor()
+    )
+
+
+def _versions(environment: Mapping[str, str]) -> dict[str, str]:
+    return table.versions(stages.gitstate_command(), environment)
 
 
 def _pause(stage: stages.Stage) -> Callable[[], None]:
@@ -122,6 +159,18 @@ def _pause(stage: stages.Stage) -> Callable[[], None]:
             _DROP_CACHES.write_text("3\n")
 
     return pause
+
+
+def _growth(options: argparse.Namespace) -> Job:
+    """What a snapshot after each of many upgrades adds."""
+    history = upgrades.find(options.history, _ROOTS, progress)
+
+    def run(work: Path) -> growth.Report:
+        environment = growth.environment(stages.environment(work), work)
+        versions = growth.versions(_versions(environment), environment)
+        return growth.Growth(history, work, environment, progress).run(table.machine(work), versions)
+
+    return Job("growth", growth.room(history), run)
 
 
 if __name__ == "__main__":

@@ -48,20 +48,12 @@ class Report:
 
     def as_text(self) -> str:
         """The table as Markdown, under the facts that figures mean nothing without."""
-        lines = [*self._facts(), "", *_aligned(list(self._cells()))]
+        lines = [*self._facts(), "", *aligned(HEAD, list(self._cells()), left=_LEFT)]
         lines += [f"\nFAILED {outcome.name}: {outcome.failure}" for outcome in self.outcomes if outcome.failure]
         return "\n".join(lines)
 
     def _facts(self) -> Iterator[str]:
-        corpus, machine = self.corpus, self.machine
-        size = float(str(corpus["bytes"])) / (1 << 30)
-        yield f"- corpus {corpus['name']}: {corpus['entries']:,} entries, {corpus['files']:,} files, {size:.2f} GiB"
-        memory = float(str(machine["memory"])) / (1 << 30)
-        yield (
-            f"- machine: {machine['cores']} cores of {machine['processor']}, {memory:.0f} GiB memory,"
-            f" {machine['file_system']}, Linux {machine['kernel']}, load {machine['load']} at the start"
-        )
-        yield f"- versions: {', '.join(f'{name} {version}' for name, version in self.versions.items())}"
+        yield from facts(self.corpus, self.machine, self.versions)
         caches = "dropped before each timing" if self.cold else "warm"
         yield f"- medians of {self.runs} interleaved runs, caches {caches}; memory is the largest process's peak"
 
@@ -113,12 +105,25 @@ def _figures_json(figures: Figures) -> dict[str, object]:
     }
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    rule = ["-" * width if at < _LEFT else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
-    for row in (HEAD, rule, *rows):
+def facts(corpus: Mapping[str, object], machine: Mapping[str, object], versions: Mapping[str, str]) -> Iterator[str]:
+    """Lines that say what was measured, and on what."""
+    size = float(str(corpus["bytes"])) / (1 << 30)
+    yield f"- corpus {corpus['name']}: {corpus['entries']:,} entries, {corpus['files']:,} files, {size:.2f} GiB"
+    memory = float(str(machine["memory"])) / (1 << 30)
+    yield (
+        f"- machine: {machine['cores']} cores of {machine['processor']}, {memory:.0f} GiB memory,"
+        f" {machine['file_system']}, Linux {machine['kernel']}, load {machine['load']} at the start"
+    )
+    yield f"- versions: {', '.join(f'{name} {version}' for name, version in versions.items())}"
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
+    """A Markdown table; the ``left`` first columns hold words, the others figures."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = ["-" * width if at < left else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
+    for row in (head, rule, *rows):
         sized = enumerate(zip(row, widths, strict=True))
-        cells = [cell.ljust(width) if at < _LEFT else cell.rjust(width) for at, (cell, width) in sized]
+        cells = [cell.ljust(width) if at < left else cell.rjust(width) for at, (cell, width) in sized]
         yield f"| {' | '.join(cells)} |"
 
 

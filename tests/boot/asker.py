@@ -18,11 +18,25 @@ _SECONDS: Final = 2.0
 _TRANSACTION: Final = 0x12345678
 
 
-def _message(mac: str, kind: int, options: dict[int, bytes]) -> bytes:
+def _message(mac: str, kind: int, options: dict[int, bytes], address: str = "0.0.0.0") -> bytes:
     hardware = bytes.fromhex(mac.replace(":", ""))
     nothing = bytes(4)
     head = _FORMAT.pack(
-        1, 1, 6, 0, _TRANSACTION, 0, 0x8000, nothing, nothing, nothing, nothing, hardware, b"", b"", _COOKIE
+        1,
+        1,
+        6,
+        0,
+        _TRANSACTION,
+        0,
+        0x8000,
+        socket.inet_aton(address),
+        nothing,
+        nothing,
+        nothing,
+        hardware,
+        b"",
+        b"",
+        _COOKIE,
     )
     all_options = {53: bytes((kind,)), **options}
     return head + b"".join(bytes((key, len(value))) + value for key, value in all_options.items()) + b"\xff"
@@ -65,11 +79,13 @@ def dhcp(interface: str, mac: str, architecture: str, ipxe: str) -> list[dict[st
         return _answers(door)
 
 
-def pxe(server: str, mac: str, architecture: str, ipxe: str) -> list[dict[str, Any]]:
-    """What a proxy says on port 4011, where firmware asks it again."""
+def pxe(server: str, mac: str, architecture: str, item: str = "") -> list[dict[str, Any]]:
+    """What a proxy says on port 4011, where firmware asks it again; ``item`` is what it chose from the menu."""
+    chosen = {43: bytes((71, 4)) + struct.pack("!HH", int(item, 16), 0) + b"\xff"} if item else {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
         door.bind(("", 68))
-        door.sendto(_message(mac, 3, _boot_options(architecture, ipxe)), (server, 4011))
+        door.connect((server, 4011))
+        door.send(_message(mac, 3, _boot_options(architecture, "rom") | chosen, door.getsockname()[0]))
         return _answers(door)
 
 

@@ -266,7 +266,11 @@ def test_schema_and_parser_agree_on_each_kind(key: str) -> None:
     @example("a\n")
     @example("/..")
     @example("/a/./b")
+    @example("/" + "a" * 100)
     @example("/" + "a" * 101)
+    @example("/a" * 40)
+    @example("/a" * 41)
+    @example("a" * 31)
     @example("a" * 32)
     @example("100%\n")
     def agree(text: str) -> None:

@@ -101,13 +101,19 @@ LOADERS: Final = {"0": "boot/undionly.kpxe", "7": "boot/snponly.efi", "9": "boot
 }
 
 
+MENU_ITEM: Final = "8000"
+
+
 @root_only
 @needs("dnsmasq", "ip", "unshare", "nsenter")
 def test_a_proxy_says_what_to_boot_and_gives_no_address(place: Path) -> None:
     with serving(place) as lab:
         first = ask(lab, *(("dhcp", "eth0", STRANGER, one, "rom") for one in LOADERS))
-        again = ask(lab, *(("pxe", SERVER, STRANGER, one, "rom") for one in LOADERS))
+        again = ask(lab, *(("pxe", SERVER, STRANGER, one) for one in LOADERS))
+        ((chosen,),) = ask(lab, ("pxe", SERVER, STRANGER, "0", MENU_ITEM))
         ipxe = ask(lab, *(("dhcp", "eth0", STRANGER, one, "ipxe") for one in LOADERS))
+    assert b"\x09\x0b\x80\x00\x08gitstate" in bytes.fromhex(first[0][0]["options"]["43"])  # a menu of one item
+    assert (chosen["server"], chosen["file"]) == (SERVER, LOADERS["0"])
     for (said,), (file,), (script,), loader in zip(first, again, ipxe, LOADERS.values(), strict=True):
         assert said["address"] == "0.0.0.0"
         assert bytes.fromhex(said["options"]["60"]) == b"PXEClient"

@@ -18,6 +18,7 @@ from referencing import Registry, Resource
 from gitstate.cli.app import app
 from tests.cli.ground import edit, plant
 from tests.gitstate_command import Site, git
+from tests.prepare import ground as bootable
 from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("git", "setfacl", "setcap"), pytest.mark.xdist_group("json")]
@@ -26,8 +27,11 @@ SCHEMAS: Final = {
     path.name.removesuffix(".schema.json"): json.loads(path.read_text("utf-8"))
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
-NOT_PRINTED: Final = {"definitions", "policy"}
+NOT_PRINTED: Final = {"definitions", "policy", "site"}
+OF_OPTIONS: Final = {"client-list-new"}
+"""What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
+LOG: Final = PROJECT / "tests" / "boot" / "logs" / "proxy-bios-unknown.log"
 REGISTRY: Final = Registry().with_resources([(one["$id"], Resource.from_contents(one)) for one in SCHEMAS.values()])
 
 
@@ -79,6 +83,9 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     plant(place / "root")
     _begin(life, place)
     _look_back(life, place)
+    _serve(life, place)
+    _enter_clients(life)
+    _prepare(life, place)
     _fail(life, place)
     _end(life, place)
     yield life
@@ -138,6 +145,51 @@ def _look_back(life: Life, place: Path) -> None:
     life("gc", "-n")
     life("gc", "desktop")
     life("prototype", "show", "desktop")
+
+
+def _serve(life: Life, place: Path) -> None:
+    with (life.site.path / "site.toml").open("a") as settings:
+        settings.write('[boot]\ninterface = "lo"\nserver = "10.77.0.1"\nnetwork = "10.77.0.0/24"\ndhcp = "none"\n')
+        settings.write(f'nfs = "ganesha"\nhttp = false\ngroup = "root"\netc = "{place}/etc"\n')
+    (place / "etc").mkdir()
+    life("boot", "write", "-n", "--diff")
+    assert life("boot", "write")["written"]
+    assert {one["state"] for one in life("doctor", code=1)["checks"]} == {"ok", "note", "bad"}
+    assert life("client", "list", "--new")["machines"] == []
+    (life.site.path / "log" / "dnsmasq.log").write_bytes(LOG.read_bytes())
+    assert life("client", "list", "--new")["machines"][0]["firmware"] == "BIOS"
+
+
+def _enter_clients(life: Life) -> None:
+    assert life("client", "list") == {"schema": "client-list/1", "revision": None, "clients": []}
+    add = ("client", "add", "lab3-12", "--mac", "52-54-00-12-34-56", "--ip", "10.77.0.12", "--pin", "desktop@main")
+    assert life(*add, "-n")["revision"] is None
+    assert life(*add)["changes"][0]["new"]["macs"] == ["52:54:00:12:34:56"]
+    life("client", "add", "lab3-13", "--layer", "lab/lab4", "--state", "local", "--kind", "live")
+    both = ("client", "set", "lab3-12", "lab3-13", "--workload", "kiosk")
+    life(*both, "-n")
+    assert len(life(*both)["changes"]) == 2
+    assert life(*both)["revision"] is None
+    assert [one["name"] for one in life("client", "list", "--prototype", "desktop")["clients"]] == ["lab3-12"]
+    assert life("client", "show", "lab3-13")["last_change"]["subject"].startswith("client set")
+    life("client", "remove", "lab3-13", "-n")
+    life("client", "remove", "lab3-13")
+    life.fails(2, "client", "add", "lab3-13", "--mac", "52:54:00:12:34:56")
+    life.fails(10, "client", "show", "lab3-13")
+
+
+def _prepare(life: Life, place: Path) -> None:
+    bootable.dirty(bootable.plant(place / "bootable"))
+    life("prototype", "create", "bootable", "--live", str(place / "bootable"))
+    steps = life("prepare", "bootable", "-n")["steps"]
+    assert {one["do"] for one in steps} == {"clear", "empty", "link", "remove", "write"}
+    assert len(life("prepare", "bootable")["initrds"]) == 1
+    assert life("prepare", "bootable")["steps"] == []
+    (place / "bootable" / "usr" / "bin" / "setfattr").unlink()
+    assert life("prepare", "bootable", "--install", "-n")["install"] == ["attr"]
+    life.fails(5, "prepare", "bootable")
+    life.fails(5, "prepare", "desktop")
+    life("prototype", "remove", "bootable", "--yes")
 
 
 def _fail(life: Life, place: Path) -> None:
@@ -202,7 +254,7 @@ def test_errors_hold_to_their_schema(life: Life) -> None:
 
 def test_what_is_left_undone_looks_as_what_is_done(life: Life) -> None:
     writing = [name for name in PRINTED if "dry_run" in SCHEMAS[name]["properties"]]
-    assert len(writing) == 7
+    assert len(writing) >= 10
     for name in writing:
         assert {value["dry_run"] for value in life.printed[name]} == {True, False}, name
 
@@ -218,7 +270,7 @@ def test_every_command_has_a_schema() -> None:
             if not command.hidden:
                 yield from commands(command, f"{path}-{name}" if path else name)
 
-    assert sorted(commands(app, "")) == PRINTED
+    assert sorted({*commands(app, ""), *OF_OPTIONS}) == PRINTED
 
 
 # --- the schemas themselves -------------------------------------------------------------------------------------------
@@ -251,7 +303,7 @@ def test_schemas_are_strict_and_explained(name: str) -> None:
             assert value.get("description") or "$ref" in value, f"{where}: {key} has no description"
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMAS.keys() - {"policy", "definitions"}))
+@pytest.mark.parametrize("name", sorted(SCHEMAS.keys() - NOT_PRINTED))
 def test_a_schema_finds_faults(life: Life, name: str) -> None:
     value = life.errors[2][0] if name == "error" else life.printed[name][0]
     assert faults(name, value | {"surprise": 1})

@@ -19,7 +19,7 @@ from typing import IO, Any
 from tests.damage import doom as fate
 from tests.damage.doom import Doom
 
-_MODULES = ("bootstrap", "cli.care", "cli.past", "cli.record", "cli.site", "cli.trees", "export", "verify")
+_MODULES = ("bootstrap", "cli.care", "cli.past", "cli.proof", "cli.record", "cli.site", "cli.trees", "export", "verify")
 _PATIENCE = 120
 
 

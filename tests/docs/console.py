@@ -35,6 +35,8 @@ MASKS: Final = [
         (r"\b[0-9a-f]{7,64}\b", "ID"),
         (r"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} +\d+ \d\d:\d\d:\d\d \d{4} [+-]\d{4}", "DATE"),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z| ?[+-]\d\d:?\d\d)?", "DATE"),
+        (r"\b[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d\b", "DATE"),
+        (r"\b\d+\.\d+\.\d+-\d+-(?:cloud-)?(?:amd64|arm64)\b", "KERNEL"),
         (r"\b\d+(?:\.\d+)? (?:B|KiB|MiB|GiB|bytes?)\b", "SIZE"),
         (r"\b\d+(?:\.\d+)? (?:ms|s|min)\b", "DURATION"),
     )
@@ -151,6 +153,8 @@ def main() -> None:
     chosen = [Path(word) for word in words if word != "--write"] or pages()
     faults = []
     for page in (page for page in chosen if commands(page.read_text("utf-8"))):
+        if "<!-- lab: " in page.read_text("utf-8"):
+            continue  # tests/lab/netboot_page.py runs it
         if write:
             text = page.read_text("utf-8")
             if (new := rewritten(text)) != text:

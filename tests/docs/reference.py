@@ -263,6 +263,9 @@ def roff() -> str:
             ("/srv/gitstate/prototypes/NAME.git", "A prototype's repository."),
             ("/srv/gitstate/live/NAME", "Its live tree, unless it was adopted where it stands."),
             ("/srv/gitstate/exports/NAME/COMMIT", "An export."),
+            ("/srv/gitstate/site.toml", "The site's settings; `[boot]` says how machines boot."),
+            ("/srv/gitstate/directory.git", "Which client runs what."),
+            ("/srv/gitstate/tftp", "What boot loaders may read."),
             ("etc/gitstate/policy.toml", "In a prototype: what is recorded and what is refused."),
         ]
     )

@@ -34,6 +34,8 @@ SHARED: Final = "/srv/shared"
 _KEPT: Final = PROJECT / ".work" / "lab"
 _SOURCES: Final = ("gitstate", "hooks", "layers", "tests/lab/prototype.py", "tests/lab/guest.py", "tests/roots.py")
 
+_TAGGER: Final = ("-c", "user.name=lab", "-c", "user.email=lab@example.org")
+
 _SHELL: Final = f"""\
 [Unit]
 Description=The lab's root shell on the second serial line
@@ -154,7 +156,7 @@ def _make(site: Site) -> None:
     for tag in (ONE, TWO):
         _fill(live, tag)
         site.run("checkin", NAME, "-m", tag)
-        git(site.repository(NAME), "tag", "-a", "-m", tag, tag)
+        git(site.repository(NAME), *_TAGGER, "tag", "-a", "-m", tag, tag)
         site.run("export", NAME, tag)
     shutil.rmtree(live)
 

@@ -110,6 +110,11 @@ class Servers:
     etc: Path
     _running: dict[str, Program] = field(default_factory=dict)
 
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The names of those that run."""
+        return tuple(self._running)
+
     def start(self, *names: str) -> None:
         """Start those of these names (or all) that don't run."""
         for name, begin in self._known().items():
@@ -118,7 +123,7 @@ class Servers:
 
     def stop(self, *names: str) -> None:
         """Kill those of these names (or all), as if the power had gone."""
-        for name in names or tuple(self._running):
+        for name in names or self.running:
             self._running.pop(name).stop()
 
     def restart(self, *names: str) -> None:

@@ -24,6 +24,7 @@ import pytest
 from gitstate import publish
 from gitstate.errors import StorageFault
 from gitstate.monitor import SILENT
+from gitstate.publish import state
 from tests.damage.ground import PATIENCE, fill, mounted
 from tests.gitstate_command import git
 from tests.publish.ground import Ground, looks
@@ -54,6 +55,9 @@ class Siege:
     def lay(cls, ground: Ground) -> Siege:
         del ground.directory.all["other"]
         ground.write()
+        known = state.load(ground.site.path)
+        known.pending.clear()  # as if all had been told
+        state.save(ground.site.path, known)
         before, saved = ground.looks(), ground.path / "saved"
         for name in ("site", "etc"):
             subprocess.run(["cp", "-a", str(ground.path / name), str(saved) + name], check=True)
@@ -104,7 +108,7 @@ class Siege:
         plan = self.ground.plan()
         assert not plan
         assert plan.state_is_current
-        assert plan.pending >= {"etc/nginx/conf.d/gitstate.conf"}
+        assert plan.pending == {"etc/nginx/conf.d/gitstate.conf", "etc/gitstate/dnsmasq.conf"}
 
 
 @pytest.fixture
@@ -125,7 +129,7 @@ def child(work: Callable[[], object]) -> int:
     os._exit(0)
 
 
-def doomed(ground: Ground, when: int | str) -> int | None:
+def doomed(ground: Ground, when: int | str, events: frozenset[str] = _OPERATIONS) -> int | None:
     """Write, and be killed before the operation of that number, or at that step; how many there were if it isn't."""
     witness = ground.path / "witness"
     witness.unlink(missing_ok=True)
@@ -139,7 +143,7 @@ def doomed(ground: Ground, when: int | str) -> int | None:
 
         def hook(event: str, words: tuple[object, ...]) -> None:
             nonlocal done
-            if event in _OPERATIONS:
+            if event in events:
                 done += 1
                 if done == when:
                     strike()
@@ -185,6 +189,18 @@ def test_killed_before_operations(siege: Siege, most: int) -> None:
         siege.holds()
         siege.recovers()
     assert hits >= min(most, total) * 0.9
+
+
+def test_killed_before_every_rename(siege: Siege) -> None:
+    """These are the steps by which the new becomes visible."""
+    point, hit = 0, True
+    while hit:
+        siege.restore()
+        point += 1
+        hit = doomed(siege.ground, point, frozenset({"os.rename"})) is None
+        siege.holds()
+        siege.recovers()
+    assert point > 10
 
 
 def test_killed_in_a_row(siege: Siege) -> None:

@@ -1,0 +1,166 @@
+"""Signed pushes: by ssh and by gpg, of those who may, of those who may not, and of nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.release.ground import Ground
+from tests.support import needs, root_only
+
+pytestmark = [root_only, needs("git", "ssh-keygen", "gpg")]
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Somebody with a key; ``words`` make git sign with it."""
+
+    words: tuple[str, ...]
+    public: str
+    home: Path
+
+
+def by_ssh(place: Path, name: str) -> Signer:
+    key = place / f"{name}-key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key)], check=True)
+    words = ("-c", "gpg.format=ssh", "-c", f"user.signingkey={key}")
+    return Signer(words, key.with_suffix(".pub").read_text().strip(), place)
+
+
+def by_gpg(place: Path, name: str) -> Signer:
+    home = place / f"{name}-gnupg"
+    home.mkdir(mode=0o700)
+    run = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+    subprocess.run([*run, "--quick-generate-key", f"{name} <{name}@example.org>", "ed25519", "sign"], check=True)
+    public = subprocess.run([*run, "--armor", "--export"], check=True, capture_output=True, text=True).stdout
+    return Signer(("-c", "gpg.format=openpgp", "-c", f"user.signingkey={name}@example.org"), public, home)
+
+
+def tag(ground: Ground, signer: Signer | None, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """An annotated tag by plain git, signed by ``signer``."""
+    argv = ["git", "-C", str(ground.repository("desktop")), "-c", "user.name=A", "-c", "user.email=a@b"]
+    argv += [*(signer.words if signer else ()), *words, "tag", "-s" if signer else "-a", name, "-m", name]
+    environment = {**os.environ, "GNUPGHOME": str(signer.home)} if signer else None
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+
+
+def allow(ground: Ground, signer: Signer, who: str = "ada@example.org") -> None:
+    """Enter a key into what the site allows."""
+    if signer.public.startswith("ssh-"):
+        with open(ground.site / "allowed_signers", "a") as file:
+            file.write(f'{who} namespaces="git" {signer.public}\n')
+        return
+    ring = ground.site / "gnupg"
+    ring.mkdir(mode=0o700, exist_ok=True)
+    argv = ["gpg", "--homedir", str(ring), "--batch", "--quiet", "--import"]
+    subprocess.run(argv, input=signer.public, text=True, check=True)
+
+
+@pytest.fixture
+def signed(bare: Ground) -> Ground:
+    """A channel that wants signatures."""
+    bare.prototype("desktop")
+    bare("channel", "create", "lab3", "--prototype", "desktop", "--signed")
+    return bare
+
+
+MAKERS = pytest.mark.parametrize("make", [by_ssh, by_gpg], ids=["ssh", "gpg"])
+
+
+@MAKERS
+def test_who_may_publishes(signed: Ground, tmp_path: Path, make: type[Signer]) -> None:
+    ada = make(tmp_path, "ada")
+    allow(signed, ada)
+    done = tag(signed, ada, "lab3/1")
+    assert done.returncode == 0, done.stderr
+    assert "lab3/1 = desktop" in signed("reconcile")
+
+
+@MAKERS
+def test_who_may_not_does_not(signed: Ground, tmp_path: Path, make: type[Signer]) -> None:
+    ada, eve = make(tmp_path, "ada"), make(tmp_path, "eve")
+    allow(signed, ada)
+    done = tag(signed, eve, "lab3/1")
+    assert done.returncode
+    assert "signed by nobody who may" in done.stderr
+    assert tag(signed, eve, "lab3/1", "-c", "core.hooksPath=/dev/null").returncode == 0
+    assert "signed by nobody who may" in signed.fails(4, "reconcile")
+    assert signed.json("channel", "show", "lab3")["current"] is None
+    allow(signed, eve, "eve@example.org")
+    assert "lab3/1 = desktop" in signed("reconcile")
+
+
+def test_an_unsigned_tag_does_not_publish(signed: Ground, tmp_path: Path) -> None:
+    allow(signed, by_ssh(tmp_path, "ada"))
+    done = tag(signed, None, "lab3/1")
+    assert done.returncode
+    assert "signed by nobody who may" in done.stderr
+    assert tag(signed, None, "lab3/1", "-c", "core.hooksPath=/dev/null").returncode == 0
+    assert "signed by nobody who may" in signed.fails(4, "reconcile")
+    assert "releases signed tags only" in signed.fails(4, "push", "desktop", "lab3", "--yes")
+
+
+def test_nobody_may_without_a_list(signed: Ground, tmp_path: Path) -> None:
+    for make in (by_ssh, by_gpg):
+        assert "signed by nobody who may" in tag(signed, make(tmp_path, "ada"), "lab3/1").stderr
+
+
+def test_a_channel_that_wants_none_takes_all(ground: Ground, tmp_path: Path) -> None:
+    assert tag(ground, by_ssh(tmp_path, "eve"), "lab3/1").returncode == 0
+    assert "lab3/1 = desktop" in ground("reconcile")
+
+
+def test_a_key_that_was_revoked(signed: Ground, tmp_path: Path) -> None:
+    ada = by_ssh(tmp_path, "ada")
+    allow(signed, ada)
+    (signed.site / "revoked_signers").write_text(f"{ada.public}\n")
+    assert "signed by nobody who may" in tag(signed, ada, "lab3/1").stderr
+
+
+def test_a_signature_counts_under_its_own_name_only(signed: Ground, tmp_path: Path) -> None:
+    """Who may push but not sign takes a signed tag of yesterday and calls it today's."""
+    ada = by_ssh(tmp_path, "ada")
+    allow(signed, ada)
+    assert tag(signed, ada, "lab3/1").returncode == 0
+    signed("reconcile")
+    signed.edit("desktop", "second")
+    assert tag(signed, ada, "lab3/2").returncode == 0
+    signed("reconcile")
+    old = signed.git("desktop", "rev-parse", "lab3/1")
+    assert "calls itself lab3/1" in signed.refused("desktop", "update-ref", "refs/tags/lab3/3", old)
+    signed.git("desktop", "-c", "core.hooksPath=/dev/null", "update-ref", "refs/tags/lab3/3", old)
+    assert "calls itself lab3/1" in signed.fails(4, "reconcile")
+    assert signed.history("lab3")[0].startswith("lab3/2:")
+
+
+def test_a_signed_text_that_was_changed(signed: Ground, tmp_path: Path) -> None:
+    ada = by_ssh(tmp_path, "ada")
+    allow(signed, ada)
+    first = signed.head("desktop")
+    signed.edit("desktop", "second")
+    assert tag(signed, ada, "v1", "-c", "core.hooksPath=/dev/null").returncode == 0
+    text = signed.git("desktop", "cat-file", "tag", "v1") + "\n"
+    text = text.replace("tag v1", "tag lab3/1").replace(signed.head("desktop"), first)
+    argv = ["git", "-C", str(signed.repository("desktop")), "hash-object", "-t", "tag", "-w", "--stdin"]
+    oid = subprocess.run(argv, input=text, text=True, capture_output=True, check=True).stdout.strip()
+    assert "signed by nobody who may" in signed.refused("desktop", "update-ref", "refs/tags/lab3/1", oid)
+
+
+def test_push_signs(signed: Ground, tmp_path: Path) -> None:
+    ada = by_ssh(tmp_path, "ada")
+    allow(signed, ada)
+    config = Path(os.environ["GIT_CONFIG_GLOBAL"])
+    assert "user.signingkey" in signed.fails(4, "push", "desktop", "lab3", "--sign", "--yes")
+    assert not config.read_text()
+    for word in (word for word in ada.words if word != "-c"):
+        signed.git("desktop", "config", *word.split("=", 1))
+    (signed.site / "allowed_signers").rename(signed.site / "allowed")
+    assert "signed by nobody who may" in signed.fails(4, "push", "desktop", "lab3", "--sign", "--yes")
+    (signed.site / "allowed").rename(signed.site / "allowed_signers")
+    said = signed("push", "desktop", "lab3", "--sign", "--yes")
+    assert said.startswith("lab3/1 = desktop")
+    assert "BEGIN SSH SIGNATURE" in signed.git("desktop", "cat-file", "tag", "lab3/1")
