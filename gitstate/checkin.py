@@ -240,8 +240,7 @@ def _check_ancestry(request: Request, base: bytes | None, tip: bytes | None) -> 
 
 
 def _refuse(findings: Findings) -> None:
-    if findings.refusals:
-        refusals = sorted(findings.refusals, key=lambda refusal: refusal.path)
+    if refusals := findings.refusals:
         named = ", ".join(f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals[:_NAMED])
         more = f" and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
         raise Refused(f"nothing recorded, policy refuses {named}{more}", refusals[0].hint)

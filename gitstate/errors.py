@@ -77,6 +77,12 @@ class Conflict(GitstateError):
     code, kind = 12, "conflict"
 
 
+class Unreachable(GitstateError):
+    """The directory (LDAP) doesn't answer, or doesn't let us in."""
+
+    code, kind = 13, "directory unreachable"
+
+
 class Damaged(GitstateError):
     """Data that breaks the format: a bad record, a corrupt pack, a hostile tree."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,10 @@ class Settings:
     site: Path
     colour: bool
     author: str | None
+    ssh_command: str | None = None
+    """What somebody's ssh asked to run, where a key has a forced command."""
+    credentials: Path | None = None
+    """Where systemd puts what is secret for this process."""
 
 
 def read() -> Settings:
@@ -33,10 +36,13 @@ def read() -> Settings:
     author = None
     if environment.get("GIT_AUTHOR_NAME"):
         author = f"{environment['GIT_AUTHOR_NAME']} <{environment.get('GIT_AUTHOR_EMAIL', '')}>"
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
     settings = Settings(
         site=Path(environment.get("GITSTATE_SITE") or DEFAULT),
         colour="NO_COLOR" not in environment and environment.get("TERM") != "dumb",
         author=author,
+        ssh_command=environment.get("SSH_ORIGINAL_COMMAND"),
+        credentials=Path(credentials) if credentials else None,
     )
     for name in [name for name in environment if name.startswith("GIT_")]:
         del environment[name]
@@ -53,7 +59,7 @@ def author(settings: Settings, given: str | None) -> Signature:
 
 def committer() -> Signature:
     """gitstate itself, on this host."""
-    return Signature(f"gitstate <root@{socket.gethostname()}>", *_now())
+    return Signature(f"gitstate <root@{os.uname().nodename}>", *_now())
 
 
 def _configured() -> str | None:
@@ -67,7 +73,7 @@ def _configured() -> str | None:
 
 def _account() -> str:
     name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    return f"{name} <{name}@{socket.gethostname()}>"
+    return f"{name} <{name}@{os.uname().nodename}>"
 
 
 def _now() -> tuple[int, str]:

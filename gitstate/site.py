@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tomllib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
 from gitstate import fs
 from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, UsageFault
@@ -30,10 +28,15 @@ class Site:
     """A site's directory. Nothing is read before it is asked for."""
 
     path: Path
+    credentials: Path | None = field(default=None, compare=False, repr=False)
+    """Where systemd puts what is secret for this process."""
 
     @classmethod
-    def create(cls, path: Path) -> Site:
-        """Make a site in a new or empty directory. Raises UsageFault if there is something else."""
+    def create(cls, path: Path, interface: str | None = None) -> Site:
+        """Make a site in a new or empty directory, whose machines boot on ``interface``.
+
+        Raises UsageFault if there is something else.
+        """
         site = cls(path.absolute())
         if site.file.exists():
             raise UsageFault(f"{path} is a site already", "gitstate prototype list shows what it holds")
@@ -44,12 +47,21 @@ class Site:
             (site.path / name).mkdir(mode=0o700)
         site.tftp.mkdir(mode=0o750)
         site.path.chmod(0o711)
+        import tomlkit  # only who writes keeps comments
+
         document = tomlkit.document()
         document.add(tomlkit.comment("This site's settings; gitstate keeps your comments."))
         document["version"] = SITE_FORMAT
         document["uuid"] = str(uuid.uuid4())
         document["keep"] = 30
         document["keep"].comment("days for which an export stays that nothing uses any more")
+        if interface is not None:
+            boot = tomlkit.table()
+            boot["interface"] = interface
+            boot["interface"].comment("where machines boot")
+            boot["dhcp"] = "proxy"
+            boot["dhcp"].comment('another server gives addresses; "own": we do, with range = ["FIRST", "LAST"]')
+            document["boot"] = boot
         fs.write_file(site.file, tomlkit.dumps(document).encode())
         return site
 
@@ -58,14 +70,14 @@ class Site:
         """The site at ``path``. Raises NotFound, EnvironmentFault, ConfigFault."""
         site = cls(path.absolute())
         try:
-            document = tomlkit.parse(site.file.read_text())
+            document = tomllib.loads(site.file.read_text())
         except (FileNotFoundError, NotADirectoryError):
             raise NotFound(
                 f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another"
             ) from None
         except PermissionError:
             raise EnvironmentFault(f"{site.file}: permission denied", "run it as root") from None
-        except (TOMLKitError, UnicodeDecodeError, IsADirectoryError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
             raise ConfigFault(f"{site.file}: {error}", "mend it with an editor") from None
         version = document.get("version")
         if version != SITE_FORMAT:
@@ -75,10 +87,10 @@ class Site:
     def settings(self) -> Mapping[str, Any]:
         """All of ``site.toml`` as plain values. Raises NotFound, ConfigFault."""
         try:
-            settings: Mapping[str, Any] = tomlkit.parse(self.file.read_text()).unwrap()
+            settings: Mapping[str, Any] = tomllib.loads(self.file.read_text())
         except FileNotFoundError:
             raise NotFound(f"{self.path} is not a site", "gitstate init makes one") from None
-        except (TOMLKitError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigFault(f"{self.file}: {error}", "mend it with an editor") from None
         return settings
 
@@ -118,9 +130,44 @@ class Site:
         """The repository ``name``. Raises NotFound, EnvironmentFault, ConfigFault."""
         return Repository.open(self.repository_path(name), name)
 
+    def create_layer(self, name: str) -> Repository:
+        """Make the layer ``name`` with an empty live tree. Raises UsageFault, Locked.
+
+        The repository, renamed last, is what makes the layer exist.
+        """
+        path, live = self.repository_path(name), self.live_path(name)
+        with self.lock():
+            if path.exists():
+                raise UsageFault(f"there is a layer {name} already", "gitstate layer list shows what there is")
+            if live.exists() and any(live.iterdir()):
+                raise UsageFault(f"{live} is in the way and belongs to no layer", "move it away")
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            live.parent.mkdir(mode=0o700, exist_ok=True)
+            live.mkdir(mode=0o755, exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            fs.remove_tree(partial)
+            try:
+                Repository.create(partial, live=live)
+                os.rename(partial, path)
+            finally:
+                fs.remove_tree(partial)
+            fs.sync_directory(path.parent)
+        return Repository(path)
+
+    def layers(self) -> list[str]:
+        """The names of all layers, sorted."""
+        above = self.path / "layers"
+        found = [path for path in above.glob("**/*.git") if not path.name.startswith(".")]
+        return sorted(str(path.relative_to(above)).removesuffix(".git") for path in found)
+
     def live_path(self, name: str) -> Path:
         """Where a live tree of ``name`` stands unless it was adopted elsewhere."""
         return self.path / "live" / name
+
+    @property
+    def releases_path(self) -> Path:
+        """The repository that holds what channels run and ran."""
+        return self.path / "site.git"
 
     @property
     def directory_path(self) -> Path:
@@ -148,8 +195,16 @@ class Site:
     def repositories(self) -> Iterator[str]:
         """The names of all repositories: prototypes first."""
         yield from self.prototypes()
-        for path in sorted((self.path / "layers").glob("**/*.git")):
-            yield str(path.relative_to(self.path / "layers")).removesuffix(".git")
+        yield from self.layers()
+
+    def name_of(self, repository: Path) -> str | None:
+        """The name of the prototype or layer whose repository stands at ``repository``; None if none does."""
+        place = Path(os.path.realpath(repository))
+        for folder in ("prototypes", "layers"):
+            above = Path(os.path.realpath(self.path / folder))
+            if place.is_relative_to(above) and place.suffix == ".git":
+                return str(place.relative_to(above)).removesuffix(".git")
+        return None
 
     def repository_of(self, directory: Path) -> str:
         """The repository whose live tree ``directory`` lies in. Raises UsageFault."""

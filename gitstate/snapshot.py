@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeVar
 
 from gitstate.entry import Directory, Entry, Kind, Meta
@@ -22,6 +22,9 @@ from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, Tre
 
 Read = Callable[[bytes], bytes]
 """The content of an object by its raw id; raises Damaged."""
+
+ReadDirectory = Callable[[bytes, bytes], Directory]
+"""The directory of a tree id, and the path at which it stands; raises Damaged."""
 
 Value = TypeVar("Value")
 
@@ -138,11 +141,17 @@ def read_links(read: Read, root: bytes) -> list[tuple[bytes, ...]]:
     return [] if oid is None else parse_links(read(oid))
 
 
-def effective_links(read: Read, root: bytes) -> list[tuple[bytes, ...]]:
-    """The groups that hold: members joined only where blob and record are equal, missing ones left out."""
-    look_up = Lookup(read, root)
+def effective_links(read: Read, root: bytes, directory: ReadDirectory | None = None) -> list[tuple[bytes, ...]]:
+    """The groups that hold: members joined only where blob and record are equal, missing ones left out.
+
+    ``directory`` reads directories, if the caller keeps those that it has read.
+    """
+    recorded = read_links(read, root)
+    if not recorded:
+        return []
+    look_up = Lookup(read, root, directory)
     groups: list[tuple[bytes, ...]] = []
-    for group in read_links(read, root):
+    for group in recorded:
         alike: dict[tuple[Meta, bytes], list[bytes]] = {}
         for path in group:
             entry = look_up(path)
@@ -155,9 +164,9 @@ def effective_links(read: Read, root: bytes) -> list[tuple[bytes, ...]]:
 class Lookup:
     """Entries of one snapshot by path; directories are read once."""
 
-    def __init__(self, read: Read, root: bytes) -> None:
-        self._read = read
-        self._known: dict[bytes, Directory | None] = {b"": read_directory(read, root, b"")}
+    def __init__(self, read: Read, root: bytes, directory: ReadDirectory | None = None) -> None:
+        self._directory = directory or partial(read_directory, read)
+        self._known: dict[bytes, Directory | None] = {b"": self._directory(root, b"")}
 
     def __call__(self, path: bytes) -> Entry | None:
         """The file, symlink, device or fifo at ``path``, None if there is none."""
@@ -174,7 +183,7 @@ class Lookup:
         found = self._known[path]
         for path in reversed(unknown):
             tree = found.subdirectories.get(path.rpartition(b"/")[2]) if found else None
-            found = self._known[path] = read_directory(self._read, tree, path) if tree else None
+            found = self._known[path] = self._directory(tree, path) if tree else None
         return found
 
 

@@ -21,6 +21,8 @@ ETC_FILES: Final = (
     "etc/nginx/conf.d/gitstate.conf",
     "etc/exports.d/gitstate.exports",
     "etc/gitstate/ganesha.conf",
+    "etc/systemd/system/gitstate-dnsmasq.service",
+    "etc/systemd/system/gitstate-ganesha.service",
 )
 """All that there can be: one that the options don't ask for isn't rendered, and goes if it is there."""
 
@@ -42,12 +44,15 @@ class Renderer:
         """What doesn't depend on snapshots or clients. Raises ConfigFault."""
         options = self._options
         files = {"tftp/boot/boot.ipxe": "boot.ipxe", "etc/gitstate/dnsmasq.conf": "dnsmasq.conf"}
+        units = ["gitstate-dnsmasq.service"]
         if options.http:
             files["etc/nginx/conf.d/gitstate.conf"] = "nginx.conf"
         if options.nfs is Nfs.KERNEL:
             files["etc/exports.d/gitstate.exports"] = "exports"
         else:
             files["etc/gitstate/ganesha.conf"] = "ganesha.conf"
+            units.append("gitstate-ganesha.service")
+        files |= {f"etc/systemd/system/{unit}": unit for unit in units}
         return {path: self._render(name) for path, name in files.items()}
 
     def hosts_files(self, clients: Iterable[BootClient]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -107,7 +108,7 @@ class Session:
     @cached_property
     def site(self) -> Site:
         """The site. Raises NotFound, ConfigFault."""
-        return Site.open(self.site_path)
+        return replace(Site.open(self.site_path), credentials=self.settings.credentials)
 
     @property
     def colour(self) -> bool:

@@ -16,6 +16,7 @@ from gitstate.cli.help import Command, Group
 from gitstate.cli.output import emit, location, printable, table, talk
 from gitstate.directory import open_directory
 from gitstate.errors import PartlyDone
+from gitstate.release.publishing import running
 
 _MOST_LINES: Final = 2000
 """Of a diff: ten thousand scripts that all changed in one line are told by the first of them."""
@@ -54,11 +55,11 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
     """
     site = session.site
     if session.dry_run:
-        plan = publish.plan(site, open_directory(site), session.observer)
+        plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
         told: list[publish.Told] = []
     else:
         with publish.lock(site):
-            plan = publish.plan(site, open_directory(site), session.observer)
+            plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
             publish.apply(plan, session.observer)
             told = publish.tell(plan) if tells else []
     for path in plan.texts.kept:

@@ -13,8 +13,7 @@ from gitstate import settings
 from gitstate.cli.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.help import Group
 from gitstate.cli.output import date, emit, moment, printable, shortened, table, talk
-from gitstate.directory import open_directory
-from gitstate.directory.channels import Channel
+from gitstate.directory import Channel, open_directory
 from gitstate.errors import GitstateError, UsageFault
 from gitstate.release import channels
 from gitstate.release.book import Book

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -145,11 +145,17 @@ def _make(session: Session, planned: plan.Plan, message: str | None, author: str
     "Only those that are pinned to any snapshot of it.",
     shell_complete=complete_repository,
 )
+@click.option("--new", "unknown", is_flag=True, help="Machines that asked how to boot and aren't known.")
 @common
 @printing_names
 @pass_session
 def list_(
-    session: Session, patterns: tuple[str, ...], kind: Kind | None, pin: names.Pin | None, prototype: str | None
+    session: Session,
+    patterns: tuple[str, ...],
+    kind: Kind | None,
+    pin: names.Pin | None,
+    prototype: str | None,
+    unknown: bool,
 ) -> None:
     """List the clients, or those whose names match a PATTERN.
 
@@ -157,6 +163,11 @@ def list_(
     """
     raw, directory = session.raw, open_directory(session.site)
     clients = directory.clients()
+    if unknown:
+        if patterns or kind or pin or prototype:
+            raise UsageFault("--new lists machines that aren't clients yet", "leave names and filters out")
+        _list_new(session, clients, raw=raw)
+        return
     found = [
         one
         for one in clients.values()
@@ -173,6 +184,26 @@ def list_(
     emit(session, "client-list/1", value, [] if session.json else _table(found, colour=session.colour))
     if not clients:
         talk(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
+
+
+def _list_new(session: Session, clients: Mapping[str, Client], *, raw: bool) -> None:
+    """The machines of dnsmasq's log whose addresses no client has."""
+    from gitstate import publish  # whoever asks for clients needn't wait for it
+
+    known = {mac for one in clients.values() for mac in one.macs}
+    found = [one for one in publish.machines_that_asked(session.site) if one.mac not in known]
+    if raw:
+        for one in found:
+            write_name(one.mac.encode())
+        return
+    machines = [{"mac": one.mac, "ip": one.ip, "asked": one.when, "firmware": one.firmware} for one in found]
+    rows = [(one.mac, one.ip or "-", one.when, one.firmware or "-") for one in found]
+    lines = table(rows, ("MAC", "IP", "ASKED", "FIRMWARE"), colour=session.colour)
+    emit(session, "client-list-new/1", {"machines": machines}, lines)
+    if found:
+        talk(session, f"next: gitstate client add NAME --mac {found[-1].mac} --pin PROTOTYPE@REV")
+    else:
+        talk(session, "no unknown machine has asked how to boot")
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -37,7 +37,7 @@ _VALUES: Final = (
     parsed_option("--mac", "macs", "MAC", names.mac_address, "Its Ethernet address; repeatable.", multiple=True),
     parsed_option("--ip", "ips", "IP", names.ip_address, "Its IPv4 or IPv6 address; repeatable.", multiple=True),
     parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "The snapshot that it boots: desktop@v12."),
-    parsed_option("--channel", "channel", "NAME", model.channel_name, "The channel that it follows. Planned: pin it."),
+    parsed_option("--channel", "channel", "NAME", model.channel_name, "The channel that it follows."),
     parsed_option("--kind", "kind", "KIND", model.kind_of, f"One of {', '.join(Kind)}."),
     parsed_option("--workload", "workload", "NAME", model.workload_name, "What it is for: the layer workload/NAME."),
     parsed_option(

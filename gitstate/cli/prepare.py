@@ -17,9 +17,8 @@ from gitstate.prepare import Concern, Kernel, Step
 
 _TOLD: Final = {
     Concern.HOST_KEYS: "host keys removed",
-    Concern.SECRETS: "machine's secrets removed",
     Concern.MACHINE_ID: "machine-id emptied",
-    Concern.FSTAB: "disks in fstab commented out",
+    Concern.FSTAB: "fstab without disks",
     Concern.HOOK: "boot interface left alone",
     Concern.INITRD: "initrd has nfs + overlay",
 }
@@ -62,7 +61,7 @@ def prepare(session: Session, repo: str | None, install: bool) -> None:
 
 
 def _rows(plan: engine.Plan) -> Iterator[str]:
-    rows = [("install", package, "") for package in plan.install]
+    rows = [("install", package, "a boot needs it") for package in plan.install]
     rows += [(step.do, f"/{octal(step.path)}", step.why) for step in plan.steps]
     rows += [("make", f"/{octal(kernel.initrd)}", "nfs, overlay, boot hook") for kernel in plan.kernels]
     if plan.install:

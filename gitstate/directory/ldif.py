@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Final
 
 from gitstate import fs
-from gitstate.directory import cache
+from gitstate.directory import cache, ldif_channels
 from gitstate.directory.cache import Known
+from gitstate.directory.channels import Channel
 from gitstate.directory.model import Client, find_clash, no_such_client, normal, refuse_clash
 from gitstate.directory.protocol import LastChange
 from gitstate.directory.tree import Objects, compare, find, path_of, replant
@@ -128,6 +129,35 @@ class LdifDirectory:
         line = line_of_address(self._opened.read(blob), clash.second, clash.address)
         raise ConfigFault(f"{_where(clash.second)}, line {line}: {clash.address} is {clash.first}'s already", HINT)
 
+    # --- channels ---
+
+    def channels(self) -> Mapping[str, Channel]:
+        """All channels by name, sorted by name. Raises ConfigFault with file and line, Damaged."""
+        tree = self._look()
+        return ldif_channels.read_all(self._opened.read, tree, self._channels) if self._opened and tree else {}
+
+    @property
+    def _channels(self) -> Path:
+        return self._site.directory_path / "gitstate" / "channels"
+
+    def change_channels(
+        self,
+        put: Iterable[Channel],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> str:
+        """One commit, all or nothing; see ``Directory.change_channels``."""
+        repository = self._repository() or self._make()
+        with repository.lock("a change of channels"):
+            tree = self._look()
+            objects = Objects()
+            root = ldif_channels.replace(repository.read, tree, put, remove, objects)
+            if root is not None:
+                self._seen = self._commit(root, objects, author, committer or author, message)
+        return self._seen.hex() if self._seen else ""
+
     # --- writing ---
 
     def change(
@@ -160,14 +190,18 @@ class LdifDirectory:
             if not files:
                 return self._seen.hex() if self._seen else ""
             root = replant(repository.read, tree, files, objects)
-            parents = [self._seen] if self._seen else []
-            body = Commit(root, parents, author, committer or author, message)
-            commit = objects.enter(Type.COMMIT, body.encode())
-            write_objects(repository, objects, [(MAIN, commit, self._seen)], message.strip().splitlines()[0][:60])
-            self._seen = commit
+            commit = self._seen = self._commit(root, objects, author, committer or author, message)
             self._known = Known(root, clients)
             cache.save(self._cache, self._known)
         return commit.hex()
+
+    def _commit(self, root: bytes, objects: Objects, author: Signature, committer: Signature, message: str) -> bytes:
+        """Make ``root`` what the directory holds, after what was seen last; the commit."""
+        assert self._opened is not None
+        parents = [self._seen] if self._seen else []
+        commit = objects.enter(Type.COMMIT, Commit(root, parents, author, committer, message).encode())
+        write_objects(self._opened, objects, [(MAIN, commit, self._seen)], message.strip().splitlines()[0][:60])
+        return commit
 
     def _files(
         self, known: Known, changed: Mapping[str, Client], gone: Iterable[str], tree: bytes | None, objects: Objects

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from gitstate.directory.channels import no_such_channel
 from gitstate.directory.model import Client, no_such_client, normal, refuse_clash
 from gitstate.directory.protocol import Directory
 from gitstate.errors import NotFound, UsageFault
@@ -130,8 +131,11 @@ def _checked(site: Site, directory: Directory, verb: str, clients: Mapping[str, 
     plan = Plan(directory, verb, tuple(steps))
     new = {step.new.name: step.new for step in plan.steps if step.new}
     refuse_clash((client for _, client in sorted({**clients, **new}.items())), new)
-    for channel in sorted(_asked(plan, "channel")):
-        raise NotFound(f"no channel {channel}", "channels are planned; pin a snapshot: --pin PROTOTYPE@REV")
+    channels = sorted(_asked(plan, "channel"))
+    known = directory.channels() if channels else {}
+    for channel in channels:
+        if channel not in known:
+            raise no_such_channel(channel, known)
     for pin in sorted(_asked(plan, "pin")):
         check_pin(site, pin)
     return plan

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from gitstate.directory.channels import Channel
 from gitstate.directory.model import Client
 from gitstate.store import Signature
 
@@ -47,4 +48,21 @@ class Directory(Protocol):
 
         Raises Locked if the directory was changed since this object last read it, UsageFault for values that can't be
         and for addresses that another client has, NotFound for names to remove that no client has.
+        """
+
+    def channels(self) -> Mapping[str, Channel]:
+        """All channels by name, sorted by name. Raises ConfigFault for entries that are wrong, with file and line."""
+
+    def change_channels(
+        self,
+        put: Iterable[Channel],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> str:
+        """Add or replace the channels ``put`` and remove those named, all or nothing; the new revision.
+
+        What others changed meanwhile stays. Raises Locked, UsageFault for values that can't be, NotFound for names to
+        remove that no channel has.
         """

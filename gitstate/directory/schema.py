@@ -42,6 +42,8 @@ def _matches(pattern: re.Pattern[bytes]) -> Callable[[bytes], bool]:
 
 
 _SYNTAXES: Final[dict[str, tuple[str, Callable[[bytes], bool]]]] = {
+    "1.3.6.1.4.1.1466.115.121.1.7": ("TRUE or FALSE", _matches(re.compile(rb"TRUE|FALSE"))),
+    "1.3.6.1.4.1.1466.115.121.1.24": ("a time such as 20250312140900Z", _matches(re.compile(rb"[0-9]{14}Z"))),
     "1.3.6.1.4.1.1466.115.121.1.12": ("a distinguished name", _is_dn),
     "1.3.6.1.4.1.1466.115.121.1.15": ("UTF-8 text without control characters", _is_text),
     "1.3.6.1.4.1.1466.115.121.1.26": ("ASCII text without control characters", _matches(_IA5)),

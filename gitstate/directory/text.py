@@ -9,11 +9,15 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO, StringIO
 from typing import Final
 
 from ldif import LDIFRecordList, LDIFWriter
 
+from gitstate.directory import channels
+from gitstate.directory.channels import Channel
 from gitstate.directory.entries import Entry, Fault
 from gitstate.directory.mapping import FIELDS, client_of, entry_of
 from gitstate.directory.model import Client
@@ -23,6 +27,7 @@ from gitstate.names import host_name
 
 HINT: Final = "clone directory.git, mend it, and push"
 BASE: Final = "ou=clients,o=gitstate"
+CHANNELS: Final = "ou=channels,o=gitstate"
 _LONGEST: Final = 64 * 1024
 _ONE_LINE: Final = _LONGEST  # a value in one line reads well in a diff
 _CONTROL: Final = re.compile("[\0-\x09\x0b-\x1f\x7f]")
@@ -50,8 +55,24 @@ def write_client(client: Client, standing: Entry | None = None) -> bytes:
         raise UsageFault(f"{client.name!r} can't be recorded: {fault.why}", "correct that value") from None
     except UsageFault as fault:
         raise UsageFault(f"{client.name!r} can't be recorded: {fault.message}", fault.hint) from None
+    return _written(dn_of(client.name), entry)
+
+
+def write_channel(channel: Channel, standing: Entry | None = None) -> bytes:
+    """The file of ``channel``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+    try:
+        entry = channels.entry_of(channel, standing)
+        schema().check(entry)
+        if channels.channel_of(channel.name, entry) != channel:
+            raise Fault("its values aren't in their canonical form")
+    except Fault as fault:
+        raise UsageFault(f"{channel.name!r} can't be recorded: {fault.why}", "correct that value") from None
+    return _written(f"cn={channel.name},{CHANNELS}", entry)
+
+
+def _written(dn: str, entry: Entry) -> bytes:
     text = StringIO()
-    LDIFWriter(text, cols=_ONE_LINE).unparse(dn_of(client.name), entry)
+    LDIFWriter(text, cols=_ONE_LINE).unparse(dn, entry)
     return text.getvalue().removesuffix("\n").encode()
 
 
@@ -60,10 +81,25 @@ def write_client(client: Client, standing: Entry | None = None) -> bytes:
 
 def read_client(data: bytes, name: str, where: str) -> tuple[Client, Entry]:
     """The client ``name`` and its entry from the file ``where``. Raises ConfigFault with file and line."""
-    try:
-        entry = _entry(data, name)
+    with _told(data, where):
+        entry = _entry(data, dn_of(name))
         schema().check(entry)
         return client_of(name, entry), entry
+
+
+def read_channel(data: bytes, name: str, where: str) -> tuple[Channel, Entry]:
+    """The channel ``name`` and its entry from the file ``where``. Raises ConfigFault with file and line."""
+    with _told(data, where):
+        entry = _entry(data, f"cn={name},{CHANNELS}")
+        schema().check(entry)
+        return channels.channel_of(name, entry), entry
+
+
+@contextmanager
+def _told(data: bytes, where: str) -> Iterator[None]:
+    """Faults with the line that they stand in."""
+    try:
+        yield
     except Fault as fault:
         line = fault.line or line_of(data, fault.attribute, fault.place)
         raise ConfigFault(f"{where}, line {line}: {fault.why}", HINT) from None
@@ -78,7 +114,7 @@ def line_of(data: bytes, attribute: str, place: int) -> int:
 
 def line_of_address(data: bytes, name: str, address: str) -> int:
     """The line in which a client has ``address``, in whatever way it is written there."""
-    entry = _entry(data, name)
+    entry = _entry(data, dn_of(name))
     for field in FIELDS:
         for place, value in enumerate(entry.get(field.attribute, ())):
             if field.key in ("macs", "ips") and field.read(value.decode()) == address:
@@ -93,13 +129,13 @@ def _attributes(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
     return [(number, one.name) for number, one in known if one is not None]
 
 
-def _entry(data: bytes, name: str) -> dict[str, list[bytes]]:
+def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
     """The one entry of a file, attributes by their first name. Raises Fault."""
     lines = _unfolded(_decoded(data))
-    head = f"dn: {dn_of(name)}"
+    head = f"dn: {dn}"
     while lines and (not lines[0][1] or lines[0][1] == "version: 1"):
         lines.pop(0)
-    if not lines or lines[0][1].lower() != head:
+    if not lines or lines[0][1].lower() != head.lower():
         raise Fault(f"the entry begins with {head}", line=lines[0][0] if lines else 1)
     for number, line in lines[1:]:
         _check_line(number, line)

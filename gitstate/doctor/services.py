@@ -85,7 +85,7 @@ def _http(options: Options) -> Check:
 
 
 def _nfs(site: Site, options: Options) -> Iterator[Check]:
-    start = "nfs-kernel-server" if options.nfs is Nfs.KERNEL else "nfs-ganesha"
+    start = "nfs-kernel-server" if options.nfs is Nfs.KERNEL else "gitstate-ganesha"
     ports = [2049, 111] if options.nfs_version == "3" else [2049]
     silent = [port for port in ports if not network.listening("tcp", port)]
     for port in silent:

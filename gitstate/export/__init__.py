@@ -31,7 +31,10 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an export will do. ``done`` if the directory is there already; ``nearest`` None to write everything."""
+    """What an export will do. ``done`` if the directory is there already; ``nearest`` None to write everything.
+
+    ``apart``: to write it although there is an export, as that is on another file system.
+    """
 
     repository: Repository
     commit: bytes
@@ -39,41 +42,64 @@ class Plan:
     target: Path
     nearest: Nearest | None
     done: bool
+    apart: bool = False
 
 
 def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) -> Plan:
     """Plan the export of ``commit`` into ``exports``, or to an empty or new directory of the user's own.
 
     Raises UsageFault if that is not empty, EnvironmentFault if we aren't root. A tree of the user's own shares no
-    inode with an export.
+    inode with an export, at most bytes on the disk.
     """
     if os.geteuid() != 0:
         raise EnvironmentFault("export restores owners and devices and needs root", "run it with sudo")
     tree = repository.snapshot(commit).tree
     if to is None:
         target = exports / commit.hex()
-        return Plan(repository, commit, tree, target, _nearest(repository, commit, exports), target.is_dir())
+        done = target.is_dir()
+        nearest = None if done else _nearest(repository, commit, exports)
+        return Plan(repository, commit, tree, target, nearest, done)
     target = to.absolute()
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise UsageFault(f"{target} is not an empty directory", "export writes to a new or an empty directory")
-    return Plan(repository, commit, tree, target, None, False)
+    obstacle = _obstacle(exports, target) if exports.is_dir() else errno.ENOENT
+    lender = None if obstacle else _nearest(repository, commit, exports, lends=True)
+    return Plan(repository, commit, tree, target, lender, False, obstacle == errno.EXDEV and any(exports.iterdir()))
 
 
-def _nearest(repository: Repository, commit: bytes, exports: Path) -> Nearest | None:
-    """The export of the closest ancestor by first parents, else the newest one."""
+def _obstacle(exports: Path, target: Path) -> int:
+    """Why a tree at ``target`` can't share bytes with one of the ``exports``, an errno; 0 if it can."""
+    there = next(path for path in (target, *target.parents) if path.is_dir())
+    source = fs.open_tree(exports)
+    try:
+        descriptor = fs.open_tree(there)
+        try:
+            return fs.why_no_clones(source, descriptor)
+        finally:
+            fs.close(descriptor)
+    finally:
+        fs.close(source)
+
+
+def _nearest(repository: Repository, commit: bytes, exports: Path, *, lends: bool = False) -> Nearest | None:
+    """The export of the closest ancestor by first parents, else the newest one.
+
+    One that only ``lends`` its bytes may be the commit's own.
+    """
     try:
         present = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
     except FileNotFoundError:
         return None
-    present.pop(commit, None)
+    if not lends:
+        present.pop(commit, None)
     if not present:
         return None
     for ancestor in repository.first_parents(commit, _NEAR):
         if ancestor in present:
-            return Nearest(present[ancestor], ancestor, repository.snapshot(ancestor).tree)
+            return Nearest(present[ancestor], ancestor, repository.snapshot(ancestor).tree, not lends)
     newest = max(present, key=lambda oid: present[oid].stat().st_ctime_ns)
     try:
-        return Nearest(present[newest], newest, repository.snapshot(newest).tree)
+        return Nearest(present[newest], newest, repository.snapshot(newest).tree, not lends)
     except Damaged:  # its commit was forgotten
         return None
 
@@ -83,6 +109,8 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tal
     tally = Tally()
     if plan.done:
         return tally
+    if plan.apart:
+        observer.notice(f"{plan.target} is on another file system than the exports: it shares nothing with them")
     with _workshop(plan.target) as temporary:
         if plan.target.is_dir() and plan.target.name == plan.commit.hex():
             return tally

@@ -40,6 +40,7 @@ class Maker:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._clones = True
 
     def directory(self, path: bytes, name: bytes, parent: int) -> int:
         """A new directory, and its descriptor."""
@@ -48,11 +49,15 @@ class Maker:
         except OSError as error:
             raise _explained(error, path) from None
 
-    def entry(self, path: bytes, entry: Entry, parent: int) -> int:
-        """A file, symlink, device or fifo with its metadata; the size of a file in bytes. From any thread."""
+    def entry(self, path: bytes, entry: Entry, parent: int, source: int = -1) -> int | None:
+        """A file, symlink, device or fifo with its metadata; the bytes that were written, None for a clone.
+
+        ``source`` is the directory in which an export has a file of the same name and content, -1 for none. From any
+        thread.
+        """
         try:
             if entry.meta.kind is Kind.FILE:
-                return self._file(entry, parent)
+                return self._file(entry, parent, source)
             if entry.meta.kind is Kind.SYMLINK:
                 os.symlink(self._repository.read(entry.oid), entry.name, dir_fd=parent)
                 fs.seal_name(entry.name, parent, entry.meta)
@@ -62,23 +67,34 @@ class Maker:
             raise _explained(error, path) from None
         return 0
 
-    def _file(self, entry: Entry, parent: int) -> int:
-        whole = self._repository.whole(entry.oid)
+    def _file(self, entry: Entry, parent: int, source: int) -> int | None:
         descriptor = fs.create_file(entry.name, parent)
         try:
-            size = 0
-            if whole is not None and whole.size >= _LARGE:
-                for piece in whole.chunks():
-                    fs.write_sparse(descriptor, piece, size)
-                    size += len(piece)
-            else:
-                data = whole.read() if whole is not None else self._repository.read(entry.oid)
-                size = len(data)
-                fs.write_sparse(descriptor, data, 0)
-            os.ftruncate(descriptor, size)
+            cloned = source >= 0 and self._clone(entry.name, source, descriptor)
+            size = None if cloned else self._fill(entry.oid, descriptor)
             fs.seal_descriptor(descriptor, entry.meta)
         finally:
             os.close(descriptor)
+        return size
+
+    def _clone(self, name: bytes, source: int, descriptor: int) -> bool:
+        """The first that can't be cloned is the last that is tried: most file systems know no clones."""
+        self._clones = self._clones and fs.clone_file(name, source, descriptor)
+        return self._clones
+
+    def _fill(self, oid: bytes, descriptor: int) -> int:
+        """Write the blob ``oid``; its size."""
+        whole = self._repository.whole(oid)
+        size = 0
+        if whole is not None and whole.size >= _LARGE:
+            for piece in whole.chunks():
+                fs.write_sparse(descriptor, piece, size)
+                size += len(piece)
+        else:
+            data = whole.read() if whole is not None else self._repository.read(oid)
+            size = len(data)
+            fs.write_sparse(descriptor, data, 0)
+        os.ftruncate(descriptor, size)
         return size
 
     def seal(self, path: bytes, descriptor: int, own: Meta) -> None:

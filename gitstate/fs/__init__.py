@@ -4,6 +4,8 @@ Everything goes through directory descriptors and follows no symlink: a prototyp
 be longer than PATH_MAX.
 """
 
+from gitstate.fs.below import Below, open_below
+from gitstate.fs.clone import clone_file, why_no_clones
 from gitstate.fs.kernel import (
     allow_many_descriptors,
     is_mounted,
@@ -32,6 +34,7 @@ from gitstate.fs.write import (
     make_directory,
     make_special,
     seal_descriptor,
+    seal_like,
     seal_name,
     sync_directory,
     write_file,
@@ -39,7 +42,9 @@ from gitstate.fs.write import (
 )
 
 __all__ = [
+    "Below",
     "allow_many_descriptors",
+    "clone_file",
     "close",
     "create_file",
     "descriptor_xattrs",
@@ -52,6 +57,7 @@ __all__ = [
     "mount_id",
     "mounts_below",
     "named_xattrs",
+    "open_below",
     "open_directory",
     "open_file",
     "open_tree",
@@ -60,10 +66,12 @@ __all__ = [
     "remove_tree",
     "scratch_time",
     "seal_descriptor",
+    "seal_like",
     "seal_name",
     "shared_lock",
     "sync_directory",
     "sync_file_system",
+    "why_no_clones",
     "write_file",
     "write_sparse",
 ]

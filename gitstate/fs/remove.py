@@ -26,6 +26,14 @@ def remove_tree(path: Path, observer: Callable[[int], None] | None = None) -> No
         os.close(parent)
 
 
+def remove_entry(name: bytes, parent: int) -> None:
+    """Remove what stands at ``name`` in an open directory, a directory with all below it; never crosses a mount."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+        _remove_below(name, parent, None)
+    else:
+        os.unlink(name, dir_fd=parent)
+
+
 def _remove_below(name: bytes, parent: int, observer: Callable[[int], None] | None) -> None:
     """Depth first with a stack of ours: Python's own recursion ends at a thousand levels."""
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from gitstate.entry import FORMAT_BY_KIND, Entry, Kind, Meta
-from gitstate.fs.read import by_descriptor, open_directory
+from gitstate.fs.read import by_descriptor, descriptor_xattrs, open_directory
 
 
 def create_file(name: bytes, parent: int) -> int:
@@ -56,6 +57,14 @@ def seal_descriptor(descriptor: int, meta: Meta) -> None:
         os.setxattr(descriptor, name, value)
     time = meta.time or 0
     os.utime(descriptor, ns=(time, time))
+
+
+def seal_like(descriptor: int, model: int) -> None:
+    """Give an open directory all the metadata of the open directory ``model``."""
+    status = os.fstat(model)
+    xattrs = descriptor_xattrs(model, selinux=True)
+    own = Meta(Kind.DIRECTORY, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
+    seal_descriptor(descriptor, own._replace(xattrs=xattrs) if xattrs else own)
 
 
 def seal_name(name: bytes, parent: int, meta: Meta) -> None:

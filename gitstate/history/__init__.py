@@ -5,6 +5,6 @@ a terminal: git then does as in its own pager.
 """
 
 from gitstate.history.commits import log, log_json, show, show_json
-from gitstate.history.pairs import diff, diff_json, diff_trees, differs, sides
+from gitstate.history.pairs import Comparison, compared
 
-__all__ = ["diff", "diff_json", "diff_trees", "differs", "log", "log_json", "show", "show_json", "sides"]
+__all__ = ["Comparison", "compared", "log", "log_json", "show", "show_json"]

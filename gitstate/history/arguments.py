@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gitstate import process
-from gitstate.errors import GitstateError, NotFound, StorageFault, UsageFault
+from gitstate.errors import Damaged, GitstateError, NotFound, StorageFault, UsageFault
 from gitstate.names import LINKS, RECORDS, join, octal, stored_name, tree_path
 from gitstate.snapshot import Lookup
-from gitstate.store import Repository
+from gitstate.store import Repository, Type
+from gitstate.store.objects import parse_commit
 
 # --- paths --------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ def split(repository: Repository, arguments: Sequence[str]) -> Asked:
     flags, words = _flags(arguments[:dashes])
     revisions, ids = _revisions(repository, [_stored(word) for word in words])
     loose = words[len(revisions) :]
-    if not revisions and not parse_revision(repository, "HEAD"):
+    if not revisions:
         repository.resolve("HEAD")
     for word in loose:
         if dashes is not None or not _is_path(repository, word, ids):
@@ -181,9 +181,12 @@ def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[str], list[str]]:
-    """The revisions that ``words`` begin with, and their object ids: by one process where all are revisions."""
+    """The revisions that ``words`` begin with, and their object ids: git is asked only for what isn't plain."""
     if not words:
         return [], []
+    plain = [_plain(repository, word) for word in words]
+    if all(plain):
+        return words, [oid.hex() for oid in plain if oid]
     try:
         return words, repository.git("rev-parse", *words, "--").decode().split()[:-1]
     except StorageFault:
@@ -197,20 +200,33 @@ def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[s
     return words, ids
 
 
+def _plain(repository: Repository, word: str) -> bytes | None:
+    try:
+        return repository.identify(word)
+    except Damaged:  # git says so in its own words
+        return None
+
+
 def parse_revision(repository: Repository, word: str) -> list[str]:
     """The object ids that ``word`` stands for, ``^`` before those left out; a range's end comes first."""
     return repository.git("rev-parse", "--quiet", "--revs-only", word).decode().split()
 
 
-def peeled(repository: Repository, ids: Sequence[str], kind: str) -> list[bytes] | None:
-    """The objects of ``kind`` that ``ids`` lead to; None if one of them leads to another."""
-    try:
-        found = repository.git("rev-parse", *(f"{oid}^{{{kind}}}" for oid in ids), "--")
-    except process.ProgramFailed as error:
-        if error.tells_of_damage:
+def peeled(repository: Repository, ids: Sequence[str], kind: Type) -> list[bytes] | None:
+    """The objects of ``kind`` that ``ids`` lead to; None if one of them leads to another. Raises NotFound, Damaged."""
+    found = []
+    for name in ids:
+        try:
+            oid, leads_to, data = repository.peeled(bytes.fromhex(name))
+        except Damaged:
+            repository.resolve(name)  # an id that somebody made up is no damage
             raise
-        return None
-    return [bytes.fromhex(oid) for oid in found.decode().split()[:-1]]
+        if leads_to is Type.COMMIT and kind is Type.TREE:
+            oid, leads_to = parse_commit(data).tree, kind
+        if leads_to is not kind:
+            return None
+        found.append(oid)
+    return found
 
 
 def _stored(word: str) -> str:
@@ -226,7 +242,8 @@ def _is_path(repository: Repository, word: str, ids: Sequence[str]) -> bool:
     spec = pathspec(word)
     if not spec.literal or not spec.path:
         return True
-    for tree in peeled(repository, [oid.lstrip("^") for oid in ids] or ["HEAD"], "tree") or []:
+    ids = [oid.lstrip("^") for oid in ids] or [repository.resolve("HEAD").hex()]
+    for tree in peeled(repository, ids, Type.TREE) or []:
         look_up = Lookup(repository.read, tree)
         if look_up(spec.path) or look_up.directory(spec.path):
             return True

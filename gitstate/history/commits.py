@@ -14,7 +14,7 @@ from gitstate.history import git
 from gitstate.history.arguments import Asked, parse_revision, peeled, split
 from gitstate.history.report import section
 from gitstate.history.trees import Trees
-from gitstate.store import Repository
+from gitstate.store import Repository, Type
 
 _BATCH: Final = 200
 
@@ -177,7 +177,7 @@ def _shown(repository: Repository, asked: Asked) -> Iterator[_Shown]:
 
 
 def _peeled(repository: Repository, oid: str) -> bytes | None:
-    found = peeled(repository, [oid], "commit")
+    found = peeled(repository, [oid], Type.COMMIT)
     return found[0] if found else None
 
 

@@ -60,7 +60,7 @@ def plan(live: Path, *, install: bool = False) -> Plan:
         if lacking and not install:
             packages = " ".join(lacking)
             raise EnvironmentFault(
-                f"{live} lacks what a boot needs: {packages}",
+                f"{live} lacks what a boot needs, or has it half installed: {packages}",
                 f"gitstate prepare --install, or in a chroot: apt-get install --no-install-recommends {packages}",
             )
         return _plan(tree, live, tuple(lacking))

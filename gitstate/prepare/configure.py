@@ -83,14 +83,14 @@ def _fstab(tree: Below) -> Iterator[Step]:
     if count:
         found = tree.look(_FSTAB)
         mode = stat.S_IMODE(found.st_mode) if found else 0o644
-        points = b", ".join(_mounted_at(line) for line in lines if _needs_disk(line))
-        why = f"comment out what needs a disk ({octal(points)}); nofail would keep it"
+        points = ", ".join(_mounted_at(line) for line in lines if _needs_disk(line))
+        why = f"comment out what needs a disk ({points}); nofail would keep it"
         yield Write(_FSTAB, Concern.FSTAB, why, b"".join(changed), mode)
 
 
-def _mounted_at(line: bytes) -> bytes:
+def _mounted_at(line: bytes) -> str:
     _, point, kind, *_ = line.split()
-    return b"swap" if kind == b"swap" else point
+    return "swap" if kind == b"swap" else octal(point)
 
 
 def _needs_disk(line: bytes) -> bool:

@@ -32,7 +32,12 @@ _LEFT_OVER: Final = (b".old", b".bak", b"~", b".dpkg-tmp", b".dpkg-new", b".dpkg
 _ARCHITECTURE: Final = re.compile(rb"^Package: dpkg\n(?:.+\n)*?Architecture: ([a-z0-9-]+)$", re.MULTILINE)
 _KERNEL_NAMES: Final = {"i386": "686", "armhf": "armmp", "ppc64el": "powerpc64le"}
 """Architectures whose kernel Debian calls otherwise than dpkg does."""
-_APT: Final = ("DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "--yes")
+_UNFINISHED: Final = re.compile(
+    rb"^Package: ([a-z0-9][a-z0-9.+-]*)\nStatus: \S+ \S+ (?:half-installed|unpacked|half-configured|triggers-awaited|triggers-pending)$",
+    re.MULTILINE,
+)
+_QUIET: Final = "DEBIAN_FRONTEND=noninteractive"
+_APT: Final = (_QUIET, "apt-get", "--quiet", "--yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +78,17 @@ def kernels(tree: Below) -> list[Kernel]:
 
 
 def missing(tree: Below) -> list[str]:
-    """The packages without which nothing boots."""
+    """The packages without which nothing boots, and those whose installation was broken off."""
     lacking = [package for package, places in _PROGRAMS if not any(map(tree.look, places))]
     if not kernels(tree):
         lacking.append(_kernel_package(tree))
-    return lacking
+    lacking += [name.decode() for name in _UNFINISHED.findall(tree.read(STATUS) or b"")]
+    return list(dict.fromkeys(lacking))
 
 
 def _kernel_package(tree: Below) -> str:
+    if b"\nID=ubuntu\n" in (tree.read(b"usr/lib/os-release") or b""):
+        return "linux-image-generic"
     match = _ARCHITECTURE.search(tree.read(STATUS) or b"")
     architecture = match[1].decode() if match else "amd64"
     return f"linux-image-{_KERNEL_NAMES.get(architecture, architecture)}"
@@ -93,6 +101,8 @@ def install(live: Path, packages: Sequence[str], observer: Observer) -> None:
         if ours:
             Write(POLICY_RC, Concern.LEFTOVERS, "", POLICY_RC_TEXT, 0o755).apply(tree)
         try:
+            observer.phase("dpkg --configure", unit="lines")
+            inside.run(live, (_QUIET, "dpkg", "--configure", "--pending", "--force-confold"), observer)
             observer.phase("apt-get update", unit="lines")
             inside.run(live, (*_APT, "update"), observer)
             observer.phase("apt-get install", unit="lines")

@@ -50,7 +50,7 @@ class Made:
 def outdated(tree: Below, kernels: Iterable[Kernel]) -> list[Kernel]:
     """Those whose initrd is missing, is not the one that we made, or would come out otherwise now."""
     stamps = _stamps(tree)
-    return [kernel for kernel in kernels if stamps.get(kernel.version) != _stamp(tree, kernel)]
+    return [kernel for kernel in kernels if stamps.get(kernel.version, "") != _stamp(tree, kernel)]
 
 
 def make(tree: Below, live: Path, kernel: Kernel, observer: Observer) -> Made:

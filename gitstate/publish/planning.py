@@ -16,7 +16,7 @@ from gitstate.publish.places import TFTP, Places
 from gitstate.site import Site
 
 if TYPE_CHECKING:
-    from gitstate.directory import Directory
+    from gitstate.directory import Client, Directory
 
 IPXE: Final = Path("/usr/lib/ipxe")
 _DHCP: Final = "etc/gitstate/dnsmasq.conf"
@@ -82,10 +82,11 @@ def plan(
     options = boot.load(site)
     uuid = str(site.settings().get("uuid"))
     clients = list(directory.clients().values())
+    known = state.load(site.path)
+    running = _that_matter(running, clients, known)
     channels = {channel.name: channel for channel in running}
     commits = wanted.resolve(site, clients, channels)
     snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
-    known = state.load(site.path)
     its_group = group.plan(options)
     with Places(site.tftp, options.etc, its_group.gid) as places:
         its_images = images.plan(site, options, snapshots, places, known, observer)
@@ -141,6 +142,14 @@ def plan_release(
         directories=directories,
         known=known,
     )
+
+
+def _that_matter(
+    running: Iterable[boot.BootChannel], clients: Iterable[Client], known: state.State
+) -> list[boot.BootChannel]:
+    """Channels that clients follow, and those whose snapshot stands in ``tftp/``: others' needn't even boot."""
+    followed = {client.channel for client in clients if client.pin is None}
+    return [one for one in running if one.name in followed or f"{TFTP}/{one.prototype}/{one.commit}" in known.copied]
 
 
 def _snapshots(running: Iterable[boot.BootChannel]) -> Iterator[tuple[str, bytes]]:

@@ -62,19 +62,24 @@ def _nginx_runs() -> bool:
         return False
 
 
-_DNSMASQ: Final = "gitstate-dnsmasq"
+_OURS: Final = "gitstate-"
+"""What the units begin with that we write, and may enable; others are the admin's to start."""
+_DNSMASQ: Final = _Server(
+    "dnsmasq", "gitstate-dnsmasq", "restart", ("dnsmasq", "--conf-file={etc}/gitstate/dnsmasq.conf")
+)
+_GANESHA: Final = _Server("ganesha", "gitstate-ganesha", "restart", ("pkill", "-HUP", "ganesha.nfsd"))
 _SERVERS: Final = {
-    "etc/gitstate/dnsmasq.conf": _Server(
-        "dnsmasq", _DNSMASQ, "restart", ("dnsmasq", "--conf-file={etc}/gitstate/dnsmasq.conf")
-    ),
+    "etc/systemd/system/gitstate-dnsmasq.service": _DNSMASQ,
+    "etc/gitstate/dnsmasq.conf": _DNSMASQ,
     "etc/gitstate/dnsmasq.hosts": _Server(
-        "dnsmasq", _DNSMASQ, "reload", ("pkill", "-HUP", "-f", "gitstate/dnsmasq.conf")
+        "dnsmasq", "gitstate-dnsmasq", "reload", ("pkill", "-HUP", "-f", "gitstate/dnsmasq.conf")
     ),
     "etc/nginx/conf.d/gitstate.conf": _Server("nginx", "nginx", "reload", ("nginx", "-s", "reload"), _nginx_runs),
     "etc/exports.d/gitstate.exports": _Server(
         "nfs", "nfs-server", "reload", ("exportfs", "-ra"), _NFSD.exists, ("exportfs", "-ra")
     ),
-    "etc/gitstate/ganesha.conf": _Server("ganesha", "nfs-ganesha", "reload", ("pkill", "-HUP", "ganesha.nfsd")),
+    "etc/systemd/system/gitstate-ganesha.service": _GANESHA,
+    "etc/gitstate/ganesha.conf": _GANESHA,
 }
 """Who reads which file. Nothing that a push changes is among them."""
 
@@ -100,16 +105,26 @@ def tell(paths: Iterable[str], etc: Path) -> Iterator[tuple[str, Told]]:
 
 def _tell(server: _Server, etc: Path) -> Told:
     managed = SYSTEMD.is_dir()
-    alone = tuple(word.format(etc=etc) for word in server.alone)
-    command = server.tool or ("systemctl", server.verb, server.unit) if managed else alone
+    command = tuple(word.format(etc=etc) for word in server.alone)
     try:
         if managed:
-            process_says = process.run(["systemctl", "is-active", server.unit], accept=range(256))
-            if process_says.strip() != b"active":
-                return Told(server.name, command, Outcome.NOT_RUNNING)
+            command = _under_systemd(server)
+            if not command:
+                return Told(server.name, ("systemctl", "start", server.unit), Outcome.NOT_RUNNING)
         elif not server.runs():
             return Told(server.name, command, Outcome.BY_HAND)
         process.run(command)
     except GitstateError as error:
         return Told(server.name, command, Outcome.FAILED, error.message)
     return Told(server.name, command, Outcome.DONE)
+
+
+def _under_systemd(server: _Server) -> Words:
+    """What tells a server that systemd runs: ours are started if they don't run; nothing for others that don't."""
+    ours = server.unit.startswith(_OURS)
+    if ours:
+        process.run(["systemctl", "daemon-reload"])
+    active = process.run(["systemctl", "is-active", server.unit], accept=range(256)).strip() == b"active"
+    if active:
+        return server.tool or ("systemctl", server.verb, server.unit)
+    return ("systemctl", "enable", "--now", server.unit) if ours else ()

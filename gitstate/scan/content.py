@@ -56,12 +56,16 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One file to record: ``name`` in the open directory ``parent``; ``old`` is its entry in the base snapshot."""
+    """One file to record: ``name`` in the open directory ``parent``; ``old`` is its entry in the base snapshot.
+
+    ``status`` is the lstat that the walk found.
+    """
 
     path: bytes
     name: bytes
     parent: int
     old: Entry | None
+    status: os.stat_result
 
 
 class Recorder:
@@ -101,7 +105,7 @@ class Recorder:
 
     def _record(self, task: Task, descriptor: int) -> Outcome:
         for attempt in range(_ATTEMPTS):
-            before = os.fstat(descriptor)
+            before = os.fstat(descriptor) if attempt else task.status
             if not stat.S_ISREG(before.st_mode):
                 return Outcome(None, problem="changed its type meanwhile")
             if sqlite.is_database(descriptor, before.st_size):

@@ -35,6 +35,12 @@ class Findings:
     sockets: list[bytes] = field(default_factory=list)
     mounts: list[bytes] = field(default_factory=list)
 
+    def sort(self) -> None:
+        """By path: threads find in any order."""
+        self.refusals.sort(key=lambda refusal: refusal.path)
+        for found in (self.unrecorded, self.sockets, self.mounts):
+            found.sort()
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -51,7 +57,7 @@ class Frame:
 
     ``base`` is its tree in the base snapshot and ``parts`` that tree taken apart, once somebody asked. ``row`` is its
     cached row if it is clean, ``own`` its metadata if it is dirty. ``children`` maps finished subdirectories to tree
-    ids; ``waiting`` counts files that threads still read.
+    ids; ``waiting`` counts what is not done: the walk through it, files that threads read, subdirectories.
     """
 
     path: bytes
@@ -68,5 +74,5 @@ class Frame:
     entries: list[Entry] = field(default_factory=list)
     children: dict[bytes, bytes] = field(default_factory=dict)
     doubtful: list[bytes] = field(default_factory=list)
-    waiting: int = 0
+    waiting: int = 1
     lost_child: bool = False

@@ -2,15 +2,14 @@
 
 Directories are visited depth first. A directory whose signature is the cached one is *clean*: nothing in it is looked
 at but its subdirectories. Any other is *dirty*: entries whose payload is cached keep their record, the rest is read.
-Files go in batches to threads; a directory is closed (its records and tree made) once its own files and all its
-subdirectories are done, in the order in which they were left, so only what is in flight is held in memory.
+Files go in batches to threads; a directory is closed (its records and tree made) as soon as its own files are read and
+all its subdirectories closed, so only what is in flight is held in memory.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -32,6 +31,10 @@ _OPENED: Final = (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
 """Kinds on which nothing is mounted, or that tell it when they are opened."""
 
 
+_MOST_THREADS: Final = 2
+"""Beside the one that walks: more than three wait for the interpreter's lock, and each may hold a file in memory."""
+
+
 class Scanner:
     """One walk over one live tree."""
 
@@ -43,14 +46,14 @@ class Scanner:
         policy: Policy,
         sink: Sink,
         observer: Observer,
-        threads: int = 2,
+        threads: int | None = None,
     ) -> None:
         self._root = root
         self._base = base
         self._policy = policy
         self._sink = sink
         self._observer = observer
-        self._threads = threads
+        self._threads = threads or min(_MOST_THREADS, max(1, len(os.sched_getaffinity(0)) - 1))
         self._home = fs.mount_id(root)
         now = fs.scratch_time(root)
         self._use_cache = now is not None and not fs.is_tmpfs(root)
@@ -62,8 +65,7 @@ class Scanner:
         self._recorder = Recorder(sink, policy, self._home, self._assembler.reachable, self._since if now else None)
         self._findings = Findings()
         self._rows: list[tuple[bytes, Row]] = []
-        self._parents: list[Frame] = []
-        self._left: deque[Frame] = deque()
+        self._open: set[int] = set()
         self._root_tree = b""
 
     def run(self) -> Scan:
@@ -75,26 +77,32 @@ class Scanner:
             self._walk()
         finally:
             pool.shutdown(cancel_futures=True)
-            for frame in [*self._parents, *self._left]:
-                fs.close(frame.descriptor)
+            for descriptor in self._open:
+                fs.close(descriptor)
         self._findings.bytes_read = self._recorder.bytes_read
+        self._findings.sort()
         return Scan(self._root_tree, self._findings, self._rows if self._use_cache else None)
 
     # --- the walk ---
 
     def _walk(self) -> None:
-        self._parents.append(self._visit(os.dup(self._root), b"", None, self._base.tree))
-        while self._parents:
-            frame = self._parents[-1]
+        parents = [self._begin(self._visit(os.dup(self._root), b"", None, self._base.tree))]
+        while parents:
+            frame = parents[-1]
             if frame.pending:
                 child = self._enter(frame, frame.pending.pop())
                 if child is not None:
-                    self._parents.append(child)
+                    parents.append(self._begin(child))
             else:
-                self._left.append(self._parents.pop())
-                self._close_finished()
+                self._settle(parents.pop())
         self._pipeline.drain()
-        self._close_finished()
+
+    def _begin(self, frame: Frame) -> Frame:
+        """The parent waits for ``frame``."""
+        self._open.add(frame.descriptor)
+        if frame.parent is not None:
+            frame.parent.waiting += 1
+        return frame
 
     def _enter(self, parent: Frame, name: bytes) -> Frame | None:
         """Open a subdirectory; None where it is not walked, its place in the parent then being settled."""
@@ -177,7 +185,7 @@ class Scanner:
         for name, status in listing:
             kind = KIND_BY_FORMAT.get(stat.S_IFMT(status.st_mode))
             previous = old.files.get(name)
-            task = Task(join(frame.path, name), name, frame.descriptor, previous)
+            task = Task(join(frame.path, name), name, frame.descriptor, previous, status)
             if self._passes_over(frame, task, kind) or is_shared_memory(name, names):
                 continue
             if kind is Kind.DIRECTORY:
@@ -189,8 +197,10 @@ class Scanner:
             elif database := database_of(name, names):
                 databases.setdefault(database, []).append(task)
             else:
+                frame.waiting += 1
                 self._pipeline.file(frame, task, status.st_size)
         for tasks in databases.values():
+            frame.waiting += len(tasks)
             self._pipeline.database(frame, tasks)
 
     def _passes_over(self, frame: Frame, task: Task, kind: Kind | None) -> bool:
@@ -223,7 +233,7 @@ class Scanner:
 
     def _read(self, frame: Frame, task: Task, outcome: Outcome) -> None:
         self._accept(frame, task, outcome)
-        self._close_finished()
+        self._settle(frame)
 
     def _accept(self, frame: Frame, task: Task, outcome: Outcome) -> None:
         """Enter one entry into its directory, or say why it keeps its last record."""
@@ -245,18 +255,25 @@ class Scanner:
         if outcome.status is not None and outcome.status.st_nlink > 1:
             self._assembler.link(task.path, outcome.status)
 
-    def _close_finished(self) -> None:
-        """Close directories in the order in which they were left, up to the first that still waits for a file."""
-        while self._left and not self._left[0].waiting:
-            frame = self._left.popleft()
-            tree = self._assembler.finish(frame)
-            fs.close(frame.descriptor)
-            self._findings.entries += 1
-            if frame.parent is None:
-                self._root_tree = tree
-            else:
-                frame.parent.children[frame.name] = tree
-            self._rows.append((frame.path, self._row(frame, tree)))
+    def _settle(self, waiting: Frame | None) -> None:
+        """A directory waits for one thing less; waited for nothing else, it is closed, and its parent waits less."""
+        while waiting is not None:
+            waiting.waiting -= 1
+            if waiting.waiting:
+                return
+            self._close(waiting)
+            waiting = waiting.parent
+
+    def _close(self, frame: Frame) -> None:
+        tree = self._assembler.finish(frame)
+        fs.close(frame.descriptor)
+        self._open.remove(frame.descriptor)
+        self._findings.entries += 1
+        if frame.parent is None:
+            self._root_tree = tree
+        else:
+            frame.parent.children[frame.name] = tree
+        self._rows.append((frame.path, self._row(frame, tree)))
 
     def _row(self, frame: Frame, tree: bytes) -> Row:
         if frame.row is not None:

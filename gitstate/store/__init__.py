@@ -2,6 +2,7 @@
 
 from gitstate.store.objects import Commit, Signature, TreeItem, Type, object_id
 from gitstate.store.repository import MAIN, Repository, Snapshot
+from gitstate.store.small import write_objects
 from gitstate.store.staging import Staging
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "TreeItem",
     "Type",
     "object_id",
+    "write_objects",
 ]

@@ -30,9 +30,37 @@ FOR_CLONES: Final = (
     "merge.gitstate.driver",
 )
 _VERSION = re.compile("[0-9]{1,9}")
+_SECTION = re.compile(r'[ \t]*\[([A-Za-z0-9-]+)(?:[ \t]+"([^"\\]*)")?\][ \t]*')
+_VALUE = re.compile(r'[ \t]*([A-Za-z][A-Za-z0-9-]*)[ \t]*= *((?:[^"\\#;\s]+(?: +[^"\\#;\s]+)*)?) *')
+_UNUSUAL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+_EXTENSIONS: Final = frozenset(
+    f"extensions.{name}"
+    for name in ("noop", "objectformat", "partialclone", "preciousobjects", "refstorage", "worktreeconfig")
+)
 _PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.(promisor|partialclonefilter)", re.DOTALL)
 ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
 CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + ATTRIBUTES
+
+
+def read_plain(text: str) -> dict[str, str] | None:
+    """The values of a configuration file, keys in lower case; None for what only git knows how to read.
+
+    To ask git takes as long as many a command does for its own work.
+    """
+    values: dict[str, str] = {}
+    section = ""
+    if _UNUSUAL.search(text):
+        return None
+    for line in text.split("\n"):
+        if not line.strip(" \t"):
+            continue
+        if found := _SECTION.fullmatch(line):
+            section = found[1] + ("" if found[2] is None else f".{found[2]}")
+        elif section and (found := _VALUE.fullmatch(line)):
+            values[f"{section}.{found[1]}".lower()] = found[2]
+        else:
+            return None
+    return values
 
 
 def refuse_foreign(settings: Mapping[str, str], name: str) -> None:
@@ -41,6 +69,11 @@ def refuse_foreign(settings: Mapping[str, str], name: str) -> None:
         raise ConfigFault(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
     if settings.get("extensions.refstorage", "files") != "files":
         raise ConfigFault(f"{name} uses git's refstorage extension", "clone it without, and put the clone here")
+    version = settings.get("core.repositoryformatversion", "0")
+    unknown = sorted(key for key in settings if key.startswith("extensions.") and key not in _EXTENSIONS)
+    if version not in ("0", "1") or (version == "1" and unknown):
+        what = unknown[0] if version == "1" else f"repository format {version}"
+        raise ConfigFault(f"{name} uses git's {what}", "this gitstate doesn't know it: clone the repository without")
     if any(_PARTIAL.fullmatch(key) for key in settings):
         raise ConfigFault(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
     declared = settings.get("gitstate.format", str(FORMAT))

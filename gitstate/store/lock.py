@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
 
+from gitstate import fs
 from gitstate.errors import Locked
 
 _SCRATCH: Final = "scratch-"
@@ -57,20 +57,31 @@ def _clear_scratch(directory: Path) -> None:
         return
     with suppress(BlockingIOError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(directory)
     os.close(descriptor)
 
 
 def _new_scratch(private: Path) -> tuple[Path, int]:
     """A new directory and the descriptor that holds its lock."""
-    while True:
-        directory = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=private))
+    for number in count():
+        directory = private / f"{_SCRATCH}{os.getpid()}-{number}"
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:  # left by a dead one that had our number
+            continue
         with suppress(FileNotFoundError):  # taken for a dead one's before it was locked
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if directory.exists():
                 return directory, descriptor
             os.close(descriptor)
+    raise AssertionError("numbers don't end")
+
+
+def _remove(directory: Path) -> None:
+    """Remove what can be removed: what is left goes with the next check-in."""
+    with suppress(OSError):
+        fs.remove_tree(directory)
 
 
 @contextmanager
@@ -80,5 +91,5 @@ def scratch(private: Path) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        _remove(directory)
         os.close(descriptor)

@@ -10,7 +10,7 @@ import hashlib
 import mmap
 import os
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,11 @@ _INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"
 _TABLES: Final = 8 + 1024
 _CHUNK: Final = 1 << 20
 _MOST_PER_BYTE: Final = 1032  # deflate can't shrink more
-_LONGEST_HEADER: Final = 20
+_LONGEST_HEADER: Final = 20  # no longer than the checksum at the end of a pack
+_LARGE: Final = 1 << 31  # from here on an offset stands in a table of its own
+_SMALL: Final = 1 << 20
+_SLACK: Final = 64
+_FEW: Final = 64
 _LARGEST_READ: Final = 1 << 30  # one pread gives 2 GiB at most
 _CORRUPT: Final = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls it an instance
 
@@ -38,14 +42,18 @@ class Whole(NamedTuple):
     size: int
     offset: int
     header: int
-    end: int
     checksum: int
 
     def read(self) -> bytes:
         """The object's content. Raises Damaged."""
-        if self.end - self.offset > _LARGEST_READ:
+        if self.size <= _SMALL and not self.pack.is_read_much():
+            data = self._read_alone()
+            if data is not None:
+                return data
+        end = self.pack.end(self.offset)
+        if end - self.offset > _LARGEST_READ:
             return b"".join(self.chunks())
-        raw = os.pread(self.pack.descriptor, self.end - self.offset, self.offset)
+        raw = os.pread(self.pack.descriptor, end - self.offset, self.offset)
         if isal_zlib.crc32(raw) != self.checksum:
             raise self.pack.damaged("an object's checksum is wrong")
         try:
@@ -57,16 +65,30 @@ class Whole(NamedTuple):
             raise self.pack.damaged("an object has the wrong size")
         return bytes(data)
 
+    def _read_alone(self) -> bytes | None:
+        """The content, found without the entry's end: that takes a sort of all offsets. None if it can't be so."""
+        raw = memoryview(os.pread(self.pack.descriptor, self.header + self.size + self.size // 8 + _SLACK, self.offset))
+        inflate = isal_zlib.decompressobj()
+        try:
+            data = inflate.decompress(raw[self.header :], self.size + 1)
+        except _CORRUPT:
+            return None
+        if not inflate.eof or len(data) != self.size:
+            return None
+        if isal_zlib.crc32(raw[: len(raw) - len(inflate.unused_data)]) != self.checksum:
+            return None
+        return data
+
     def chunks(self) -> Iterator[bytes]:
         """The object's content in pieces of about a megabyte. Raises Damaged, after the last piece at the latest."""
         inflate = isal_zlib.decompressobj()
         checksum = isal_zlib.crc32(os.pread(self.pack.descriptor, self.header, self.offset))
-        position, seen = self.offset + self.header, 0
+        position, end, seen = self.offset + self.header, self.pack.end(self.offset), 0
         try:
             while not inflate.eof:
                 pending = inflate.unconsumed_tail
                 if not pending:
-                    pending = os.pread(self.pack.descriptor, min(_CHUNK, self.end - position), position)
+                    pending = os.pread(self.pack.descriptor, max(0, min(_CHUNK, end - position)), position)
                     position += len(pending)
                     checksum = isal_zlib.crc32(pending, checksum)
                 piece = inflate.decompress(pending, _CHUNK)
@@ -77,7 +99,7 @@ class Whole(NamedTuple):
                     break
         except _CORRUPT as error:
             raise self.pack.damaged(str(error)) from None
-        if position != self.end or checksum != self.checksum:
+        if position != end or checksum != self.checksum:
             raise self.pack.damaged("an object's checksum is wrong")
         if seen != self.size:
             raise self.pack.damaged("an object has the wrong size")
@@ -102,6 +124,7 @@ class Pack:
             raise self.damaged("its index is truncated")
         if hashlib.sha1(memoryview(self._index)[:-20], usedforsecurity=False).digest() != self._index[-20:]:
             raise self.damaged("its index has a wrong checksum")
+        self._reads = 0
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
@@ -134,24 +157,36 @@ class Pack:
 
     def _offset(self, place: int) -> int:
         offset = self._number(_TABLES + self.count * 24 + place * 4, 4)
-        if offset < 1 << 31:
-            return offset
-        return self._number(_TABLES + self.count * 28 + (offset & 0x7FFFFFFF) * 8, 8)
+        return offset if offset < _LARGE else self._large(offset)
+
+    def _large(self, offset: int) -> int:
+        return self._number(_TABLES + self.count * 28 + (offset - _LARGE) * 8, 8)
 
     def _number(self, start: int, size: int) -> int:
         return int.from_bytes(self._index[start : start + size], "big")
 
+    def is_read_much(self) -> bool:
+        """Whether so much is read from here that it pays to know where all entries end; counts the call as a read."""
+        self._reads += 1
+        return self._reads > max(_FEW, self.count // _FEW)
+
+    def end(self, offset: int) -> int:
+        """Where the entry at ``offset`` ends: where the next one begins."""
+        return self._ends[min(bisect_right(self._ends, offset), self.count)]
+
     @cached_property
     def _ends(self) -> list[int]:
-        end = os.fstat(self.descriptor).st_size - 20
-        return [*sorted(self._offset(place) for place in range(self.count)), end]
+        start = _TABLES + self.count * 24
+        offsets = sorted(struct.unpack(f">{self.count}I", self._index[start : start + self.count * 4]))
+        first = bisect_left(offsets, _LARGE)
+        offsets[first:] = sorted(map(self._large, offsets[first:]))
+        return [*offsets, os.fstat(self.descriptor).st_size - 20]
 
     def whole(self, place: int) -> Whole | None:
         """The entry at ``place`` in the index, None if it is a delta. Raises Damaged."""
-        offset, ends = self._offset(place), self._ends
-        end = ends[min(bisect_right(ends, offset), self.count)]
-        head = os.pread(self.descriptor, max(0, min(_LONGEST_HEADER, end - offset)), offset)
-        if not head:
+        offset = self._offset(place)
+        head = os.pread(self.descriptor, _LONGEST_HEADER, offset)
+        if len(head) < _LONGEST_HEADER:
             raise self.damaged("it is truncated")
         kind, size, shift, used = head[0] >> 4 & 7, head[0] & 15, 4, 1
         while head[used - 1] & 0x80:
@@ -161,4 +196,4 @@ class Pack:
             shift, used = shift + 7, used + 1
         if kind not in (1, 2, 3, 4):
             return None
-        return Whole(self, Type(kind), size, offset, used, end, self._number(_TABLES + self.count * 20 + place * 4, 4))
+        return Whole(self, Type(kind), size, offset, used, self._number(_TABLES + self.count * 20 + place * 4, 4))

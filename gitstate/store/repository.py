@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from gitstate import fs, process
-from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, Refused, UsageFault
-from gitstate.store import configuration
+from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, Refused, UsageFault
+from gitstate.store import configuration, hooks
 from gitstate.store.lock import exclusive, scratch
-from gitstate.store.objects import parse_commit
-from gitstate.store.odb import Objects, as_ours
+from gitstate.store.objects import Type, parse_commit
+from gitstate.store.odb import Objects
+from gitstate.store.refs import list_refs, plain_name, read_ref, read_refs
 from gitstate.store.staging import Move, Staging
+from gitstate.store.tags import Tag, parse_tag
 
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
 
 _ID = re.compile("[0-9a-f]{40}")
+_PLAIN = re.compile("([^~^]+)((?:~[0-9]{0,4}|\\^[0-9]{0,2})*)")
+_STEP = re.compile("([~^])([0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class Repository(Objects):
     # --- making and opening ---
 
     @classmethod
-    def create(cls, path: Path, *, live: Path | None = None) -> Repository:
-        """A new bare repository. Raises StorageFault, EnvironmentFault."""
+    def create(cls, path: Path, *, live: Path | None = None, hooked: bool = True) -> Repository:
+        """A new bare repository; ``hooked`` one to which people push. Raises StorageFault, EnvironmentFault."""
         process.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
         repository = cls(path)
         for name, value in configuration.VALUES.items():
@@ -55,6 +58,8 @@ class Repository(Objects):
         (path / "info").mkdir(exist_ok=True)
         (path / "info" / "attributes").write_text(configuration.ATTRIBUTES)
         repository.private.mkdir(mode=0o700, exist_ok=True)
+        if hooked:
+            hooks.install(path)
         path.chmod(0o700)
         return repository
 
@@ -80,6 +85,10 @@ class Repository(Objects):
     def settings(self) -> Mapping[str, str]:
         """The repository's own configuration, keys in lower case. Raises ConfigFault."""
         path = self.path / "config"
+        with suppress(OSError):
+            plain = configuration.read_plain(path.read_bytes().decode(errors="surrogateescape"))
+            if plain is not None:
+                return plain
         try:
             listed = process.run(["git", "config", "--null", "--list", "--file", str(path)])
         except process.ProgramFailed as error:
@@ -107,6 +116,26 @@ class Repository(Objects):
 
     def resolve(self, revision: str) -> bytes:
         """The commit that ``revision`` names, in git's own syntax. Raises NotFound with the nearest names."""
+        with suppress(Damaged):  # git may say that there is no such revision
+            oid = self.identify(revision)
+            if oid is not None:
+                return self.commit(oid)[0]
+        return self._resolved_by_git(revision)
+
+    def identify(self, revision: str) -> bytes | None:
+        """The object of an id or a plain name, with ``~2`` or ``^`` behind it; None: ask git. Raises Damaged."""
+        found = _PLAIN.fullmatch(revision)
+        oid = None
+        if found:
+            oid = bytes.fromhex(found[1]) if _ID.fullmatch(found[1]) else plain_name(self.path, found[1])
+        for sign, count in _STEP.findall(found[2]) if found else ():
+            for parent in [1] * int(count or 1) if sign == "~" else [int(count or 1)]:
+                commit = self.snapshot(oid) if oid else None
+                above = [commit.oid, *commit.parents] if commit else []
+                oid = above[parent] if parent < len(above) else None
+        return oid
+
+    def _resolved_by_git(self, revision: str) -> bytes:
         asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
         found = ""
         try:
@@ -116,6 +145,8 @@ class Repository(Objects):
                 raise
         if not _ID.fullmatch(found):  # `a..b` is two ids, and `^a` is one in front of which a sign stands
             self._check_reference(revision)
+            import difflib
+
             names = self.names()
             near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
             hint = f"did you mean {', '.join(near)}?" if near else "nothing is checked in yet: gitstate checkin"
@@ -124,30 +155,19 @@ class Repository(Objects):
 
     def _check_reference(self, revision: str) -> None:
         """Raise Damaged if ``revision`` starts with a ref after all, which can't be read or whose object can't."""
-        base = re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"
-        with as_ours(base):
-            try:
-                target = self._git.lookup_reference_dwim(base).resolve().target
-            except (KeyError, ValueError):
-                return
-        self.peeled(bytes.fromhex(str(target)))
+        target = plain_name(self.path, re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD")
+        if target is not None:
+            self.peeled(target)
 
     def names(self) -> list[str]:
         """Short names of branches and tags. Raises Damaged."""
-        return [name.split("/", 2)[2] for name in self._references() if name.startswith(("refs/heads/", "refs/tags/"))]
-
-    def _references(self) -> list[str]:
-        with as_ours(self.path.name):
-            return list(self._git.references)
+        found = list_refs(self.path)
+        return [name.split("/", 2)[2] for name in found if name.startswith(("refs/heads/", "refs/tags/"))]
 
     def ref(self, name: str) -> bytes | None:
-        """The raw id that a full ref name stands at, None if there is no such ref."""
-        with as_ours(name):
-            reference = self._git.references.get(name)
-            if reference is None:
-                return None
-            target = reference.resolve().target
-        return self.commit(bytes.fromhex(str(target)))[0]
+        """The commit that a full ref name stands at, None if there is no such ref. Raises Damaged."""
+        oid = read_ref(self.path, name)
+        return None if oid is None else self.commit(oid)[0]
 
     def snapshot(self, oid: bytes) -> Snapshot:
         """The commit ``oid``. Raises Damaged."""
@@ -200,7 +220,24 @@ class Repository(Objects):
 
     def tags(self) -> list[str]:
         """Short names of tags, sorted. Raises Damaged."""
-        return sorted(name.removeprefix("refs/tags/") for name in self._references() if name.startswith("refs/tags/"))
+        found = list_refs(self.path)
+        return [name.removeprefix("refs/tags/") for name in found if name.startswith("refs/tags/")]
+
+    def refs(self, prefix: str) -> dict[str, bytes]:
+        """The refs whose full names begin with ``prefix``, sorted, and the objects that they stand at, as they are.
+
+        Raises Damaged.
+        """
+        return read_refs(self.path, prefix)
+
+    def object_at(self, name: str) -> bytes | None:
+        """The object, a tag's too, that a full ref name stands at; None if there is no such ref. Raises Damaged."""
+        return read_ref(self.path, name)
+
+    def tag(self, oid: bytes) -> Tag | None:
+        """The tag object ``oid``; None if it is no tag. Raises Damaged."""
+        kind, data = self.typed(oid)
+        return parse_tag(data) if kind is Type.TAG else None
 
     def clone(self, directory: Path) -> None:
         """An ordinary clone in which git converts no byte and records read well. Raises UsageFault, StorageFault."""

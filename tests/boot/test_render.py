@@ -38,15 +38,19 @@ def snapshot_line(**fields: Any) -> list[str]:
 # --- which files ------------------------------------------------------------------------------------------------------
 
 
+UNIT: Final = "etc/systemd/system/gitstate-dnsmasq.service"
+
+
 def test_which_files_there_are() -> None:
-    always = {"tftp/boot/boot.ipxe", MAC_FILE, SNAPSHOT, "etc/gitstate/dnsmasq.conf"}
+    always = {"tftp/boot/boot.ipxe", MAC_FILE, SNAPSHOT, "etc/gitstate/dnsmasq.conf", UNIT}
     http, hosts = "etc/nginx/conf.d/gitstate.conf", "etc/gitstate/dnsmasq.hosts"
     kernel, ganesha = "etc/exports.d/gitstate.exports", "etc/gitstate/ganesha.conf"
+    its_unit = "etc/systemd/system/gitstate-ganesha.service"
     assert set(render(plan())) == always | {http, kernel}
     assert set(render(plan(http=False))) == always | {kernel}
-    assert set(render(plan(nfs="ganesha"))) == always | {http, ganesha}
+    assert set(render(plan(nfs="ganesha"))) == always | {http, ganesha, its_unit}
     assert set(render(plan(**OWN))) == always | {http, kernel, hosts}
-    assert {http, hosts, kernel, ganesha, "etc/gitstate/dnsmasq.conf"} == set(ETC_FILES)
+    assert {http, hosts, kernel, ganesha, its_unit, UNIT, "etc/gitstate/dnsmasq.conf"} == set(ETC_FILES)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -394,7 +398,7 @@ def test_ten_thousand_machines() -> None:
     start = time.process_time()
     files = render(dataclasses.replace(plan(**OWN), clients=machines))
     seconds = time.process_time() - start
-    assert len(files) == 10_000 + 6
+    assert len(files) == 10_000 + 7
     assert files["etc/gitstate/dnsmasq.hosts"].count("\n") == 10_000 + 2
     assert seconds < 1.2, f"{seconds:.2f} s; it takes 0.3 s on an idle machine"
 

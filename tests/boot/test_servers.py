@@ -254,8 +254,10 @@ def test_ganesha_serves_what_comes_later_without_a_reload(place: Path) -> None:
 
 @needs("systemd-analyze", "dnsmasq", "ganesha.nfsd")
 @pytest.mark.parametrize("name", ["gitstate-dnsmasq.service", "gitstate-ganesha.service"])
-def test_systemd_reads_our_units(name: str) -> None:
-    unit = PROJECT / "hooks" / "systemd" / name
+def test_systemd_reads_our_units(place: Path, name: str) -> None:
+    found = options(nfs="ganesha")
+    unit = place / name
+    unit.write_text(render(BootPlan(place, UUID, found))[f"etc/systemd/system/{name}"])
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit],
         capture_output=True,

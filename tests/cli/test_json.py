@@ -85,6 +85,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     _look_back(life, place)
     _serve(life, place)
     _enter_clients(life)
+    _release(life)
     _prepare(life, place)
     _fail(life, place)
     _end(life, place)
@@ -145,6 +146,38 @@ def _look_back(life: Life, place: Path) -> None:
     life("gc", "-n")
     life("gc", "desktop")
     life("prototype", "show", "desktop")
+
+
+def _release(life: Life) -> None:
+    settings = life.site.path / "site.toml"
+    settings.write_text(settings.read_text().partition("[boot]")[0])  # nothing here has a kernel
+    assert life("channel", "list")["channels"] == []
+    create = ("channel", "create", "lab3", "--prototype", "desktop")
+    life(*create, "-n")
+    life(*create)
+    life("layer", "create", "lab/lab3", "-n")
+    life("layer", "create", "lab/lab3")
+    (life.site.path / "live" / "lab" / "lab3" / "motd").write_text("lab3\n")
+    life("checkin", "lab/lab3", "-m", "motd")
+    assert life("layer", "list")["layers"][0]["subject"] == "motd"
+    life("push", "desktop", "lab3", "HEAD~1", "-n")
+    assert life("push", "desktop", "lab3", "HEAD~1", "--yes")["release"]["release"] == "lab3/1"
+    life("push", "desktop", "lab3", "--yes")
+    assert not life("push", "desktop", "lab3", "--yes")["needed"]
+    life("rollback", "lab3", "-n")
+    life("rollback", "lab3")
+    who = ("-c", "user.name=A", "-c", "user.email=a@b", "-c", "core.hooksPath=/dev/null")
+    for name, words in (("lab3/9", ("-a", "-m", "x")), ("lab3/5", ("-a", "-m", "x")), ("lab3/light", ())):
+        git(life.site.repository("desktop"), *who, "tag", name, *words)
+        life("reconcile", "-n", code=4 if name == "lab3/light" else 0)
+        life("reconcile", code=4 if name == "lab3/light" else 0)
+    assert life("channel", "show", "lab3")["current"]["release"] == "lab3/9"
+    assert life("channel", "list")["channels"]
+    create = ("channel", "create", "gone", "--prototype", "desktop")
+    life(*create)
+    life("channel", "remove", "gone", "--yes", "-n")
+    life("channel", "remove", "gone", "--yes")
+    git(life.site.repository("desktop"), "tag", "-d", "lab3/light")
 
 
 def _serve(life: Life, place: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.directory import Client, Kind, text
+from gitstate.directory import Client, Kind, ldif, text
 from gitstate.directory.mapping import entry_of
 from gitstate.directory.text import read_client, write_client
 from gitstate.directory.tree import path_of
@@ -309,20 +309,23 @@ def test_who_works_is_named(place: Place) -> None:
     assert list(place.open().clients()) == ["lab3-01"]
 
 
-def test_git_that_moves_the_branch_meanwhile_wins(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("owner", "name"), [(ldif, "replant"), (Repository, "move_refs")], ids=["early", "late"])
+def test_git_that_moves_the_branch_meanwhile_wins(
+    place: Place, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
     place.put(machine(1))
     first = place.open().revision()
-    move = Repository.move_refs
+    work = getattr(owner, name)
 
-    def meanwhile(self: Repository, *arguments: object) -> None:
+    def meanwhile(*arguments: object) -> object:
         git = ["git", f"--git-dir={place.repository}", "-c", "user.name=E", "-c", "user.email=e@x"]
         tree = subprocess.check_output([*git, "rev-parse", "main^{tree}"], text=True).strip()
         words = ["commit-tree", "-p", "main", "-m", "other", tree]
         other = subprocess.check_output([*git, *words], text=True).strip()
         subprocess.run([*git, "update-ref", "refs/heads/main", other], check=True)
-        move(self, *arguments)  # type: ignore[arg-type]
+        return work(*arguments)
 
-    monkeypatch.setattr(Repository, "move_refs", meanwhile)
+    monkeypatch.setattr(owner, name, meanwhile)
     with pytest.raises(Locked):
         place.put(machine(2))
     monkeypatch.undo()
@@ -330,6 +333,15 @@ def test_git_that_moves_the_branch_meanwhile_wins(place: Place, monkeypatch: pyt
     assert place.open().revision() != first
     place.put(machine(2))
     assert not complaints(place)
+
+
+def test_what_a_killed_first_change_left_is_cleared(place: Place) -> None:
+    left = place.site.path / ".directory.partial"
+    (left / "hooks").mkdir(parents=True)
+    (left / "hooks" / "update").write_text("#!/bin/sh\nexit 1\n")
+    place.put(machine(1))
+    assert not left.exists()
+    assert not (place.repository / "hooks" / "update").exists()
 
 
 # --- by hand into nonsense --------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_what_changed_since_the_plan(place: Place) -> None:
         ({"pin": Pin("server", "v1")}, NotFound, "no prototype server", "did you mean desktop"),
         ({"pin": Pin("desktop", "v2")}, NotFound, "desktop has no revision 'v2'", "v1"),
         ({"pin": Pin("desktop", "main~1")}, NotFound, "desktop has no revision", ""),
-        ({"channel": "lab3"}, NotFound, "no channel lab3", "--pin PROTOTYPE@REV"),
+        ({"channel": "lab3"}, NotFound, "no channel lab3", "gitstate channel list"),
         ({"macs": machine(2).macs}, UsageFault, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
         ({"ips": machine(2).ips}, UsageFault, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
     ],

@@ -75,6 +75,15 @@ class Traffic:
     calls: int
 
 
+@dataclass(frozen=True)
+class Mount:
+    """A line of a machine's /proc/mounts."""
+
+    source: str
+    kind: str
+    options: frozenset[str]
+
+
 class Guest:
     """A machine that was powered on."""
 
@@ -155,16 +164,23 @@ class Guest:
         found = self._wait(1, rf"(?s)\A.{{{before}}}(.*)\n{mark} (\d+)\n", seconds)
         return int(found[2]), found[1].removesuffix("\n")
 
-    def say(self, command: str) -> None:
-        """Run a line of shell and don't wait for its end: for those after which nobody answers."""
+    def reboot(self) -> None:
+        """Tell the machine to reboot, and forget what it said before."""
         self.wait_for_shell()
-        os.write(self._typed[1], f"{command}\n".encode())
+        self.forget()
+        os.write(self._typed[1], b"systemctl reboot\n")
 
     def out(self, command: str, seconds: float = COMMAND_SECONDS) -> str:
         """What a line of shell prints that has to succeed."""
         code, text = self.run(command, seconds)
         assert code == 0, f"{self.machine.mac}: {command}: {code}\n{text}"
         return text
+
+    def mounted(self, path: str) -> Mount:
+        """What is mounted at a path, last."""
+        lines = [line.split() for line in self.out("cat /proc/mounts").splitlines()]
+        source, _, kind, options, *_ = [words for words in lines if words[1] == path][-1]
+        return Mount(source, kind, frozenset(options.split(",")))
 
     def traffic(self) -> Traffic:
         """What the machine has read by NFS since it was powered on."""

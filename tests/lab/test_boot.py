@@ -77,10 +77,11 @@ def test_each_machine_has_its_own_name(pair: Pair) -> None:
 
 def test_the_root_is_read_only_nfs_and_the_machine_writes_over_it(pair: Pair) -> None:
     for name, guest in pair.both:
-        assert guest.out("findmnt -no FSTYPE /") == "overlay"
-        lower = guest.out("findmnt -no FSTYPE,SOURCE,OPTIONS /run/gitstate/lower").split()
-        assert lower[:2] == ["nfs", f"10.77.0.1:{SITE}/exports/{prototype.NAME}/{pair.commit(prototype.ONE)}"]
-        assert {"ro", "vers=3", "nocto"} <= set(lower[2].split(","))
+        assert guest.mounted("/").kind == "overlay"
+        lower = guest.mounted("/run/gitstate/lower")
+        assert lower.source == f"10.77.0.1:{SITE}/exports/{prototype.NAME}/{pair.commit(prototype.ONE)}"
+        assert lower.kind == "nfs"
+        assert {"ro", "vers=3", "nocto"} <= lower.options
         code, message = guest.run("touch /run/gitstate/lower/etc/written")
         assert (code, "Read-only file system" in message) == (1, True), message
         guest.out(f"echo {name} >/etc/written && echo changed >{prototype.VERSION} && rm /etc/issue")
@@ -151,9 +152,8 @@ def test_a_reboot_takes_less_than_half_a_minute(pair: Pair) -> None:
     """And a pin makes it boot the next snapshot."""
     guest = pair.guests[MOVES]
     move(pair, prototype.TWO)
-    guest.forget()
     started = time.monotonic()
-    guest.say("systemctl reboot")
+    guest.reboot()
     guest.wait_for("iPXE", REBOOT_SECONDS)
     assert time.monotonic() - started < REBOOT_SECONDS
 
@@ -174,9 +174,7 @@ def test_the_other_runs_on_with_the_older_one(pair: Pair) -> None:
 def test_back_to_the_older_snapshot(pair: Pair) -> None:
     guest = pair.guests[MOVES]
     move(pair, prototype.ONE)
-    guest.forget()
-    guest.say("systemctl reboot")
-    guest.wait_for("iPXE")
+    guest.reboot()
     guest.wait_for_shell()
     assert guest.out(f"cat {prototype.VERSION}") == prototype.ONE
     assert digest_of(guest) == digest(prototype.ONE)

@@ -21,6 +21,7 @@ DNSMASQ = "etc/gitstate/dnsmasq.conf"
 HOSTS = "etc/gitstate/dnsmasq.hosts"
 NGINX = "etc/nginx/conf.d/gitstate.conf"
 EXPORTS = "etc/exports.d/gitstate.exports"
+UNIT = "etc/systemd/system/gitstate-dnsmasq.service"
 GANESHA = "etc/gitstate/ganesha.conf"
 
 
@@ -46,7 +47,7 @@ class Machine:
         """How they were called since the last time, questions aside."""
         lines = self.log.read_text().splitlines()
         self.log.write_text("")
-        return [line for line in lines if "is-active" not in line]
+        return [line for line in lines if "is-active" not in line and "daemon-reload" not in line]
 
 
 @pytest.fixture
@@ -72,7 +73,8 @@ def outcomes(*paths: str) -> dict[str, str]:
         ([HOSTS, DNSMASQ], ["systemctl restart gitstate-dnsmasq"]),
         ([NGINX], ["systemctl reload nginx"]),
         ([EXPORTS], ["exportfs -ra"]),
-        ([GANESHA], ["systemctl reload nfs-ganesha"]),
+        ([GANESHA], ["systemctl restart gitstate-ganesha"]),
+        ([UNIT, DNSMASQ], ["systemctl restart gitstate-dnsmasq"]),
         ([], []),
         (["tftp/boot/boot.ipxe"], []),
     ],
@@ -86,6 +88,12 @@ def test_what_does_not_run_is_not_told(machine: Machine) -> None:
     (machine.place / "nginx.stopped").touch()
     assert outcomes(NGINX, DNSMASQ) == {"nginx": "not running", "dnsmasq": "done"}
     assert machine.calls() == ["systemctl restart gitstate-dnsmasq"]
+
+
+def test_a_server_of_ours_that_does_not_run_is_started(machine: Machine) -> None:
+    (machine.place / "gitstate-dnsmasq.stopped").touch()
+    assert outcomes(UNIT, DNSMASQ) == {"dnsmasq": "done"}
+    assert machine.calls() == ["systemctl enable --now gitstate-dnsmasq"]
 
 
 def test_what_fails_is_named_and_the_others_are_told(machine: Machine) -> None:
@@ -148,7 +156,7 @@ def test_a_push_never_tells_the_nfs_server(ground: Ground, machine: Machine) -> 
 def test_who_was_not_told_is_remembered(ground: Ground, machine: Machine) -> None:
     """Until somebody tells them, in whatever run."""
     ground.write()
-    assert ground.write().pending == {DNSMASQ, NGINX, EXPORTS}
+    assert ground.write().pending == {UNIT, DNSMASQ, NGINX, EXPORTS}
     (machine.place / "exportfs.fails").touch()
     plan = ground.write()
     assert not plan

@@ -295,6 +295,7 @@ def test_no_room_is_a_clear_error(tmp_path: Path, write: Callable[[StagedPack], 
     pack = StagedPack(tmp_path, "main")
     with files_up_to(50_000), pytest.raises(StorageFault) as caught:
         write(pack)
+        pack.finish()
     assert "\n" not in str(caught.value)
     assert caught.value.hint
     pack.drop()

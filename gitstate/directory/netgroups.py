@@ -1,0 +1,51 @@
+"""``@NETGROUP``: the machines of a netgroup, as this host's name service knows it (files, LDAP by sssd, NIS)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gitstate import process
+from gitstate.errors import NotFound, UsageFault
+from gitstate.names import host_name
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,254}")
+_TRIPLE: Final = re.compile(r"\(([^(),]*),([^(),]*),([^(),]*)\)")
+_HINT: Final = "getent netgroup NAME shows what this host knows of it"
+_UNKNOWN: Final = 2
+"""getent's exit code for what it doesn't find."""
+
+
+def netgroup_name(text: str) -> str:
+    """A netgroup's name, without ``@``. Raises UsageFault."""
+    if not _NAME.fullmatch(text):
+        raise UsageFault(f"{text!r} is not a netgroup's name", "letters, digits and _ . + -: @lab3")
+    return text
+
+
+def hosts(name: str) -> list[str]:
+    """The short names of a netgroup's machines, sorted. Raises NotFound, UsageFault for one that holds any machine."""
+    netgroup_name(name)
+    return hosts_of_triples(name, triples(name))
+
+
+def triples(name: str) -> list[str]:
+    """What stands in the netgroup, those it includes being expanded: ``(HOST,USER,DOMAIN)``. Raises NotFound."""
+    said = process.run(["getent", "netgroup", name], accept=(0, _UNKNOWN)).decode(errors="replace")
+    found = [match[0] for match in _TRIPLE.finditer(said.replace(" ", ""))]
+    if not found:
+        raise NotFound(f"no netgroup {name}", _HINT)
+    return found
+
+
+def hosts_of_triples(name: str, texts: list[str]) -> list[str]:
+    """The machines of ``(HOST,USER,DOMAIN)`` triples: their names up to the first point. Raises UsageFault."""
+    found = set()
+    for text in texts:
+        match = _TRIPLE.fullmatch(text.replace(" ", ""))
+        host = match[1] if match else "-"
+        if not host:
+            raise UsageFault(f"the netgroup {name} holds any machine: {text}", "name the machines, or another netgroup")
+        if host != "-":
+            found.add(host_name(host.partition(".")[0]))
+    return sorted(found)

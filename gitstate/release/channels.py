@@ -1,0 +1,90 @@
+"""Channels made, told of and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gitstate.directory import Channel, no_such_channel, open_directory
+from gitstate.directory.model import channel_name
+from gitstate.errors import Conflict, Refused, UsageFault
+from gitstate.release.book import Book
+from gitstate.release.reconcile import alone
+from gitstate.release.shapes import TAGS
+from gitstate.release.wishes import open_all, pending
+from gitstate.site import Site
+from gitstate.store import Signature, hooks
+
+_NAMED = 5
+
+
+def all_channels(site: Site) -> Mapping[str, Channel]:
+    """All channels by name, sorted. Raises ConfigFault."""
+    return open_directory(site).channels()
+
+
+def channel_called(site: Site, name: str) -> Channel:
+    """One channel. Raises NotFound with the nearest names."""
+    channels = all_channels(site)
+    if name not in channels:
+        raise no_such_channel(name, channels)
+    return channels[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A channel to be made, and tags that ask for releases of it already."""
+
+    site: Site
+    channel: Channel
+    waiting: tuple[str, ...]
+
+
+def plan(site: Site, name: str, prototype: str, author: Signature, *, signed: bool) -> Creation:
+    """Plan a channel. Raises UsageFault, NotFound, Conflict."""
+    channel = Channel(channel_name(name), prototype, signed, author.who, author.when)
+    if name in all_channels(site):
+        raise UsageFault(f"there is a channel {name} already", f"gitstate channel show {name} tells about it")
+    site.repository(prototype)
+    if prototype not in site.prototypes():
+        raise UsageFault(f"{prototype} is a layer", "a channel has one prototype: --prototype NAME")
+    repositories, _ = open_all(site)
+    for one, repository in repositories.items():
+        if repository.object_at(f"{TAGS}{name}") is not None:
+            raise Conflict(f"{one} has a tag {name}", f"remove it (git tag -d {name}), or name the channel otherwise")
+    waiting = list(pending(repositories, Book(site), name))
+    return Creation(site, channel, tuple(f"{wish.name} in {wish.repository}" for wish in waiting))
+
+
+def apply(creation: Creation, author: Signature, committer: Signature) -> None:
+    """Make the channel; hooks of repositories from before there were channels are put in order. Raises Locked."""
+    channel = creation.channel
+    with alone(Book(creation.site), "channel create"):
+        if channel.name in all_channels(creation.site):
+            raise UsageFault(f"there is a channel {channel.name} by now", "somebody else made it")
+        for name in creation.site.repositories():
+            hooks.install(creation.site.repository_path(name))
+        message = f"channel create {channel.name}: prototype {channel.prototype}"
+        open_directory(creation.site).change_channels([channel], [], author, message, committer)
+
+
+def plan_removal(site: Site, name: str) -> Channel:
+    """Plan to remove a channel. Raises NotFound, Refused while clients follow it."""
+    channel = channel_called(site, name)
+    followers = [one.name for one in open_directory(site).clients().values() if one.channel == name]
+    if followers:
+        more = f" and {len(followers) - _NAMED} more" if len(followers) > _NAMED else ""
+        raise Refused(
+            f"{', '.join(followers[:_NAMED])}{more} follow{'s' if len(followers) == 1 else ''} {name}",
+            f"let them follow another first: gitstate client set {followers[0]} --channel OTHER",
+        )
+    return channel
+
+
+def remove(site: Site, channel: Channel, author: Signature, committer: Signature) -> None:
+    """Remove a channel; the history of its releases stays. Raises Locked, Refused, NotFound."""
+    book = Book(site)
+    with alone(book, "channel remove"):
+        plan_removal(site, channel.name)
+        open_directory(site).change_channels([], [channel.name], author, f"channel remove {channel.name}", committer)
+        book.close(channel.name)

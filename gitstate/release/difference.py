@@ -1,0 +1,94 @@
+"""What a release would change, counted before anything is done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gitstate.change import Added, Change, Modified, compare
+from gitstate.checkin import reader
+from gitstate.entry import Kind
+from gitstate.monitor import Observer
+from gitstate.snapshot import Lookup, walk
+from gitstate.store import Repository
+
+NAMED: Final = 10
+_WHY: Final = (
+    ("kernel", re.compile(rb"boot/(?:vmlinu|Image|kernel).*|(?:usr/)?lib/modules/.*|vmlinuz")),
+    ("initrd", re.compile(rb"boot/initr.*|initrd\.img|etc/initramfs-tools/.*|usr/share/initramfs-tools/.*")),
+    ("init", re.compile(rb"(?:usr/)?sbin/init|(?:usr/)?lib/systemd/systemd|usr/bin/dbus-(?:daemon|broker).*")),
+    ("libc", re.compile(rb"(?:usr/)?lib(?:32|64)?/(?:[^/]*/)?(?:libc\.so\.6|libc-2[^/]*\.so|ld-(?:linux|musl)[^/]*)")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How one repository's part of a release differs from the last one; ``old`` None where it enters.
+
+    ``bytes`` are those of files with new content. ``reasons`` are what no running machine takes over.
+    """
+
+    repository: str
+    old: bytes | None
+    new: bytes
+    added: int
+    modified: int
+    removed: int
+    names: tuple[tuple[str, bytes], ...]
+    bytes: int
+    reasons: tuple[str, ...]
+
+    @property
+    def files(self) -> int:
+        """How many entries differ."""
+        return self.added + self.modified + self.removed
+
+
+def between(name: str, repository: Repository, old: bytes | None, new: bytes, observer: Observer) -> Difference:
+    """Compare two commits of one repository. Times alone are no difference. Raises Damaged."""
+    observer.phase(f"compare {name}")
+    if old is None:
+        return _all_of(name, repository, new)
+    trees = [repository.snapshot(commit).tree for commit in (old, new)]
+    look_up = Lookup(repository.read, trees[1])
+    counts = {"A": 0, "M": 0, "D": 0}
+    named: list[tuple[str, bytes]] = []
+    reasons: set[str] = set()
+    size = 0
+    for one in compare(reader(repository.read), *trees):
+        if one.is_time_only or _is_directory(one):
+            continue
+        letter = "M" if one.letter == "T" else one.letter
+        counts[letter] += 1
+        if len(named) < NAMED:
+            named.append((letter, one.path))
+        reasons |= {why for why, paths in _WHY if paths.fullmatch(one.path)}
+        size += _size(repository, look_up, one)
+    return Difference(name, old, new, counts["A"], counts["M"], counts["D"], tuple(named), size, tuple(sorted(reasons)))
+
+
+def _is_directory(one: Change) -> bool:
+    """A directory that came or went is told by its files; one whose mode changed is told."""
+    return not isinstance(one, Modified) and one.meta.kind is Kind.DIRECTORY
+
+
+def _size(repository: Repository, look_up: Lookup, one: Change) -> int:
+    if isinstance(one, Added) or (isinstance(one, Modified) and one.content):
+        entry = look_up(one.path)
+        if entry is not None and entry.meta.kind is Kind.FILE:
+            return repository.size_of(entry.oid)
+    return 0
+
+
+def _all_of(name: str, repository: Repository, new: bytes) -> Difference:
+    """A snapshot that comes as a whole: counted, and nothing named."""
+    sizes = list(_sizes(repository, repository.snapshot(new).tree))
+    return Difference(name, None, new, len(sizes), 0, 0, (), sum(sizes), ())
+
+
+def _sizes(repository: Repository, tree: bytes) -> Iterator[int]:
+    for _, directory in walk(repository.read, tree):
+        for entry in directory.files.values():
+            yield repository.size_of(entry.oid) if entry.meta.kind is Kind.FILE else 0

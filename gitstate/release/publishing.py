@@ -1,0 +1,54 @@
+"""What stands between a release and a machine that boots it: exports, boot images, boot files."""
+
+from __future__ import annotations
+
+from gitstate import boot, export, publish
+from gitstate.monitor import Observer
+from gitstate.release.book import Book
+from gitstate.release.shapes import Release
+from gitstate.release.waiting import patiently
+from gitstate.site import Site
+
+
+def running(site: Site) -> list[boot.BootChannel]:
+    """What channels run, for boot files. Raises Damaged, ConfigFault."""
+    from gitstate.directory import open_directory
+
+    book = Book(site)
+    found = (book.current(name) for name in open_directory(site).channels())
+    return [of_release(release) for release in found if release is not None]
+
+
+def of_release(release: Release) -> boot.BootChannel:
+    """A release as boot files tell of it."""
+    return boot.BootChannel(release.name.channel, release.name.version, release.prototype, release.commit.hex())
+
+
+def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> None:
+    """Make what clients of a snapshot need, before any is told of it. Raises NotFound, Damaged, StorageFault."""
+    if _boots(site):
+        _write(site, (prototype, commit), None, observer)
+        return
+    plan = export.plan(site.repository(prototype), commit, site.exports_path(prototype), None)
+    if not plan.done:
+        observer.phase(f"export {prototype}")
+        export.apply(plan, observer)
+
+
+def announce(site: Site, release: Release, observer: Observer) -> list[str]:
+    """Let the channel's boot file name what it runs; what was changed, in words. Raises StorageFault, ConfigFault."""
+    if not _boots(site):
+        return []
+    return _write(site, (release.prototype, release.commit), of_release(release), observer)
+
+
+def _boots(site: Site) -> bool:
+    """Whether this site has machines that boot from it."""
+    return "boot" in site.settings()
+
+
+def _write(site: Site, snapshot: tuple[str, bytes], channel: boot.BootChannel | None, observer: Observer) -> list[str]:
+    with patiently(lambda: publish.lock(site)):
+        plan = publish.plan_release(site, snapshot, channel, observer)
+        publish.apply(plan, observer)
+    return [str(plan.location(file.path)) for file in plan.texts.files]

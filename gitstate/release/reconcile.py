@@ -1,0 +1,236 @@
+"""Tags become releases: whatever woke us, only the refs as they stand say what is to be done.
+
+A release is made in this order: it is looked into; what its clients need is made; its commits are kept from gc;
+``site.git`` moves, all of it in one step; boot files follow; the directory tells of it. Killed before ``site.git``
+moves, the channel stands where it was; after that the next run does the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+from gitstate.directory import Channel, open_directory
+from gitstate.errors import EnvironmentFault, GitstateError, NotFound, Refused, StorageFault
+from gitstate.monitor import Observer
+from gitstate.release import messages, publishing, wishes
+from gitstate.release.book import Book
+from gitstate.release.shapes import PINS, Asked, Done, Name, Outcome, Problem, Release
+from gitstate.release.waiting import patiently
+from gitstate.site import Site
+from gitstate.store import MAIN, Repository, Signature
+
+Step = Callable[[str], None]
+
+FROM: Final = "Gitstate-From"
+_STOPS: Final = frozenset({"environment", "storage", "locked", "bug"})
+"""Kinds of errors that are no tag's fault: later tags of the channel would only meet them again."""
+
+
+class Publisher:
+    """Makes releases of one site, one after the other; to be used under ``alone``."""
+
+    def __init__(self, site: Site, book: Book, committer: Signature, observer: Observer, step: Step) -> None:
+        self.site = site
+        self.book = book
+        self.directory = open_directory(site)
+        self.repositories, self.faults = wishes.open_all(site)
+        self._committer = committer
+        self._observer = observer
+        self._step = step
+
+    # --- one tag ---
+
+    def publish(self, channel: Channel, asked: Asked, current: Release | None) -> Release:
+        """Make the release that ``asked`` asks for. Raises GitstateError; then the channel stands where it stood."""
+        repository = self.repositories[asked.repository]
+        wishes.check(self.site, channel, repository, asked, current, self._observer)
+        commits = self.commits(channel, asked, current)
+        for name in sorted(commits.keys() - (current.commits if current else {}).keys() - {asked.repository}):
+            wishes.check_content(self.repositories[name], name, commits[name], current, self._observer)
+        message = messages.of_tag(asked, commits, current, repository)
+        return self.release(channel, asked.name, commits, current, asked.tag.tagger, message)
+
+    def commits(self, channel: Channel, asked: Asked, current: Release | None) -> dict[str, bytes]:
+        """What the release will be made of. Raises Refused, NotFound."""
+        origin = source(self.book, asked)
+        if origin is not None and asked.repository == channel.prototype:
+            if origin.commits.get(asked.repository) != asked.commit:
+                raise Refused(f"{asked.name} is not what {origin.name} runs", "push it anew with --from")
+            return {name: oid for name, oid in origin.commits.items() if name in self.repositories}
+        standing = current.commits if current else {}
+        commits = {name: oid for name, oid in standing.items() if name in self.repositories}
+        for name in self.site.layers():
+            if name not in commits and name in self.repositories:
+                tip = self.repositories[name].ref(MAIN)
+                if tip is not None:
+                    commits[name] = tip
+        return commits | {asked.repository: asked.commit}
+
+    def release(
+        self,
+        channel: Channel,
+        name: Name,
+        commits: dict[str, bytes],
+        current: Release | None,
+        author: Signature,
+        message: str,
+    ) -> Release:
+        """Make a release of ``commits`` and let all know."""
+        for one in [*commits]:
+            if one in self.faults:
+                raise self.faults[one]
+        publishing.prepare(self.site, channel.prototype, commits[channel.prototype], self._observer)
+        self._step("export")
+        for one, commit in commits.items():
+            if current is None or current.commits.get(one) != commit:
+                self._pin(self.repositories[one], name, commit)
+        self._step("pin")
+        self._observer.phase("release")
+        made = self.book.append(name, channel.prototype, commits, current, (author, self._committer), message)
+        self._step("release")
+        return made
+
+    def _pin(self, repository: Repository, name: Name, commit: bytes) -> None:
+        """Keep a commit from gc. What an earlier try has left is of no release and moves."""
+        ref = f"{PINS}{name}"
+        standing = repository.ref(ref)
+        if standing != commit:
+            repository.move_refs([(ref, commit, standing)], f"release: {name}")
+
+    # --- all that others see ---
+
+    def settle(self, channel: Channel, release: Release) -> list[str]:
+        """Let boot files and the directory say what the channel runs; what had to be changed. Raises GitstateError."""
+        changed = publishing.announce(self.site, release, self._observer)
+        self._step("boot")
+        if (channel.release, channel.commit) != (str(release.name), release.commit.hex()):
+            shown = _mirrored(channel, release)
+            self.directory.change_channels([shown], [], self._committer, f"{release.name} released", self._committer)
+            changed.append(f"the directory: {channel.name} runs {release.name}")
+        self._step("directory")
+        return changed
+
+
+def _mirrored(channel: Channel, release: Release) -> Channel:
+    from dataclasses import replace
+
+    return replace(channel, release=str(release.name), commit=release.commit.hex())
+
+
+def source(book: Book, asked: Asked) -> Release | None:
+    """The release of another channel that a tag says it promotes. Raises NotFound."""
+    last = asked.tag.message.rstrip().rpartition("\n\n")[2]
+    said = [line.removeprefix(f"{FROM}: ") for line in last.splitlines() if line.startswith(f"{FROM}: ")]
+    if not said:
+        return None
+    channel, slash, version = said[-1].partition("/")
+    found = book.get(Name(channel, version)) if slash and version else None
+    if found is None:
+        raise NotFound(f"{asked.name} is from {said[-1]}, which is no release", f"gitstate channel show {channel}")
+    return found
+
+
+def alone(book: Book, command: str) -> AbstractContextManager[None]:
+    """Be the only one who publishes, once the one who does so now is done. Raises Locked after ten minutes."""
+    return patiently(lambda: book.lock(command))
+
+
+def reconcile(
+    site: Site,
+    committer: Signature,
+    observer: Observer,
+    *,
+    only: str | None = None,
+    step: Step = lambda name: None,
+) -> Outcome:
+    """Publish what tags ask for, in all channels or ``only`` one, and finish what was begun. Raises Locked."""
+    outcome = Outcome()
+    book = Book(site)
+    if open_directory(site).channels():
+        with alone(book, "reconcile"):
+            publisher = Publisher(site, book, committer, observer, step)
+            for name, channel in publisher.directory.channels().items():
+                if only in (None, name):
+                    _one_channel(publisher, channel, outcome)
+    return outcome
+
+
+def foresee(site: Site, committer: Signature, observer: Observer) -> Outcome:
+    """What ``reconcile`` would publish, and what it would refuse, as things stand; nothing is written."""
+    outcome = Outcome()
+    publisher = Publisher(site, Book(site), committer, observer, lambda name: None)
+    for channel in publisher.directory.channels().values():
+        for asked in _in_order(publisher, channel, outcome):
+            try:
+                current = publisher.book.current(channel.name)
+                if _is_wanted(publisher, channel, asked, current, outcome):
+                    repository = publisher.repositories[asked.repository]
+                    wishes.check(site, channel, repository, asked, current, observer)
+                    outcome.foreseen.append(asked)
+            except GitstateError as error:
+                outcome.problems.append(Problem(channel.name, str(asked.name), error))
+    return outcome
+
+
+def _one_channel(publisher: Publisher, channel: Channel, outcome: Outcome) -> None:
+    try:
+        for asked in _in_order(publisher, channel, outcome):
+            try:
+                with _told():
+                    _one_tag(publisher, channel, asked, outcome)
+            except GitstateError as error:
+                outcome.problems.append(Problem(channel.name, str(asked.name), error))
+                if error.kind in _STOPS:
+                    return
+        release = publisher.book.current(channel.name)
+        if release is not None:
+            with _told():
+                changed = publisher.settle(publisher.directory.channels()[channel.name], release)
+            if not any(done.release.oid == release.oid for done in outcome.published):
+                outcome.mended += changed
+    except GitstateError as error:
+        outcome.problems.append(Problem(channel.name, channel.name, error))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """The system's errors as ours: one channel's trouble doesn't keep the others from their turn."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        kind = StorageFault if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else EnvironmentFault
+        raise kind(f"{where}{error.strerror or error}", "mend that, then: gitstate reconcile") from None
+
+
+def _in_order(publisher: Publisher, channel: Channel, outcome: Outcome) -> list[Asked]:
+    """The tags to be released, oldest first; of a channel without a release those of its prototype first."""
+    found = []
+    for wish in wishes.pending(publisher.repositories, publisher.book, channel.name):
+        try:
+            found.append(wishes.look_into(publisher.repositories[wish.repository], wish))
+        except GitstateError as error:
+            outcome.problems.append(Problem(channel.name, str(wish.name), error))
+    begun = publisher.book.current(channel.name) is not None
+    return sorted(found, key=lambda one: (not begun and one.repository != channel.prototype, *one.order))
+
+
+def _one_tag(publisher: Publisher, channel: Channel, asked: Asked, outcome: Outcome) -> None:
+    current = publisher.book.current(channel.name)
+    if _is_wanted(publisher, channel, asked, current, outcome):
+        outcome.published.append(Done(publisher.publish(channel, asked, current), current))
+
+
+def _is_wanted(publisher: Publisher, channel: Channel, asked: Asked, current: Release | None, outcome: Outcome) -> bool:
+    """Whether nothing but the content of ``asked`` remains to be looked into. Raises Refused, Conflict, NotFound."""
+    wishes.check_place(channel, asked.repository, publisher.site, current)
+    newer = wishes.overtaken_by(publisher.book, publisher.repositories, asked)
+    if newer is not None:
+        outcome.overtaken.append((asked.wish, newer))
+        return False
+    wishes.check_name(publisher.book, publisher.repositories, asked.wish)
+    return True

@@ -1,0 +1,103 @@
+"""Refs, read by ourselves (gitrepository-layout(5)): to load libgit2 takes longer than most commands take in all.
+
+What is not plain is left to git: it has the last word on what a revision means.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from gitstate.errors import Damaged
+
+_DEEPEST: Final = 5  # git's own limit for refs that name refs
+_ID: Final = re.compile(rb"([0-9a-f]{40})\s*")
+_SYMBOLIC: Final = re.compile(rb"ref:\s*(refs/[^\0\s]+)\s*")
+_PACKED: Final = re.compile(rb"(?:#[^\n]*|\^[0-9a-f]{40}|(?P<id>[0-9a-f]{40}) (?P<name>[^\n]+))\n")
+_PLACES: Final = ("refs/{}", "refs/tags/{}", "refs/heads/{}")
+_REFUSED: Final = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[/.]$")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,199}")
+
+
+def read_ref(repository: Path, name: str) -> bytes | None:
+    """The raw id at which ``HEAD`` or a full ref name stands; None if there is no such ref. Raises Damaged."""
+    asked = name
+    for _ in range(_DEEPEST):
+        text = _loose(repository, name)
+        if text is None:
+            return _packed(repository).get(name)
+        if found := _ID.fullmatch(text):
+            return bytes.fromhex(found[1].decode())
+        symbolic = _SYMBOLIC.fullmatch(text)
+        if symbolic is None or _REFUSED.search(name := os.fsdecode(symbolic[1])):
+            break
+    raise Damaged(f"the ref {asked} is broken", "run: gitstate fsck, then git update-ref to the commit it should name")
+
+
+def _loose(repository: Path, name: str) -> bytes | None:
+    try:
+        return (repository / name).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _packed(repository: Path) -> dict[str, bytes]:
+    text = _loose(repository, "packed-refs") or b""
+    found, end = {}, 0
+    for line in _PACKED.finditer(text):
+        if line.start() != end:
+            break
+        end = line.end()
+        if line["name"]:
+            found[os.fsdecode(line["name"])] = bytes.fromhex(line["id"].decode())
+    if end != len(text):
+        raise Damaged("packed-refs is broken", "run: gitstate fsck, then take the file from a clone or a backup")
+    return found
+
+
+def list_refs(repository: Path) -> list[str]:
+    """The full names of all refs, sorted. Raises Damaged."""
+    return sorted({*_loose_names(repository, "refs"), *_packed(repository)})  # git packs first, then it removes
+
+
+def read_refs(repository: Path, prefix: str) -> dict[str, bytes]:
+    """The refs whose full names begin with ``prefix``, sorted, and the raw ids at which they stand. Raises Damaged."""
+    loose = {}
+    for name in _loose_names(repository, prefix.rpartition("/")[0]):
+        if name.startswith(prefix) and (oid := read_ref(repository, name)) is not None:
+            loose[name] = oid
+    packed = {name: oid for name, oid in _packed(repository).items() if name.startswith(prefix)}
+    return dict(sorted((packed | loose).items()))
+
+
+def _loose_names(repository: Path, directory: str) -> Iterator[str]:
+    try:
+        entries = list(os.scandir(repository / directory))
+    except FileNotFoundError:  # git has just removed the last ref of it
+        return
+    for entry in entries:
+        name = f"{directory}/{entry.name}"
+        if entry.is_dir():
+            yield from _loose_names(repository, name)
+        elif not _REFUSED.search(name):
+            yield name
+
+
+def plain_name(repository: Path, word: str) -> bytes | None:
+    """The object at which ``HEAD``, a ref, or a tag or branch by its short name stands; None: ask git.
+
+    Raises Damaged.
+    """
+    if word in ("HEAD", "@"):
+        return read_ref(repository, "HEAD")
+    if not _PLAIN.fullmatch(word) or _REFUSED.search(word):
+        return None
+    if word.startswith("refs/"):
+        return read_ref(repository, word)
+    if (repository / word).is_file():
+        return None
+    found = (read_ref(repository, place.format(word)) for place in _PLACES)
+    return next((oid for oid in found if oid is not None), None)

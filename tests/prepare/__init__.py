@@ -1,0 +1,1 @@
+"""Tests of `gitstate prepare` and of the boot hook."""

@@ -1,0 +1,189 @@
+"""kill -9 anywhere in a push, a reconcile or a rollback: every channel is on the old or the new release, never between,
+and the next reconcile does the rest."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.damage.ground import environment, wait_for_orphans
+from tests.release.ground import Ground
+from tests.release.test_boot import SCRIPT, boots, chained
+from tests.support import PROJECT, needs, root_only
+
+pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]
+
+__all__ = ["boots"]
+
+STEPS = ("export", "pin", "release", "boot", "directory")
+
+
+def doomed(ground: Ground, point: str, *words: str) -> tuple[bool, int]:
+    """Run a command that dies at ``point``; whether it did, and how many operations it made if it lived."""
+    argv = [sys.executable, "-m", "tests.release.doomed", point, "--site", str(ground.site), *words]
+    done = subprocess.run(argv, env=environment(), cwd=PROJECT, capture_output=True, text=True, check=False)
+    wait_for_orphans(ground.site)
+    if done.returncode == -signal.SIGKILL:
+        return True, 0
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"^operations (\d+)$", done.stderr, re.MULTILINE)
+    assert found, done.stderr
+    return False, int(found[1])
+
+
+def state(ground: Ground) -> tuple[str, str, str]:
+    """What a machine boots, what ``site.git`` says, what the directory says: commits, each whole."""
+    boots_now = chained(ground)
+    runs = ground.runs("lab3")["desktop"]
+    entry = ground.releases("-C", str(ground.site / "directory.git"), "show", "main:channels/lab3.ldif")
+    told = re.search("gitstateCommit: (.*)", entry)
+    assert told
+    return boots_now, runs, told[1]
+
+
+def on_one_of(ground: Ground, old: str, new: str) -> None:
+    """What machines boot is whole, and nothing runs ahead of what comes before it."""
+    order = [old, new]
+    boot, runs, told = (order.index(commit) for commit in state(ground))
+    assert told <= boot <= runs
+
+
+def settled(ground: Ground, commit: str) -> None:
+    """After the next reconcile all agree."""
+    ground("reconcile")
+    assert state(ground) == (commit, commit, commit)
+    assert ground("reconcile") == "nothing to publish"
+    assert ground("boot", "write", "-n").startswith("nothing to write")
+    assert ground.releases("fsck", "--strict") == ""
+    tags = ground.git("desktop", "tag", "--list", "lab3/*").split()
+    names = [line.partition(":")[0] for line in ground.history("lab3")]
+    assert len(set(names)) == len(names)
+    assert set(tags) <= set(names)
+    leftovers = [path.name for path in (ground.site / "site.git" / "gitstate").iterdir()]
+    assert set(leftovers) <= {"lock", "wake"}
+
+
+def begun(ground: Ground) -> str:
+    """One release, written for all; its commit."""
+    ground("push", "desktop", "lab3", "--yes")
+    ground("boot", "write")
+    return ground.head("desktop")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("verb", ["push", "reconcile", "rollback"])
+def test_killed_at_a_step(boots: Ground, verb: str, step: str) -> None:
+    old = begun(boots)
+    new = boots.edit("desktop", "second", "srv/plain")
+    words: tuple[str, ...] = ("push", "desktop", "lab3", "--yes")
+    if verb == "reconcile":
+        boots.git("desktop", "tag", "-a", "lab3/2", "-m", "x")
+        words = ("reconcile",)
+    elif verb == "rollback":
+        boots("push", "desktop", "lab3", "--yes")
+        old, new, words = new, old, ("rollback", "lab3")
+    assert doomed(boots, step, *words)[0]
+    on_one_of(boots, old, new)
+    moved = step in ("release", "boot", "directory")
+    assert boots.runs("lab3")["desktop"] == (new if moved else old)
+    settled(boots, new if moved or verb != "rollback" else old)
+
+
+def some(total: int, most: int) -> list[int]:
+    """At most ``most`` points, first and last among them."""
+    return sorted({1 + (total - 1) * step // (most - 1) for step in range(most)})
+
+
+@pytest.mark.parametrize("most", [8, pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_before_some_operations(boots: Ground, most: int) -> None:
+    old = begun(boots)
+    new = boots.edit("desktop", "0", "srv/plain")
+    lived, total = doomed(boots, "0", "push", "desktop", "lab3", "--yes")
+    assert not lived
+    assert total > 50
+    old = new
+    for point in some(total, most):
+        new = boots.edit("desktop", str(point), "srv/plain")
+        dead, _ = doomed(boots, str(point), "push", "desktop", "lab3", "--yes")
+        assert dead or point > total * 0.6  # another one may need fewer
+        on_one_of(boots, old, new)
+        settled(boots, new)
+        old = new
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_at_random_points(boots: Ground, kills: int) -> None:
+    """Whole process groups, so that git dies, too; a reader looks on all the time."""
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    old, longest, hits = begun(boots), 1.5, 0
+    while hits < kills:
+        new = boots.edit("desktop", str(chance.random()), "srv/plain")
+        if hits % 2:
+            boots.git("desktop", "tag", "-a", f"lab3/{len(boots.history('lab3')) + 1}", "-m", "x")
+            words = ["reconcile"]
+        else:
+            words = ["push", "desktop", "lab3", "--yes"]
+        argv = [sys.executable, "-m", "gitstate", "--site", str(boots.site), *words]
+        process = subprocess.Popen(
+            argv, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        )
+        deadline = time.monotonic() + chance.random() * longest
+        while time.monotonic() < deadline and process.poll() is None:
+            assert chained(boots) in (old, new)
+            time.sleep(0.005)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            hits += 1
+        else:
+            longest *= 0.9
+        process.communicate()
+        wait_for_orphans(boots.site)
+        clear_locks(boots)
+        on_one_of(boots, old, new)
+        if boots.git("desktop", "tag", "--list", "lab3/*", "--points-at", new):
+            settled(boots, new)
+            old = new
+        else:  # before its tag was made
+            settled(boots, old)
+
+
+def clear_locks(ground: Ground) -> None:
+    """What an admin does whom git tells of a file in its way: git itself was killed while it held it."""
+    for repository in (ground.site / "site.git", ground.site / "directory.git", ground.repository("desktop")):
+        for lock in [*repository.glob("*.lock"), *repository.glob("refs/**/*.lock")]:
+            lock.unlink()
+
+
+def test_two_at_once(boots: Ground) -> None:
+    """Reconciles that were woken together: one waits for the other, and each tag is released once."""
+    begun(boots)
+    for number in (2, 3):
+        boots.edit("desktop", str(number), "srv/plain")
+        boots.git("desktop", "tag", "-a", f"lab3/{number}", "-m", "x")
+    argv = [sys.executable, "-m", "gitstate", "--site", str(boots.site), "reconcile"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(argv, env=environment(), **pipes) for _ in range(3)]
+    said = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
+    assert sum("lab3/2 = " in out for out, _ in said) == 1
+    assert len(boots.history("lab3")) == 3
+    settled(boots, boots.head("desktop"))
+
+
+def test_the_script_of_a_channel_is_replaced_in_one_step(boots: Ground) -> None:
+    begun(boots)
+    before = (boots.site / SCRIPT).stat().st_ino
+    with open(boots.site / SCRIPT) as old:
+        boots.edit("desktop", "x", "srv/plain")
+        boots("push", "desktop", "lab3", "--yes")
+        assert (boots.site / SCRIPT).stat().st_ino != before
+        assert "lab3/1" in old.read()
