@@ -51,7 +51,7 @@ def read() -> Settings:
 
 def author(settings: Settings, given: str | None) -> Signature:
     """Who makes a commit: ``--author``, GIT_AUTHOR_*, git's configuration, or who called sudo. Raises UsageFault."""
-    who = given or settings.author or _configured() or _account()
+    who = given or settings.author or _configured() or caller()
     if not _PERSON.fullmatch(who):
         raise UsageFault(f"{who!r} is not an author", "write it as 'Name <mail@example.org>'")
     return Signature(who, *_now())
@@ -71,7 +71,8 @@ def _configured() -> str | None:
     return f"{name} <{mail}>" if name else None
 
 
-def _account() -> str:
+def caller() -> str:
+    """Whose account started us: of sudo the one who called it."""
     name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     return f"{name} <{name}@{os.uname().nodename}>"
 

@@ -5,6 +5,7 @@ The disks are real: filefrag asks the kernel where bytes stand (FIEMAP), and out
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -198,9 +199,14 @@ def test_a_full_link_count_becomes_a_clone(tmp_path: Path) -> None:
 def fill_links(path: Path, place: Path) -> None:
     """Link ``path`` until the file system refuses."""
     place.mkdir()
-    with pytest.raises(OSError, match="Too many links"):
-        for number in range(100_000):
+    for number in range(100_000):
+        try:
             os.link(path, place / str(number))
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            return
+    pytest.fail("no limit of links")
 
 
 def test_a_full_link_count_becomes_a_file_where_nothing_can_be_cloned(plain: Path) -> None:

@@ -126,7 +126,7 @@ def show(session: Session, name: str) -> None:
     releases = list(islice(Book(session.site).of(name), _LATEST))
     current = releases[0] if releases else None
     clients = _followers(session).get(name, 0)
-    value = _as_json(one, current, clients) | {"releases": [_release_json(release) for release in releases]}
+    value = _as_json(one, current, clients) | {"releases": [release_json(release) for release in releases]}
     lines = [
         name,
         f"  prototype  {one.prototype}",
@@ -189,11 +189,12 @@ def _as_json(one: Channel, current: Release | None, clients: int) -> dict[str, A
         "author": one.author,
         "created": moment(one.created),
         "clients": clients,
-        "current": _release_json(current) if current else None,
+        "current": release_json(current) if current else None,
     }
 
 
-def _release_json(release: Release) -> dict[str, Any]:
+def release_json(release: Release) -> dict[str, Any]:
+    """A release for JSON."""
     return {
         "release": str(release.name),
         "id": release.oid.hex(),

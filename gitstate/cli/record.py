@@ -17,7 +17,7 @@ from gitstate.checkin import Allowance, Status
 from gitstate.cli.app import Session, common, names, pass_session, repo_argument, writes
 from gitstate.cli.help import Command
 from gitstate.cli.output import emit, letter, location, seconds, write_name
-from gitstate.errors import PartlyDone, UsageFault
+from gitstate.errors import GitstateError, PartlyDone, UsageFault
 from gitstate.names import octal, tree_path
 from gitstate.scan.shapes import Findings
 
@@ -31,22 +31,32 @@ _LIVE = click.option(
 
 @click.command(
     cls=Command,
-    examples=("gitstate status desktop", "cd /srv/gitstate/live/desktop/etc && gitstate status"),
+    examples=("gitstate status", "gitstate status desktop", "cd /srv/gitstate/live/desktop/etc && gitstate status"),
 )
 @repo_argument
 @_LIVE
 @click.option("--times", is_flag=True, help="Show changes of times alone, too.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there is anything to record.")
+@click.option("--quick", is_flag=True, help="Without REPO: look into no live tree and no boot file.")
 @common
 @names
 @pass_session
-def status(session: Session, repo: str | None, live: Path | None, times: bool, exit_code: bool) -> int:
+def status(session: Session, repo: str | None, live: Path | None, times: bool, exit_code: bool, quick: bool) -> int:
     """Show what a check-in of REPO's live tree would record.
 
     A added, M modified, D deleted, T of another type; then the path, and what
-    happened to its metadata.
+    happened to its metadata. Without REPO, and in no live tree: the site at a
+    glance.
     """
-    raw, name = session.raw, session.name(repo)
+    raw, name = session.raw, repo or _here(session)
+    if name is None:
+        if live or times or raw:
+            raise UsageFault("--live, --times and -z are for one repository", "name it: gitstate status REPO")
+        from gitstate.cli.site_status import glance  # whoever asks for one tree needn't wait for it
+
+        return glance(session, quick=quick, exit_code=exit_code)
+    if quick:
+        raise UsageFault("--quick is for the whole site", "gitstate status --quick")
     repository = session.repository(name)
     tree = engine.live_tree(repository, live)
     found = engine.status(repository, tree, session.observer)
@@ -58,6 +68,15 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     if found.findings.unrecorded:
         raise _partly(found.findings)
     return 1 if exit_code and found.tree != found.old_tree else 0
+
+
+def _here(session: Session) -> str | None:
+    """The repository whose live tree we stand in. Raises NotFound, ConfigFault if there is no site."""
+    site = session.site
+    try:
+        return site.repository_of(Path.cwd())
+    except GitstateError:  # a repository that can't be read is told of by the glance
+        return None
 
 
 def write_changed(changes: Iterable[Change], links: Iterable[LinksChanged], *, times: bool) -> None:

@@ -10,9 +10,9 @@ import click
 
 from gitstate import settings
 from gitstate.cli.app import Session, common, complete_repository, complete_revision, pass_session, writes
-from gitstate.cli.channel import complete_channel
+from gitstate.cli.channel import complete_channel, release_json
 from gitstate.cli.help import Command
-from gitstate.cli.output import emit, moment, size, talk
+from gitstate.cli.output import emit, size, talk
 from gitstate.directory import Kind
 from gitstate.errors import GitstateError, PartlyDone, UsageFault
 from gitstate.names import octal
@@ -85,7 +85,8 @@ def push(
     if made is None:
         ours = [one.error for one in outcome.problems if one.what in (str(plan.name), channel)]
         raise ours[0] if ours else GitstateError(f"{plan.name} was not released", "run: gitstate reconcile")
-    emit(session, "push/1", _push_json(session, plan, made.release), [_released(made), *_who(plan.clients)])
+    lines = [_released(made), *_steps(made), *_who(plan.clients)]
+    emit(session, "push/1", _push_json(session, plan, made.release), lines)
     _complain(one for one in outcome.problems)
 
 
@@ -152,6 +153,10 @@ def _released(done: Done) -> str:
     return f"{release.name} = {' + '.join(parts)}{before}"
 
 
+def _steps(done: Done) -> Iterator[str]:
+    yield from (f"  {step}" for step in done.steps)
+
+
 def _complain(problems: Iterable[Problem]) -> None:
     """Raise what went wrong: the error itself if it is one, else all in one line."""
     found = list(problems)
@@ -201,19 +206,6 @@ def _difference_json(one: Difference) -> dict[str, Any]:
     }
 
 
-def release_json(release: Release) -> dict[str, Any]:
-    """A release for JSON."""
-    return {
-        "release": str(release.name),
-        "id": release.oid.hex(),
-        "prototype": release.prototype,
-        "commits": _commits(release.commits),
-        "author": release.author,
-        "when": moment(release.when),
-        "rollback": str(release.rollback) if release.rollback else None,
-    }
-
-
 # --- rollback ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,12 +235,13 @@ def rollback(session: Session, channel: str, release: str | None, author: str | 
         "target": str(plan.target.name),
         "needed": plan.is_needed,
         "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
-        "release": release_json(made) if made else None,
+        "release": release_json(made.release) if made else None,
         "dry_run": session.dry_run,
     }
     if not plan.is_needed:
         line = f"{channel} runs what {plan.target.name} has already: {plan.current.name}"
-    emit(session, "rollback/1", value, [line, *(_who(plan.clients) if plan.is_needed else ())])
+    lines = [line, *(_steps(made) if made else ()), *(_who(plan.clients) if plan.is_needed else ())]
+    emit(session, "rollback/1", value, lines)
 
 
 # --- reconcile --------------------------------------------------------------------------------------------------------
@@ -278,7 +271,9 @@ def reconcile(session: Session) -> None:
 
 def outcome_lines(outcome: Outcome) -> Iterator[str]:
     """What was done, for people."""
-    yield from (_released(done) for done in outcome.published)
+    for done in outcome.published:
+        yield _released(done)
+        yield from _steps(done)
     yield from (f"would release {one.name}: {one.repository} {one.commit.hex()[:7]}" for one in outcome.foreseen)
     yield from (f"mended: {line}" for line in outcome.mended)
 

@@ -32,7 +32,8 @@ def serve(session: Session) -> int:
     """
     service = serving.parse(session.site, session.settings.ssh_command)
     before = serving.tags_of(session.site, service.repository) if service.writes else {}
-    code = process.show(service.argv)
+    name, _, mail = settings.caller().rpartition(" <")  # for the reflog: who came, whatever commits say
+    code = process.show(service.argv, variables={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail.rstrip(">")})
     if service.writes and not code:
         after = serving.tags_of(session.site, service.repository)
         pushed = {name: oid for name, oid in after.items() if before.get(name) != oid}

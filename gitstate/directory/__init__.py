@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gitstate.directory import options
 from gitstate.directory.channels import Channel, no_such_channel
 from gitstate.directory.ldif import LdifDirectory
 from gitstate.directory.model import DEFAULT_STATE, STATES, Client, Kind
@@ -22,5 +23,14 @@ __all__ = [
 
 
 def open_directory(site: Site) -> Directory:
-    """The directory of ``site``. Nothing is read before it is asked for."""
-    return LdifDirectory(site)
+    """The directory of ``site``, by the backend that it has chosen. Raises ConfigFault."""
+    chosen = options.load(site)
+    if chosen is None:
+        return LdifDirectory(site)
+    if chosen.way is options.Way.SPLIT:
+        from gitstate.directory.ldap.split import SplitDirectory  # python-ldap is slow to load
+
+        return SplitDirectory(site, chosen)
+    from gitstate.directory.ldap.backend import LdapDirectory
+
+    return LdapDirectory(site, chosen)

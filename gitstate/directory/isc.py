@@ -139,35 +139,63 @@ def _only(statement: Statement, place: int) -> str:
     return statement.words[place]
 
 
+class _Reader:
+    """Statements and blocks, as their words come."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._opened = [_Block(1, [])]
+        self._words: list[str] = []
+        self._begun = 1
+
+    def word(self, line: int, word: str) -> None:
+        """One more of a statement."""
+        if not self._words:
+            self._begun = line
+        self._words.append(word)
+
+    def begin(self, line: int) -> None:
+        """An opening brace. Raises _Broken."""
+        if len(self._opened) > _DEEPEST:
+            raise _Broken(line, f"more than {_DEEPEST} blocks in each other")
+        self._opened.append(_Block(self._begun if self._words else line, self._words))
+        self._words = []
+
+    def end(self) -> None:
+        """A semicolon."""
+        if self._words[:1] == ["include"]:
+            self._listing.left_out.append(Remark(self._begun, f"{shown(' '.join(self._words))} isn't followed"))
+        if self._words:
+            self._opened[-1].statements.append(Statement(self._begun, self._words))
+        self._words = []
+
+    def close(self, line: int) -> _Block:
+        """A closing brace. Raises _Broken."""
+        if len(self._opened) == 1 or self._words:
+            raise _Broken(line, "a } too many" if len(self._opened) == 1 else "a } where a ; should be")
+        return self._opened.pop()
+
+    def finish(self) -> None:
+        """Raise _Broken if anything is open."""
+        if len(self._opened) > 1:
+            raise _Broken(self._opened[-1].line, "a { without its }")
+        if self._words:
+            raise _Broken(self._begun, f"{shown(' '.join(self._words))} has no end")
+
+
 def _blocks(text: str, listing: Listing) -> Iterator[_Block]:
     """Every block, the inner ones first. Raises _Broken."""
-    opened = [_Block(1, [])]
-    words: list[str] = []
-    begun = 1
-    for line, sign, word in _tokens(text):
-        if not words and not sign:
-            begun = line
-        if not sign:
-            words.append(word)
+    reader = _Reader(listing)
+    for line, is_sign, word in _tokens(text):
+        if not is_sign:
+            reader.word(line, word)
         elif word == "{":
-            if len(opened) > _DEEPEST:
-                raise _Broken(line, f"more than {_DEEPEST} blocks in each other")
-            opened.append(_Block(begun if words else line, words))
-            words = []
+            reader.begin(line)
         elif word == ";":
-            if words[:1] == ["include"]:
-                listing.left_out.append(Remark(begun, f"{shown(' '.join(words))} isn't followed"))
-            if words:
-                opened[-1].statements.append(Statement(begun, words))
-            words = []
+            reader.end()
         elif word == "}":
-            if len(opened) == 1 or words:
-                raise _Broken(line, "a } too many" if len(opened) == 1 else "a } where a ; should be")
-            yield opened.pop()
-    if len(opened) > 1:
-        raise _Broken(opened[-1].line, "a { without its }")
-    if words:
-        raise _Broken(begun, f"{shown(' '.join(words))} has no end")
+            yield reader.close(line)
+    reader.finish()
 
 
 def _tokens(text: str) -> Iterator[tuple[int, bool, str]]:
@@ -176,7 +204,7 @@ def _tokens(text: str) -> Iterator[tuple[int, bool, str]]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise _Broken(line, "a \" without its other")
+            raise _Broken(line, 'a " without its other')
         at = match.end()
         if match["line"]:
             line += 1

@@ -13,7 +13,8 @@ from gitstate import fs
 from gitstate.directory import cache, ldif_channels
 from gitstate.directory.cache import Known
 from gitstate.directory.channels import Channel
-from gitstate.directory.model import Client, find_clash, no_such_client, normal, refuse_clash
+from gitstate.directory.entries import Entry
+from gitstate.directory.model import Client, find_clash, fits, no_such_client, normal, refuse_clash
 from gitstate.directory.protocol import LastChange
 from gitstate.directory.tree import Objects, compare, find, path_of, replant
 from gitstate.errors import ConfigFault, Damaged, Locked, UsageFault
@@ -56,6 +57,27 @@ class LdifDirectory:
         if name not in clients:
             raise no_such_client(name, clients)
         return clients[name]
+
+    def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
+        """The clients whose values are those wanted."""
+        return {name: one for name, one in self.clients().items() if fits(one, wanted)}
+
+    def entries(self) -> Mapping[str, Entry]:
+        """What stands in each client's file."""
+        from gitstate.directory.text import read_client
+
+        tree = self._look()
+        if self._opened is None or tree is None:
+            return {}
+        read = self._opened.read
+        files = compare(read, None, tree).files
+        return {name: read_client(read(blob), name, _where(name))[1] for name, blob in sorted(files.items())}
+
+    def netgroup(self, name: str) -> list[str]:
+        """The machines of a netgroup, as this host's name service knows it."""
+        from gitstate.directory import netgroups
+
+        return netgroups.hosts(name)
 
     def revision(self) -> str:
         """The commit; empty before the first change."""
@@ -167,6 +189,7 @@ class LdifDirectory:
         author: Signature,
         message: str,
         committer: Signature | None = None,
+        besides: Mapping[str, Entry] | None = None,
     ) -> str:
         """One commit, all or nothing; see ``Directory.change``."""
         changed = {client.name: normal(client) for client in put}
@@ -186,7 +209,7 @@ class LdifDirectory:
             clients = _joined(known.clients, gone, changed)
             refuse_clash(clients.values(), changed)
             objects = Objects()
-            files = self._files(known, changed, gone - changed.keys(), tree, objects)
+            files = self._files(known, changed, gone - changed.keys(), tree, objects, besides or {})
             if not files:
                 return self._seen.hex() if self._seen else ""
             root = replant(repository.read, tree, files, objects)
@@ -204,7 +227,13 @@ class LdifDirectory:
         return commit
 
     def _files(
-        self, known: Known, changed: Mapping[str, Client], gone: Iterable[str], tree: bytes | None, objects: Objects
+        self,
+        known: Known,
+        changed: Mapping[str, Client],
+        gone: Iterable[str],
+        tree: bytes | None,
+        objects: Objects,
+        besides: Mapping[str, Entry],
     ) -> dict[str, bytes | None]:
         """The blob of each file that differs, None where it goes. What gitstate doesn't know of an entry stays."""
         from gitstate.directory.text import read_client, write_client
@@ -214,10 +243,12 @@ class LdifDirectory:
         standing = find(read, tree, changed.keys() & known.clients.keys())
         files: dict[str, bytes | None] = dict.fromkeys(gone)
         for name, client in changed.items():
-            if known.clients.get(name) != client:
-                had = standing.get(name)
-                entry = read_client(read(had), name, _where(name))[1] if had else None
-                files[name] = objects.enter(Type.BLOB, write_client(client, entry))
+            had = standing.get(name)
+            if known.clients.get(name) != client or name in besides:
+                entry = besides.get(name) or (read_client(read(had), name, _where(name))[1] if had else None)
+                blob = objects.enter(Type.BLOB, write_client(client, entry))
+                if blob != had:
+                    files[name] = blob
         return files
 
     def _make(self) -> Repository:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any, Final
 
 from gitstate import names
@@ -82,7 +83,7 @@ def form_of(text: str) -> Form:
             continue
         if _LEASE.fullmatch(line):
             return Form.LEASES
-        if _columns(line)[1].keys() & {"name"}:
+        if "name" in _columns(line)[1]:
             return Form.CSV
         if _MAC.match(line):
             return Form.DNSMASQ
@@ -111,8 +112,8 @@ def read(text: str, form: Form | None = None) -> Listing:
 
 def row(line: int, said: str, values: dict[str, Any], *, lease: bool = False) -> Row:
     """A row whose name loses its domain. Raises UsageFault."""
-    said = said.lower().rstrip(".")
-    return Row(line, names.host_name(said.partition(".")[0]), said, values, lease)
+    said = said.rstrip(".")
+    return Row(line, names.host_name(said.partition(".")[0]), said.lower(), values, lease)
 
 
 def shown(text: str) -> str:
@@ -134,44 +135,51 @@ _PARSERS: Final[dict[str, tuple[str, Callable[[str], object], bool]]] = {
 }
 COLUMNS: Final = ("name", *_PARSERS)
 _MEANT: Final = {
-    **{word: "name" for word in ("host", "hostname", "client")},
-    **{word: "mac" for word in ("macs", "hwaddr", "ethernet")},
-    **{word: "ip" for word in ("ips", "address")},
+    **dict.fromkeys(("host", "hostname", "client"), "name"),
+    **dict.fromkeys(("macs", "hwaddr", "ethernet"), "mac"),
+    **dict.fromkeys(("ips", "address"), "ip"),
     "layers": "layer",
 }
 
 
-def _columns(line: str) -> tuple[str, dict[str, int]]:
-    """The delimiter of a header, and the place of each column that is known by its name."""
+def _columns(line: str) -> tuple[str, list[str]]:
+    """The delimiter of a header, and its columns by our names for them."""
     delimiter = next((one for one in ",;\t" if one in line), ",")
     words = [word.strip().strip('"').strip().lower() for word in line.split(delimiter)]
-    return delimiter, {_MEANT.get(word, word): place for place, word in enumerate(words)}
+    return delimiter, [_MEANT.get(word, word) for word in words]
 
 
 def _read_csv(text: str) -> Listing:
     found = Listing()
-    above = 0
     lines = text.split("\n")
-    while not lines[above].strip() or lines[above].startswith("#"):
-        above += 1
-    delimiter, places = _columns(lines[above])
-    unknown = sorted(places.keys() - set(COLUMNS))
-    if unknown or "name" not in places:
-        what = f"there is no column {shown(unknown[0])}" if unknown else "no column is called name"
-        found.bad.append(Remark(above + 1, f"{what}; columns are {', '.join(COLUMNS)}"))
+    above = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
+    if above is None:
         return found
-    width = 1 + max(places.values())
+    delimiter, columns = _columns(lines[above])
+    if why := _wrong_header(columns):
+        found.bad.append(Remark(above + 1, f"{why}; columns are {', '.join(COLUMNS)}"))
+        return found
     for line, cells in _records(lines[above + 1 :], above + 1, delimiter, found):
         if not any(cells) or cells[0].startswith("#"):
             continue
+        said = {column: cell for column, cell in zip_longest(columns, cells, fillvalue="") if cell}
         try:
-            if len(cells) > width and any(cells[width:]):
-                raise UsageFault(f"{len(cells)} cells in {width} columns")
-            said = {column: cells[place] for column, place in places.items() if place < len(cells) and cells[place]}
+            if "" in said:
+                raise UsageFault(f"{shown(said[''])} stands below no column")
             found.rows.append(row(line, said.pop("name", ""), _values(said)))
         except UsageFault as fault:
             found.bad.append(Remark(line, fault.message))
     return found
+
+
+def _wrong_header(columns: list[str]) -> str:
+    named = [column for column in columns if column]
+    for place, column in enumerate(named):
+        if column not in COLUMNS:
+            return f"there is no column {shown(column)}"
+        if column in named[:place]:
+            return f"two columns are called {column}"
+    return "" if "name" in named else "no column is called name"
 
 
 def _records(lines: list[str], above: int, delimiter: str, found: Listing) -> Iterator[tuple[int, list[str]]]:

@@ -125,6 +125,16 @@ def state_mode(text: str) -> str:
     return text.lower()
 
 
+def fits(client: Client, wanted: Mapping[str, str]) -> bool:
+    """Whether a client's values, by its keys, are those wanted; where it has several, whether one of them is."""
+    for key, value in wanted.items():
+        have = getattr(client, key)
+        is_set = isinstance(have, tuple) and not isinstance(have, Pin)
+        if value not in map(str, have) if is_set else str(have) != value:
+            return False
+    return True
+
+
 # --- all clients together ---------------------------------------------------------------------------------------------
 
 
@@ -159,7 +169,7 @@ def refuse_clash(clients: Iterable[Client], changed: Iterable[str]) -> None:
         )
 
 
-def no_such_client(name: str, clients: Mapping[str, Client]) -> NotFound:
+def no_such_client(name: str, clients: Iterable[str]) -> NotFound:
     """The error for a name that no client has, with the nearest that one has."""
     import difflib  # only who errs waits for it
 

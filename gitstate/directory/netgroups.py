@@ -1,4 +1,4 @@
-"""``@NETGROUP``: the machines of a netgroup, as this host's name service knows it (files, LDAP by sssd, NIS)."""
+"""``@NETGROUP``: the machines of a netgroup, as this host's name service knows it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ def netgroup_name(text: str) -> str:
 
 def hosts(name: str) -> list[str]:
     """The short names of a netgroup's machines, sorted. Raises NotFound, UsageFault for one that holds any machine."""
-    netgroup_name(name)
-    return hosts_of_triples(name, triples(name))
+    return hosts_of_triples(name, _asked(netgroup_name(name)))
 
 
-def triples(name: str) -> list[str]:
-    """What stands in the netgroup, those it includes being expanded: ``(HOST,USER,DOMAIN)``. Raises NotFound."""
+def _asked(name: str) -> list[str]:
+    """What ``nsswitch.conf`` leads to: files, sssd, NIS; included netgroups come expanded. Raises NotFound."""
     said = process.run(["getent", "netgroup", name], accept=(0, _UNKNOWN)).decode(errors="replace")
     found = [match[0] for match in _TRIPLE.finditer(said.replace(" ", ""))]
     if not found:

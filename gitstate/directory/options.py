@@ -166,7 +166,8 @@ _URI: Final = re.compile(
     r"(?:ldaps?://(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
     r"|ldapi://(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2}){0,300})/?"
 )
-_DN: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*=[^\0-\x1f\x7f,+\"<>;\\=#]+(?:,[ ]?[A-Za-z][A-Za-z0-9-]*=[^\0-\x1f\x7f,+\"<>;\\=#]+)*")
+_RDN: Final = r"[A-Za-z][A-Za-z0-9-]*=(?:[^\0-\x1f\x7f,+\"<>;\\=#]|\\[ -~])+"
+_DN: Final = re.compile(f"{_RDN}(?:, ?{_RDN})*")
 _PATH: Final = re.compile(r"(?:/[^/\0-\x1f\x7f]+)+")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAPPED: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,99}): ?([!-~]{0,60})")
@@ -258,4 +259,4 @@ _KEYS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "timeout": _seconds,
     "map": _map,
 }
-_SAME: Final = {"way", "starttls", "ca", "certificate", "key", "bind", "password_file", "password_credential", "timeout", "map"}
+_SAME: Final = _KEYS.keys() - {"uri", "base", "clients", "channels", "netgroups", "external"}

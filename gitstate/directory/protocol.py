@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gitstate.directory.channels import Channel
+from gitstate.directory.entries import Entry
 from gitstate.directory.model import Client
 from gitstate.store import Signature
 
@@ -30,6 +31,19 @@ class Directory(Protocol):
     def client(self, name: str) -> Client:
         """One client. Raises NotFound with the nearest names."""
 
+    def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
+        """The clients whose values are those wanted, by the keys of ``Client``; of sets, that hold the value.
+
+        ``{"macs": "52:54:00:12:34:56"}``, ``{"channel": "lab3", "kind": "diskless"}``. Where the backend is a server,
+        the server looks.
+        """
+
+    def entries(self) -> Mapping[str, Entry]:
+        """What stands in the directory for each client, also what is nothing to gitstate; sorted by name."""
+
+    def netgroup(self, name: str) -> Sequence[str]:
+        """The short names of a netgroup's machines, sorted. Raises NotFound, UsageFault for one that holds any."""
+
     def revision(self) -> str:
         """Opaque; changes with every change. Empty before the first one."""
 
@@ -43,8 +57,11 @@ class Directory(Protocol):
         author: Signature,
         message: str,
         committer: Signature | None = None,
+        besides: Mapping[str, Entry] | None = None,
     ) -> str:
         """Add or replace the clients ``put`` and remove those named, all or nothing; the new revision.
+
+        What else an entry holds stays, or becomes what ``besides`` has for the client.
 
         Raises Locked if the directory was changed since this object last read it, UsageFault for values that can't be
         and for addresses that another client has, NotFound for names to remove that no client has.

@@ -44,6 +44,11 @@ def dn_of(name: str) -> str:
 
 def write_client(client: Client, standing: Entry | None = None) -> bytes:
     """The file of ``client``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+    return written(dn_of(client.name), checked_client(client, standing))
+
+
+def checked_client(client: Client, standing: Entry | None = None) -> Entry:
+    """The entry of ``client``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
     try:
         if host_name(client.name) != client.name:
             raise Fault("its name isn't in lower case")
@@ -55,11 +60,16 @@ def write_client(client: Client, standing: Entry | None = None) -> bytes:
         raise UsageFault(f"{client.name!r} can't be recorded: {fault.why}", "correct that value") from None
     except UsageFault as fault:
         raise UsageFault(f"{client.name!r} can't be recorded: {fault.message}", fault.hint) from None
-    return _written(dn_of(client.name), entry)
+    return entry
 
 
 def write_channel(channel: Channel, standing: Entry | None = None) -> bytes:
     """The file of ``channel``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+    return written(f"cn={channel.name},{CHANNELS}", checked_channel(channel, standing))
+
+
+def checked_channel(channel: Channel, standing: Entry | None = None) -> Entry:
+    """The entry of ``channel``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
     try:
         entry = channels.entry_of(channel, standing)
         schema().check(entry)
@@ -67,10 +77,11 @@ def write_channel(channel: Channel, standing: Entry | None = None) -> bytes:
             raise Fault("its values aren't in their canonical form")
     except Fault as fault:
         raise UsageFault(f"{channel.name!r} can't be recorded: {fault.why}", "correct that value") from None
-    return _written(f"cn={channel.name},{CHANNELS}", entry)
+    return entry
 
 
-def _written(dn: str, entry: Entry) -> bytes:
+def written(dn: str, entry: Entry) -> bytes:
+    """An entry as LDIF."""
     text = StringIO()
     LDIFWriter(text, cols=_ONE_LINE).unparse(dn, entry)
     return text.getvalue().removesuffix("\n").encode()

@@ -34,11 +34,11 @@ class Below:
         current = os.dup(self._root)
         try:
             for part in path.split(b"/") if path else []:
-                if make:
-                    with suppress(FileExistsError):
-                        os.mkdir(part, 0o755, dir_fd=current)
+                made = make and _make(part, current)
                 above, current = current, open_directory(part, current)
                 os.close(above)
+                if made:
+                    os.fchmod(current, 0o755)
                 if mount_id(current) != self._home:
                     raise OSError(errno.EXDEV, "something is mounted there", path)
             yield current
@@ -179,6 +179,15 @@ class Below:
         """Remove what stands at ``path``, a directory with all below it. Raises EnvironmentFault for a mount."""
         with self._parent(path) as (parent, name):
             remove_entry(name, parent)
+
+
+def _make(name: bytes, parent: int) -> bool:
+    """Whether there was no such directory, and now is."""
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True
 
 
 @contextmanager

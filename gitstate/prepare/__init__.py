@@ -59,9 +59,10 @@ def plan(live: Path, *, install: bool = False) -> Plan:
         lacking = debian.missing(tree)
         if lacking and not install:
             packages = " ".join(lacking)
+            command = f"apt-get install --no-install-recommends {packages}"
             raise EnvironmentFault(
                 f"{live} lacks what a boot needs, or has it half installed: {packages}",
-                f"gitstate prepare --install, or in a chroot: apt-get install --no-install-recommends {packages}",
+                f"gitstate prepare --install does it; so does, in a chroot, {command}",
             )
         return _plan(tree, live, tuple(lacking))
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import gitstate
 from gitstate.errors import EnvironmentFault
 from gitstate.fs import Below
 from gitstate.names import octal
@@ -106,7 +105,7 @@ def _needs_disk(line: bytes) -> bool:
 
 def shipped(*names: str) -> Path:
     """What stands in ``hooks/``: beside the package in a checkout, inside it once installed."""
-    package = Path(gitstate.__file__).parent
+    package = Path(__file__).parent.parent
     installed = package / "_data" / "hooks"
     return (installed if installed.is_dir() else package.parent / "hooks").joinpath(*names)
 

@@ -33,7 +33,8 @@ _ARCHITECTURE: Final = re.compile(rb"^Package: dpkg\n(?:.+\n)*?Architecture: ([a
 _KERNEL_NAMES: Final = {"i386": "686", "armhf": "armmp", "ppc64el": "powerpc64le"}
 """Architectures whose kernel Debian calls otherwise than dpkg does."""
 _UNFINISHED: Final = re.compile(
-    rb"^Package: ([a-z0-9][a-z0-9.+-]*)\nStatus: \S+ \S+ (?:half-installed|unpacked|half-configured|triggers-awaited|triggers-pending)$",
+    rb"^Package: ([a-z0-9][a-z0-9.+-]*)\nStatus: \S+ \S+ "
+    rb"(?:half-installed|unpacked|half-configured|triggers-awaited|triggers-pending)$",
     re.MULTILINE,
 )
 _QUIET: Final = "DEBIAN_FRONTEND=noninteractive"

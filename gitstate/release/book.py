@@ -64,6 +64,13 @@ class Book:
         oid = self._repository and self._repository.ref(f"{TAGS}{name}")
         return self._read(oid) if oid else None
 
+    def origin(self, name: Name) -> tuple[str, bytes] | None:
+        """The tag, with its repository, that a release came from; None if there is no such release, or a rollback."""
+        oid = self._repository and self._repository.ref(f"{TAGS}{name}")
+        if not self._repository or not oid:
+            return None
+        return _tag(trailers(self._repository.snapshot(oid).message).get(TAG, ""))
+
     def of(self, channel: str) -> Iterator[Release]:
         """The releases of ``channel`` since it was created, the current one first. Raises Damaged."""
         current = self.current(channel)

@@ -24,22 +24,28 @@ def of_release(release: Release) -> boot.BootChannel:
     return boot.BootChannel(release.name.channel, release.name.version, release.prototype, release.commit.hex())
 
 
-def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> None:
-    """Make what clients of a snapshot need, before any is told of it. Raises NotFound, Damaged, StorageFault."""
-    if _boots(site):
-        _write(site, (prototype, commit), None, observer)
-        return
+def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> list[str]:
+    """Make what clients of a snapshot need, before any is told of it; what was done, in words.
+
+    Raises NotFound for a snapshot that can't boot, Damaged, StorageFault.
+    """
     plan = export.plan(site.repository(prototype), commit, site.exports_path(prototype), None)
+    what = f"export {prototype} {commit.hex()[:7]}"
     if not plan.done:
-        observer.phase(f"export {prototype}")
+        observer.phase(what)
         export.apply(plan, observer)
+    done = [f"{what}: is there" if plan.done else what]
+    if _boots(site) and _write(site, (prototype, commit), None, observer):
+        done.append(f"boot image {prototype} {commit.hex()[:7]}")
+    return done
 
 
 def announce(site: Site, release: Release, observer: Observer) -> list[str]:
     """Let the channel's boot file name what it runs; what was changed, in words. Raises StorageFault, ConfigFault."""
     if not _boots(site):
         return []
-    return _write(site, (release.prototype, release.commit), of_release(release), observer)
+    written = _write(site, (release.prototype, release.commit), of_release(release), observer)
+    return [f"boot file {path}" for path in written]
 
 
 def _boots(site: Site) -> bool:

@@ -155,6 +155,9 @@ def apply(
     _tag(opened, push, text, who[0], sign=sign)
     step("tag")
     outcome = reconcile(push.site, who[1], observer, only=push.channel.name, step=step)
+    for done in outcome.published:
+        if done.release.name == push.name:
+            done.steps.insert(0, f"tag {push.name} in {push.repository}")
     return outcome
 
 

@@ -44,7 +44,7 @@ class Publisher:
 
     # --- one tag ---
 
-    def publish(self, channel: Channel, asked: Asked, current: Release | None) -> Release:
+    def publish(self, channel: Channel, asked: Asked, current: Release | None) -> Done:
         """Make the release that ``asked`` asks for. Raises GitstateError; then the channel stands where it stood."""
         repository = self.repositories[asked.repository]
         wishes.check(self.site, channel, repository, asked, current, self._observer)
@@ -66,7 +66,7 @@ class Publisher:
         for name in self.site.layers():
             if name not in commits and name in self.repositories:
                 tip = self.repositories[name].ref(MAIN)
-                if tip is not None:
+                if tip is not None and not channel.signed:  # what enters is signed by nobody
                     commits[name] = tip
         return commits | {asked.repository: asked.commit}
 
@@ -78,12 +78,12 @@ class Publisher:
         current: Release | None,
         author: Signature,
         message: str,
-    ) -> Release:
-        """Make a release of ``commits`` and let all know."""
+    ) -> Done:
+        """Make a release of ``commits``; nobody is told of it yet."""
         for one in [*commits]:
             if one in self.faults:
                 raise self.faults[one]
-        publishing.prepare(self.site, channel.prototype, commits[channel.prototype], self._observer)
+        steps = publishing.prepare(self.site, channel.prototype, commits[channel.prototype], self._observer)
         self._step("export")
         for one, commit in commits.items():
             if current is None or current.commits.get(one) != commit:
@@ -92,7 +92,7 @@ class Publisher:
         self._observer.phase("release")
         made = self.book.append(name, channel.prototype, commits, current, (author, self._committer), message)
         self._step("release")
-        return made
+        return Done(made, current, steps)
 
     def _pin(self, repository: Repository, name: Name, commit: bytes) -> None:
         """Keep a commit from gc. What an earlier try has left is of no release and moves."""
@@ -110,7 +110,7 @@ class Publisher:
         if (channel.release, channel.commit) != (str(release.name), release.commit.hex()):
             shown = _mirrored(channel, release)
             self.directory.change_channels([shown], [], self._committer, f"{release.name} released", self._committer)
-            changed.append(f"the directory: {channel.name} runs {release.name}")
+            changed.append(f"directory: {channel.name} runs {release.name}")
         self._step("directory")
         return changed
 
@@ -190,8 +190,8 @@ def _one_channel(publisher: Publisher, channel: Channel, outcome: Outcome) -> No
         if release is not None:
             with _told():
                 changed = publisher.settle(publisher.directory.channels()[channel.name], release)
-            if not any(done.release.oid == release.oid for done in outcome.published):
-                outcome.mended += changed
+            now = [done for done in outcome.published if done.release.oid == release.oid]
+            (now[0].steps if now else outcome.mended).extend(changed)
     except GitstateError as error:
         outcome.problems.append(Problem(channel.name, channel.name, error))
 
@@ -222,7 +222,7 @@ def _in_order(publisher: Publisher, channel: Channel, outcome: Outcome) -> list[
 def _one_tag(publisher: Publisher, channel: Channel, asked: Asked, outcome: Outcome) -> None:
     current = publisher.book.current(channel.name)
     if _is_wanted(publisher, channel, asked, current, outcome):
-        outcome.published.append(Done(publisher.publish(channel, asked, current), current))
+        outcome.published.append(publisher.publish(channel, asked, current))
 
 
 def _is_wanted(publisher: Publisher, channel: Channel, asked: Asked, current: Release | None, outcome: Outcome) -> bool:

@@ -13,7 +13,7 @@ from gitstate.release.book import Book, next_number
 from gitstate.release.channels import channel_called
 from gitstate.release.push import clients_of, taken
 from gitstate.release.reconcile import Publisher, Step, alone
-from gitstate.release.shapes import Name, Release, release_name
+from gitstate.release.shapes import Done, Name, Release, release_name
 from gitstate.release.wishes import open_all
 from gitstate.site import Site
 from gitstate.store import Signature
@@ -65,7 +65,7 @@ def _before(book: Book, current: Release) -> Release:
 
 def apply(
     rollback: Rollback, who: tuple[Signature, Signature], observer: Observer, step: Step = lambda name: None
-) -> Release:
+) -> Done:
     """Make the release. Raises Locked if the channel has moved since the plan, StorageFault, Damaged."""
     book = Book(rollback.site)
     with alone(book, "rollback"):
@@ -76,5 +76,5 @@ def apply(
         commits = dict(rollback.target.commits)
         message = messages.of_rollback(rollback.target, current)
         made = publisher.release(rollback.channel, rollback.name, commits, current, who[0], message)
-        publisher.settle(publisher.directory.channels()[rollback.channel.name], made)
+        made.steps.extend(publisher.settle(publisher.directory.channels()[rollback.channel.name], made.release))
     return made

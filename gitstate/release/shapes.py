@@ -121,10 +121,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A release that was made, and the one before it."""
+    """A release that was made, the one before it, and in words what was done for it."""
 
     release: Release
     before: Release | None
+    steps: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,7 @@ def pending(repositories: Mapping[str, Repository], book: Book, channel: str) ->
     for repository, opened in repositories.items():
         for ref, oid in opened.refs(f"{TAGS}{channel}/").items():
             name = Name(channel, ref.removeprefix(f"{TAGS}{channel}/"))
-            release = book.get(name) if "/" not in name.version else None
-            if release is None or release.tag != (repository, oid):
+            if "/" in name.version or book.origin(name) != (repository, oid):
                 yield Wish(repository, name, oid)
 
 
@@ -40,7 +39,7 @@ def look_into(repository: Repository, wish: Wish) -> Asked:
     """What the tag says. Raises Refused if it isn't one that a release can come from."""
     tag = repository.tag(wish.oid)
     if tag is None:
-        raise Refused(f"{wish.name} is no annotated tag", f"git tag -d {wish.name}, then git tag -a {wish.name}")
+        raise Refused(f"{wish.name} is no annotated tag", f"git tag -a {wish.name} makes one")
     try:
         version_name(wish.name.version)
     except UsageFault as error:

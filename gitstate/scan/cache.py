@@ -141,5 +141,7 @@ def save(path: Path, commit: bytes, policy: bytes, rows: Iterable[tuple[bytes, R
     parts = [_MAGIC, commit, policy]
     for name, (tree, entries, packed) in rows:
         parts += [_ROW.pack(len(name), len(packed), entries, tree), name, packed]
-    data = b"".join(parts)
-    fs.write_file(path, data + zlib.crc32(data).to_bytes(4, "little"), 0o600)
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    fs.write_file(path, b"".join([*parts, checksum.to_bytes(4, "little")]), 0o600)

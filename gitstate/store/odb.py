@@ -1,4 +1,4 @@
-"""A repository's objects: whole pack entries and loose objects read by ourselves, deltas by libgit2."""
+"""A repository's objects, read by ourselves; what stands in other repositories (alternates) by libgit2."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitstate.errors import Damaged
+from gitstate.store.deltas import Bases, read_delta
 from gitstate.store.loose import read_loose
 from gitstate.store.objects import TreeItem, Type, parse_tree, tagged
 from gitstate.store.reader import Pack, Whole
@@ -26,6 +27,7 @@ class Objects:
         self._packs: list[Pack] = []
         self._packs_lock = threading.Lock()
         self._packs_seen = -1
+        self._bases = Bases()
 
     @cached_property
     def _git(self) -> pygit2.Repository:
@@ -57,9 +59,10 @@ class Objects:
 
     def typed(self, oid: bytes) -> tuple[Type, bytes]:
         """Type and content of any object. Raises Damaged if it is missing or corrupt."""
-        entry = self.whole(oid)
-        if entry is not None:
-            return entry.kind, entry.read()
+        found = self.find(oid)
+        if found is not None:
+            entry = found[0].whole(found[1])
+            return (entry.kind, entry.read()) if entry else read_delta(*found, oid, self._bases)
         loose = read_loose(self.path / "objects", oid)
         if loose is not None:
             return loose

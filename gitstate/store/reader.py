@@ -1,7 +1,6 @@
 """Reading whole pack entries ourselves: in several threads, and big blobs in pieces.
 
-pygit2 takes three times a blob's size in memory and holds the interpreter's lock while it inflates. Deltas and loose
-objects are left to it.
+pygit2 takes three times a blob's size in memory and holds the interpreter's lock while it inflates.
 """
 
 from __future__ import annotations
@@ -32,6 +31,21 @@ _SLACK: Final = 64
 _FEW: Final = 64
 _LARGEST_READ: Final = 1 << 30  # one pread gives 2 GiB at most
 _CORRUPT: Final = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls it an instance
+
+
+def _room(size: int) -> int:
+    """The most that ``size`` bytes take when they are deflated."""
+    return size + size // 8 + _SLACK
+
+
+def _inflated(raw: memoryview, size: int) -> tuple[bytes, int] | None:
+    """The ``size`` bytes that ``raw`` begins with when it is inflated, and how much of it they took."""
+    inflate = isal_zlib.decompressobj()
+    try:
+        data = inflate.decompress(raw, size + 1)
+    except _CORRUPT:
+        return None
+    return (data, len(raw) - len(inflate.unused_data)) if inflate.eof and len(data) == size else None
 
 
 class Whole(NamedTuple):
@@ -67,17 +81,11 @@ class Whole(NamedTuple):
 
     def _read_alone(self) -> bytes | None:
         """The content, found without the entry's end: that takes a sort of all offsets. None if it can't be so."""
-        raw = memoryview(os.pread(self.pack.descriptor, self.header + self.size + self.size // 8 + _SLACK, self.offset))
-        inflate = isal_zlib.decompressobj()
-        try:
-            data = inflate.decompress(raw[self.header :], self.size + 1)
-        except _CORRUPT:
+        raw = self.pack.raw(self.offset, self.header + _room(self.size))
+        found = _inflated(memoryview(raw)[self.header :], self.size)
+        if found is None or isal_zlib.crc32(raw[: self.header + found[1]]) != self.checksum:
             return None
-        if not inflate.eof or len(data) != self.size:
-            return None
-        if isal_zlib.crc32(raw[: len(raw) - len(inflate.unused_data)]) != self.checksum:
-            return None
-        return data
+        return found[0]
 
     def chunks(self) -> Iterator[bytes]:
         """The object's content in pieces of about a megabyte. Raises Damaged, after the last piece at the latest."""
@@ -126,6 +134,7 @@ class Pack:
             raise self.damaged("its index has a wrong checksum")
         self._reads = 0
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self.descriptor).st_size
 
     def close(self) -> None:
         """Let go of the files."""
@@ -155,7 +164,8 @@ class Pack:
                 high = middle
         return None
 
-    def _offset(self, place: int) -> int:
+    def offset(self, place: int) -> int:
+        """Where the entry at ``place`` in the index begins."""
         offset = self._number(_TABLES + self.count * 24 + place * 4, 4)
         return offset if offset < _LARGE else self._large(offset)
 
@@ -180,12 +190,20 @@ class Pack:
         offsets = sorted(struct.unpack(f">{self.count}I", self._index[start : start + self.count * 4]))
         first = bisect_left(offsets, _LARGE)
         offsets[first:] = sorted(map(self._large, offsets[first:]))
-        return [*offsets, os.fstat(self.descriptor).st_size - 20]
+        return [*offsets, self._size - 20]
 
     def whole(self, place: int) -> Whole | None:
         """The entry at ``place`` in the index, None if it is a delta. Raises Damaged."""
-        offset = self._offset(place)
-        head = os.pread(self.descriptor, _LONGEST_HEADER, offset)
+        offset = self.offset(place)
+        kind, size, start = self.head(offset)
+        if kind not in (1, 2, 3, 4):
+            return None
+        checksum = self._number(_TABLES + self.count * 20 + place * 4, 4)
+        return Whole(self, Type(kind), size, offset, start - offset, checksum)
+
+    def head(self, offset: int) -> tuple[int, int, int]:
+        """Type, size and the end of the header of the entry at ``offset``. Raises Damaged."""
+        head = self.raw(offset, _LONGEST_HEADER)
         if len(head) < _LONGEST_HEADER:
             raise self.damaged("it is truncated")
         kind, size, shift, used = head[0] >> 4 & 7, head[0] & 15, 4, 1
@@ -194,6 +212,15 @@ class Pack:
                 raise self.damaged("an entry's size doesn't end")
             size |= (head[used] & 0x7F) << shift
             shift, used = shift + 7, used + 1
-        if kind not in (1, 2, 3, 4):
-            return None
-        return Whole(self, Type(kind), size, offset, used, self._number(_TABLES + self.count * 20 + place * 4, 4))
+        return kind, size, offset + used
+
+    def raw(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes of the pack as they are."""
+        return os.pread(self.descriptor, max(0, min(size, self._size - offset)), offset)
+
+    def inflate(self, offset: int, size: int) -> bytes:
+        """The ``size`` bytes whose deflated form begins at ``offset``, unchecked. Raises Damaged."""
+        found = _inflated(memoryview(self.raw(offset, _room(size))), size)
+        if found is None:
+            raise self.damaged("a delta can't be inflated")
+        return found[0]

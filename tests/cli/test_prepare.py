@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli.ground import listing
-from tests.cli.terminal import run_on_terminal
+from tests.cli.terminal import on_terminal
 from tests.gitstate_command import Site, make_site
 from tests.prepare.ground import INITRD, can, dirty, plant, probe
-from tests.support import needs, root_only
+from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("busybox", "unshare", "setpriv", "git")]
 
@@ -32,9 +34,13 @@ def root(site: Site) -> Path:
 
 def test_it_says_in_a_line_what_was_done(site: Site) -> None:
     done = site.run("prepare", "desktop")
-    assert done.stdout == (
-        "host keys removed, machine-id emptied, fstab without disks, boot interface left alone, initrd has nfs + overlay\n"
-    )
+    assert done.stdout.rstrip("\n").split(", ") == [
+        "host keys removed",
+        "machine-id emptied",
+        "fstab without disks",
+        "boot interface left alone",
+        "initrd has nfs + overlay",
+    ]
     assert done.stderr == "next: gitstate checkin desktop -m 'ready to boot'\n"
     done = site.run("prepare", "desktop")
     assert (done.stdout, done.stderr) == ("desktop: nothing to do\n", "")
@@ -121,6 +127,20 @@ def test_a_prototype_without_a_live_tree_is_named(site: Site, root: Path) -> Non
 
 def test_who_waits_sees_that_it_goes_on(site: Site, root: Path) -> None:
     probe(root, "for n in 1 2 3 4 5 6 7 8; do echo Adding module $n; sleep 0.2; done")
-    screen = run_on_terminal(site, "prepare", "desktop")
-    assert "initrd of 6.1.0-31-amd64" in screen
-    assert "files" in screen
+    environment = {**os.environ, "GITSTATE_SITE": str(site.path), "PYTHONPATH": str(PROJECT)}
+    screen = on_terminal([sys.executable, "-m", "gitstate", "prepare", "desktop"], environment, size=(24, 120))
+    assert screen.code == 0
+    assert "initrd of 6.1.0-31-amd64" in screen.text
+    assert "files" in screen.text
+
+
+def test_ctrl_c_leaves_nothing_half_done(site: Site, root: Path) -> None:
+    probe(root, "echo here >/boot/here; sleep 1000")
+    environment = {**os.environ, "GITSTATE_SITE": str(site.path), "PYTHONPATH": str(PROJECT)}
+    words = [sys.executable, "-m", "gitstate", "prepare", "desktop"]
+    screen = on_terminal(words, environment, until=(root / "boot/here").exists)
+    assert screen.code == 130
+    assert "interrupted" in screen.text
+    assert [path.name for path in (root / "boot").glob(".*")] == []
+    (root / "root/probe").unlink()
+    assert site.out("prepare", "desktop") == "initrd has nfs + overlay"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gitstate.site import Site
-from tests.directory.ground import Place
+from tests.directory.ground import Place, choose_ldap
+from tests.lab.ldap import Server, ldap_server
+from tests.support import require
+
+BACKENDS = ["ldif", "ldap-schema", "ldap-map"]
 
 
 @pytest.fixture
@@ -16,8 +21,25 @@ def site(tmp_path: Path) -> Site:
     return Site.create(tmp_path / "site")
 
 
-@pytest.fixture(params=["ldif"])
+@pytest.fixture(scope="session")
+def running_slapd() -> Iterator[Server]:
+    """A real server, one for each worker."""
+    require("slapd")
+    with ldap_server() as server:
+        yield server
+
+
+@pytest.fixture
+def slapd(running_slapd: Server) -> Server:
+    """The same, with nothing in it."""
+    running_slapd.clear()
+    return running_slapd
+
+
+@pytest.fixture(params=BACKENDS)
 def place(request: pytest.FixtureRequest, site: Site) -> Place:
     """A site whose directory is empty, by each backend in turn."""
-    assert request.param == "ldif"
-    return Place(site)
+    backend, _, way = request.param.partition("-")
+    if backend == "ldap":
+        choose_ldap(site, request.getfixturevalue("slapd"), way)
+    return Place(site, request.param)

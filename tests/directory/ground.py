@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import tomlkit
 from hypothesis import strategies as st
 
 from gitstate.directory import STATES, Client, Directory, Kind, open_directory
@@ -17,6 +18,7 @@ from gitstate.directory.model import normal
 from gitstate.names import LAYER_KINDS, Pin
 from gitstate.site import Site
 from gitstate.store import Signature
+from tests.lab.ldap import SUFFIX, Server
 
 ADA: Final = Signature("Ada Lovelace <ada@example.org>", 1_700_000_000, "+0100")
 
@@ -26,6 +28,7 @@ class Place:
     """A site and its directory."""
 
     site: Site
+    backend: str = "ldif"
 
     def open(self) -> Directory:
         """The directory as another process would open it."""
@@ -39,6 +42,14 @@ class Place:
     def repository(self) -> Path:
         """The embedded directory's repository."""
         return self.site.directory_path
+
+
+def choose_ldap(site: Site, server: Server, way: str = "schema", **values: object) -> None:
+    """Give a site the LDAP backend, on the server's socket as whoever we are unless ``values`` say something else."""
+    given: dict[str, object] = {"uri": server.ldapi, "base": SUFFIX, "external": True, "way": way, **values}
+    document = tomlkit.parse(site.file.read_text())
+    document["directory"] = {"backend": "ldap", **{key: value for key, value in given.items() if value is not None}}
+    site.file.write_text(tomlkit.dumps(document))
 
 
 def machine(number: int, lab: str = "lab3") -> Client:

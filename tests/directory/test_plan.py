@@ -45,7 +45,10 @@ def test_add(place: Place) -> None:
     assert place.open().client("lab3-01") == machine(1)
     last = place.open().last_change("lab3-01")
     assert last is not None
-    assert (last.revision, last.subject) == (revision, planned.message)
+    if place.backend == "ldif":
+        assert last.revision == revision
+    if place.backend != "ldap-map":
+        assert last.subject == planned.message
     with pytest.raises(UsageFault, match="there is a client lab3-01 already") as caught:
         plan.plan_add(place.site, directory, Client("lab3-01"))
     assert "client set lab3-01" in caught.value.hint
@@ -66,7 +69,7 @@ def test_set(place: Place) -> None:
     assert place.open().client("lab3-01") == replace(machine(1), **values)
     last = place.open().last_change("lab3-01")
     assert last is not None
-    assert last.subject == "because"
+    assert last.subject == ("" if place.backend == "ldap-map" else "because")
 
 
 def test_set_several(place: Place) -> None:

@@ -58,6 +58,7 @@ VARIABLES: Final[Rows] = [
     ),
     ("HOME", "git's configuration stands there: its `user.name` and `user.email` come next."),
     ("SUDO_USER", "Who makes a commit, if nothing else says."),
+    ("SSH_ORIGINAL_COMMAND", "What somebody's ssh asked for, for `gitstate serve`."),
     ("NO_COLOR", "No colours, if it is set. Nor are there any with `TERM=dumb`, or where no terminal is."),
     ("PAGER, LESS", "The pager of `log`, `show` and `diff`, and its options."),
     ("TZ", "The zone of dates for people. JSON is in UTC."),

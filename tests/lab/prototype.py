@@ -36,12 +36,13 @@ _SOURCES: Final = ("gitstate", "hooks", "layers", "tests/lab/prototype.py", "tes
 
 _TAGGER: Final = ("-c", "user.name=lab", "-c", "user.email=lab@example.org")
 
+# `cat` makes the shell one that isn't interactive: no prompts, and it ends when it is told to.
 _SHELL: Final = f"""\
 [Unit]
 Description=The lab's root shell on the second serial line
 
 [Service]
-ExecStart=/bin/sh -c 'stty -echo -opost; echo; echo {SHELL_READY}; exec sh'
+ExecStart=/bin/sh -c 'stty -echo -opost; echo; echo {SHELL_READY}; cat | sh'
 StandardInput=tty-force
 StandardOutput=tty
 StandardError=tty

@@ -117,6 +117,17 @@ def test_a_symlink_put_there_after_the_plan_was_made_is_not_followed(root: Path,
     assert listing(outside) == before
 
 
+def test_a_log_that_became_a_symlink_after_the_plan_was_made_is_not_emptied_through_it(
+    root: Path, outside: Path
+) -> None:
+    (root / "var/log/dpkg.log").write_text("x")
+    plan = prepare.plan(root)
+    replace(root, "var/log/dpkg.log", outside / "var/log/dpkg.log")
+    with pytest.raises(OSError, match="symbolic links"):
+        prepare.apply(plan, SILENT)
+    assert (outside / "var/log/dpkg.log").read_text() == "x"
+
+
 @pytest.mark.parametrize("kind", ["directory", "fifo", "device"])
 def test_what_is_no_file_where_one_is_expected_is_named_or_replaced(root: Path, kind: str) -> None:
     path = root / "etc/systemd/journald.conf.d/gitstate.conf"

@@ -137,6 +137,15 @@ def test_much_said_on_either_output_blocks_nothing(root: Path) -> None:
     prepare.apply(prepare.plan(root), SILENT)
 
 
+def test_the_caller_s_umask_is_not_theirs(root: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        inside.run(root, ("touch", "/root/x"), SILENT)
+    finally:
+        os.umask(before)
+    assert (root / "root/x").stat().st_mode & 0o777 == 0o644
+
+
 def test_words_are_no_shell(root: Path) -> None:
     words = ("A=$(touch /root/evil)", "touch", "/root/$(touch evil)", "/root/;", "/root/ ")
     inside.run(root, words, SILENT)

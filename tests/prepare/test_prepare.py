@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -175,6 +176,20 @@ def test_a_changed_or_stale_part_of_the_hook_is_put_right_and_the_initrd_made_an
     assert not prepare.plan(root)
 
 
+def test_a_newer_hook_makes_a_new_initrd(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an upgrade of gitstate: in the tree, nothing has changed since the initrd was made."""
+    run(root)
+    newer = shutil.copytree(PROJECT / "hooks", tmp_path / "hooks")
+    with open(newer / "boot/say", "a") as file:
+        file.write("# newer\n")
+    monkeypatch.setattr(prepare.configure, "shipped", newer.joinpath)
+    plan = prepare.plan(root)
+    assert steps(plan) == {"usr/lib/gitstate/boot/say": "write"}
+    assert [kernel.version for kernel in plan.kernels] == [KERNEL]
+    run(root)
+    assert not prepare.plan(root)
+
+
 def test_sshd_makes_its_keys_where_there_is_an_sshd(root: Path) -> None:
     drop_in = root / "etc/systemd/system/ssh.service.d/gitstate.conf"
     run(root)
@@ -207,6 +222,17 @@ def test_missing_mount_points_are_made(root: Path) -> None:
         (root / name).rmdir()
     run(root)
     assert [stat.S_IMODE((root / name).stat().st_mode) for name in ("proc", "sys", "tmp")] == [0o555, 0o555, 0o1777]
+
+
+def test_the_caller_s_umask_makes_no_difference(root: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run(root)
+    finally:
+        os.umask(before)
+    for name in ("etc/systemd/journald.conf.d", "usr/lib/gitstate", "usr/lib/gitstate/boot", "var/lib/gitstate"):
+        assert stat.S_IMODE((root / name).stat().st_mode) == 0o755
+    assert look(root, "usr/lib/gitstate/boot/root")[1] == look(root, INITRD)[1] == 0o644
 
 
 # --- plan and apply ---------------------------------------------------------------------------------------------------

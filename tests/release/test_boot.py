@@ -115,7 +115,7 @@ def test_a_directory_that_is_wrong_about_a_channel_is_mended(boots: Ground) -> N
     boots("push", "desktop", "lab3", "--yes")
     state = boots.releases("-C", str(boots.site / "directory.git"), "rev-parse", "main~1")
     boots.releases("-C", str(boots.site / "directory.git"), "update-ref", "refs/heads/main", state)
-    assert "the directory: lab3 runs lab3/1" in boots("reconcile")
+    assert "directory: lab3 runs lab3/1" in boots("reconcile")
 
 
 @pytest.mark.parametrize("broken", ["gitstateCommit: abc", "gitstateSigned: maybe", "objectClass: device", "nonsense"])

@@ -102,7 +102,7 @@ def test_a_fresh_pack_reads_as_git_reads_it(fresh: Repository) -> None:
         assert all(0 < len(piece) <= MIB for piece in whole.chunks())
 
 
-def test_a_repacked_one_does_too_and_deltas_are_left_to_libgit2(repacked: Repository) -> None:
+def test_a_repacked_one_does_too_and_deltas_are_put_together(repacked: Repository) -> None:
     expected = everything(Git(repacked.path))
     wholes = {oid: repacked.whole(oid) for oid in expected}
     assert 40 < sum(whole is None for whole in wholes.values()) < len(expected)

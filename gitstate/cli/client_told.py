@@ -1,0 +1,68 @@
+"""Clients as programs and people are told of them, and changes made or foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gitstate import settings
+from gitstate.cli.app import Session
+from gitstate.cli.output import emit, moment, talk
+from gitstate.directory import Client, plan
+from gitstate.directory.protocol import LastChange
+from gitstate.errors import UsageFault
+
+_DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
+
+
+def make(session: Session, planned: plan.Plan, message: str | None, author: str | None) -> None:
+    """Make the changes, or say what they would be."""
+    revision = apply(session, planned, message, author)
+    word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
+    value = {"changes": as_changes(planned.steps), "revision": revision, "dry_run": session.dry_run}
+    lines = [f"{word} {line}" for line in planned.describe()]
+    emit(session, f"client-{planned.verb}/1", value, lines or ["nothing to change"])
+    if revision is not None:
+        talk(session, "next: gitstate boot write")
+
+
+def apply(
+    session: Session, planned: plan.Plan, message: str | None, author: str | None, usual: str | None = None
+) -> str | None:
+    """Make the changes in one step; the new revision, None for none. ``usual`` is the message if nobody says more."""
+    if message is not None and not message.strip():
+        raise UsageFault("an empty message says nothing", "leave out -m: history says what was changed")
+    who = settings.author(session.settings, author)
+    if not planned.steps or session.dry_run:
+        return None
+    return plan.apply(planned, who, settings.committer(), usual if message is None else message)
+
+
+def as_changes(steps: Iterable[plan.Step]) -> list[dict[str, Any]]:
+    """Changes of clients, for JSON."""
+    return [{"name": step.name, "old": as_json(step.old), "new": as_json(step.new)} for step in steps]
+
+
+def as_json(one: Client | None) -> dict[str, Any] | None:
+    """A client, for JSON."""
+    if one is None:
+        return None
+    return {
+        "name": one.name,
+        "macs": list(one.macs),
+        "ips": list(one.ips),
+        "kind": str(one.kind),
+        "channel": one.channel,
+        "pin": {"repository": one.pin.prototype, "revision": one.pin.revision} if one.pin else None,
+        "workload": one.workload,
+        "classes": list(one.classes),
+        "layers": list(one.layers),
+        "state": one.state,
+    }
+
+
+def last_as_json(last: LastChange | None) -> dict[str, Any] | None:
+    """Who changed a client last, for JSON."""
+    if last is None:
+        return None
+    return {"revision": last.revision, "author": last.author, "when": moment(last.when), "subject": last.subject}

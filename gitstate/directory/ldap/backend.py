@@ -1,0 +1,249 @@
+"""The clients of a site that keeps them in LDAP, with our classes or in stock attributes."""
+
+from __future__ import annotations
+
+import calendar
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from gitstate.directory.channels import Channel
+from gitstate.directory.entries import Entry
+from gitstate.directory.ldap import clashes, netgroups, writing
+from gitstate.directory.ldap.channels import LdapChannels
+from gitstate.directory.ldap.connection import Connection, Found
+from gitstate.directory.ldap.journal import Item, Journal, Pending
+from gitstate.directory.ldap.reader import CREATOR, Reader, named
+from gitstate.directory.ldap.state import CSN, State, by_name
+from gitstate.directory.ldap.ways import difference, either, name_of
+from gitstate.directory.ldap.writing import make_container
+from gitstate.directory.ldif import LdifDirectory
+from gitstate.directory.model import Client, no_such_client, normal
+from gitstate.directory.options import LdapOptions, Way
+from gitstate.directory.protocol import LastChange
+from gitstate.directory.text import checked_client
+from gitstate.errors import Locked, UsageFault
+from gitstate.site import Site
+from gitstate.store import Signature
+
+_CHANGE: Final = "gitstateLastChange"
+_TIME: Final = "%Y%m%d%H%M%SZ"
+_LAST: Final = re.compile(r"(\d{14}Z) ([^<>]*<[^<>]*>) ?(.*)")
+
+
+class LdapDirectory:
+    """Nothing is asked of the server before it is needed."""
+
+    def __init__(self, site: Site, options: LdapOptions) -> None:
+        self._site = site
+        self._options = options
+        self._connection = Connection(options, site.credentials)
+        self._journal = Journal(site.path / "ldap")
+        self._channels = LdapChannels(options, self._connection, self._journal) if options.way is Way.SCHEMA else None
+        self._reader = Reader(options, self._connection, self._journal, self._channels)
+        self._seen: str | None = None
+        """The revision that all clients were read at."""
+        self._seen_marks: dict[str, str] = {}
+        """The marks of clients that were read alone, by their names."""
+
+    # --- reading ---
+
+    def clients(self) -> Mapping[str, Client]:
+        """All clients by name, sorted by name. Raises ConfigFault with the entry's place, Unreachable."""
+        found, state = self._reader.everyone()
+        self._seen, self._seen_marks = state.revision, {}
+        return MappingProxyType(found)
+
+    def client(self, name: str) -> Client:
+        """One client. Raises NotFound with the nearest names."""
+        found = self._find(either(named([name])), {"name": name})
+        if not found:
+            raise no_such_client(name, self._reader.names())
+        return found[name]
+
+    def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
+        """The clients whose values are those wanted, by the server's own indexes."""
+        return self._find(self._reader.filter(wanted), wanted)
+
+    def _find(self, narrower: str, wanted: Mapping[str, str]) -> dict[str, Client]:
+        found = self._reader.find(narrower, wanted)
+        self._seen_marks |= {client.name: mark for client, mark in found}
+        return {client.name: client for client, _ in found}
+
+    def entries(self) -> Mapping[str, Entry]:
+        """What stands in the server for each client, but for our own mark of the last change."""
+        rows, _ = self._reader.read(("*",))
+        found = {}
+        for dn, entry in rows.items():
+            entry.pop(_CHANGE, None)
+            found[name_of(dn, entry)] = entry
+        return dict(sorted(found.items()))
+
+    def netgroup(self, name: str) -> list[str]:
+        """The machines of a netgroup of the LDAP server."""
+        return netgroups.hosts(self._connection, self._options.netgroups, name)
+
+    def revision(self) -> str:
+        """Made of the server's own marks of all entries."""
+        _, state = self._reader.read(self._reader.form.marking)
+        self._seen = state.revision
+        return state.revision
+
+    def last_change(self, name: str) -> LastChange | None:
+        """As we noted it, if nobody has changed the entry since; else what the server knows of it."""
+        attributes = ("cn", CSN, "modifyTimestamp", "modifiersName", _CHANGE)
+        rows = self._reader.search(either(named([name])), attributes)
+        found = next((entry for dn, entry in rows if name_of(dn, entry) == name), None)
+        if found is None:
+            return None
+        texts = {key: values[0].decode("utf-8", "replace") for key, values in found.items() if values}
+        noted = _LAST.fullmatch(texts.get(_CHANGE, ""))
+        who, when, subject = texts.get("modifiersName", ""), texts.get("modifyTimestamp", ""), ""
+        if noted and who.lower() == self._connection.who().lower():
+            when, who, subject = noted.groups()
+        return LastChange(texts.get(CSN, ""), who, _seconds(when), subject)
+
+    # --- channels ---
+
+    def channels(self) -> Mapping[str, Channel]:
+        """All channels by name: in LDAP where it has our classes, else in the embedded store."""
+        return self._channels.all() if self._channels else LdifDirectory(self._site).channels()
+
+    def change_channels(
+        self,
+        put: Iterable[Channel],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> str:
+        """See ``Directory.change_channels``."""
+        if self._channels is None:
+            return LdifDirectory(self._site).change_channels(put, remove, author, message, committer)
+        note = _note(author, message)
+        with self._journal.lock():
+            self._finish()
+            self._channels.change(put, remove, note, author.who, message)
+        return self.revision()
+
+    # --- writing ---
+
+    def change(
+        self,
+        put: Iterable[Client],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+        besides: Mapping[str, Entry] | None = None,
+    ) -> str:
+        """All or nothing (see ``journal``); see ``Directory.change``."""
+        changed = {client.name: normal(client) for client in put}
+        if not message.strip():
+            raise UsageFault("a change wants a message", "-m MSG")
+        for client in changed.values():
+            checked_client(client)
+        gone = set(remove) - changed.keys()
+        with self._journal.lock():
+            self._finish()
+            rows, state = self._reader.read(self._reader.form.marking)
+            self._refuse_stale(rows, state, changed.keys() | gone)
+            places = by_name(self._connection.uri, rows.items())
+            for name in sorted(set(remove)):
+                if name not in places:
+                    raise no_such_client(name, places)
+            standing = self._reader.standing([*changed, *gone])
+            items = list(self._removals(standing[name] for name in sorted(gone)))
+            going = {item.dn for item in items if item.new is None}
+            clashes.refuse(self._connection, self._options.clients, changed, standing, going)
+            items += self._items(changed, standing, besides or {}, _note(author, message))
+            if items:
+                if any(item.old is None for item in items):
+                    make_container(self._connection, self._options.clients)
+                writing.make(self._connection, self._journal, items, author.who, message)
+                state = self._after(state, items, changed)
+            self._seen, self._seen_marks = state.revision, {}
+        return state.revision
+
+    def _finish(self) -> None:
+        pending = self._journal.load()
+        if pending is not None:
+            writing.finish(self._connection, self._journal, pending)
+
+    def pending(self) -> tuple[Pending, list[str]] | None:
+        """The change that is half done, if there is one, and the entries that it hasn't come to."""
+        found = self._journal.load()
+        return (found, writing.unfinished(self._connection, found)) if found else None
+
+    def finish(self) -> None:
+        """Do what is left of a change that is half done."""
+        with self._journal.lock():
+            self._finish()
+
+    def _refuse_stale(self, rows: Mapping[str, Entry], state: State, names: Iterable[str]) -> None:
+        """Raise Locked if what this object has read isn't so any more."""
+        seen, self._seen = self._seen, None if self._seen is None else state.revision
+        current = {name_of(dn, entry): state.marks[dn] for dn, entry in rows.items()}
+        stale = [name for name in names if name in self._seen_marks and self._seen_marks[name] != current.get(name)]
+        if stale or seen not in (None, state.revision):
+            raise Locked("the directory has changed since it was read", "run the command again")
+
+    def _removals(self, rows: Iterable[Found]) -> Iterator[Item]:
+        """Entries that we made go; of others, what is ours."""
+        who = None
+        for dn, entry in rows:
+            mark, creator = taken(entry)
+            who = self._connection.who().lower() if who is None else who
+            yield Item(dn, entry, None if creator.lower() == who else self._reader.form.bared(entry), mark)
+
+    def _items(
+        self, changed: Mapping[str, Client], standing: Mapping[str, Found], besides: Mapping[str, Entry], note: str
+    ) -> Iterator[Item]:
+        form = self._reader.form
+        for name, client in changed.items():
+            row = standing.get(name)
+            if row is None:
+                entry = form.entry_of(client, besides.get(name))
+                yield Item(f"cn={name},{self._options.clients}", None, self._noted(entry, note))
+                continue
+            mark, _ = taken(row.entry)
+            if name in besides:
+                entry = form.entry_of(client, self._with(row.entry, besides[name]))
+                same = not difference(row.entry, entry)
+            else:
+                entry = form.entry_of(client, row.entry)
+                same = form.is_client(row.entry) and self._reader.client(row.dn, row.entry, mark) == client
+            if not same:
+                yield Item(row.dn, row.entry, self._noted(entry, note), mark)
+
+    def _with(self, entry: dict[str, list[bytes]], besides: Entry) -> dict[str, list[bytes]]:
+        """An entry with what else it is to hold."""
+        kept = {name: values for name, values in entry.items() if name in ("cn", _CHANGE)}
+        return {**{name: list(values) for name, values in besides.items()}, **kept}
+
+    def _noted(self, entry: dict[str, list[bytes]], note: str) -> dict[str, list[bytes]]:
+        return {**entry, _CHANGE: [note.encode()]} if self._options.way is Way.SCHEMA else entry
+
+    def _after(self, state: State, items: Sequence[Item], changed: Mapping[str, Client]) -> State:
+        rows = [row for row in self._reader.standing(list(changed)).values() if self._reader.form.is_client(row.entry)]
+        return state.after((item.dn for item in items), rows)
+
+
+def taken(entry: dict[str, list[bytes]]) -> tuple[str, str]:
+    """The mark and the creator of an entry, which are no part of what it holds."""
+    mark, creator = entry.pop(CSN, [b""])[0].decode(), entry.pop(CREATOR, [b""])[0].decode("utf-8", "replace")
+    return mark, creator
+
+
+def _note(author: Signature, message: str) -> str:
+    when = time.strftime(_TIME, time.gmtime(author.when))
+    return f"{when} {author.who} {message.strip().splitlines()[0][:500] if message.strip() else ''}".strip()
+
+
+def _seconds(text: str) -> int:
+    try:
+        return calendar.timegm(time.strptime(text, _TIME))
+    except ValueError:
+        return 0

@@ -1,0 +1,54 @@
+"""No two hosts have one address: looked up before anything is written, since servers don't see to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from gitstate.directory.entries import Entry
+from gitstate.directory.ldap.connection import Connection, Found
+from gitstate.directory.ldap.reader import portions
+from gitstate.directory.ldap.ways import either, equal, name_of
+from gitstate.directory.model import Client, refuse_clash
+from gitstate.errors import UsageFault
+
+_ATTRIBUTES: Final = ("macAddress", "ipHostNumber")
+_MAC: Final = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+
+
+def refuse(
+    connection: Connection,
+    base: str,
+    changed: Mapping[str, Client],
+    standing: Mapping[str, Found],
+    going: Collection[str],
+) -> None:
+    """Raise UsageFault if an address that a client is to have is another's; ``going`` are entries that go meanwhile."""
+    refuse_clash((client for _, client in sorted(changed.items())), changed)
+    asked: dict[str, str] = {}
+    for name, client in changed.items():
+        had = _addresses(standing[name].entry) if name in standing else set()
+        asked |= {address: name for address in (*client.macs, *client.ips) if address not in had}
+    ours = {standing[name].dn for name in changed if name in standing} | set(going)
+    for some in portions(list(asked)):
+        wanted = either(equal(_attribute(one), one) for one in some)
+        for dn, entry in connection.search(base, wanted, ("cn", *_ATTRIBUTES)):
+            if dn not in ours:
+                address = next(iter(_addresses(entry) & set(some)), some[0])
+                raise _taken(address, asked[address], dn, name_of(dn, entry))
+
+
+def _attribute(address: str) -> str:
+    return "macAddress" if _MAC.fullmatch(address) else "ipHostNumber"
+
+
+def _addresses(entry: Entry) -> set[str]:
+    return {one.decode("ascii", "replace").lower() for name in _ATTRIBUTES for one in entry.get(name, ())}
+
+
+def _taken(address: str, name: str, dn: str, owner: str) -> UsageFault:
+    return UsageFault(
+        f"{address} can't be {name}'s: {owner} has it",
+        f"gitstate client show {owner} tells about it; in LDAP it is {dn}",
+    )

@@ -1,0 +1,261 @@
+"""One connection to the first server that answers: searches by pages, writes in a row, errors in words."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import ldap
+import ldap.sasl
+from ldap.controls import SimplePagedResultsControl
+from ldap.controls.libldap import AssertionControl
+from ldap.filter import escape_filter_chars
+from ldap.ldapobject import LDAPObject
+
+from gitstate.directory.entries import Entry
+from gitstate.directory.ldap.faults import DOWN, explained, hint_of, said, told, unreachable
+from gitstate.directory.options import LdapOptions, Login
+from gitstate.errors import ConfigFault, Unreachable
+
+_PAGE: Final = 1000
+_ROW: Final = 50  # slapd closes a connection on which more than a hundred wait
+Result = TypeVar("Result")
+
+
+class Found(NamedTuple):
+    """An entry where it stands."""
+
+    dn: str
+    entry: dict[str, list[bytes]]
+
+
+class Write(NamedTuple):
+    """One entry to be added (no ``modifications``), changed, or removed (None), if it is still as ``csn`` says."""
+
+    dn: str
+    modifications: Sequence[tuple[int, str, list[bytes]]] | None
+    entry: Entry | None = None
+    csn: str | None = None
+
+
+class Connection:
+    """To the first of the servers that answers; made when it is needed, and once more when it broke."""
+
+    def __init__(self, options: LdapOptions, credentials: Path | None) -> None:
+        self._options = options
+        self._credentials = credentials
+        self._open: LDAPObject | None = None
+        self._uri = options.uris[0]
+
+    @property
+    def uri(self) -> str:
+        """The server that was asked last."""
+        return self._uri
+
+    # --- reading ---
+
+    def search(self, base: str, wanted: str, attributes: Sequence[str], scope: int = ldap.SCOPE_SUBTREE) -> list[Found]:
+        """All entries below ``base`` that ``wanted`` fits; none if there is no such base. Raises Unreachable, …"""
+
+        def ask(opened: LDAPObject) -> list[Found]:
+            return list(self._pages(opened, base, scope, wanted, attributes))
+
+        try:
+            return self._again(ask)
+        except ldap.NO_SUCH_OBJECT:
+            return []
+        except ldap.LDAPError as error:
+            raise explained(error, self._uri, f"search below {base}") from None
+
+    def _pages(
+        self, opened: LDAPObject, base: str, scope: int, wanted: str, attributes: Sequence[str]
+    ) -> Iterator[Found]:
+        control = SimplePagedResultsControl(True, size=_PAGE, cookie="")
+        while True:
+            number = opened.search_ext(base, scope, wanted, list(attributes), serverctrls=[control])
+            _, rows, _, answers = opened.result3(number, timeout=self._options.timeout)
+            yield from (Found(dn, entry) for dn, entry in rows if dn is not None)  # else a reference elsewhere
+            cookies = [one.cookie for one in answers if isinstance(one, SimplePagedResultsControl)]
+            if not cookies or not cookies[0]:
+                return
+            control.cookie = cookies[0]
+
+    def who(self) -> str:
+        """Our name as the server has it; empty for nobody."""
+        found: str = self._again(lambda opened: opened.whoami_s())
+        return found.removeprefix("dn:")
+
+    def _again(self, ask: Callable[[LDAPObject], Result]) -> Result:
+        """Ask; once more, of any server, if the connection was lost since the last time."""
+        fresh = self._open is None
+        try:
+            return ask(self._connected())
+        except DOWN as error:
+            self.close()
+            if fresh or isinstance(error, ldap.TIMEOUT):
+                raise
+            return ask(self._connected())
+
+    # --- writing ---
+
+    def write(self, writes: Iterable[Write]) -> Iterator[tuple[Write, ldap.LDAPError | None]]:
+        """Do it, several at a time; each with what came of it, in order."""
+        waiting: deque[tuple[Write, int | ldap.LDAPError]] = deque()
+        with told(self._uri, "connect"):
+            opened = self._connected()
+        for one in writes:
+            try:
+                waiting.append((one, self._begin(opened, one)))
+            except ldap.LDAPError as error:
+                waiting.append((one, error))
+            if len(waiting) >= _ROW:
+                yield self._end(opened, *waiting.popleft())
+        while waiting:
+            yield self._end(opened, *waiting.popleft())
+
+    def _begin(self, opened: LDAPObject, one: Write) -> int:
+        controls = [AssertionControl(True, f"(entryCSN={escape_filter_chars(one.csn)})")] if one.csn else []
+        number: int
+        if one.entry is not None:
+            number = opened.add_ext(one.dn, [(name, list(values)) for name, values in one.entry.items()])
+        elif one.modifications is None:
+            number = opened.delete_ext(one.dn, serverctrls=controls)
+        else:
+            number = opened.modify_ext(one.dn, list(one.modifications), serverctrls=controls)
+        return number
+
+    def _end(self, opened: LDAPObject, one: Write, number: int | ldap.LDAPError) -> tuple[Write, ldap.LDAPError | None]:
+        if not isinstance(number, int):
+            return one, number
+        try:
+            opened.result3(number, timeout=self._options.timeout)
+        except ldap.LDAPError as error:
+            if isinstance(error, DOWN):
+                self.close()
+            return one, error
+        return one, None
+
+    # --- the connection ---
+
+    def close(self) -> None:
+        """Let it go."""
+        if self._open is not None:
+            opened, self._open = self._open, None
+            with suppress(ldap.LDAPError):
+                opened.unbind_ext_s()
+
+    def _connected(self) -> LDAPObject:
+        if self._open is None:
+            reasons: list[str] = []
+            for uri in self._options.uris:
+                self._uri = uri
+                try:
+                    self._open = self._connect(uri)
+                    break
+                except DOWN as error:
+                    reasons.append(unreachable(uri, error, self._options.timeout))
+            else:
+                raise Unreachable(f"the directory can't be reached: {'; '.join(reasons)}", hint_of(reasons))
+        return self._open
+
+    def _connect(self, uri: str) -> LDAPObject:
+        options = self._options
+        opened = ldap.initialize(uri)
+        opened.protocol_version = ldap.VERSION3
+        opened.set_option(ldap.OPT_REFERRALS, ldap.OPT_OFF)
+        opened.set_option(ldap.OPT_NETWORK_TIMEOUT, float(options.timeout))
+        opened.set_option(ldap.OPT_TIMEOUT, float(options.timeout))
+        if not uri.startswith("ldapi:"):
+            self._prepare_tls(opened)
+        if options.starttls:
+            opened.start_tls_s()
+        with _login_told(uri, options):
+            if options.login is Login.EXTERNAL:
+                opened.sasl_non_interactive_bind_s("EXTERNAL")
+            elif options.login is Login.SIMPLE:
+                opened.simple_bind_s(options.bind, self._password())
+            else:
+                opened.simple_bind_s()
+        return opened
+
+    def _prepare_tls(self, opened: LDAPObject) -> None:
+        options = self._options
+        opened.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
+        for option, path in (
+            (ldap.OPT_X_TLS_CACERTFILE, options.ca),
+            (ldap.OPT_X_TLS_CERTFILE, options.certificate),
+            (ldap.OPT_X_TLS_KEYFILE, options.key),
+        ):
+            if path is not None:
+                if not path.is_file():
+                    raise ConfigFault(f"{path}: no such file", "see [directory] of site.toml")
+                opened.set_option(option, str(path))
+        try:
+            opened.set_option(ldap.OPT_X_TLS_NEWCTX, 0)  # last: it takes what was set before
+        except (ValueError, ldap.LDAPError):
+            raise ConfigFault(
+                f"ca, certificate or key in [directory] can't be used: {options.ca or options.certificate}",
+                "are they PEM, and do certificate and key belong together?",
+            ) from None
+
+    # --- secrets ---
+
+    def _password(self) -> str:
+        options = self._options
+        if options.password_file is not None:
+            return read_secret(options.password_file, private=True)
+        assert options.password_credential is not None
+        if self._credentials is None:
+            raise ConfigFault(
+                f"systemd gave no credential {options.password_credential}: CREDENTIALS_DIRECTORY is not set",
+                "password_file in [directory] of site.toml works everywhere",
+            )
+        return read_secret(self._credentials / options.password_credential, private=False)
+
+
+@contextmanager
+def _login_told(uri: str, options: LdapOptions) -> Iterator[None]:
+    who = options.bind or options.login
+    try:
+        yield
+    except DOWN:
+        raise
+    except ldap.INVALID_CREDENTIALS:
+        raise Unreachable(f"{uri}: wrong password for {who}, or no such name", _secret_hint(options)) from None
+    except ldap.LDAPError as error:
+        hint = "see bind, external and starttls in [directory] of site.toml"
+        raise Unreachable(f"{uri} doesn't let {who} in: {said(error)}", hint) from None
+
+
+def _secret_hint(options: LdapOptions) -> str:
+    if options.password_file is not None:
+        return f"correct {options.password_file}"
+    return "correct the credential that systemd gives" if options.password_credential else "see docs/directory.md"
+
+
+def read_secret(path: Path, *, private: bool) -> str:
+    """The first line of a file that nobody else can read. Raises ConfigFault."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read(4096)
+    except OSError as error:
+        raise ConfigFault(f"{path}: {error.strerror}", "it holds the password for the directory") from None
+    if private and (status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid())):
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigFault(
+            f"{path} has mode {mode:04o} and owner {status.st_uid}: others can read the password",
+            f"chown root {path}; chmod 600 {path}; and change the password",
+        )
+    try:
+        text = data.partition(b"\n")[0].decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or "\0" in text:
+        raise ConfigFault(f"{path} holds no password", "write it into the first line, in UTF-8")
+    return text

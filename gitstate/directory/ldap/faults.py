@@ -1,0 +1,94 @@
+"""What python-ldap raises, in words: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import ldap
+
+from gitstate.directory.schema import data_file
+from gitstate.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
+
+DOWN: Final = (ldap.SERVER_DOWN, ldap.CONNECT_ERROR, ldap.TIMEOUT, ldap.UNAVAILABLE, ldap.BUSY)
+"""After these the next server is asked."""
+_READ_ONLY: Final = (ldap.UNWILLING_TO_PERFORM, ldap.REFERRAL)
+_CHANGED: Final = (
+    ldap.ASSERTION_FAILED,
+    ldap.ALREADY_EXISTS,
+    ldap.NO_SUCH_ATTRIBUTE,
+    ldap.TYPE_OR_VALUE_EXISTS,
+)
+_NO_SCHEMA: Final = (ldap.UNDEFINED_TYPE, ldap.INVALID_SYNTAX, ldap.OBJECT_CLASS_VIOLATION)
+_IN_THE_WAY: Final = (ldap.OBJECT_CLASS_VIOLATION, ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX)
+
+
+def said(error: ldap.LDAPError) -> str:
+    """The server's or the library's own words, in one line."""
+    details: Any = error.args[0] if error.args else {}
+    if not isinstance(details, dict):
+        return " ".join(str(details).split())[:200]
+    parts = [details.get("desc"), details.get("info")]
+    return ": ".join(dict.fromkeys(" ".join(str(part).split())[:200] for part in parts if part))
+
+
+def unreachable(uri: str, error: ldap.LDAPError, seconds: int) -> str:
+    """Why a server can't be reached."""
+    if isinstance(error, ldap.TIMEOUT):
+        return f"{uri}: no answer within {seconds} s"
+    return f"{uri}: {said(error)}"
+
+
+def hint_of(reasons: list[str]) -> str:
+    """What to do when no server can be reached."""
+    words = " ".join(reasons).lower()
+    if "expired" in words:
+        return "renew the server's certificate; gitstate shows what is the case: openssl s_client -connect HOST:636"
+    if "certificate" in words or "tls" in words:
+        return "does ca in [directory] of site.toml name the authority that signed the server's certificate?"
+    if "no answer" in words:
+        return "is slapd stuck, or the network? timeout in [directory] of site.toml says how long we wait"
+    return "is slapd running? uri in [directory] of site.toml says where it is looked for"
+
+
+@contextmanager
+def told(uri: str, what: str) -> Iterator[None]:
+    """Errors of python-ldap as ours; ``what`` was done with the server at ``uri``."""
+    try:
+        yield
+    except ldap.LDAPError as error:
+        raise explained(error, uri, what) from None
+
+
+def explained(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
+    """What ``error`` means to whoever runs a command."""
+    words = f"{uri}: {what}: {said(error)}"
+    if isinstance(error, DOWN):
+        return Unreachable(words, hint_of([words]))
+    if isinstance(error, _CHANGED):
+        return Locked(f"{what}: the entry has changed meanwhile ({said(error)})", "run the command again")
+    if isinstance(error, _READ_ONLY):
+        return EnvironmentFault(f"{words}: it is read-only", "name the server that may be written to first in uri")
+    if isinstance(error, ldap.INSUFFICIENT_ACCESS):
+        return EnvironmentFault(words, "give our name write access: docs/directory.md has the rule for slapd")
+    if isinstance(error, ldap.NO_SUCH_OBJECT):
+        return ConfigFault(words, "is base in [directory] of site.toml the server's suffix?")
+    if isinstance(error, ldap.INVALID_DN_SYNTAX):
+        return ConfigFault(words, "see base, clients and bind in [directory] of site.toml")
+    if isinstance(error, ldap.SIZELIMIT_EXCEEDED | ldap.ADMINLIMIT_EXCEEDED | ldap.TIMELIMIT_EXCEEDED):
+        return EnvironmentFault(words, "the server's limits are too low for our name: olcLimits, docs/directory.md")
+    if isinstance(error, _NO_SCHEMA) and "gitstate" in said(error):
+        return no_schema(uri)
+    if isinstance(error, _IN_THE_WAY):
+        return UsageFault(words, "the server's schema has no place for that value")
+    return EnvironmentFault(words, "the server's log tells more")
+
+
+def no_schema(uri: str) -> ConfigFault:
+    """The server doesn't know our classes."""
+    file = data_file("gitstate.ldif")
+    return ConfigFault(
+        f"{uri}: the server doesn't know gitstate's schema",
+        f"load it there: ldapadd -Y EXTERNAL -H ldapi:/// -f {file}",
+    )

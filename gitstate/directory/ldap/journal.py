@@ -1,0 +1,129 @@
+"""A change of several entries, all or nothing, though LDAP has no transactions.
+
+What will be stands in a file before the first entry is written: that is the moment at which the change is made. Whoever
+reads through gitstate sees the entries as the file says; whoever writes next finishes it first. The file goes with the
+last entry. If an entry turns out to have been changed meanwhile, the file says from then on what was, and that is
+restored in the same way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gitstate import fs
+from gitstate.directory.entries import Entry
+from gitstate.errors import Damaged, Locked
+
+_MAGIC: Final = "gitstate pending change 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What becomes of one entry: None where it isn't there before, or after. ``csn``: the state that we saw."""
+
+    dn: str
+    old: Entry | None
+    new: Entry | None
+    csn: str | None = None
+
+    @property
+    def back(self) -> Item:
+        """What undoes it."""
+        return Item(self.dn, self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A change that is under way, or half done."""
+
+    number: str
+    who: str
+    message: str
+    items: tuple[Item, ...]
+
+
+class Journal:
+    """The change that is under way on this server; kept in ``SITE/ldap``."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    @property
+    def _file(self) -> Path:
+        return self._place / "pending"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one on this server that writes. Raises Locked."""
+        self._place.mkdir(mode=0o700, exist_ok=True)
+        descriptor = fs.open_tree(self._place)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Locked("the directory is locked by another command", "try again when it is done") from None
+            yield
+        finally:
+            fs.close(descriptor)
+
+    def load(self) -> Pending | None:
+        """The change that is under way; None if there is none. Raises Damaged."""
+        try:
+            data = self._file.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            head = json.loads(data)
+            if head["format"] != _MAGIC:
+                raise ValueError
+            items = tuple(Item(one["dn"], _read(one["old"]), _read(one["new"])) for one in head["items"])
+            return Pending(head["number"], head["who"], head["message"], items)
+        except (ValueError, KeyError, TypeError):
+            raise Damaged(
+                f"{self._file} is no change that gitstate wrote", "move it away, then gitstate directory check"
+            ) from None
+
+    def save(self, pending: Pending) -> None:
+        """Make the change: from here on it will be done."""
+        items = [{"dn": one.dn, "old": _text(one.old), "new": _text(one.new)} for one in pending.items]
+        head = {"format": _MAGIC, "number": pending.number, "who": pending.who, "message": pending.message}
+        fs.write_file(self._file, json.dumps({**head, "items": items}).encode(), 0o600)
+
+    def clear(self) -> None:
+        """It is done."""
+        self._file.unlink(missing_ok=True)
+        fs.sync_directory(self._place)
+
+
+def _text(entry: Entry | None) -> dict[str, list[str]] | None:
+    if entry is None:
+        return None
+    return {name: [one.decode("latin-1") for one in values] for name, values in entry.items()}
+
+
+def _read(entry: dict[str, list[str]] | None) -> dict[str, list[bytes]] | None:
+    if entry is None:
+        return None
+    return {name: [one.encode("latin-1") for one in values] for name, values in entry.items()}
+
+
+def overlaid(
+    rows: Sequence[tuple[str, dict[str, list[bytes]]]], pending: Pending | None
+) -> dict[str, dict[str, list[bytes]]]:
+    """Entries by name in the tree as they will be when ``pending`` is done."""
+    found = dict(rows)
+    if pending is not None:
+        by_name = {dn.lower(): dn for dn in found}
+        for item in pending.items:
+            dn = by_name.get(item.dn.lower(), item.dn)
+            if item.new is None:
+                found.pop(dn, None)
+            else:
+                found[dn] = {**found.get(dn, {}), **{name: list(values) for name, values in item.new.items()}}
+    return found

@@ -1,0 +1,146 @@
+"""What entries of clients there are, and what one object has seen of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import ldap
+
+from gitstate.directory.entries import Entry, Fault
+from gitstate.directory.ldap import faults
+from gitstate.directory.ldap.channels import LdapChannels
+from gitstate.directory.ldap.connection import Connection, Found
+from gitstate.directory.ldap.journal import Journal, Pending, overlaid
+from gitstate.directory.ldap.state import CSN, State, by_name, marks
+from gitstate.directory.ldap.ways import HOSTS, either, equal, form_of, name_of
+from gitstate.directory.model import Client, fits
+from gitstate.directory.options import LdapOptions, Way
+from gitstate.errors import ConfigFault
+
+CREATOR: Final = "creatorsName"
+_MANY: Final = 100
+"""Names or addresses that one search asks for."""
+_HINT: Final = "mend that entry with the tools of the LDAP server"
+Rows = dict[str, dict[str, list[bytes]]]
+"""Entries by their place in the tree."""
+
+
+class Reader:
+    """Searches, and what pending changes make of what they find."""
+
+    def __init__(
+        self, options: LdapOptions, connection: Connection, journal: Journal, channels: LdapChannels | None
+    ) -> None:
+        self.form = form_of(options)
+        self._options = options
+        self._connection = connection
+        self._journal = journal
+        self._channels = channels
+        self._known: dict[str, tuple[str, Client]] = {}
+        self._has_schema = False
+
+    def everyone(self) -> tuple[dict[str, Client], State]:
+        """All clients by name. Raises ConfigFault, Unreachable."""
+        rows, state = self.read(self.form.attributes)
+        by_name(self._connection.uri, rows.items())
+        known = {
+            dn: (state.marks.get(dn, ""), self.client(dn, entry, state.marks.get(dn, ""))) for dn, entry in rows.items()
+        }
+        self._known = known
+        return dict(sorted((client.name, client) for _, client in known.values())), state
+
+    def find(self, narrower: str, wanted: Mapping[str, str]) -> list[tuple[Client, str]]:
+        """The clients that the server finds and whose values are those wanted, with the marks of their entries."""
+        rows, state = self.read(self.form.attributes, narrower, alone=True)
+        found = {dn: self.client(dn, entry, state.marks.get(dn, "")) for dn, entry in rows.items()}
+        found = {dn: client for dn, client in found.items() if fits(client, wanted)}
+        by_name(self._connection.uri, ((dn, rows[dn]) for dn in found))
+        return sorted(((one, state.marks.get(dn, "")) for dn, one in found.items()), key=lambda pair: pair[0].name)
+
+    def filter(self, wanted: Mapping[str, str]) -> str:
+        """What asks the server for the clients whose values are those wanted."""
+        return f"(&{''.join(self.form.wanted(key, value) for key, value in wanted.items())})"
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        rows, _ = self.read(self.form.marking, alone=True)
+        return sorted(name_of(dn, entry) for dn, entry in rows.items())
+
+    def client(self, dn: str, entry: Entry, mark: str) -> Client:
+        """The client of an entry. Raises ConfigFault."""
+        known = self._known.get(dn)
+        if known is not None and mark and known[0] == mark:
+            return known[1]
+        try:
+            return self.form.client_of(name_of(dn, entry), entry)
+        except Fault as fault:
+            raise ConfigFault(f"{self._connection.uri}: {dn}: {fault.why}", _HINT) from None
+
+    def search(self, narrower: str, attributes: Sequence[str]) -> list[Found]:
+        """Entries that may be clients."""
+        wanted = f"(&{self.form.everyone}{narrower})" if narrower else self.form.everyone
+        return self._connection.search(self._options.clients, wanted, attributes)
+
+    def read(self, attributes: Sequence[str], narrower: str = "", *, alone: bool = False) -> tuple[Rows, State]:
+        """Entries as they will be when what is pending is done; if that ends meanwhile, once more.
+
+        ``alone``: the state tells nothing of channels.
+        """
+        while True:
+            pending = self._journal.load()
+            rows = self.search("" if pending else narrower, ("*", CSN) if pending else (*attributes, CSN))
+            others = self._channels.marks() if self._channels and not alone else {}
+            after = self._journal.load()
+            if (after and after.number) == (pending and pending.number):
+                break
+        if not rows:
+            self._check_schema()
+        if self._options.way is Way.MAP:
+            rows = [row for row in rows if self.form.is_client(row.entry)]
+        state = State(marks(rows), others)
+        if pending is None:
+            return dict(rows), state
+        found = overlaid(rows, self._of_clients(pending))
+        state = State(state.marks, {**others, "pending": pending.number})
+        return {dn: entry for dn, entry in found.items() if self.form.is_client(entry)}, state
+
+    def _of_clients(self, pending: Pending) -> Pending:
+        """What of a pending change are clients."""
+        below = f",{self._options.channels}".lower()
+        ours = tuple(one for one in pending.items if not one.dn.lower().endswith(below))
+        return Pending(pending.number, pending.who, pending.message, ours)
+
+    def _check_schema(self) -> None:
+        """Raise ConfigFault if the server doesn't know our attributes: of a filter that names one it says nothing."""
+        if self._options.way is not Way.SCHEMA or self._has_schema:
+            return
+        base, uri = self._options.base, self._connection.uri
+        if not self._connection.search(base, "(objectClass=*)", ["1.1"], ldap.SCOPE_BASE):
+            hint = "see base and bind in [directory] of site.toml"
+            raise ConfigFault(f"{uri}: there is no {base}, or we may not read it", hint)
+        if not self._connection.search(base, "(!(gitstateKind=none))", ["1.1"], ldap.SCOPE_BASE):
+            raise faults.no_schema(uri)
+        self._has_schema = True
+
+    def standing(self, names: Sequence[str]) -> dict[str, Found]:
+        """The entries of hosts, clients or not, with all that they hold."""
+        found: dict[str, Found] = {}
+        for some in portions(names):
+            wanted = f"(&{either([HOSTS, self.form.everyone])}{either(named(some))})"
+            for row in self._connection.search(self._options.clients, wanted, ("*", CSN, CREATOR)):
+                name = name_of(row.dn, row.entry)
+                if name in some:
+                    by_name(self._connection.uri, [row, found.get(name, row)])
+                    found[name] = row
+        return found
+
+
+def named(names: Iterable[str]) -> Iterator[str]:
+    """Filters for names."""
+    return (equal("cn", name) for name in names)
+
+
+def portions(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    """``words`` in parts, each short enough for one search."""
+    return (words[start : start + _MANY] for start in range(0, len(words), _MANY))
