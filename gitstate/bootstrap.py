@@ -142,7 +142,7 @@ def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
         repository = plan.site.repository(source.fork[0])
         commit = repository.resolve(source.fork[1])
         observer.phase("export")
-        exports = plan.site.exports_path(plan.source.fork[0])
+        exports = plan.site.exports_path(source.fork[0])
         export.apply(export.plan(repository, commit, exports, tree), observer)
         return commit
     tree.mkdir(mode=0o755)

@@ -163,7 +163,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
             _remember(repository, newest, policy, scan.rows, observer)
             step("cache")
     seen = _status(repository, parent, scan, repository.read)
-    return Result(commit, seen, len(staging.main), staging.blobs, time.monotonic() - started)
+    return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
 
 
 def _remember(

@@ -251,3 +251,28 @@ def http_read(url: str, seconds: float = 3.0) -> int:
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise EnvironmentFault(f"{url}: {reason}", "is the web server running?") from None
+
+
+# --- why TLS fails ----------------------------------------------------------------------------------------------------
+
+
+def tls_fault(host: str, port: int, authority: Path | None, opening: bytes, seconds: float) -> str | None:
+    """Why a server's certificate isn't taken, in OpenSSL's words; None if it is, or if that can't be found out.
+
+    ``opening`` is what asks the server for TLS; empty where it begins with that. For programs whose own library fails
+    without saying why.
+    """
+    import ssl  # slow to load, for whom all is well
+
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        with socket.create_connection((host, port), seconds) as plain:
+            if opening:
+                plain.sendall(opening)
+                plain.recv(4096)
+            with context.wrap_socket(plain, server_hostname=host):
+                return None
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+    except OSError:
+        return None

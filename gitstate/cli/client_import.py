@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.app import Session, common, pass_session, writes
-from gitstate.cli.client_told import apply, as_changes
+from gitstate.cli.client_told import apply, as_changes, signature
 from gitstate.cli.client_values import assigned_values, parsed_option, who_and_why
 from gitstate.cli.help import Command
 from gitstate.cli.output import emit, flush, printable, put, talk
@@ -39,7 +39,7 @@ def _form(text: str) -> Form:
     examples=(
         "gitstate client import lab3.csv --channel lab3 -n",
         "gitstate client import /var/lib/misc/dnsmasq.leases --pin desktop@v12",
-        "ssh dhcp cat /etc/dhcp/dhcpd.conf | gitstate client import - --channel lab3",
+        "gitstate client import /etc/dhcp/dhcpd.conf --channel lab3 --update",
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
@@ -72,6 +72,7 @@ def import_(
     nothing else. With a wrong line nothing is done.
     """
     source = _STDIN if str(file) == "-" else printable(str(file))
+    who = signature(session, message, author)
     listing = _read(file, source, form)
     defaults = {key: value for key, value in values.items() if value}
     found = plan_import(session.site, open_directory(session.site), listing, Wishes(defaults, update, leased_ips))
@@ -83,8 +84,8 @@ def import_(
         for line in lines:
             put(f"{line}\n")
         flush()
-    usual = found.message(source if source == _STDIN else printable(file.name))
-    revision = apply(session, found.plan, message, author, usual) if may_apply else None
+    why = found.message(source if source == _STDIN else printable(file.name)) if message is None else message
+    revision = apply(session, found.plan, who, why) if may_apply else None
     _tell(session, found, source, revision, lines if session.dry_run else [])
     if found.bad and not skip_bad:
         raise _wrong(source, found.bad)

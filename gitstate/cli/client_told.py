@@ -11,13 +11,14 @@ from gitstate.cli.output import emit, moment, talk
 from gitstate.directory import Client, plan
 from gitstate.directory.protocol import LastChange
 from gitstate.errors import UsageFault
+from gitstate.store import Signature
 
 _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
 
 
 def make(session: Session, planned: plan.Plan, message: str | None, author: str | None) -> None:
     """Make the changes, or say what they would be."""
-    revision = apply(session, planned, message, author)
+    revision = apply(session, planned, signature(session, message, author), message)
     word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
     value = {"changes": as_changes(planned.steps), "revision": revision, "dry_run": session.dry_run}
     lines = [f"{word} {line}" for line in planned.describe()]
@@ -26,16 +27,18 @@ def make(session: Session, planned: plan.Plan, message: str | None, author: str 
         talk(session, "next: gitstate boot write")
 
 
-def apply(
-    session: Session, planned: plan.Plan, message: str | None, author: str | None, usual: str | None = None
-) -> str | None:
-    """Make the changes in one step; the new revision, None for none. ``usual`` is the message if nobody says more."""
+def signature(session: Session, message: str | None, author: str | None) -> Signature:
+    """Who makes a change. Raises UsageFault, also for a message that says nothing."""
     if message is not None and not message.strip():
         raise UsageFault("an empty message says nothing", "leave out -m: history says what was changed")
-    who = settings.author(session.settings, author)
+    return settings.author(session.settings, author)
+
+
+def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> str | None:
+    """Make the changes in one step; the new revision, None if there is nothing to do or it is a dry run."""
     if not planned.steps or session.dry_run:
         return None
-    return plan.apply(planned, who, settings.committer(), usual if message is None else message)
+    return plan.apply(planned, who, settings.committer(), message)
 
 
 def as_changes(steps: Iterable[plan.Step]) -> list[dict[str, Any]]:

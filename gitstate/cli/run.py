@@ -22,7 +22,9 @@ def run() -> None:
     """Run the command line and exit with the documented code (docs/cli.md)."""
     session = Session()
     _open_streams()
-    sys.exit(_run(session))
+    code = _run(session)
+    _let_go_of_output()
+    sys.exit(code)
 
 
 def _run(session: Session) -> int:
@@ -59,6 +61,14 @@ def _open_streams() -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
+def _let_go_of_output() -> None:
+    """What can't be written was told of: Python would try again, complain, and end with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

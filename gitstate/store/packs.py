@@ -14,7 +14,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from isal import isal_zlib
 
@@ -28,6 +28,7 @@ LEVEL: Final = 1
 _SAMPLE: Final = 16 * 1024
 _BUFFER: Final = 1 << 20
 _HASH_CHUNK: Final = 1 << 20
+_JOINED: Final = 1 << 13
 _LARGE_OFFSET: Final = 1 << 31
 
 
@@ -44,12 +45,28 @@ def entry_header(kind: int, size: int) -> bytes:
 
 
 def deflate(data: bytes) -> bytes:
-    """``data`` as a zlib stream; stored, not squeezed, where a sample from its middle doesn't shrink."""
-    if len(data) > 4 * _SAMPLE:
-        middle = len(data) // 2
-        if len(isal_zlib.compress(data[middle : middle + _SAMPLE], LEVEL)) > _SAMPLE * 31 // 32:
-            return zlib.compress(data, 0)
+    """``data`` as a zlib stream; stored, not squeezed, where that gains nothing."""
+    if _is_squeezed(data):
+        return zlib.compress(data, 0)
     return isal_zlib.compress(data, LEVEL)
+
+
+def _deflater(beginning: bytes) -> _Deflater:
+    """The same for a stream, judged by its beginning."""
+    return zlib.compressobj(0) if _is_squeezed(beginning) else isal_zlib.compressobj(LEVEL)
+
+
+def _is_squeezed(data: bytes) -> bool:
+    """Whether ``data`` is squeezed already: a sample from its middle doesn't shrink."""
+    if len(data) <= 4 * _SAMPLE:
+        return False
+    middle = len(data) // 2
+    return len(isal_zlib.compress(data[middle : middle + _SAMPLE], LEVEL)) > _SAMPLE * 31 // 32
+
+
+class _Deflater(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+    def flush(self) -> bytes: ...
 
 
 class StagedPack:
@@ -79,11 +96,6 @@ class StagedPack:
 
     def __len__(self) -> int:
         return len(self._slots)
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-        return self._end
 
     def add(self, kind: Type, oid: bytes, size: int, deflated: bytes) -> bool:
         """Append one whole object; False if it was here already."""
@@ -116,13 +128,15 @@ class StagedPack:
         """
         digest = hashlib.sha1(b"%s %d\0" % (kind.word, size), usedforsecurity=False)
         header = entry_header(kind, size)
-        squeeze = isal_zlib.compressobj(LEVEL)
         checksum, seen = zlib.crc32(header), 0
         start, self._end = self._end, self._end + self._append(header)
-        while chunk := chunks():
+        chunk = chunks()
+        squeeze = _deflater(chunk)
+        while chunk:
             seen += len(chunk)
             digest.update(chunk)
             checksum = self._append_deflated(squeeze.compress(chunk), checksum)
+            chunk = chunks()
         checksum = self._append_deflated(squeeze.flush(), checksum)
         if seen != size:
             raise ValueError(f"{seen} bytes instead of {size}")
@@ -195,10 +209,11 @@ class StagedPack:
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; what was not published stays in the staging directory, which its owner removes."""
+        """Let go of file and ids; what was not published stays in the staging directory, which its owner removes."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+        self._slots = {}
 
 
 def format_index(
@@ -223,7 +238,9 @@ def format_index(
     sums = array("I", (checksums[slot] for slot in order))
     for numbers in (small, large, sums):
         numbers.byteswap()
-    parts = [b"\xfftOc" + struct.pack(">I", 2), struct.pack(">256I", *fanout), b"".join(names)]
+    parts = [b"\xfftOc" + struct.pack(">I", 2), struct.pack(">256I", *fanout)]
+    # join() takes 80 bytes for each of its arguments.
+    parts += [b"".join(names[start : start + _JOINED]) for start in range(0, len(names), _JOINED)]
     parts += [sums.tobytes(), small.tobytes(), large.tobytes(), pack_checksum]
     digest = hashlib.sha1(usedforsecurity=False)
     for part in parts:

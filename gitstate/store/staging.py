@@ -29,6 +29,7 @@ class Staging:
         self._made = 0
         self._lock = threading.RLock()
         self.blobs = 0
+        self.objects = 0
 
     def holds(self, oid: bytes) -> bool:
         """Whether a staged pack has ``oid``."""
@@ -65,6 +66,7 @@ class Staging:
 
     def publish(self, moves: Sequence[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
         """Make the packs visible, then move the refs. Raises Locked, StorageFault; nothing is lost either way."""
+        self.objects = len(self.main) + len(self._large)
         keep = f"gitstate {os.getpid()}\n".encode()
         kept: list[Path] = []
         try:

@@ -53,12 +53,13 @@ def faults(value: Any) -> list[str]:
 
 def test_a_table_tells_what_changed(ground: Ground) -> None:
     done = ground.command.run("boot", "write")
+    first = sum(path.is_file() for path in (ground.tftp / "boot").iterdir())
     assert done.stdout.splitlines() == [
         "                      new  changed  removed  unchanged",
         "exports               2    0        0        0",
         "kernels and initrds   2    0        0        0",
         "scripts of machines   3    0        0        0",
-        f"boot loaders          {sum(path.is_file() for path in (ground.tftp / 'boot').iterdir())}    0        0        0",
+        f"boot loaders          {first}    0        0        0",
         "scripts of snapshots  2    0        0        0",
         "server configuration  4    0        0        0",
     ]

@@ -31,7 +31,14 @@ def site(tmp_path: Path) -> Site:
         f"Mar 12 14:02:11 dnsmasq-dhcp[7]: 42 vendor class: PXEClient:Arch:00007:UNDI:003016\n"
         f"Mar 12 14:02:11 dnsmasq-dhcp[7]: 42 PXE(eth1) 10.77.0.112 {MAC} proxy\n"
     )
+    read(site)
     return site
+
+
+def read(site: Site) -> None:
+    """Whatever is kept once it was read is kept from here on."""
+    site.run("client", "list")
+    site.run("channel", "list")
 
 
 def subjects(site: Site) -> list[str]:
@@ -45,6 +52,7 @@ def names(site: Site, *words: str) -> list[str]:
 
 def fails(site: Site, code: int, *words: str) -> str:
     """What a failing command says: a line and a hint, nothing on standard output, nothing changed."""
+    read(site)
     before = listing(site.path)
     done = site.run("client", *words, code=code)
     assert done.stdout == ""

@@ -28,7 +28,7 @@ SCHEMAS: Final = {
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
 NOT_PRINTED: Final = {"definitions", "policy", "site"}
-OF_OPTIONS: Final = {"client-list-new"}
+OF_OPTIONS: Final = {"client-list-new", "site-status"}
 """What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
 LOG: Final = PROJECT / "tests" / "boot" / "logs" / "proxy-bios-unknown.log"
@@ -173,6 +173,7 @@ def _release(life: Life) -> None:
         life("reconcile", code=4 if name == "lab3/light" else 0)
     assert life("channel", "show", "lab3")["current"]["release"] == "lab3/9"
     assert life("channel", "list")["channels"]
+    assert life("status", cwd=life.site.path)["channels"][0]["release"] == "lab3/9"
     create = ("channel", "create", "gone", "--prototype", "desktop")
     life(*create)
     life("channel", "remove", "gone", "--yes", "-n")
@@ -209,6 +210,16 @@ def _enter_clients(life: Life) -> None:
     life("client", "remove", "lab3-13")
     life.fails(2, "client", "add", "lab3-13", "--mac", "52:54:00:12:34:56")
     life.fails(10, "client", "show", "lab3-13")
+    adopt = ("client", "adopt", "52:54:00:12:34:57", "lab3-14", "--force")
+    life(*adopt, "-n")
+    assert life(*adopt)["changes"][0]["old"] is None
+    life("client", "remove", "lab3-14")
+    machines = life.site.path.parent / "machines.csv"
+    machines.write_text("name,mac,kind\nlab3-15,,\nlab3-12,,live\n=,,\n")
+    words = ("client", "import", str(machines), "--skip-bad")
+    assert life(*words, "-n", code=3)["bad"][0]["line"] == 4
+    assert len(life(*words, code=3)["differing"]) == 1
+    life("client", "remove", "lab3-15")
 
 
 def _prepare(life: Life, place: Path) -> None:

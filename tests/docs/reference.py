@@ -59,6 +59,7 @@ VARIABLES: Final[Rows] = [
     ("HOME", "git's configuration stands there: its `user.name` and `user.email` come next."),
     ("SUDO_USER", "Who makes a commit, if nothing else says."),
     ("SSH_ORIGINAL_COMMAND", "What somebody's ssh asked for, for `gitstate serve`."),
+    ("CREDENTIALS_DIRECTORY", "Where systemd puts the password for the directory server."),
     ("NO_COLOR", "No colours, if it is set. Nor are there any with `TERM=dumb`, or where no terminal is."),
     ("PAGER, LESS", "The pager of `log`, `show` and `diff`, and its options."),
     ("TZ", "The zone of dates for people. JSON is in UTC."),
@@ -95,7 +96,8 @@ JSON: Final = (
     "With `-n` the object is the same, with `dry_run` true. An error is an object on standard error:"
     ' `{"error": {"code": 10, "message": "…", "hint": "…"}}`, and the exit code is `code`'
     " ([schema](../schemas/error.schema.json)). A command that is partly done prints both. Notes and progress are not"
-    " printed.",
+    " printed. `client list --new` ([schema](../schemas/client-list-new.schema.json)) and `status` without a repository"
+    " ([schema](../schemas/site-status.schema.json)) have shapes of their own.",
 )
 
 COMPLETION: Final = (

@@ -47,12 +47,12 @@ class Server:
     @property
     def ldap(self) -> str:
         """Its port."""
-        return f"ldap://localhost:{self.port}"
+        return f"ldap://127.0.0.1:{self.port}"
 
     @property
     def ldaps(self) -> str:
         """Its port with TLS from the first byte."""
-        return f"ldaps://localhost:{self.tls_port}"
+        return f"ldaps://127.0.0.1:{self.tls_port}"
 
     @property
     def ca(self) -> Path:
@@ -202,7 +202,7 @@ def make_certificates(place: Path, days: int = 30) -> None:
     """``ca.pem``, ``server.pem`` for localhost, ``client.pem`` for ``gitstate-client``, valid for ``days``."""
     names = place / "names"
     names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    key = ["-newkey", "rsa:2048", "-nodes"]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     _openssl(place, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=lab CA", "-days", "30")
     for name, subject in (("server", "localhost"), ("client", "gitstate-client")):
         _openssl(place, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={subject}")

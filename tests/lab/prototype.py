@@ -47,6 +47,7 @@ StandardInput=tty-force
 StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS1
+KillSignal=SIGHUP
 Restart=always
 
 [Install]

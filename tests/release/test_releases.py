@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.ground import listing
 from tests.gitstate_command import git
 from tests.release.ground import Ground
 from tests.support import needs, root_only
@@ -346,3 +347,36 @@ def test_the_history_is_an_ordinary_repository(ground: Ground, tmp_path: Path) -
     assert ground.releases("fsck", "--strict") in ("", "notice: HEAD points to an unborn branch (main)")
     git(tmp_path, "clone", "-q", "--branch", "lab3", str(ground.site / "site.git"), "copy")
     assert ground.releases("log", "--oneline", "lab3", "--", "prototype/desktop").count("\n") == 1
+
+
+# --- the commands themselves ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("push", "desktop", "lab3"),
+        ("push", "desktop", "test", "--from", "lab3"),
+        ("rollback", "lab3"),
+        ("reconcile",),
+        ("channel", "create", "lab4", "--prototype", "desktop"),
+        ("channel", "remove", "lab3"),
+        ("channel", "list"),
+        ("channel", "show", "lab3"),
+        ("layer", "create", "lab/lab3"),
+        ("layer", "list"),
+    ],
+    ids=" ".join,
+)
+def test_what_only_looks_leaves_no_trace(ground: Ground, words: tuple[str, ...]) -> None:
+    ground("channel", "create", "test", "--prototype", "desktop")
+    for text in ("a", "b"):
+        ground.edit("desktop", text)
+        ground("push", "desktop", "lab3", "--yes")
+    ground.edit("desktop", "c")
+    ground.git("desktop", "tag", "-a", "lab3/9", "-m", "waits")
+    ground("channel", "list")
+    before = listing(ground.site)
+    said = ground(*words, *([] if words[-1] in ("list",) or "show" in words else ["-n"]))
+    assert said or words == ("layer", "list")
+    assert listing(ground.site) == before

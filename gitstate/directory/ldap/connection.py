@@ -136,7 +136,7 @@ class Connection:
             opened.result3(number, timeout=self._options.timeout)
         except ldap.LDAPError as error:
             if isinstance(error, DOWN):
-                self.close()
+                self._open = None  # not closed: answers to others are waited for
             return one, error
         return one, None
 
@@ -158,7 +158,7 @@ class Connection:
                     self._open = self._connect(uri)
                     break
                 except DOWN as error:
-                    reasons.append(unreachable(uri, error, self._options.timeout))
+                    reasons.append(unreachable(uri, error, self._options))
             else:
                 raise Unreachable(f"the directory can't be reached: {'; '.join(reasons)}", hint_of(reasons))
         return self._open

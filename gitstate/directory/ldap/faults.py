@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import ldap
 
+from gitstate import network
+from gitstate.directory.options import LdapOptions
 from gitstate.directory.schema import data_file
 from gitstate.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
 
 DOWN: Final = (ldap.SERVER_DOWN, ldap.CONNECT_ERROR, ldap.TIMEOUT, ldap.UNAVAILABLE, ldap.BUSY)
 """After these the next server is asked."""
+_START_TLS: Final = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"
+"""The request for it (RFC 4511, 4.14), as message 1."""
 _READ_ONLY: Final = (ldap.UNWILLING_TO_PERFORM, ldap.REFERRAL)
 _CHANGED: Final = (
     ldap.ASSERTION_FAILED,
@@ -29,23 +34,36 @@ def said(error: ldap.LDAPError) -> str:
     details: Any = error.args[0] if error.args else {}
     if not isinstance(details, dict):
         return " ".join(str(details).split())[:200]
-    parts = [details.get("desc"), details.get("info")]
+    parts = [details.get("desc") or type(error).__name__.lower().replace("_", " "), details.get("info")]
     return ": ".join(dict.fromkeys(" ".join(str(part).split())[:200] for part in parts if part))
 
 
-def unreachable(uri: str, error: ldap.LDAPError, seconds: int) -> str:
+def unreachable(uri: str, error: ldap.LDAPError, options: LdapOptions) -> str:
     """Why a server can't be reached."""
     if isinstance(error, ldap.TIMEOUT):
-        return f"{uri}: no answer within {seconds} s"
-    return f"{uri}: {said(error)}"
+        return f"{uri}: no answer within {options.timeout} s"
+    return f"{uri}: {_certificate_fault(uri, options) or said(error)}"
+
+
+def _certificate_fault(uri: str, options: LdapOptions) -> str | None:
+    """What is wrong with the server's certificate. libldap with GnuTLS doesn't say."""
+    parts = urlsplit(uri)
+    if parts.hostname is None or (parts.scheme != "ldaps" and not options.starttls):
+        return None
+    opening = b"" if parts.scheme == "ldaps" else _START_TLS
+    port = parts.port or (636 if parts.scheme == "ldaps" else 389)
+    why = network.tls_fault(parts.hostname, port, options.ca, opening, options.timeout)
+    return f"its certificate is refused: {why}" if why else None
 
 
 def hint_of(reasons: list[str]) -> str:
     """What to do when no server can be reached."""
     words = " ".join(reasons).lower()
     if "expired" in words:
-        return "renew the server's certificate; gitstate shows what is the case: openssl s_client -connect HOST:636"
-    if "certificate" in words or "tls" in words:
+        return "renew the server's certificate"
+    if "mismatch" in words:
+        return "name the server in uri as its certificate does"
+    if "certificate" in words:
         return "does ca in [directory] of site.toml name the authority that signed the server's certificate?"
     if "no answer" in words:
         return "is slapd stuck, or the network? timeout in [directory] of site.toml says how long we wait"
@@ -64,13 +82,15 @@ def told(uri: str, what: str) -> Iterator[None]:
 def explained(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
     """What ``error`` means to whoever runs a command."""
     words = f"{uri}: {what}: {said(error)}"
+    if isinstance(error, ldap.TIMEOUT):
+        return Unreachable(f"{uri}: {what}: no answer in time", hint_of(["no answer"]))
     if isinstance(error, DOWN):
         return Unreachable(words, hint_of([words]))
     if isinstance(error, _CHANGED):
         return Locked(f"{what}: the entry has changed meanwhile ({said(error)})", "run the command again")
     if isinstance(error, _READ_ONLY):
         return EnvironmentFault(f"{words}: it is read-only", "name the server that may be written to first in uri")
-    if isinstance(error, ldap.INSUFFICIENT_ACCESS):
+    if isinstance(error, ldap.INSUFFICIENT_ACCESS | ldap.STRONG_AUTH_REQUIRED):
         return EnvironmentFault(words, "give our name write access: docs/directory.md has the rule for slapd")
     if isinstance(error, ldap.NO_SUCH_OBJECT):
         return ConfigFault(words, "is base in [directory] of site.toml the server's suffix?")
