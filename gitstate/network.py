@@ -259,20 +259,23 @@ def http_read(url: str, seconds: float = 3.0) -> int:
 def tls_fault(host: str, port: int, authority: Path | None, opening: bytes, seconds: float) -> str | None:
     """Why a server's certificate isn't taken, in OpenSSL's words; None if it is, or if that can't be found out.
 
-    ``opening`` is what asks the server for TLS; empty where it begins with that. For programs whose own library fails
-    without saying why.
+    ``opening`` is what asks the server for TLS; empty where it begins with that. For libraries that fail without
+    saying why. Raises OSError if nobody answers.
     """
-    import ssl  # slow to load, for whom all is well
+    import ssl  # slow to load, and few need it
 
     try:
         context = ssl.create_default_context(cafile=authority)
-        with socket.create_connection((host, port), seconds) as plain:
-            if opening:
-                plain.sendall(opening)
-                plain.recv(4096)
+    except ssl.SSLError:
+        return f"{authority} holds no certificates"
+    with socket.create_connection((host, port), seconds) as plain:
+        if opening:
+            plain.sendall(opening)
+            plain.recv(4096)
+        try:
             with context.wrap_socket(plain, server_hostname=host):
                 return None
-    except ssl.SSLCertVerificationError as error:
-        return error.verify_message
-    except OSError:
-        return None
+        except ssl.SSLCertVerificationError as error:
+            return error.verify_message
+        except ssl.SSLError:
+            return None

@@ -44,6 +44,7 @@ _COMMANDS: Final = {
     "reconcile": "release",
     "channel": "channel",
     "layer": "layer",
+    "directory": "directory",
     "fsck": "care",
     "gc": "care",
     "merge-driver": "care",

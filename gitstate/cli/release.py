@@ -87,7 +87,8 @@ def push(
         raise ours[0] if ours else GitstateError(f"{plan.name} was not released", "run: gitstate reconcile")
     lines = [_released(made), *_steps(made), *_who(plan.clients)]
     emit(session, "push/1", _push_json(session, plan, made.release), lines)
-    _complain(one for one in outcome.problems)
+    for problem in outcome.problems:
+        session.observer.notice(f"{problem.what} is not released: {problem.error.message}")
 
 
 def _ask(session: Session, plan: pushing.Push) -> None:

@@ -250,7 +250,10 @@ def remove(session: Session, name: str, yes: bool) -> None:
     Its live tree goes too, unless it was adopted with --live. Nothing is
     removed while anything is mounted below.
     """
+    from gitstate.release.channels import refuse_use  # only who removes waits for it
+
     removal = bootstrap.plan_removal(session.site, name)
+    refuse_use(session.site, name)
     if not session.dry_run:
         if not yes:
             _ask(session, name, removal)

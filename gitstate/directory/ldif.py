@@ -89,7 +89,7 @@ class LdifDirectory:
         repository = self._repository()
         if repository is None or repository.ref(MAIN) is None:
             return None
-        found = repository.git("rev-list", "-1", MAIN, "--", path_of(name)).decode().strip()
+        found = repository.git("rev-list", "-1", MAIN, "--", f":(literal){path_of(name)}").decode().strip()
         if not found:
             return None
         commit = repository.snapshot(bytes.fromhex(found))
@@ -152,6 +152,17 @@ class LdifDirectory:
         raise ConfigFault(f"{_where(clash.second)}, line {line}: {clash.address} is {clash.first}'s already", HINT)
 
     # --- channels ---
+
+    def about(self) -> str:
+        """Where the clients stand."""
+        return str(self._site.directory_path)
+
+    def faults(self) -> list[str]:
+        """None: a file that is wrong stops every reader."""
+        return []
+
+    def finish(self) -> None:
+        """A commit is done or isn't."""
 
     def channels(self) -> Mapping[str, Channel]:
         """All channels by name, sorted by name. Raises ConfigFault with file and line, Damaged."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.errors import ConfigFault
+from gitstate.errors import ConfigFault, UsageFault
 from gitstate.site import Site
 
 _SEE: Final = "see docs/directory.md"
@@ -172,6 +172,13 @@ _PATH: Final = re.compile(r"(?:/[^/\0-\x1f\x7f]+)+")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAPPED: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,99}): ?([!-~]{0,60})")
 _LONGEST_WAIT: Final = 600
+
+
+def distinguished_name(text: str) -> str:
+    """A distinguished name, for the command line. Raises UsageFault."""
+    if not _DN.fullmatch(text):
+        raise UsageFault(f"{text!r} is not a distinguished name", "such as dc=example,dc=org")
+    return text
 
 
 def _text(pattern: re.Pattern[str], what: str) -> Callable[[str, object], str]:

@@ -67,6 +67,15 @@ class Directory(Protocol):
         and for addresses that another client has, NotFound for names to remove that no client has.
         """
 
+    def about(self) -> str:
+        """Where the directory is, and who we are to it, in a few words."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with it besides what stops every reader, a line each."""
+
+    def finish(self) -> None:
+        """Do what is left of a change that was interrupted."""
+
     def channels(self) -> Mapping[str, Channel]:
         """All channels by name, sorted by name. Raises ConfigFault for entries that are wrong, with file and line."""
 

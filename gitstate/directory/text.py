@@ -90,30 +90,35 @@ def written(dn: str, entry: Entry) -> bytes:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_client(data: bytes, name: str, where: str) -> tuple[Client, Entry]:
-    """The client ``name`` and its entry from the file ``where``. Raises ConfigFault with file and line."""
-    with _told(data, where):
+def read_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Client, Entry]:
+    """The client ``name`` and its entry from the file ``where``, of which ``above`` lines stand before ``data``.
+
+    Raises ConfigFault with file and line.
+    """
+    with _told(data, where, above):
         entry = _entry(data, dn_of(name))
         schema().check(entry)
         return client_of(name, entry), entry
 
 
-def read_channel(data: bytes, name: str, where: str) -> tuple[Channel, Entry]:
+def read_channel(data: bytes, name: str, where: str, above: int = 0) -> tuple[Channel, Entry]:
     """The channel ``name`` and its entry from the file ``where``. Raises ConfigFault with file and line."""
-    with _told(data, where):
+    with _told(data, where, above):
         entry = _entry(data, f"cn={name},{CHANNELS}")
         schema().check(entry)
         return channels.channel_of(name, entry), entry
 
 
 @contextmanager
-def _told(data: bytes, where: str) -> Iterator[None]:
+def _told(data: bytes, where: str, above: int) -> Iterator[None]:
     """Faults with the line that they stand in."""
     try:
         yield
     except Fault as fault:
         line = fault.line or line_of(data, fault.attribute, fault.place)
-        raise ConfigFault(f"{where}, line {line}: {fault.why}", HINT) from None
+        raise ConfigFault(
+            f"{where}, line {above + line}: {fault.why}", HINT if not above else "correct the file"
+        ) from None
 
 
 def line_of(data: bytes, attribute: str, place: int) -> int:

@@ -31,6 +31,15 @@ def channel_called(site: Site, name: str) -> Channel:
     return channels[name]
 
 
+def refuse_use(site: Site, prototype: str) -> None:
+    """Raise Refused if there is a channel of ``prototype``."""
+    users = [one.name for one in all_channels(site).values() if one.prototype == prototype]
+    if users:
+        raise Refused(
+            f"{prototype} is what {', '.join(users[:_NAMED])} releases", f"first: gitstate channel remove {users[0]}"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Creation:
     """A channel to be made, and tags that ask for releases of it already."""

@@ -21,7 +21,7 @@ from gitstate.release.book import Book
 from gitstate.release.shapes import PINS, Asked, Done, Name, Outcome, Problem, Release
 from gitstate.release.waiting import patiently
 from gitstate.site import Site
-from gitstate.store import MAIN, Repository, Signature
+from gitstate.store import MAIN, Repository, Signature, hooks
 
 Step = Callable[[str], None]
 
@@ -60,15 +60,23 @@ class Publisher:
         if origin is not None and asked.repository == channel.prototype:
             if origin.commits.get(asked.repository) != asked.commit:
                 raise Refused(f"{asked.name} is not what {origin.name} runs", "push it anew with --from")
-            return {name: oid for name, oid in origin.commits.items() if name in self.repositories}
-        standing = current.commits if current else {}
-        commits = {name: oid for name, oid in standing.items() if name in self.repositories}
+            return self.there(origin)
+        commits = self.there(current) if current else {}
         for name in self.site.layers():
             if name not in commits and name in self.repositories:
                 tip = self.repositories[name].ref(MAIN)
                 if tip is not None and not channel.signed:  # what enters is signed by nobody
                     commits[name] = tip
         return commits | {asked.repository: asked.commit}
+
+    def there(self, release: Release) -> dict[str, bytes]:
+        """The commits of a release, but for layers that were removed. Raises NotFound, and what is wrong with one."""
+        for name in release.commits:
+            if name in self.faults:
+                raise self.faults[name]
+        if release.prototype not in self.repositories:
+            raise NotFound(f"there is no prototype {release.prototype} any more", "gitstate channel remove ends it")
+        return {name: oid for name, oid in release.commits.items() if name in self.repositories}
 
     def release(
         self,
@@ -80,9 +88,6 @@ class Publisher:
         message: str,
     ) -> Done:
         """Make a release of ``commits``; nobody is told of it yet."""
-        for one in [*commits]:
-            if one in self.faults:
-                raise self.faults[one]
         steps = publishing.prepare(self.site, channel.prototype, commits[channel.prototype], self._observer)
         self._step("export")
         for one, commit in commits.items():
@@ -153,6 +158,8 @@ def reconcile(
     if open_directory(site).channels():
         with alone(book, "reconcile"):
             publisher = Publisher(site, book, committer, observer, step)
+            for repository in publisher.repositories.values():
+                hooks.install(repository.path)
             for name, channel in publisher.directory.channels().items():
                 if only in (None, name):
                     _one_channel(publisher, channel, outcome)

@@ -73,7 +73,7 @@ def apply(
         if current is None or current.oid != rollback.current.oid:
             raise Locked(f"{rollback.channel.name} has moved meanwhile", "look again: gitstate channel show")
         publisher = Publisher(rollback.site, book, who[1], observer, step)
-        commits = dict(rollback.target.commits)
+        commits = publisher.there(rollback.target)
         message = messages.of_rollback(rollback.target, current)
         made = publisher.release(rollback.channel, rollback.name, commits, current, who[0], message)
         made.steps.extend(publisher.settle(publisher.directory.channels()[rollback.channel.name], made.release))

@@ -10,7 +10,7 @@ from gitstate.monitor import Observer
 from gitstate.release import signatures
 from gitstate.release.book import Book
 from gitstate.release.content import Inspector, allowances
-from gitstate.release.shapes import TAGS, Asked, Name, Release, Wish, version_name
+from gitstate.release.shapes import TAGS, Asked, Name, Release, Wish, number, version_name
 from gitstate.site import Site
 from gitstate.store import Repository, Type
 
@@ -87,8 +87,9 @@ def overtaken_by(book: Book, repositories: Mapping[str, Repository], asked: Aske
 
 def _is_newer(one: Asked, other: Asked) -> bool:
     """By number if both have one, else by the taggers' clocks."""
-    if one.order[0] == other.order[0]:
-        return one.order > other.order
+    numbers = number(one.name.version), number(other.name.version)
+    if numbers[0] is not None and numbers[1] is not None:
+        return numbers[0] > numbers[1]
     return one.tag.tagger.when > other.tag.tagger.when
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.bench import growth, rows, table, upgrades
+from tests.bench import boots, growth, rows, scale, table, upgrades, writes
 from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, Corpus, find, unpack
 from tests.bench.ground import MAKERS, own_file_system, room
@@ -28,6 +28,8 @@ _WORK: Final = PROJECT / ".work" / "bench"
 _ROOTS: Final = PROJECT / ".work" / "roots"
 _PAGE: Final = PROJECT / "docs" / "performance.md"
 _DROP_CACHES: Final = Path("/proc/sys/vm/drop_caches")
+_CASES: Final = tuple(case.name for case in scale.CASES)
+_BOOT_ROOM: Final = 4 << 30
 _PROGRAMS: Final = ("git", "ostree", "cp", "find", "sync", "tar")
 
 
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the work directory is removed then, too
     try:
         _check(options)
-        job = _growth(options) if options.growth else _table(options)
+        job = _job(options)
         with _work(options, job.room) as work:
             report = job.run(work)
         print(json.dumps(report.as_json(), indent=2) if options.json else report.as_text())
@@ -74,21 +76,30 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--corpus", default="small", metavar="|".join([*RECIPES, "DIR"]), help="what is measured (small); DIR is copied"
     )
-    parser.add_argument("--rows", metavar="NAME,…", help=f"only these of: {', '.join(rows.NAMES)}")
+    parser.add_argument(
+        "--rows",
+        metavar="NAME,…",
+        help=f"only these of: {', '.join(rows.NAMES)}; with --scale of: {', '.join(_CASES)}",
+    )
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="how often each command is timed (3)")
     parser.add_argument("--cold", action="store_true", help="drop the kernel's caches before each timing")
     parser.add_argument("--growth", action="store_true", help="instead: what snapshots of real upgrades add")
     parser.add_argument(
         "--history", metavar="DIR", help="the root and upgrades for --growth: root.tar, upgrades/*/*.deb"
     )
+    parser.add_argument(
+        "--scale", type=float, metavar="PART", help="instead: many and huge files, a long history; 1 is the full size"
+    )
+    parser.add_argument("--boot", action="store_true", help="instead: boot files of many clients, and a machine's boot")
     parser.add_argument("--file-system", choices=sorted(MAKERS), help="work on a fresh one, on a loop device")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--keep", action="store_true", help="leave the work directory")
     parser.add_argument("--write-docs", action="store_true", help=f"put the table into {_PAGE.relative_to(PROJECT)}")
     options = parser.parse_args(arguments)
-    options.selected = options.rows.split(",") if options.rows else list(rows.NAMES)
-    if unknown := sorted(set(options.selected) - set(rows.NAMES)):
-        parser.error(f"no row {unknown[0]}: there are {', '.join(rows.NAMES)}")
+    names = rows.NAMES if options.scale is None else _CASES
+    options.selected = options.rows.split(",") if options.rows else list(names)
+    if unknown := sorted(set(options.selected) - set(names)):
+        parser.error(f"no row {unknown[0]}: there are {', '.join(names)}")
     if options.runs < 1:
         parser.error("--runs wants at least 1")
     if options.write_docs and (options.rows or options.history or options.corpus not in RECIPES):
@@ -99,7 +110,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _check(options: argparse.Namespace) -> None:
     if os.geteuid() != 0:
         raise BenchError("owners and devices can be checked in and exported by root only: run it with sudo")
-    made = not options.history if options.growth else options.corpus in RECIPES
+    made = not options.history if options.growth else options.corpus in RECIPES and options.scale is None
     programs = [*_PROGRAMS, *(["mmdebstrap"] if made else []), *(growth.PROGRAMS if options.growth else [])]
     programs += [MAKERS[options.file_system][0]] if options.file_system else []
     if missing := [program for program in programs if shutil.which(program) is None]:
@@ -124,6 +135,14 @@ def _work(options: argparse.Namespace, needed: int) -> Iterator[Path]:
         progress(f"{'left' if options.keep else 'removing'} {work}")
 
 
+def _job(options: argparse.Namespace) -> Job:
+    if options.scale is not None:
+        return _scale(options)
+    if options.boot:
+        return Job("boot", _BOOT_ROOM, partial(_boots, options))
+    return _growth(options) if options.growth else _table(options)
+
+
 def _table(options: argparse.Namespace) -> Job:
     """The rows of the design's table on one corpus."""
     source = find(options.corpus, _ROOTS, progress)
@@ -144,6 +163,16 @@ def _bench(options: argparse.Namespace, source: Path, work: Path) -> table.Repor
     return table.Report(
         description, machine, _versions(environment), options.runs, options.cold, outcomes, table.memory_floor()
     )
+
+
+def _boots(options: argparse.Namespace, work: Path) -> table.Report:
+    """What ``boot write`` takes for many clients, and a machine from power-on to its login prompt."""
+    environment = stages.environment(work)
+    bench = Bench(options.runs, environment, stages.verbs_there(environment), os.sync, progress)
+    outcomes = [bench.measure(row) for row in (*writes.rows(work, environment), boots.row(work))]
+    versions = {name: version for name, version in _versions(environment).items() if name in ("gitstate", "git")}
+    about = {"name": "boot", "clients": writes.CLIENTS}
+    return table.Report(about, table.machine(work), versions, options.runs, False, outcomes, table.memory_floor())
 
 
 def _versions(environment: Mapping[str, str]) -> dict[str, str]:
@@ -171,6 +200,17 @@ def _growth(options: argparse.Namespace) -> Job:
         return growth.Growth(history, work, environment, progress).run(table.machine(work), versions)
 
     return Job("growth", growth.room(history), run)
+
+
+def _scale(options: argparse.Namespace) -> Job:
+    """Many and huge files, a long history."""
+
+    def run(work: Path) -> scale.Report:
+        environment = stages.environment(work)
+        versions = {name: version for name, version in _versions(environment).items() if name in ("gitstate", "git")}
+        return scale.Scale(options.scale, options.selected, work, environment).run(table.machine(work), versions)
+
+    return Job("scale", scale.room(options.scale, options.selected), run)
 
 
 if __name__ == "__main__":

@@ -107,8 +107,16 @@ def _figures_json(figures: Figures) -> dict[str, object]:
 
 def facts(corpus: Mapping[str, object], machine: Mapping[str, object], versions: Mapping[str, str]) -> Iterator[str]:
     """Lines that say what was measured, and on what."""
-    size = float(str(corpus["bytes"])) / (1 << 30)
-    yield f"- corpus {corpus['name']}: {corpus['entries']:,} entries, {corpus['files']:,} files, {size:.2f} GiB"
+    if "clients" in corpus:
+        yield f"- {corpus['clients']:,} clients of two snapshots; machines in QEMU without hardware support"
+    else:
+        size = float(str(corpus["bytes"])) / (1 << 30)
+        yield f"- corpus {corpus['name']}: {corpus['entries']:,} entries, {corpus['files']:,} files, {size:.2f} GiB"
+    yield from machine_facts(machine, versions)
+
+
+def machine_facts(machine: Mapping[str, object], versions: Mapping[str, str]) -> Iterator[str]:
+    """Lines that say on what it was measured."""
     memory = float(str(machine["memory"])) / (1 << 30)
     yield (
         f"- machine: {machine['cores']} cores of {machine['processor']}, {memory:.0f} GiB memory,"

@@ -220,6 +220,12 @@ def _enter_clients(life: Life) -> None:
     assert life(*words, "-n", code=3)["bad"][0]["line"] == 4
     assert len(life(*words, code=3)["differing"]) == 1
     life("client", "remove", "lab3-15")
+    text = life.site.path.parent / "all.ldif"
+    text.write_text(life("directory", "export")["ldif"])
+    life("client", "remove", "lab3-12")
+    for more in (("-n",), ()):
+        assert life("directory", "import", str(text), *more)["clients"] == ["lab3-12"]
+    assert life("directory", "check")["problems"] == []
 
 
 def _prepare(life: Life, place: Path) -> None:

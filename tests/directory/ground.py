@@ -14,6 +14,7 @@ import tomlkit
 from hypothesis import strategies as st
 
 from gitstate.directory import STATES, Client, Directory, Kind, open_directory
+from gitstate.directory.mapping import entry_of
 from gitstate.directory.model import normal
 from gitstate.names import LAYER_KINDS, Pin
 from gitstate.site import Site
@@ -61,6 +62,11 @@ def machine(number: int, lab: str = "lab3") -> Client:
         ips=(f"10.77.{high}.{low + 1}",),
         pin=Pin("desktop", "v1"),
     )
+
+
+def entry_of_machine() -> list[tuple[str, list[bytes]]]:
+    """What python-ldap adds one by."""
+    return list(entry_of(machine(1)).items())
 
 
 def machines(count: int) -> list[Client]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gitstate.directory import Directory, open_directory
+from gitstate.directory import Client, Directory, Kind, open_directory
+from gitstate.directory.ldap import writing
+from gitstate.directory.ldap.connection import Connection
+from gitstate.directory.ldif import LdifDirectory
 from gitstate.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
 from gitstate.site import Site
 from tests.directory.ground import ADA, Place, choose_ldap, machine, machines
@@ -130,11 +134,10 @@ def test_a_bad_password_file(
 
 @pytest.mark.parametrize("way", ["schema", "map", "split"])
 def test_down(site: Site, slapd: Server, way: str) -> None:
-    choose_ldap(site, slapd, way)
     uri = f"ldapi://{str(slapd.place / 'nobody').replace('/', '%2F')}"
-    if way == "split":
-        pytest.skip("asks nothing while nobody is assigned")
     choose_ldap(site, slapd, way, uri=[uri, "ldap://127.0.0.1:1"])
+    if way == "split":  # asks nothing while nobody is assigned
+        LdifDirectory(site).change([Client("lab3-01")], [], ADA, "assigned")
     said = refusal(open_directory(site))
     assert isinstance(said, Unreachable)
     assert said.code == 13
@@ -286,8 +289,6 @@ def test_limits_of_the_server_are_no_limit_to_us(site: Site) -> None:
 
 def test_an_entry_that_changes_while_we_write(site: Site, slapd: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between our look and our write: the assertion control. What was written before it is taken back."""
-    from gitstate.directory.ldap import writing
-
     choose_ldap(site, slapd)
     before = Place(site).put(*machines(120))
     make = writing.make
@@ -309,18 +310,12 @@ def test_an_entry_that_changes_while_we_write(site: Site, slapd: Server, monkeyp
     assert entry["gitstateKind"] == [b"live"]
 
 
-def _live(number: int):  # type: ignore[no-untyped-def]
-    from dataclasses import replace
-
-    from gitstate.directory import Kind
-
+def _live(number: int) -> Client:
     return replace(machine(number), kind=Kind.LIVE)
 
 
 def test_a_server_that_dies_in_the_middle(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The change is made: whoever reads sees all of it, and the next one who writes finishes it."""
-    from gitstate.directory.ldap.connection import Connection
-
     with ldap_server() as server:
         choose_ldap(site, server)
         Place(site).put(*machines(150))
@@ -375,15 +370,12 @@ def test_a_name_is_a_name(place: Place, text: str) -> None:
         with pytest.raises(GitstateError) as caught:
             attempt()
         assert caught.value.code in (2, 10)
-    assert directory.last_change(text) is None
+    if "\0" not in text:
+        assert directory.last_change(text) is None
     assert len(place.open().clients()) == 3
 
 
 def test_find(place: Place) -> None:
-    from dataclasses import replace
-
-    from gitstate.directory import Kind
-
     place.put(*machines(4), replace(machine(5), kind=Kind.LIVE, channel="kiosk", classes=("hp", "nvidia")))
     directory = place.open()
     assert list(directory.find({"macs": machine(2).macs[0]})) == ["lab3-02"]

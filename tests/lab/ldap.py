@@ -133,15 +133,20 @@ def ldap_server(
     *,
     schema: bool = True,
     extra: Sequence[str] = (),
+    head: Sequence[str] = (),
     days: int = 30,
     sync: bool = False,
 ) -> Iterator[Server]:
-    """A slapd with an empty suffix; ``extra`` are lines of its database's configuration, ``days`` its certificate's."""
+    """A slapd with an empty suffix; ``extra`` are lines of its database's configuration, ``head`` lines before it.
+
+    ``days`` is for how long its certificate is valid; with ``sync`` it writes as safely as a server does that isn't a
+    test's.
+    """
     require("slapd", "openssl")
     with tempfile.TemporaryDirectory(prefix="gitstate-ldap-", dir=place) as made:
         server = Server(Path(made), _free_port(), _free_port())
         make_certificates(server.place, days)
-        _configure(server, schema=schema, extra=[*extra, *(() if sync else ("dbnosync",))])
+        _configure(server, schema=schema, head=head, extra=[*extra, *(() if sync else ("dbnosync",))])
         server.start()
         try:
             _fill(server)
@@ -157,7 +162,7 @@ def _free_port() -> int:
         return port
 
 
-def _configure(server: Server, *, schema: bool, extra: Sequence[str]) -> None:
+def _configure(server: Server, *, schema: bool, head: Sequence[str], extra: Sequence[str]) -> None:
     place = server.place
     (place / "db").mkdir()
     lines = [f"include {file}" for file in (*STOCK, *((OURS,) if schema else ()))]
@@ -170,6 +175,7 @@ def _configure(server: Server, *, schema: bool, extra: Sequence[str]) -> None:
         "TLSVerifyClient try",
         f'authz-regexp "gidNumber=.*uidNumber={os.geteuid()},cn=peercred,cn=external,cn=auth" "{GITSTATE}"',
         f'authz-regexp "cn=gitstate-client" "{GITSTATE}"',
+        *head,
         "database mdb",
         f'suffix "{SUFFIX}"',
         f"directory {place}/db",

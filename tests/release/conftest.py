@@ -9,6 +9,7 @@ import pytest
 
 from tests.damage.ground import environment
 from tests.damage.zygote import Zygote
+from tests.publish.ground import OPTIONS, plant
 from tests.release.ground import Ground, begin
 
 
@@ -31,4 +32,19 @@ def ground(bare: Ground) -> Ground:
     """A site with a prototype and a channel of it, nothing released yet."""
     bare.prototype("desktop")
     bare("channel", "create", "lab3", "--prototype", "desktop")
+    return bare
+
+
+@pytest.fixture
+def boots(bare: Ground) -> Ground:
+    """A site whose machines boot, a prototype with a kernel, a channel and a client that follows it."""
+    table = OPTIONS | {"dhcp": "none", "etc": str(bare.place / "etc")}
+    (bare.place / "etc").mkdir()
+    with open(bare.site / "site.toml", "a") as file:
+        file.write("\n[boot]\n" + "".join(f'{key} = "{value}"\n' for key, value in table.items()))
+    bare("prototype", "create", "desktop")
+    plant(bare.site / "live" / "desktop")
+    bare("checkin", "desktop", "-m", "first")
+    bare("channel", "create", "lab3", "--prototype", "desktop")
+    bare("client", "add", "lab3-12", "--mac", "52:54:00:12:34:56", "--channel", "lab3")
     return bare

@@ -12,6 +12,9 @@ from tests.damage.ground import Said
 from tests.damage.zygote import Zygote
 from tests.gitstate_command import git
 
+SCRIPT = "tftp/boot/channel/lab3.ipxe"
+"""What machines of the channel load."""
+
 ADA = ("-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.org")
 
 
@@ -120,3 +123,15 @@ def begin(place: Path, zygote: Zygote) -> Ground:
     ground = Ground(place, zygote)
     ground("init")
     return ground
+
+
+def chained(ground: Ground) -> str:
+    """The commit that the channel's script boots; all that it needs must be there."""
+    script = (ground.site / SCRIPT).read_text()
+    (line,) = (line for line in script.splitlines() if line.startswith("chain "))
+    target = (ground.site / SCRIPT).parent / line.split()[-1]
+    for name in ("boot.ipxe", "vmlinuz", "initrd.img", "caps.cpio"):
+        assert target.resolve().with_name(name).is_file()
+    commit = target.resolve().parent.name
+    assert (ground.site / "exports" / "desktop" / commit).is_dir()
+    return commit

@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.publish.ground import OPTIONS, initrd, plant
-from tests.release.ground import Ground
+from tests.publish.ground import initrd
+from tests.release.ground import SCRIPT, Ground, chained
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]
-
-SCRIPT = "tftp/boot/channel/lab3.ipxe"
-
-
-@pytest.fixture
-def boots(bare: Ground) -> Iterator[Ground]:
-    """A site whose machines boot, a prototype with a kernel, a channel and a client that follows it."""
-    table = OPTIONS | {"dhcp": "none", "etc": str(bare.place / "etc")}
-    (bare.place / "etc").mkdir()
-    with open(bare.site / "site.toml", "a") as file:
-        file.write("\n[boot]\n" + "".join(f'{key} = "{value}"\n' for key, value in table.items()))
-    bare("prototype", "create", "desktop")
-    plant(bare.site / "live" / "desktop")
-    bare("checkin", "desktop", "-m", "first")
-    bare("channel", "create", "lab3", "--prototype", "desktop")
-    bare("client", "add", "lab3-12", "--mac", "52:54:00:12:34:56", "--channel", "lab3")
-    return bare
-
-
-def chained(ground: Ground) -> str:
-    """The commit that the channel's script boots; all that it needs must be there."""
-    script = (ground.site / SCRIPT).read_text()
-    (line,) = (line for line in script.splitlines() if line.startswith("chain "))
-    target = (ground.site / SCRIPT).parent / line.split()[-1]
-    for name in ("boot.ipxe", "vmlinuz", "initrd.img", "caps.cpio"):
-        assert target.resolve().with_name(name).is_file()
-    commit = target.resolve().parent.name
-    assert (ground.site / "exports" / "desktop" / commit).is_dir()
-    return commit
 
 
 def test_clients_follow_their_channel(boots: Ground) -> None:

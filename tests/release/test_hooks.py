@@ -196,7 +196,7 @@ def test_hooks_of_before_are_renewed_and_others_stay(ground: Ground) -> None:
     hooks = ground.repository("desktop") / "hooks"
     (hooks / "pre-receive").unlink()
     (hooks / "reference-transaction").write_text("#!/bin/sh\n# somebody else's\nexit 0\n")
-    ground("channel", "create", "lab4", "--prototype", "desktop")
+    ground("reconcile")
     assert (hooks / "pre-receive").is_file()
     assert "somebody else's" in (hooks / "reference-transaction").read_text()
 

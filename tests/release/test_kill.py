@@ -14,13 +14,10 @@ import time
 import pytest
 
 from tests.damage.ground import environment, wait_for_orphans
-from tests.release.ground import Ground
-from tests.release.test_boot import SCRIPT, boots, chained
+from tests.release.ground import SCRIPT, Ground, chained
 from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]
-
-__all__ = ["boots"]
 
 STEPS = ("export", "pin", "release", "boot", "directory")
 

@@ -7,9 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from tests.cli.ground import listing
+from tests.damage.ground import GITSTATE, environment
 from tests.gitstate_command import git
 from tests.release.ground import Ground
 from tests.support import needs, root_only
@@ -74,6 +76,26 @@ def test_nothing_is_pushed_twice(ground: Ground) -> None:
 def test_a_push_asks_on_a_terminal_and_wants_yes_elsewhere(ground: Ground) -> None:
     assert "--yes" in ground.fails(2, "push", "desktop", "lab3")
     assert ground.git("desktop", "tag", "--list") == ""
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_the_plan_is_shown_and_asked_about(ground: Ground, answer: str) -> None:
+    """On a terminal."""
+    argv = [*GITSTATE, "--site", str(ground.site), "push", "desktop", "lab3"]
+    child = pexpect.spawn(argv[0], argv[1:], env=environment(), encoding="utf-8", timeout=60)
+    child.expect("lab3/1 = desktop")
+    child.expect(r"Publish\? \[y/N\]:")
+    child.sendline(answer)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == (0 if answer == "y" else 130)
+    assert ground.git("desktop", "tag") == ("lab3/1" if answer == "y" else "")
+
+
+def test_a_tag_that_is_refused_stops_no_push(ground: Ground) -> None:
+    ground.git("desktop", "-c", "core.hooksPath=/dev/null", "tag", "lab3/light")
+    assert "lab3/light is no annotated tag" in ground.run("push", "desktop", "lab3", "--yes").err
+    assert ground.runs("lab3") == {"desktop": ground.head("desktop")}
 
 
 def test_an_older_snapshot_can_be_pushed(ground: Ground) -> None:
@@ -250,6 +272,36 @@ def test_a_layer_alone_is_promoted(ground: Ground) -> None:
     assert ground.runs("lab3") == before | {"base": ground.runs("test")["base"]}
 
 
+def test_layers_of_a_signed_channel_enter_by_their_own_tag(bare: Ground) -> None:
+    """What enters at main is signed by nobody."""
+    bare.prototype("desktop")
+    bare.layer("base")
+    bare("channel", "create", "lab3", "--prototype", "desktop", "--signed")
+    bare("channel", "create", "open", "--prototype", "desktop")
+    assert sorted(bare.json("push", "desktop", "lab3", "-n")["commits"]) == ["desktop"]
+    assert sorted(bare.json("push", "desktop", "open", "-n")["commits"]) == ["base", "desktop"]
+
+
+def test_a_layer_that_is_gone_leaves(ground: Ground) -> None:
+    ground.layer("base")
+    ground("push", "desktop", "lab3", "--yes")
+    shutil.rmtree(ground.repository("base"))
+    ground.edit("desktop", "x")
+    ground("push", "desktop", "lab3", "--yes")
+    assert ground.runs("lab3") == {"desktop": ground.head("desktop")}
+    assert "base leaves" in ground.releases("log", "-1", "--format=%B", "lab3")
+
+
+def test_a_layer_that_cannot_be_read_stops_it(ground: Ground) -> None:
+    ground.layer("base")
+    ground("push", "desktop", "lab3", "--yes")
+    before = ground.runs("lab3")
+    ground.edit("desktop", "x")
+    (ground.repository("base") / "HEAD").unlink()
+    assert "is not a git repository" in ground.fails(5, "push", "desktop", "lab3", "--yes")
+    assert ground.runs("lab3") == before
+
+
 # --- rollback ---------------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +380,12 @@ def test_a_channel_cannot_take_a_tags_name(bare: Ground) -> None:
     bare.prototype("desktop")
     bare.git("desktop", "tag", "lab3")
     assert "has a tag lab3" in bare.fails(12, "channel", "create", "lab3", "--prototype", "desktop")
+
+
+def test_a_prototype_that_a_channel_releases_stays(ground: Ground) -> None:
+    assert "desktop is what lab3 releases" in ground.fails(4, "prototype", "remove", "desktop", "--yes")
+    ground("channel", "remove", "lab3", "--yes")
+    ground("prototype", "remove", "desktop", "--yes")
 
 
 def test_the_list_and_the_page_of_a_channel(ground: Ground) -> None:

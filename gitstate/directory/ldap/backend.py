@@ -14,12 +14,13 @@ from gitstate.directory.entries import Entry
 from gitstate.directory.ldap import clashes, netgroups, writing
 from gitstate.directory.ldap.channels import LdapChannels
 from gitstate.directory.ldap.connection import Connection, Found
-from gitstate.directory.ldap.journal import Item, Journal, Pending
+from gitstate.directory.ldap.journal import Item, Journal
 from gitstate.directory.ldap.reader import CREATOR, Reader, named
 from gitstate.directory.ldap.state import CSN, State, by_name
 from gitstate.directory.ldap.ways import difference, either, name_of
 from gitstate.directory.ldap.writing import make_container
 from gitstate.directory.ldif import LdifDirectory
+from gitstate.directory.mapping import entry_of
 from gitstate.directory.model import Client, no_such_client, normal
 from gitstate.directory.options import LdapOptions, Way
 from gitstate.directory.protocol import LastChange
@@ -73,12 +74,13 @@ class LdapDirectory:
         return {client.name: client for client, _ in found}
 
     def entries(self) -> Mapping[str, Entry]:
-        """What stands in the server for each client, but for our own mark of the last change."""
+        """What stands in the server for each client, in our own attributes, but for our mark of the last change."""
         rows, _ = self._reader.read(("*",))
         found = {}
         for dn, entry in rows.items():
             entry.pop(_CHANGE, None)
-            found[name_of(dn, entry)] = entry
+            client = self._reader.client(dn, entry, "")
+            found[client.name] = entry_of(client, self._reader.form.bared(entry))
         return dict(sorted(found.items()))
 
     def netgroup(self, name: str) -> list[str]:
@@ -106,6 +108,25 @@ class LdapDirectory:
         return LastChange(texts.get(CSN, ""), who, _seconds(when), subject)
 
     # --- channels ---
+
+    def about(self) -> str:
+        """The server, and who we are to it."""
+        who = self._connection.who() or "nobody"
+        return f"{self._options.clients} of {self._connection.uri}, as {who}"
+
+    def faults(self) -> list[str]:
+        """A change that is half done, and the entries that it hasn't come to."""
+        found = self._journal.load()
+        if found is None:
+            return []
+        left = writing.unfinished(self._connection, found)
+        what = found.message.strip().partition("\n")[0]
+        return [f"half done, {len(left)} of {len(found.items)} entries left: {what} ({found.who})", *left]
+
+    def finish(self) -> None:
+        """Do what is left of a change that was interrupted."""
+        with self._journal.lock():
+            self._finish()
 
     def channels(self) -> Mapping[str, Channel]:
         """All channels by name: in LDAP where it has our classes, else in the embedded store."""
@@ -171,16 +192,6 @@ class LdapDirectory:
         pending = self._journal.load()
         if pending is not None:
             writing.finish(self._connection, self._journal, pending)
-
-    def pending(self) -> tuple[Pending, list[str]] | None:
-        """The change that is half done, if there is one, and the entries that it hasn't come to."""
-        found = self._journal.load()
-        return (found, writing.unfinished(self._connection, found)) if found else None
-
-    def finish(self) -> None:
-        """Do what is left of a change that is half done."""
-        with self._journal.lock():
-            self._finish()
 
     def _refuse_stale(self, rows: Mapping[str, Entry], state: State, names: Iterable[str]) -> None:
         """Raise Locked if what this object has read isn't so any more."""

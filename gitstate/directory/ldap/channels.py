@@ -9,7 +9,7 @@ from gitstate.directory import channels
 from gitstate.directory.channels import Channel, no_such_channel
 from gitstate.directory.entries import Entry, Fault
 from gitstate.directory.ldap import writing
-from gitstate.directory.ldap.connection import Connection
+from gitstate.directory.ldap.connection import Connection, check_schema
 from gitstate.directory.ldap.journal import Item, Journal, overlaid
 from gitstate.directory.ldap.state import CSN, marks
 from gitstate.directory.ldap.ways import name_of
@@ -26,13 +26,17 @@ class LdapChannels:
 
     def __init__(self, options: LdapOptions, connection: Connection, journal: Journal) -> None:
         self._base = options.channels
+        self._top = options.base
         self._connection = connection
         self._journal = journal
 
     def all(self) -> dict[str, Channel]:
         """Channels by name, sorted by name. Raises ConfigFault, Unreachable."""
         found = {}
-        for dn, entry in self._entries().items():
+        entries = self._entries()
+        if not entries:
+            check_schema(self._connection, self._top)
+        for dn, entry in entries.items():
             entry.pop(CSN, None)
             try:
                 channel = channels.channel_of(_name(dn, entry), entry)

@@ -18,7 +18,7 @@ from ldap.filter import escape_filter_chars
 from ldap.ldapobject import LDAPObject
 
 from gitstate.directory.entries import Entry
-from gitstate.directory.ldap.faults import DOWN, explained, hint_of, said, told, unreachable
+from gitstate.directory.ldap.faults import DOWN, explained, hint_of, no_schema, probe, said, told, unreachable
 from gitstate.directory.options import LdapOptions, Login
 from gitstate.errors import ConfigFault, Unreachable
 
@@ -109,16 +109,21 @@ class Connection:
         with told(self._uri, "connect"):
             opened = self._connected()
         for one in writes:
-            try:
-                waiting.append((one, self._begin(opened, one)))
-            except ldap.LDAPError as error:
-                waiting.append((one, error))
+            waiting.append((one, self._begin(opened, one)))
             if len(waiting) >= _ROW:
-                yield self._end(opened, *waiting.popleft())
+                yield self._end(opened, waiting)
         while waiting:
-            yield self._end(opened, *waiting.popleft())
+            yield self._end(opened, waiting)
 
-    def _begin(self, opened: LDAPObject, one: Write) -> int:
+    def _begin(self, opened: LDAPObject, one: Write) -> int | ldap.LDAPError:
+        try:
+            return self._asked(opened, one)
+        except ldap.LDAPError as error:
+            return error
+        except AttributeError:  # of python-ldap, for a connection that was closed
+            return ldap.SERVER_DOWN({"desc": "the connection was lost"})
+
+    def _asked(self, opened: LDAPObject, one: Write) -> int:
         controls = [AssertionControl(True, f"(entryCSN={escape_filter_chars(one.csn)})")] if one.csn else []
         number: int
         if one.entry is not None:
@@ -129,14 +134,20 @@ class Connection:
             number = opened.modify_ext(one.dn, list(one.modifications), serverctrls=controls)
         return number
 
-    def _end(self, opened: LDAPObject, one: Write, number: int | ldap.LDAPError) -> tuple[Write, ldap.LDAPError | None]:
+    def _end(
+        self, opened: LDAPObject, waiting: deque[tuple[Write, int | ldap.LDAPError]]
+    ) -> tuple[Write, ldap.LDAPError | None]:
+        """What came of the first of those that wait."""
+        one, number = waiting.popleft()
         if not isinstance(number, int):
             return one, number
         try:
             opened.result3(number, timeout=self._options.timeout)
         except ldap.LDAPError as error:
             if isinstance(error, DOWN):
-                self._open = None  # not closed: answers to others are waited for
+                self.close()
+                for place, (other, _) in enumerate(waiting):  # no answer will come
+                    waiting[place] = other, error
             return one, error
         return one, None
 
@@ -151,14 +162,17 @@ class Connection:
 
     def _connected(self) -> LDAPObject:
         if self._open is None:
+            self._check_files()
             reasons: list[str] = []
             for uri in self._options.uris:
                 self._uri = uri
+                certificate = None
                 try:
+                    certificate = probe(uri, self._options)
                     self._open = self._connect(uri)
                     break
-                except DOWN as error:
-                    reasons.append(unreachable(uri, error, self._options))
+                except (*DOWN, OSError) as error:
+                    reasons.append(unreachable(uri, error, certificate, self._options.timeout))
             else:
                 raise Unreachable(f"the directory can't be reached: {'; '.join(reasons)}", hint_of(reasons))
         return self._open
@@ -183,6 +197,11 @@ class Connection:
                 opened.simple_bind_s()
         return opened
 
+    def _check_files(self) -> None:
+        for path in (self._options.ca, self._options.certificate, self._options.key):
+            if path is not None and not path.is_file():
+                raise ConfigFault(f"{path}: no such file", "see [directory] of site.toml")
+
     def _prepare_tls(self, opened: LDAPObject) -> None:
         options = self._options
         opened.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
@@ -192,8 +211,6 @@ class Connection:
             (ldap.OPT_X_TLS_KEYFILE, options.key),
         ):
             if path is not None:
-                if not path.is_file():
-                    raise ConfigFault(f"{path}: no such file", "see [directory] of site.toml")
                 opened.set_option(option, str(path))
         try:
             opened.set_option(ldap.OPT_X_TLS_NEWCTX, 0)  # last: it takes what was set before
@@ -259,3 +276,12 @@ def read_secret(path: Path, *, private: bool) -> str:
     if not text or "\0" in text:
         raise ConfigFault(f"{path} holds no password", "write it into the first line, in UTF-8")
     return text
+
+
+def check_schema(connection: Connection, base: str) -> None:
+    """Raise ConfigFault if the server doesn't know our attributes: of a filter that names one it says nothing."""
+    if not connection.search(base, "(objectClass=*)", ["1.1"], ldap.SCOPE_BASE):
+        hint = "see base and bind in [directory] of site.toml"
+        raise ConfigFault(f"{connection.uri}: there is no {base}, or we may not read it", hint)
+    if not connection.search(base, "(!(gitstateKind=none))", ["1.1"], ldap.SCOPE_BASE):
+        raise no_schema(connection.uri)

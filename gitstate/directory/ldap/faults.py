@@ -26,7 +26,29 @@ _CHANGED: Final = (
     ldap.TYPE_OR_VALUE_EXISTS,
 )
 _NO_SCHEMA: Final = (ldap.UNDEFINED_TYPE, ldap.INVALID_SYNTAX, ldap.OBJECT_CLASS_VIOLATION)
-_IN_THE_WAY: Final = (ldap.OBJECT_CLASS_VIOLATION, ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX)
+_WORDS: Final[tuple[tuple[tuple[type[ldap.LDAPError], ...], type[GitstateError], str, str], ...]] = (
+    (_READ_ONLY, EnvironmentFault, ": it is read-only", "name the server that may be written to first in uri"),
+    (
+        (ldap.INSUFFICIENT_ACCESS, ldap.STRONG_AUTH_REQUIRED),
+        EnvironmentFault,
+        "",
+        "give our name write access: docs/directory.md has the rule for slapd",
+    ),
+    ((ldap.NO_SUCH_OBJECT,), ConfigFault, "", "is base in [directory] of site.toml the server's suffix?"),
+    ((ldap.INVALID_DN_SYNTAX,), ConfigFault, "", "see base, clients and bind in [directory] of site.toml"),
+    (
+        (ldap.SIZELIMIT_EXCEEDED, ldap.ADMINLIMIT_EXCEEDED, ldap.TIMELIMIT_EXCEEDED),
+        EnvironmentFault,
+        "",
+        "the server's limits are too low for our name: see olcLimits in docs/directory.md",
+    ),
+    (
+        (ldap.OBJECT_CLASS_VIOLATION, ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX),
+        UsageFault,
+        "",
+        "the server's schema has no place for that value",
+    ),
+)
 
 
 def said(error: ldap.LDAPError) -> str:
@@ -38,22 +60,26 @@ def said(error: ldap.LDAPError) -> str:
     return ": ".join(dict.fromkeys(" ".join(str(part).split())[:200] for part in parts if part))
 
 
-def unreachable(uri: str, error: ldap.LDAPError, options: LdapOptions) -> str:
-    """Why a server can't be reached."""
-    if isinstance(error, ldap.TIMEOUT):
-        return f"{uri}: no answer within {options.timeout} s"
-    return f"{uri}: {_certificate_fault(uri, options) or said(error)}"
+def unreachable(uri: str, error: ldap.LDAPError | OSError, certificate: str | None, seconds: int) -> str:
+    """Why a server can't be reached; ``certificate`` says what is wrong with that."""
+    if isinstance(error, ldap.TIMEOUT | TimeoutError):
+        return f"{uri}: no answer within {seconds} s"
+    if isinstance(error, OSError):
+        return f"{uri}: {error.strerror or error}"
+    return f"{uri}: {f'its certificate is refused: {certificate}' if certificate else said(error)}"
 
 
-def _certificate_fault(uri: str, options: LdapOptions) -> str | None:
-    """What is wrong with the server's certificate. libldap with GnuTLS doesn't say."""
+def probe(uri: str, options: LdapOptions) -> str | None:
+    """What is wrong with the server's certificate. Raises OSError if it doesn't answer.
+
+    libldap with GnuTLS doesn't say why TLS fails, and waits for ever for a server that is stuck in the middle of it.
+    """
     parts = urlsplit(uri)
     if parts.hostname is None or (parts.scheme != "ldaps" and not options.starttls):
         return None
     opening = b"" if parts.scheme == "ldaps" else _START_TLS
     port = parts.port or (636 if parts.scheme == "ldaps" else 389)
-    why = network.tls_fault(parts.hostname, port, options.ca, opening, options.timeout)
-    return f"its certificate is refused: {why}" if why else None
+    return network.tls_fault(parts.hostname, port, options.ca, opening, options.timeout)
 
 
 def hint_of(reasons: list[str]) -> str:
@@ -88,20 +114,11 @@ def explained(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
         return Unreachable(words, hint_of([words]))
     if isinstance(error, _CHANGED):
         return Locked(f"{what}: the entry has changed meanwhile ({said(error)})", "run the command again")
-    if isinstance(error, _READ_ONLY):
-        return EnvironmentFault(f"{words}: it is read-only", "name the server that may be written to first in uri")
-    if isinstance(error, ldap.INSUFFICIENT_ACCESS | ldap.STRONG_AUTH_REQUIRED):
-        return EnvironmentFault(words, "give our name write access: docs/directory.md has the rule for slapd")
-    if isinstance(error, ldap.NO_SUCH_OBJECT):
-        return ConfigFault(words, "is base in [directory] of site.toml the server's suffix?")
-    if isinstance(error, ldap.INVALID_DN_SYNTAX):
-        return ConfigFault(words, "see base, clients and bind in [directory] of site.toml")
-    if isinstance(error, ldap.SIZELIMIT_EXCEEDED | ldap.ADMINLIMIT_EXCEEDED | ldap.TIMELIMIT_EXCEEDED):
-        return EnvironmentFault(words, "the server's limits are too low for our name: olcLimits, docs/directory.md")
     if isinstance(error, _NO_SCHEMA) and "gitstate" in said(error):
         return no_schema(uri)
-    if isinstance(error, _IN_THE_WAY):
-        return UsageFault(words, "the server's schema has no place for that value")
+    for kinds, fault, more, hint in _WORDS:
+        if isinstance(error, kinds):
+            return fault(f"{words}{more}", hint)
     return EnvironmentFault(words, "the server's log tells more")
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-import ldap
-
 from gitstate.directory.entries import Entry, Fault
-from gitstate.directory.ldap import faults
 from gitstate.directory.ldap.channels import LdapChannels
-from gitstate.directory.ldap.connection import Connection, Found
+from gitstate.directory.ldap.connection import Connection, Found, check_schema
 from gitstate.directory.ldap.journal import Journal, Pending, overlaid
 from gitstate.directory.ldap.state import CSN, State, by_name, marks
 from gitstate.directory.ldap.ways import HOSTS, either, equal, form_of, name_of
@@ -115,12 +112,7 @@ class Reader:
         """Raise ConfigFault if the server doesn't know our attributes: of a filter that names one it says nothing."""
         if self._options.way is not Way.SCHEMA or self._has_schema:
             return
-        base, uri = self._options.base, self._connection.uri
-        if not self._connection.search(base, "(objectClass=*)", ["1.1"], ldap.SCOPE_BASE):
-            hint = "see base and bind in [directory] of site.toml"
-            raise ConfigFault(f"{uri}: there is no {base}, or we may not read it", hint)
-        if not self._connection.search(base, "(!(gitstateKind=none))", ["1.1"], ldap.SCOPE_BASE):
-            raise faults.no_schema(uri)
+        check_schema(self._connection, self._options.base)
         self._has_schema = True
 
     def standing(self, names: Sequence[str]) -> dict[str, Found]:

@@ -93,10 +93,6 @@ class SplitDirectory:
         """The last commit of the client's file."""
         return self._assigned.last_change(name)
 
-    def lost(self) -> list[str]:
-        """The clients that no host has the name of any more."""
-        return sorted(self._assigned.clients().keys() - self._hosts("").keys())
-
     # --- writing ---
 
     def change(
@@ -127,6 +123,19 @@ class SplitDirectory:
                     f"{client.name}: its {attribute} is the LDAP server's to say: {' '.join(known) or 'none'}",
                     'with way = "split" addresses are changed there, with the site\'s own tools',
                 )
+
+    def about(self) -> str:
+        """Both places."""
+        hosts = f"hosts below {self._options.clients} of {self._connection.uri}"
+        return f"{hosts}, assignments in {self._assigned.about()}"
+
+    def faults(self) -> list[str]:
+        """Clients that no host has the name of any more."""
+        lost = sorted(self._assigned.clients().keys() - self._hosts("").keys())
+        return [f"{name}: no host has that name, below {self._options.clients}" for name in lost]
+
+    def finish(self) -> None:
+        """A commit is done or isn't."""
 
     def channels(self) -> Mapping[str, Channel]:
         """All channels by name."""

@@ -20,7 +20,7 @@ _CLIENT: Final = "gitstateClient"
 _DEFAULTS: Final = {"kind": str(Kind.DISKLESS), "state": DEFAULT_STATE}
 _HOSTS: Final = ("device", "ipHost", "ieee802Device", _CLIENT)
 _BOOTABLE: Final = "bootableDevice"
-_BOOTS: Final = ("bootfile", "bootparameter")
+_BOOTS: Final = {"bootfile", "bootparameter"}
 _BY_KEY: Final = {field.key: field for field in FIELDS}
 
 
@@ -184,6 +184,8 @@ class Mapped:
             )
             if left := [one for one in values if not prefixes or not one.startswith(prefixes)]:
                 kept[name] = left
+        if not {name.lower() for name in kept} & _BOOTS:
+            kept[_CLASS] = [one for one in kept.get(_CLASS, ()) if one.lower() != _BOOTABLE.lower().encode()]
         return kept
 
     def wanted(self, key: str, value: str) -> str:

@@ -1,0 +1,171 @@
+"""The whole directory as one LDIF text, and back: from one backend to another, and to and from LDAP's own tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gitstate.directory.channels import Channel, entry_of
+from gitstate.directory.entries import Entry
+from gitstate.directory.model import Client, refuse_clash
+from gitstate.directory.protocol import Directory
+from gitstate.directory.text import CHANNELS, dn_of, read_channel, read_client, written
+from gitstate.errors import ConfigFault
+from gitstate.store import Signature
+
+BASE: Final = "o=gitstate"
+_CLIENT: Final = re.compile(rb"^objectclass: *gitstateClient\r?$", re.IGNORECASE | re.MULTILINE)
+_CHANNEL: Final = re.compile(rb"^objectclass: *gitstateChannel\r?$", re.IGNORECASE | re.MULTILINE)
+_NAME: Final = re.compile(r"dn: *cn=([A-Za-z0-9._+-]{1,100}) *(?:,.*)?", re.IGNORECASE)
+_CHANGE: Final = "gitstateLastChange"
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+def dump(directory: Directory, base: str = BASE) -> Iterator[str]:
+    """The directory's entries, those below which they stand first, each ended by an empty line."""
+    for name in ("clients", "channels"):
+        entry = {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]}
+        yield _text(written(f"ou={name},{base}", entry))
+    for name, channel in directory.channels().items():
+        yield _text(written(f"cn={name},ou=channels,{base}", entry_of(channel)))
+    for name, entry_ in directory.entries().items():
+        yield _text(written(f"cn={name},ou=clients,{base}", entry_))
+
+
+def _text(data: bytes) -> str:
+    return data.decode().rstrip("\n") + "\n"
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What an LDIF text holds for us: clients with all that stands in their entries, channels; and how much else."""
+
+    clients: Mapping[str, tuple[Client, Entry]]
+    channels: Mapping[str, Channel]
+    others: int = 0
+
+
+def parse(data: bytes, where: str) -> Content:
+    """The clients and channels of an LDIF text, wherever they stand. Raises ConfigFault with file and line."""
+    clients: dict[str, tuple[Client, Entry]] = {}
+    channels: dict[str, Channel] = {}
+    others = 0
+    for above, record in _records(data):
+        if not _CLIENT.search(record) and not _CHANNEL.search(record):
+            others += 1
+            continue
+        name, lines, rest = _head(record, where, above)
+        if _CLIENT.search(record):
+            name = name.lower()
+            client, entry = read_client(b"dn: %s\n%s" % (dn_of(name).encode(), rest), name, where, above + lines - 1)
+            found: Mapping[str, object] = clients
+            kept = {key: values for key, values in entry.items() if key != _CHANGE}
+            twice = name in clients
+            clients[name] = client, kept
+        else:
+            dn = f"cn={name},{CHANNELS}".encode()
+            channel, _ = read_channel(b"dn: %s\n%s" % (dn, rest), name, where, above + lines - 1)
+            found, twice = channels, name in channels
+            channels[name] = channel
+        if twice:
+            kind = "client" if found is clients else "channel"
+            raise ConfigFault(f"{where}, line {above + 1}: a second {kind} {name}", "leave one of them")
+    refuse_clash((client for _, (client, _) in sorted(clients.items())), ())
+    return Content(dict(sorted(clients.items())), dict(sorted(channels.items())), others)
+
+
+def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The records of a text, which empty lines part, and how many lines stand above each."""
+    start: list[bytes] = []
+    first = 0
+    for number, line in enumerate([*data.split(b"\n"), b""]):
+        if line.strip(b"\r"):
+            if not start:
+                first = number
+            start.append(line)
+        elif start:
+            if any(not one.startswith(b"#") and one.strip(b"\r") != b"version: 1" for one in start):
+                yield first, b"\n".join(start)
+            start = []
+
+
+def _head(record: bytes, where: str, above: int) -> tuple[str, int, bytes]:
+    """The name in a record's dn, how many lines that takes with what stands before it, and the lines after it."""
+    lines = record.split(b"\n")
+    number = 0
+    while lines[number].startswith((b"#", b" ", b"version: 1")):
+        number += 1
+    dn = lines[number].rstrip(b"\r")
+    number += 1
+    while number < len(lines) and lines[number].startswith(b" "):
+        dn += lines[number][1:].rstrip(b"\r")
+        number += 1
+    found = _NAME.fullmatch(dn.decode("utf-8", "replace"))
+    if found is None:
+        raise ConfigFault(f"{where}, line {above + number}: the entry begins with dn: cn=NAME,…", "correct the file")
+    return found[1], number, b"\n".join(lines[number:])
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """What makes a directory hold what a text does."""
+
+    directory: Directory
+    clients: tuple[Client, ...]
+    besides: Mapping[str, Entry]
+    gone: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    channels_gone: tuple[str, ...]
+
+    def describe(self) -> list[str]:
+        """What will be done, a line each."""
+        return [
+            *(f"channel {one.name}" for one in self.channels),
+            *(f"client {one.name}" for one in self.clients),
+            *(f"no client {name}" for name in self.gone),
+            *(f"no channel {name}" for name in self.channels_gone),
+        ]
+
+
+def plan_import(directory: Directory, content: Content, *, replace: bool) -> ImportPlan:
+    """Plan to enter what ``content`` has; with ``replace`` what it hasn't goes."""
+    clients, channels = directory.entries(), directory.channels()
+    new = {name: pair for name, pair in content.clients.items() if not _same(clients.get(name), pair[1])}
+    return ImportPlan(
+        directory,
+        tuple(client for client, _ in new.values()),
+        {name: entry for name, (_, entry) in new.items()},
+        tuple(sorted(clients.keys() - content.clients.keys())) if replace else (),
+        tuple(one for name, one in content.channels.items() if channels.get(name) != one),
+        tuple(sorted(channels.keys() - content.channels.keys())) if replace else (),
+    )
+
+
+def _same(standing: Entry | None, entry: Entry) -> bool:
+    return standing is not None and _sets(standing) == _sets(entry)
+
+
+def _sets(entry: Entry) -> dict[str, frozenset[bytes]]:
+    return {
+        name: frozenset(one.lower() for one in values) if name == "objectClass" else frozenset(values)
+        for name, values in entry.items()
+    }
+
+
+def apply(plan: ImportPlan, author: Signature, committer: Signature, message: str) -> str:
+    """Channels first, which clients follow; what goes last. The new revision. Run again it does what is left."""
+    directory = plan.directory
+    if plan.channels:
+        directory.change_channels(plan.channels, (), author, message, committer)
+    directory.clients()
+    revision = directory.change(plan.clients, plan.gone, author, message, committer, plan.besides)
+    if plan.channels_gone:
+        revision = directory.change_channels((), plan.channels_gone, author, message, committer)
+    return revision

@@ -1,0 +1,114 @@
+"""``[directory]``: what may stand there; parser and schema agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from gitstate.directory import open_directory
+from gitstate.directory.ldif import LdifDirectory
+from gitstate.directory.options import DEFAULT_MAP, Login, Place, Way, parse
+from gitstate.errors import ConfigFault
+from gitstate.site import Site
+from tests.support import PROJECT
+
+LDAP: Mapping[str, Any] = {"backend": "ldap", "uri": "ldapi:///", "base": "dc=example,dc=org"}
+SIMPLE: Mapping[str, Any] = {**LDAP, "bind": "cn=x,dc=y", "password_file": "/etc/secret"}
+
+
+def schema_takes(table: object) -> bool:
+    schema = json.loads((PROJECT / "schemas" / "site.schema.json").read_text())
+    whole = {"version": 1, "uuid": "851020a9-92b3-42ab-97bf-e550162833c1", "directory": table}
+    return Draft202012Validator(schema).is_valid(whole)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {},
+        {"backend": "ldif"},
+        LDAP,
+        {**LDAP, "uri": ["ldaps://a.example.org:6360", "ldap://[fd77::1]/"]},
+        {**LDAP, "uri": "ldapi://%2Frun%2Fslapd%2Fldapi", "external": True},
+        {**SIMPLE, "uri": "ldap://ldap.example.org", "starttls": True, "ca": "/etc/ssl/ca.pem", "timeout": 3},
+        {**SIMPLE, "uri": "ldap://127.0.0.1:3890"},
+        {**LDAP, "bind": "cn=a\\,b,dc=y", "password_credential": "ldap"},
+        {**LDAP, "way": "map", "map": {"channel": "description: gs-", "layer": "bootFile:layer="}},
+        {**LDAP, "way": "split", "clients": "ou=hosts, dc=example, dc=org", "netgroups": "ou=x,dc=y"},
+        {**LDAP, "certificate": "/a", "key": "/b", "external": True, "channels": "ou=c,dc=y"},
+    ],
+    ids=str,
+)
+def test_what_may_be(table: dict[str, Any]) -> None:
+    assert schema_takes(table)
+    assert (parse(table) is None) == (table.get("backend") != "ldap")
+
+
+@pytest.mark.parametrize(
+    ("table", "words", "by_schema"),
+    [
+        ([], "is not a table", True),
+        ({"backend": "nis"}, "backend", True),
+        ({"uri": "ldapi:///"}, "uri says something of LDAP only", True),
+        ({"backend": "ldap", "base": "dc=y"}, "uri is missing", True),
+        ({"backend": "ldap", "uri": "ldapi:///"}, "base is missing", True),
+        ({**LDAP, "uri": []}, "uri", True),
+        ({**LDAP, "uri": "http://x"}, "uri", True),
+        ({**LDAP, "uri": "ldap://x y"}, "uri", True),
+        ({**LDAP, "uri": "ldap://user:pw@x"}, "uri", True),
+        ({**LDAP, "uri": 3}, "uri", True),
+        ({**LDAP, "base": "example.org"}, "base", True),
+        ({**LDAP, "base": "dc=x\n"}, "base", True),
+        ({**LDAP, "base": "dc=a+cn=b"}, "base", True),
+        ({**LDAP, "way": "none"}, "way", True),
+        ({**LDAP, "colour": 1}, "colour is no key", True),
+        ({**LDAP, "timeout": 0}, "timeout", True),
+        ({**LDAP, "timeout": True}, "timeout", True),
+        ({**LDAP, "ca": "ca.pem"}, "ca", True),
+        ({**LDAP, "starttls": "yes"}, "starttls", True),
+        ({**LDAP, "starttls": True}, "is for ldap:// only", False),
+        ({**LDAP, "password_file": "/x"}, "of no use without bind", False),
+        ({**LDAP, "bind": "cn=x"}, "wants either", False),
+        ({**SIMPLE, "password_credential": "x"}, "wants either", False),
+        ({**SIMPLE, "uri": "ldap://ldap.example.org"}, "for all to read", False),
+        ({**SIMPLE, "external": True}, "of no use", False),
+        ({**LDAP, "external": True, "bind": "cn=x"}, "exclude each other", False),
+        ({**LDAP, "certificate": "/x"}, "go together", False),
+        ({**LDAP, "map": {}}, "way", False),
+        ({**LDAP, "way": "map", "map": 3}, "map is not a table", True),
+        ({**LDAP, "way": "map", "map": {"colour": "a:b"}}, "map.colour is no key", True),
+        ({**LDAP, "way": "map", "map": {"kind": "bootFile"}}, "map.kind", True),
+        ({**LDAP, "way": "map", "map": {"kind": "bootParameter: x"}}, "no server can search", False),
+        ({**LDAP, "way": "map", "map": {"kind": "macAddress: x"}}, "something else", False),
+        ({**LDAP, "way": "map", "map": {"kind": "bootFile: gitstate:"}}, "can't be told from", False),
+    ],
+    ids=str,
+)
+def test_what_may_not_be(table: dict[str, Any], words: str, by_schema: bool) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse(table)
+    assert schema_takes(table) != by_schema
+
+
+def test_what_it_means() -> None:
+    found = parse({**SIMPLE, "way": "map", "map": {"channel": "description: gs-"}})
+    assert found is not None
+    assert (found.login, found.way, found.uris) == (Login.SIMPLE, Way.MAP, ("ldapi:///",))
+    assert found.map == {**DEFAULT_MAP, "channel": Place("description", "gs-")}
+    assert (found.clients, found.channels) == ("ou=clients,dc=example,dc=org", "ou=channels,dc=example,dc=org")
+    anonymous = parse(LDAP)
+    assert anonymous is not None
+    assert anonymous.login is Login.ANONYMOUS
+    assert anonymous.map["channel"] == Place("bootFile", "gitstate:channel=")
+
+
+def test_a_fault_names_the_file(site: Site) -> None:
+    assert isinstance(open_directory(site), LdifDirectory)
+    site.file.write_text(site.file.read_text() + '[directory]\nbackend = "nis"\n')
+    with pytest.raises(ConfigFault, match=r"site\.toml") as caught:
+        open_directory(site)
+    assert "ldap" in caught.value.hint
