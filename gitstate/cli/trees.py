@@ -29,7 +29,8 @@ def export(session: Session, repo: str | None, rev: str | None, to: Path | None)
     """Make an immutable tree of snapshot REV; print where.
 
     Files that the nearest export of REPO has are hard-linked from it. An
-    export that is there already is not made again.
+    export that is there already is not made again. A tree of your own (--to)
+    shares no file with exports; on btrfs and XFS it shares the room on the disk.
     """
     name, (revision,) = session.take(repo, rev)
     repository = session.repository(name)

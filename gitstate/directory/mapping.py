@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from gitstate import names
@@ -76,6 +77,7 @@ def client_of(name: str, entry: Entry) -> Client:
     return model.normal(Client(name, **values))
 
 
+@lru_cache(1 << 16)
 def _read(field: Field, value: bytes, place: int) -> object:
     if len(value) > _LONGEST:
         raise Fault(f"{field.attribute} is longer than {_LONGEST} bytes", field.attribute, place)

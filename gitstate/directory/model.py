@@ -53,6 +53,8 @@ class Client:
 
 def normal(client: Client) -> Client:
     """``client`` with its sets as sets."""
+    if max(len(client.macs), len(client.ips), len(client.classes), len(client.layers)) <= 1:
+        return client
     return replace(
         client,
         macs=tuple(sorted(set(client.macs))),

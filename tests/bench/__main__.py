@@ -168,7 +168,8 @@ def _bench(options: argparse.Namespace, source: Path, work: Path) -> table.Repor
 def _boots(options: argparse.Namespace, work: Path) -> table.Report:
     """What ``boot write`` takes for many clients, and a machine from power-on to its login prompt."""
     environment = stages.environment(work)
-    bench = Bench(options.runs, environment, stages.verbs_there(environment), os.sync, progress)
+    verbs = boots.VERBS | writes.VERBS
+    bench = Bench(options.runs, environment, verbs, os.sync, progress)
     outcomes = [bench.measure(row) for row in (*writes.rows(work, environment), boots.row(work))]
     versions = {name: version for name, version in _versions(environment).items() if name in ("gitstate", "git")}
     about = {"name": "boot", "clients": writes.CLIENTS}

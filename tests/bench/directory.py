@@ -7,6 +7,7 @@ connection and bind) to the result; a command adds what Python takes to start.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -158,6 +159,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="how often each is timed (5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
+    gc.set_threshold(100_000, 20, 20)  # as the command line does
     index = ["index gitstateWorkload eq"]
     with tempfile.TemporaryDirectory(prefix="gitstate-bench-") as made, ldap_server(sync=True, extra=index) as server:
         place = Path(made)
