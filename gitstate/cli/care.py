@@ -14,6 +14,7 @@ from gitstate.cli.help import Command
 from gitstate.cli.output import emit, size
 from gitstate.errors import Damaged, GitstateError
 from gitstate.names import octal
+from gitstate.store import repack
 
 
 @click.command(cls=Command, examples=("gitstate fsck desktop", "gitstate fsck --json"))
@@ -56,22 +57,36 @@ def _names(session: Session, repo: str | None) -> list[str]:
 def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     """Repack REPO, or all, and drop what is long unreachable.
 
-    What no branch and no tag has reached for two weeks goes.
+    What check-ins wrote is squeezed, packs are joined where that pays, and what no branch and no tag has reached for
+    two weeks goes with the pack that it is in. --aggressive squeezes everything anew.
     """
     report: list[dict[str, Any]] = []
+    lines: list[str] = []
     for name in _names(session, repo):
         repository = session.repository(name)
-        before = after = repository.size()
+        plan = repack.plan(repository, aggressive=aggressive)
+        after = repack.Weight(plan.size, plan.packs)
         if not session.dry_run:
             with repository.lock("gc"):
                 session.observer.phase(f"git repack {name}")
-                before, after = repository.collect_garbage(aggressive=aggressive)
-        report.append({"repository": name, "before": before, "after": after})
-    lines = [
-        f"{one['repository']}: {size(one['before'])} {'now' if session.dry_run else '-> ' + size(one['after'])}"
-        for one in report
-    ]
+                after = repack.apply(repository, plan)
+        report.append(
+            {
+                "repository": name,
+                "before": plan.size,
+                "after": after.size,
+                "packs_before": plan.packs,
+                "packs_after": after.packs,
+                "squeezed": plan.fresh,
+            }
+        )
+        then = f"{plan.fresh} to squeeze" if session.dry_run else f"-> {_weight(after.size, after.packs)}"
+        lines.append(f"{name}: {_weight(plan.size, plan.packs)} {then}")
     emit(session, "gc/1", {"repositories": report, "dry_run": session.dry_run}, lines)
+
+
+def _weight(nbytes: int, packs: int) -> str:
+    return f"{size(nbytes)} in {packs} pack{'' if packs == 1 else 's'}"
 
 
 @click.command(

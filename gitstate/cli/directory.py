@@ -62,7 +62,9 @@ def export(session: Session, base: str | None) -> None:
 @writes
 @pass_session
 def import_(session: Session, file: Path, replace: bool, message: str | None, author: str | None) -> None:
-    """Enter the clients and channels of FILE, LDIF as export or ldapsearch print it; - reads standard input.
+    """Enter the clients and channels of FILE, which is LDIF.
+
+    As export or ldapsearch print it; - reads standard input.
 
     Those that there are already become as FILE has them. It can be run again.
     """
@@ -99,7 +101,7 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
 @common
 @pass_session
 def check(session: Session, finish: bool) -> None:
-    """Look at the directory: can it be reached, and is all well there?
+    """Tell whether the directory can be reached, and is well.
 
     Entries that are wrong, addresses that two clients have, channels that there
     are not, a change that is half done.
@@ -116,9 +118,13 @@ def check(session: Session, finish: bool) -> None:
         "channels": report.channels,
         "problems": list(report.problems),
     }
-    counts = f"{report.clients} clients, {report.channels} channels"
+    counts = f"{_counted(report.clients, 'client')}, {_counted(report.channels, 'channel')}"
     emit(session, "directory-check/1", value, [report.about, counts, *(report.problems or ("ok",))])
     if report.problems:
         raise ConfigFault(
             "the directory is not in order", "--finish does what is left of a half done change; correct the rest"
         )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

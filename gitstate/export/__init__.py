@@ -11,13 +11,14 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from gitstate import fs
 from gitstate.errors import Damaged, EnvironmentFault, GitstateError, StorageFault, UsageFault
-from gitstate.export.write import Exporter, Nearest, Tally
+from gitstate.export.shapes import Nearest, Tally
+from gitstate.export.write import Exporter
 from gitstate.monitor import Observer
 from gitstate.store import Repository
 
@@ -57,8 +58,8 @@ def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) 
     if to is None:
         target = exports / commit.hex()
         done = target.is_dir()
-        nearest = None if done else _nearest(repository, commit, exports)
-        return Plan(repository, commit, tree, target, nearest, done)
+        nearest, apart = (None, False) if done else _within_reach(_nearest(repository, commit, exports), exports)
+        return Plan(repository, commit, tree, target, nearest, done, apart)
     target = to.absolute()
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise UsageFault(f"{target} is not an empty directory", "export writes to a new or an empty directory")
@@ -67,8 +68,16 @@ def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) 
     return Plan(repository, commit, tree, target, lender, False, obstacle == errno.EXDEV and any(exports.iterdir()))
 
 
+def _within_reach(nearest: Nearest | None, exports: Path) -> tuple[Nearest | None, bool]:
+    """The nearest export as far as it can give anything, and whether it can't for being on another file system."""
+    if nearest is None or nearest.path.stat().st_dev == exports.stat().st_dev:
+        return nearest, False
+    obstacle = _obstacle(nearest.path, exports)  # a subvolume has a st_dev of its own, and lends bytes
+    return (None, obstacle == errno.EXDEV) if obstacle else (replace(nearest, linked=False), False)
+
+
 def _obstacle(exports: Path, target: Path) -> int:
-    """Why a tree at ``target`` can't share bytes with one of the ``exports``, an errno; 0 if it can."""
+    """Why what stands at ``target`` can't share bytes with what stands in ``exports``, an errno; 0 if it can."""
     there = next(path for path in (target, *target.parents) if path.is_dir())
     source = fs.open_tree(exports)
     try:
@@ -110,7 +119,7 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tal
     if plan.done:
         return tally
     if plan.apart:
-        observer.notice(f"{plan.target} is on another file system than the exports: it shares nothing with them")
+        observer.notice(f"{plan.target} is on another file system than other exports: it shares nothing with them")
     with _workshop(plan.target) as temporary:
         if plan.target.is_dir() and plan.target.name == plan.commit.hex():
             return tally

@@ -1,23 +1,26 @@
-"""Writing an export: directories depth first, links in the walk's own thread, contents in others."""
+"""Writing an export: what changed by a walk, depth first, with threads for contents; what didn't is linked then."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from gitstate import fs
-from gitstate.entry import Entry, Kind, Meta
+from gitstate.entry import Entry, Kind
 from gitstate.errors import Damaged
-from gitstate.export.links import Groups, compare_groups, link_tree
+from gitstate.export.equal import REFUSALS, Trees
+from gitstate.export.links import Groups, compare_groups
 from gitstate.export.make import Maker
+from gitstate.export.shapes import Frame, Nearest, Tally, Task
 from gitstate.monitor import Observer
 from gitstate.names import join, octal
-from gitstate.snapshot import Lookup, Read, effective_links, read_directory
+from gitstate.snapshot import PLAIN_DIRECTORY, Lookup, Read, effective_links, read_directory
 from gitstate.store import Repository
 
 if TYPE_CHECKING:
@@ -25,56 +28,8 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 64
 _BATCHES_IN_FLIGHT: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """An export to take from: its directory and its snapshot's commit and root tree.
-
-    ``linked``: its files become ours. Else they only lend us their bytes, as what is made is the user's to change.
-    """
-
-    path: Path
-    commit: bytes
-    tree: bytes
-    linked: bool = True
-
-
-@dataclass(slots=True)
-class Tally:
-    """What an export did."""
-
-    linked: int = 0
-    cloned: int = 0
-    written: int = 0
-    directories: int = 0
-    bytes: int = 0
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A directory being made: ``new`` and ``old`` are descriptors, ``old`` -1 where there is nothing to take."""
-
-    path: bytes
-    new: int
-    old: int
-    own: Meta
-    pending: list[tuple[bytes, bytes, bytes | None]]
-    waiting: int = 0
-
-    def close(self) -> None:
-        """Let go of the descriptors."""
-        fs.close(self.new)
-        if self.old >= 0:
-            fs.close(self.old)
-
-
-class _Task(NamedTuple):
-    """An entry to be made by a thread; ``source`` is where a file of its name and content stands, or -1."""
-
-    frame: _Frame
-    entry: Entry
-    source: int
+_PATIENCE: Final = 1024
+"""So many files may wait until all is linked: a process of two threads shouldn't be forked."""
 
 
 def _groups(read: Read, tree: bytes, old_tree: bytes | None) -> Groups:
@@ -97,7 +52,6 @@ class Exporter:
     ) -> None:
         self._tree = tree
         self._nearest = nearest
-        self._apart = False
         self._links = nearest is not None and nearest.linked
         self._read = repository.read
         self._tally = tally
@@ -105,10 +59,12 @@ class Exporter:
         self._root = fs.open_tree(temporary)
         self._maker = Maker(repository)
         self._groups = _groups(self._read, tree, nearest.tree if nearest else None)
-        self._parents: list[_Frame] = []
-        self._left: deque[_Frame] = deque()
-        self._futures: deque[tuple[Future[list[int | None]], list[_Task]]] = deque()
-        self._batch: list[_Task] = []
+        self._parents: list[Frame] = []
+        self._left: deque[Frame] = deque()
+        self._futures: deque[tuple[Future[list[int | None]], list[Task]]] = deque()
+        self._batch: list[Task] = []
+        self._equal: list[bytes] = []
+        self._refused: list[bytes] = []
 
     # --- the walk ---
 
@@ -117,7 +73,10 @@ class Exporter:
         nearest = self._nearest
         old_root = fs.open_tree(nearest.path) if nearest else -1
         try:
-            self._walk(os.dup(self._root), old_root, nearest.tree if nearest else None)
+            self._walk(os.dup(self._root), os.dup(old_root) if nearest else -1, nearest.tree if nearest else None)
+            self._link_equal(old_root)
+            self._finish()
+            self._mend(old_root)
             self._observer.phase("sync")
             fs.sync_file_system(self._root)
         finally:
@@ -126,6 +85,8 @@ class Exporter:
             for frame in [*self._parents, *self._left]:
                 frame.close()
             fs.close(self._root)
+            if nearest:
+                fs.close(old_root)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -146,6 +107,9 @@ class Exporter:
             else:
                 self._left.append(self._parents.pop())
                 self._seal_finished()
+
+    def _finish(self) -> None:
+        """Wait for the threads."""
         self._submit()
         while self._futures:
             self._collect()
@@ -162,9 +126,11 @@ class Exporter:
             return -1  # whoever removes the export meanwhile keeps nobody from writing
 
     def _begin(self, path: bytes, new: int, old: int, tree: bytes, old_tree: bytes | None) -> None:
-        """Make what stands in a directory; unless all of it is linked, its subdirectories are left to the walk."""
+        """Make what stands in a directory that isn't equal to the old one; its subdirectories are left to the walk."""
         if self._links and tree == old_tree and path not in self._groups.above:
-            self._tally.directories += link_tree(path, new, old, self._make_instead, self._count_links)
+            self._equal.append(path)
+            fs.close(new)
+            fs.close(old)
             return
         directory = read_directory(self._read, tree, path)
         before = None
@@ -174,64 +140,95 @@ class Exporter:
             (name, oid, before.subdirectories.get(name) if before else None)
             for name, oid in directory.subdirectories.items()
         ]
-        frame = _Frame(path, new, old, directory.own, pending[::-1])
+        frame = Frame(path, new, old, directory.own, pending[::-1])
         self._parents.append(frame)
         for name, entry in directory.files.items():
             self._make(frame, entry, before.files.get(name) if before else None)
         self._tally.directories += 1
         self._observer.advance(len(directory.files))
 
-    def _count_links(self, linked: int) -> None:
-        self._tally.linked += linked
-        self._observer.advance(linked)
+    # --- what is equal ---
 
-    def _make_instead(self, error: OSError, path: bytes, name: bytes, new: int, old: int) -> None:
-        """A link that the file system refuses becomes a clone or a written file."""
-        self._check_refusal(error)
-        entry = self._lookup(join(path, name))
+    def _link_equal(self, old_root: int) -> None:
+        if self._equal:
+            trees = Trees(self._root, old_root)
+            linked = trees.link(self._equal, self._observer.advance, alone="_pool" in self.__dict__)
+            self._tally.linked += linked.files
+            self._tally.directories += linked.directories
+            self._refused += linked.refused
+
+    def _mend(self, old_root: int) -> None:
+        """Make anew what the file system had no more links for, each with all of its hard-link group."""
+        if not self._refused:
+            return
+        look_up, mended = Lookup(self._read, self._tree), set[bytes]()
+        for path in self._refused:
+            if path not in mended:
+                group = self._groups.of.get(path, (path,))
+                self._make_anew(path, look_up(path), old_root)
+                self._join(path, [other for other in group if other != path])
+                mended.update(group)
+        for path in {path.rpartition(b"/")[0] for path in mended}:
+            directory = look_up.directory(path)
+            with self._opened(path) as descriptor:
+                self._maker.seal(path, descriptor, directory.own if directory else PLAIN_DIRECTORY)
+
+    def _make_anew(self, path: bytes, entry: Entry | None, old_root: int) -> None:
         if entry is None:
-            raise Damaged(
-                f"/{octal(join(path, name))} stands in an export but not in its snapshot",
-                "remove that export",
-            )
-        self._join_or_make(join(path, name), entry, new, old)
+            raise Damaged(f"/{octal(path)} stands in an export but not in its snapshot", "remove that export")
+        parent = path.rpartition(b"/")[0]
+        with self._opened(parent) as new:
+            old = fs.open_path(parent, old_root)
+            try:
+                self._count(self._maker.entry(path, entry, new, old))
+            finally:
+                fs.close(old)
 
-    def _check_refusal(self, error: OSError) -> None:
-        """Raise anything but too many links, and links to another file system, of which the user is told once."""
-        if error.errno not in (errno.EMLINK, errno.EXDEV):
-            raise error
-        if error.errno == errno.EXDEV and not self._apart and self._nearest:
-            self._apart = True
-            self._observer.notice(f"{self._nearest.path} is on another file system: files are written, not linked")
+    def _join(self, path: bytes, others: list[bytes]) -> None:
+        for other in others:
+            parent, _, name = other.rpartition(b"/")
+            with self._opened(parent) as descriptor:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
+                self._link_to(path, name, descriptor)
 
-    @cached_property
-    def _lookup(self) -> Lookup:
-        return Lookup(self._read, self._tree)
+    @contextmanager
+    def _opened(self, path: bytes) -> Iterator[int]:
+        descriptor = fs.open_path(path, self._root)
+        try:
+            yield descriptor
+        finally:
+            fs.close(descriptor)
 
     # --- entries ---
 
-    def _make(self, frame: _Frame, entry: Entry, before: Entry | None) -> None:
+    def _make(self, frame: Frame, entry: Entry, before: Entry | None) -> None:
         path = join(frame.path, entry.name)
-        if entry == before and self._links and path not in self._groups.unlinkable and self._link(frame, entry.name):
-            return
+        if entry == before and self._links and path not in self._groups.unlinkable:
+            if self._link(frame, entry.name):
+                return
+            if path in self._groups.of:
+                self._refused.append(path)
+                return
         same = before is not None and before.oid == entry.oid and before.meta.kind is entry.meta.kind
         source = frame.old if same else -1
         if path in self._groups.of:
             self._join_or_make(path, entry, frame.new, source)
         elif entry.meta.kind is Kind.FILE:
             frame.waiting += 1
-            self._batch.append(_Task(frame, entry, source))
-            if len(self._batch) >= _BATCH:
+            self._batch.append(Task(frame, entry, source))
+            if len(self._batch) >= (_PATIENCE if self._links and "_pool" not in self.__dict__ else _BATCH):
                 self._submit()
         else:
             self._count(self._maker.entry(path, entry, frame.new))
 
-    def _link(self, frame: _Frame, name: bytes) -> bool:
+    def _link(self, frame: Frame, name: bytes) -> bool:
         try:
             os.link(name, name, src_dir_fd=frame.old, dst_dir_fd=frame.new, follow_symlinks=False)
         except OSError as error:
-            self._check_refusal(error)
-            return False
+            if error.errno in REFUSALS:
+                return False
+            raise
         self._tally.linked += 1
         return True
 
@@ -251,35 +248,29 @@ class Exporter:
             self._tally.bytes += size
 
     def _link_to(self, other: bytes, name: bytes, parent: int) -> bool:
-        *above, other_name = other.split(b"/")
-        current = os.dup(self._root)
+        above, _, other_name = other.rpartition(b"/")
         try:
-            for part in above:
-                below = fs.open_directory(part, current)
-                os.close(current)
-                current = below
-            os.link(other_name, name, src_dir_fd=current, dst_dir_fd=parent, follow_symlinks=False)
+            with self._opened(above) as directory:
+                os.link(other_name, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EMLINK):
                 return False
             raise
-        finally:
-            os.close(current)
         return True
 
-    def _make_batch(self, batch: list[_Task]) -> list[int | None]:
+    def _make_batch(self, batch: list[Task]) -> list[int | None]:
         return [
             self._maker.entry(join(task.frame.path, task.entry.name), task.entry, task.frame.new, task.source)
             for task in batch
         ]
 
     def _submit(self) -> None:
-        if not self._batch:
-            return
-        while len(self._futures) >= _BATCHES_IN_FLIGHT:
-            self._collect()
-        batch, self._batch = self._batch, []
-        self._futures.append((self._pool.submit(self._make_batch, batch), batch))
+        waiting, self._batch = self._batch, []
+        for start in range(0, len(waiting), _BATCH):
+            while len(self._futures) >= _BATCHES_IN_FLIGHT:
+                self._collect()
+            batch = waiting[start : start + _BATCH]
+            self._futures.append((self._pool.submit(self._make_batch, batch), batch))
 
     def _collect(self) -> None:
         future, batch = self._futures.popleft()

@@ -35,6 +35,18 @@ def open_directory(name: bytes, parent: int) -> int:
     return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
 
 
+def open_path(path: bytes, root: int) -> int:
+    """A descriptor of the directory at ``path`` below an open one, no symlink followed. Raises OSError."""
+    current = os.dup(root)
+    for part in path.split(b"/") if path else []:
+        try:
+            below = open_directory(part, current)
+        finally:
+            os.close(current)
+        current = below
+    return current
+
+
 def open_file(name: bytes, parent: int) -> int:
     """A descriptor to read the regular file ``name``; never blocks, never follows. Raises OSError."""
     try:

@@ -271,17 +271,6 @@ class Repository(Objects):
         said = process.complaints(["git", f"--git-dir={self.path}", "fsck", *options])
         return [line for line in said if not line.startswith("notice:")]
 
-    def collect_garbage(self, *, aggressive: bool = False) -> tuple[int, int]:
-        """Repack into one pack, drop what nothing reached for two weeks; bytes of the repository before and after."""
-        before = self.size()
-        # A check-in writes whole objects, and git tries no deltas between those of one pack unless it is told to (-f).
-        squeeze = ["-F", "--depth=50", "--window=250"] if aggressive else ["-f"]
-        self.git("repack", "-A", "-d", "-l", "-q", "--unpack-unreachable=2.weeks.ago", *squeeze)
-        self.git("prune", "--expire=2.weeks.ago")
-        self.git("pack-refs", "--all")
-        self.git("commit-graph", "write", "--reachable")
-        return before, self.size()
-
     def size(self) -> int:
         """Bytes that the repository takes on disk."""
         return sum(path.lstat().st_blocks * 512 for path in self.path.rglob("*"))

@@ -174,10 +174,8 @@ def _release(life: Life) -> None:
     assert life("channel", "show", "lab3")["current"]["release"] == "lab3/9"
     assert life("channel", "list")["channels"]
     assert life("status", cwd=life.site.path)["channels"][0]["release"] == "lab3/9"
-    create = ("channel", "create", "gone", "--prototype", "desktop")
-    life(*create)
-    life("channel", "remove", "gone", "--yes", "-n")
-    life("channel", "remove", "gone", "--yes")
+    life("channel", "remove", "lab3", "--yes", "-n")
+    life("channel", "remove", "lab3", "--yes")
     git(life.site.repository("desktop"), "tag", "-d", "lab3/light")
 
 

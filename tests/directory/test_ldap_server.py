@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.directory import Client, Directory, Kind, open_directory
+from gitstate.directory.check import check
 from gitstate.directory.ldap import writing
 from gitstate.directory.ldap.connection import Connection
 from gitstate.directory.ldif import LdifDirectory
@@ -344,6 +346,37 @@ def test_a_server_that_dies_in_the_middle(site: Site, monkeypatch: pytest.Monkey
         open_directory(site).change([machine(200)], [], ADA, "next")
         assert len(server.connect().search_s(SUFFIX, 2, "(gitstateKind=live)")) == 150
         assert len(open_directory(site).clients()) == 151
+
+
+@pytest.mark.parametrize("point", [1, 2, 30, 59, 60])
+def test_killed_in_the_middle(site: Site, slapd: Server, point: int) -> None:
+    """kill -9 before the write number POINT: all of it for whoever reads, and the next change finishes it."""
+    choose_ldap(site, slapd)
+    Place(site).put(*machines(60))
+    child = os.fork()
+    if not child:
+        begin, count = Connection._begin, 0
+
+        def dying(self: Connection, opened: object, one: object) -> object:
+            nonlocal count
+            count += 1
+            if count == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return begin(self, opened, one)  # type: ignore[arg-type]
+
+        Connection._begin = dying  # type: ignore[assignment,method-assign]
+        open_directory(site).change([_live(number) for number in range(59)], ["lab3-59"], ADA, "all live")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    expected = {_live(number).name: _live(number) for number in range(59)}
+    assert dict(open_directory(site).clients()) == dict(sorted(expected.items()))
+    problems = check(open_directory(site)).problems
+    assert "half done" in problems[0]
+    assert "all live (Ada Lovelace" in problems[0]
+    open_directory(site).finish()
+    assert check(open_directory(site)).problems == ()
+    assert dict(open_directory(site).clients()) == dict(sorted(expected.items()))
+    assert len(slapd.connect().search_s(SUFFIX, 2, "(gitstateKind=live)")) == 59
 
 
 # --- hostile words ----------------------------------------------------------------------------------------------------

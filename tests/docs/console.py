@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from tests.docs.pages import Command, commands, pages, setups
 from tests.support import PROJECT
@@ -58,11 +59,16 @@ class Scratch:
 
     def inside(self, text: str) -> str:
         """``text`` with its paths led into the scratch directory."""
-        return _OURS.sub(str(self.path), text)
+        return _OURS.sub(str(self.path), text).replace("%2Fsrv", f"{self._quoted}%2Fsrv")
 
     def outside(self, text: str) -> str:
         """``text`` as it would be if the scratch directory were the root."""
-        return text.replace(str(self.path), "")
+        return text.replace(str(self.path), "").replace(self._quoted, "")
+
+    @property
+    def _quoted(self) -> str:
+        """As it stands in the address of a socket."""
+        return quote(str(self.path), safe="")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -43,7 +43,7 @@ CODES: Final[Rows] = [
     ("10", "Not found: the site, a repository, a revision, a path."),
     ("11", "Locked by another command, or the branch was moved meanwhile. Try again."),
     ("12", "Conflict: two states that can't be joined without a decision."),
-    ("13", "The directory (LDAP) can't be reached. Planned; nothing uses it yet."),
+    ("13", "The directory (LDAP) doesn't answer, or doesn't let us in."),
     ("14", "Damaged data: a broken record, a corrupt pack, a hostile tree."),
     ("70", "A bug. With `-v` there is a traceback to report."),
     ("130", "Interrupted by Ctrl-C. Nothing half done is left."),

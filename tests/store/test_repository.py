@@ -647,22 +647,6 @@ def test_a_long_reader_opens_each_pack_once(repository: Repository) -> None:
     assert len(ours) == len(set(ours)) == 10
 
 
-def test_garbage_is_collected_and_history_kept(repository: Repository) -> None:
-    commits = [commit(repository, {"a": b"%d" % number * 1000}) for number in range(5)]
-    packs = repository.path / "objects/pack"
-    assert len(list(packs.glob("*.pack"))) == 5
-    with repository.lock("gc"):
-        repository.collect_garbage()
-    assert len(list(packs.glob("*.pack"))) == 1
-    assert repository.fsck() == []
-    again = Repository.open(repository.path, "desktop")
-    for number, oid in enumerate(commits):
-        for reader in (repository, again):
-            (item,) = reader.tree(reader.snapshot(oid).tree)
-            assert reader.read(item.oid) == b"%d" % number * 1000
-    assert repository.ref(MAIN) == commits[-1]
-
-
 # --- objects as bytes -----------------------------------------------------------------------------------------------
 
 

@@ -112,7 +112,7 @@ class LdapDirectory:
     def about(self) -> str:
         """The server, and who we are to it."""
         who = self._connection.who() or "nobody"
-        return f"{self._options.clients} of {self._connection.uri}, as {who}"
+        return f"{self._connection.uri} as {who}"
 
     def faults(self) -> list[str]:
         """A change that is half done, and the entries that it hasn't come to."""

@@ -87,7 +87,8 @@ class Connection:
 
     def who(self) -> str:
         """Our name as the server has it; empty for nobody."""
-        found: str = self._again(lambda opened: opened.whoami_s())
+        with told(self._uri, "ask who we are"):
+            found: str = self._again(lambda opened: opened.whoami_s())
         return found.removeprefix("dn:")
 
     def _again(self, ask: Callable[[LDAPObject], Result]) -> Result:

@@ -18,6 +18,7 @@ DOWN: Final = (ldap.SERVER_DOWN, ldap.CONNECT_ERROR, ldap.TIMEOUT, ldap.UNAVAILA
 """After these the next server is asked."""
 _START_TLS: Final = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"
 """The request for it (RFC 4511, 4.14), as message 1."""
+_NO_CONTACT: Final = "Can't contact LDAP server: "
 _READ_ONLY: Final = (ldap.UNWILLING_TO_PERFORM, ldap.REFERRAL)
 _CHANGED: Final = (
     ldap.ASSERTION_FAILED,
@@ -66,7 +67,9 @@ def unreachable(uri: str, error: ldap.LDAPError | OSError, certificate: str | No
         return f"{uri}: no answer within {seconds} s"
     if isinstance(error, OSError):
         return f"{uri}: {error.strerror or error}"
-    return f"{uri}: {f'its certificate is refused: {certificate}' if certificate else said(error)}"
+    if certificate:
+        return f"{uri}: its certificate is refused: {certificate}"
+    return f"{uri}: {said(error).removeprefix(_NO_CONTACT)}"
 
 
 def probe(uri: str, options: LdapOptions) -> str | None:

@@ -1,0 +1,149 @@
+"""Few packs, and every object squeezed once.
+
+A check-in deflates for speed, and finds no deltas. Whatever it wrote is squeezed by git the first time that it is
+repacked; zlib's own header tells how hard a pack was squeezed. Squeezed packs are only copied from then on, and git
+looks for deltas between those that it joins. They are joined where their sizes don't stand in a geometric progression,
+so that each byte is copied a few times however often this runs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gitstate.errors import Locked
+from gitstate.store.repository import Repository
+
+GRACE: Final = "2.weeks.ago"
+"""What nothing reaches is kept until then, as git itself keeps it: somebody may just be about to name it."""
+
+_STEP: Final = 4
+"""A pack stays as it is while it is so many times as large as all smaller ones together."""
+
+_LOOSE: Final = re.compile("[0-9a-f]{2}")
+_HALF_WRITTEN: Final = re.compile(r"\.tmp-([0-9]{1,9})-pack-.*")
+_LONGEST_HEADER: Final = 20
+_HEAD: Final = 12
+_DEFAULT_EFFORT: Final = 2
+_ZLIB_LEVEL: Final = 6
+# Of what is squeezed for the first time, and of everything: git's default effort, and as much as pays.
+_LEVEL: Final = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "pack.compression",
+    "GIT_CONFIG_VALUE_0": str(_ZLIB_LEVEL),
+}
+_ONCE: Final = ("-F",)
+_AGAIN: Final = ("-F", "--depth=50", "--window=50")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a repository takes, in bytes and packs, and how many of the packs are to be squeezed."""
+
+    size: int
+    packs: int
+    fresh: int
+    aggressive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What a repository takes."""
+
+    size: int
+    packs: int
+
+
+def plan(repository: Repository, *, aggressive: bool = False) -> Plan:
+    """Look, writing nothing."""
+    packs = _packs(repository)
+    fresh = packs if aggressive else [pack for pack in packs if not _is_squeezed(pack)]
+    return Plan(repository.size(), len(packs), len(fresh), aggressive)
+
+
+def apply(repository: Repository, plan: Plan) -> Weight:
+    """Repack, and drop what nothing has reached for long. The caller holds the lock. Raises StorageFault, Locked."""
+    _clear_half_written(repository.path / "objects" / "pack")
+    if plan.aggressive:
+        _repack(repository, [], *_AGAIN)
+    else:
+        _squeeze(repository)
+        _join(repository)
+    repository.git("prune", f"--expire={GRACE}")
+    repository.git("pack-refs", "--all")
+    repository.git("commit-graph", "write", "--reachable")
+    return Weight(repository.size(), len(_packs(repository)))
+
+
+def _clear_half_written(packs: Path) -> None:
+    """Remove what a ``git repack`` left that was killed: git never does, and fails over it. Raises Locked."""
+    for path in packs.glob(".tmp-*"):
+        found = _HALF_WRITTEN.fullmatch(path.name)
+        if found and _is_git(found[1]):
+            raise Locked(f"git repack (pid {found[1]}) is at work", "try again when it is done")
+        if found:
+            path.unlink(missing_ok=True)
+
+
+def _is_git(pid: str) -> bool:
+    try:
+        return Path("/proc", pid, "comm").read_text() == "git\n"
+    except OSError:
+        return False
+
+
+def _squeeze(repository: Repository) -> None:
+    """What was written since the last time, as one pack."""
+    packs = _packs(repository)
+    squeezed = [pack for pack in packs if _is_squeezed(pack)]
+    if len(squeezed) < len(packs) or _has_loose_objects(repository) or _has_cruft(repository):
+        _repack(repository, squeezed, *_ONCE)
+
+
+def _join(repository: Repository) -> None:
+    packs = _packs(repository)
+    kept = _progression(packs)
+    if len(kept) < len(packs):
+        _repack(repository, kept)
+
+
+def _repack(repository: Repository, kept: list[Path], *options: str) -> None:
+    """One pack of all but those that are ``kept``; another one of what nothing reaches, each with its time."""
+    aside = [f"--keep-pack={pack.name}" for pack in kept]
+    cruft = ["--cruft", f"--cruft-expiration={GRACE}"]
+    repository.git("repack", "-d", "-l", "-q", *cruft, *options, *aside, variables=_LEVEL)
+
+
+def _packs(repository: Repository) -> list[Path]:
+    """All packs but what somebody keeps and what nothing reaches, the largest first."""
+    found = (repository.path / "objects" / "pack").glob("pack-*.pack")
+    ours = [pack for pack in found if not any(pack.with_suffix(suffix).exists() for suffix in (".keep", ".mtimes"))]
+    return sorted(ours, key=lambda pack: pack.stat().st_size, reverse=True)
+
+
+def _progression(packs: list[Path]) -> list[Path]:
+    """Of ``packs``, the largest first, those that are large beside all that follow; the others are to be joined."""
+    sizes = [pack.stat().st_size for pack in packs]
+    kept = 0
+    while kept < len(packs) and sizes[kept] >= _STEP * sum(sizes[kept + 1 :]):
+        kept += 1
+    return packs[:kept]
+
+
+def _is_squeezed(pack: Path) -> bool:
+    """Whether a pack's first object was deflated with at least zlib's default effort (RFC 1950, FLEVEL)."""
+    with open(pack, "rb") as file:
+        entry = file.read(_HEAD + _LONGEST_HEADER)[_HEAD:]
+    header = next((place for place, byte in enumerate(entry) if not byte & 0x80), 0)
+    return len(entry) > header + 2 and entry[header + 2] >> 6 >= _DEFAULT_EFFORT
+
+
+def _has_cruft(repository: Repository) -> bool:
+    return any((repository.path / "objects" / "pack").glob("pack-*.mtimes"))
+
+
+def _has_loose_objects(repository: Repository) -> bool:
+    found = (repository.path / "objects").iterdir()
+    return any(any(path.iterdir()) for path in found if _LOOSE.fullmatch(path.name))
