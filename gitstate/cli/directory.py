@@ -31,7 +31,7 @@ def directory() -> None:
 @directory.command(
     examples=(
         "gitstate directory export >clients.ldif",
-        "gitstate directory export --base dc=example,dc=org | ldapadd -Y EXTERNAL -H ldapi:///",
+        "gitstate directory export | ldapadd -Y EXTERNAL -H ldapi:///",
     )
 )
 @click.option("--base", metavar="DN", default=None, help="Below what the entries are to stand [o=gitstate].")

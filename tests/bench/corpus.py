@@ -15,6 +15,9 @@ from tests.bench.trees import below, fresh
 
 SUITE: Final = "bookworm"
 EDITS: Final = 5
+UPGRADED: Final = 5000
+_RENAMED: Final = 100
+"""Of so many upgraded files one gets another name."""
 _SMALL_FILE: Final = 64 * 1024
 # What gitstate's default policy doesn't record: an edit there would be none.
 _UNRECORDED: Final = (b"dev", b"proc", b"run", b"sys", b"tmp", b"var")
@@ -82,6 +85,23 @@ class Corpus:
         os.unlink(gone)
         os.utime(touched)
         return chosen
+
+    def upgrade(self, number: int) -> int:
+        """Replace files below /usr as dpkg does, each by a new one that is renamed into its place; how many."""
+        usr = self.path / "usr"
+        files = [path for path, status in below(usr) if stat.S_ISREG(status.st_mode) and status.st_nlink == 1]
+        first = (number * UPGRADED) % len(files)
+        chosen = (files[first:] + files[:first])[:UPGRADED]
+        for count, path in enumerate(chosen):
+            old = os.path.join(os.fsencode(usr), path)
+            new = old + b".dpkg-new"
+            with open(old, "rb") as source, open(new, "wb") as target:
+                os.fchmod(target.fileno(), stat.S_IMODE(os.fstat(source.fileno()).st_mode))
+                target.write(b"%s\n# upgrade %d\n" % (source.read(), number))
+            os.rename(new, old)
+            if count % _RENAMED == 0:
+                os.rename(old, old + b".%d" % number)
+        return len(chosen)
 
     def _candidates(self) -> list[bytes]:
         """A small file of each directory: alone on its inode, recorded by everyone, without setuid and the like."""

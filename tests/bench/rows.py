@@ -6,16 +6,35 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tests.bench.corpus import UPGRADED
 from tests.bench.measure import MB, BenchError, Contender, Row, run_untimed
 from tests.bench.stage import NEW, OLD, PROTOTYPE, Command, Stage
 from tests.bench.trees import disk_usage
 
-NAMES: Final = ("checkin-first", "checkin-edits", "status", "export-first", "export-next", "diff", "export-gc")
+NAMES: Final = (
+    "checkin-first",
+    "checkin-edits",
+    "status",
+    "export-first",
+    "export-next",
+    "diff",
+    "checkin-upgrade",
+    "export-gc",
+)
 
 
 def rows(stage: Stage) -> list[Row]:
     """All rows, in the order in which they are measured: the repositories grow on the way, gc comes last."""
-    made = [_checkin_first, _checkin_edits, _status, _export_first, _export_next, _diff, _export_gc]
+    made = [
+        _checkin_first,
+        _checkin_edits,
+        _status,
+        _export_first,
+        _export_next,
+        _diff,
+        _checkin_upgrade,
+        _export_gc,
+    ]
     return [make(stage, name) for make, name in zip(made, NAMES, strict=True)]
 
 
@@ -38,16 +57,26 @@ def _checkin_first(stage: Stage, name: str) -> Row:
 
 
 def _checkin_edits(stage: Stage, name: str) -> Row:
+    ready = partial(stage.ready, "git", "ostree")
+    contenders = _next_checkins(stage, 0.06)
+    return Row(name, "check-in after 5 edits", contenders, _needs(), ready, lambda number: stage.edit(), seconds=0.7)
+
+
+def _checkin_upgrade(stage: Stage, name: str) -> Row:
+    ready = partial(stage.ready, "git", "ostree")
+    what = f"check-in after an upgrade of {UPGRADED:,} files"
+    return Row(name, what, _next_checkins(stage), _needs(), ready, lambda number: stage.upgrade(), memory=400 * MB)
+
+
+def _next_checkins(stage: Stage, budget: float | None = None) -> list[Contender]:
     def again(title: str, peer: str, budget: float | None = None) -> Contender:
         return Contender(title, stage.peers[peer].commit, check=partial(stage.check_recorded, peer), budget=budget)
 
-    contenders = [
+    return [
         again("gitstate checkin", "gitstate"),
         again("git add, git commit", "git"),
-        again("ostree commit", "ostree", 0.06),
+        again("ostree commit", "ostree", budget),
     ]
-    ready = partial(stage.ready, "git", "ostree")
-    return Row(name, "check-in after 5 edits", contenders, _needs(), ready, lambda number: stage.edit(), seconds=0.7)
 
 
 def _status(stage: Stage, name: str) -> Row:

@@ -157,6 +157,10 @@ class Stage:
         """Edit the corpus as it was never edited before."""
         self.corpus.edit(next(self.edits))
 
+    def upgrade(self) -> None:
+        """Upgrade packages of the corpus as they were never upgraded before."""
+        self.corpus.upgrade(next(self.edits))
+
     def warm(self, *repositories: Path) -> None:
         """Read the corpus and repositories once, so that nobody finds what another one paid for."""
         if not self.cold:

@@ -271,6 +271,21 @@ def test_each_round_of_edits_is_five_in_five_directories(corpus: Corpus) -> None
             return  # eight directories don't yield five candidates for ever
 
 
+def test_an_upgrade_replaces_files(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "usr/bin").mkdir(parents=True)
+    for number in range(300):
+        (source / f"usr/bin/{number}").write_text(f"{number}\n")
+    unpack(source, tmp_path / "corpus")
+    found = Corpus("source", tmp_path / "corpus")
+    before = {path: status.st_ino for path, status in below(found.path) if path.count(b"/") == 2}
+    assert found.upgrade(7) == 300
+    after = {path: status.st_ino for path, status in below(found.path) if path.count(b"/") == 2}
+    assert len(before) == len(after) == 300
+    assert not before.items() & after.items()
+    assert len(after.keys() - before.keys()) == 3
+
+
 def test_a_tree_too_small_to_edit_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="fewer than 5 directories"):
         Corpus("empty", tmp_path).edit(0)

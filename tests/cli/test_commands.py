@@ -96,7 +96,7 @@ READING: Final = {
 }
 ELSEWHERE: Final = {
     "directory import",
-    *("boot write", "prepare", "doctor"),
+    *("boot write", "prepare", "doctor", "directory export", "directory check"),
     *(f"client {verb}" for verb in ("add", "adopt", "import", "list", "remove", "set", "show")),
     *(f"channel {verb}" for verb in ("create", "list", "remove", "show")),
     *("layer create", "layer list", "push", "reconcile", "rollback"),
