@@ -123,8 +123,7 @@ def next_boot(server: Server, guest: Guest) -> None:
     server("git", "-C", f"{SITE}/prototypes/desktop.git", "tag", "-a", "-m", "second", "v2")
     server("gitstate", "client", "set", NAME, "--pin", "desktop@v2")
     server("gitstate", "boot", "write")
-    guest.say("systemctl reboot")
-    guest.forget()
+    guest.reboot()
     with shown(guest):
         guest.wait_for("iPXE")
         guest.wait_for(f"^{NAME} login: ")

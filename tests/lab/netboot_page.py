@@ -96,8 +96,7 @@ class Run:
             self.guest = self.lab.boot(words[2], reboots=True)
         elif words == ["reboot"]:
             assert self.guest is not None
-            self.guest.say("systemctl reboot")
-            self.guest.forget()
+            self.guest.reboot()
         else:
             raise ValueError(f"{PAGE.name}: nobody knows how to {what}")
         self.seen = 0
