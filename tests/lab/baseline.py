@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.lab.guest import ARGUMENTS
 from tests.lab.netlab import BRIDGE, SERVER, NetLab
 from tests.lab.servers import dnsmasq, ganesha, nginx, rpcbind
 
@@ -54,7 +55,7 @@ dhcp-range=fd77::,ra-only,64,1h
 _IPXE: Final = """\
 #!ipxe
 kernel http://{server}/vmlinuz initrd=initrd.img boot=nfs root=/dev/nfs ip=dhcp nfsroot={server}:{root},vers=3,tcp ro \
-net.ifnames=0 console=ttyS0 panic=-1
+{arguments}
 initrd http://{server}/initrd.img
 boot
 """
@@ -96,7 +97,7 @@ def serving(lab: NetLab, root: Path) -> Iterator[None]:
     place = lab.place / "baseline"
     place.mkdir()
     files = {
-        "boot.ipxe": _IPXE.format(server=SERVER, root=root),
+        "boot.ipxe": _IPXE.format(server=SERVER, root=root, arguments=ARGUMENTS),
         "dnsmasq.conf": f"{_DNSMASQ}tftp-root={place}\n",
         "ganesha.conf": _GANESHA.format(root=root),
         "nginx.conf": f"server {{ listen 80; root {place}; }}\n",

@@ -16,7 +16,7 @@ from typing import Any, Final
 import tomlkit
 
 from tests.lab import prototype
-from tests.lab.guest import Firmware, Guest
+from tests.lab.guest import ARGUMENTS, Firmware, Guest
 from tests.lab.netlab import BRIDGE, SERVER, NetLab, netlab
 from tests.lab.servers import Servers, foreign_dhcp, router
 from tests.support import PROJECT
@@ -43,7 +43,7 @@ OPTIONS: Final[dict[str, Any]] = {
     "dhcp": "own",
     "range": ["10.77.0.100", "10.77.0.200"],
     "nfs": "ganesha",
-    "arguments": "console=ttyS0 net.ifnames=0",
+    "arguments": ARGUMENTS,
     "etc": str(ETC),
     "group": GROUP,
 }
