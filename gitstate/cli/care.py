@@ -80,8 +80,8 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
                 "squeezed": plan.fresh,
             }
         )
-        then = f"{plan.fresh} to squeeze" if session.dry_run else f"-> {_weight(after.size, after.packs)}"
-        lines.append(f"{name}: {_weight(plan.size, plan.packs)} {then}")
+        then = f", {plan.fresh} to squeeze" if session.dry_run else f" -> {_weight(after.size, after.packs)}"
+        lines.append(f"{name}: {_weight(plan.size, plan.packs)}{then}")
     emit(session, "gc/1", {"repositories": report, "dry_run": session.dry_run}, lines)
 
 
