@@ -61,15 +61,25 @@ class Book:
 
     def get(self, name: Name) -> Release | None:
         """The release called so, None if there is none. Raises Damaged."""
-        oid = self._repository and self._repository.ref(f"{TAGS}{name}")
+        oid = self._called(name)
         return self._read(oid) if oid else None
 
     def origin(self, name: Name) -> tuple[str, bytes] | None:
         """The tag, with its repository, that a release came from; None if there is no such release, or a rollback."""
-        oid = self._repository and self._repository.ref(f"{TAGS}{name}")
+        oid = self._called(name)
         if not self._repository or not oid:
             return None
         return _tag(trailers(self._repository.snapshot(oid).message).get(TAG, ""))
+
+    def _called(self, name: Name) -> bytes | None:
+        """The commit of a release: what its tag names, or the branch where a git was killed before it made the tag."""
+        if self._repository is None:
+            return None
+        oid = self._repository.ref(f"{TAGS}{name}")
+        if oid is None:
+            tip = self._repository.ref(f"refs/heads/{name.channel}")
+            oid = tip if tip and self._repository.snapshot(tip).message.startswith(f"{name}: ") else None
+        return oid
 
     def of(self, channel: str) -> Iterator[Release]:
         """The releases of ``channel`` since it was created, the current one first. Raises Damaged."""
@@ -84,7 +94,9 @@ class Book:
     def names(self, channel: str) -> list[Name]:
         """All releases that ``channel`` ever had, also those before it was removed and created again."""
         found = self._repository.refs(f"{TAGS}{channel}/") if self._repository else {}
-        return [Name(*name.removeprefix(TAGS).split("/", 1)) for name in found]
+        names = [Name(*name.removeprefix(TAGS).split("/", 1)) for name in found]
+        current = self.current(channel)
+        return names if current is None or current.name in names else [*names, current.name]
 
     def _read(self, oid: bytes) -> Release:
         assert self._repository is not None
@@ -152,9 +164,10 @@ class Book:
         who: tuple[Signature, Signature],
         message: str,
     ) -> Release:
-        """Make a release under the lock: branch and tag move together, from ``previous``. Raises Locked, StorageFault.
+        """Make a release after ``previous``, under the lock. Raises Locked, StorageFault.
 
-        ``who`` are author and committer; ``message`` ends with a paragraph of trailers.
+        The branch is what counts: git moves two refs one after the other, and may be killed between. ``who`` are author
+        and committer; ``message`` ends with a paragraph of trailers.
         """
         repository = self.open()
         objects: Objects = {}
@@ -163,9 +176,16 @@ class Book:
         tree = _trees(objects, links, [TreeItem(FILE, b"site.toml", toml)])
         parents = [previous.oid] if previous else []
         oid = _put(objects, Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())
-        moves = [(f"refs/heads/{name.channel}", oid, previous.oid if previous else None), (f"{TAGS}{name}", oid, None)]
-        write_objects(repository, objects, moves, f"release: {name}")
-        return self._read(oid)
+        move = (f"refs/heads/{name.channel}", oid, previous.oid if previous else None)
+        write_objects(repository, objects, [move], f"release: {name}")
+        return self.tagged(self._read(oid))
+
+    def tagged(self, release: Release) -> Release:
+        """``release``, under the lock, with the tag of its name."""
+        repository = self.open()
+        if repository.ref(f"{TAGS}{release.name}") is None:
+            repository.move_refs([(f"{TAGS}{release.name}", release.oid, None)], f"release: {release.name}")
+        return release
 
     def close(self, channel: str) -> None:
         """Forget what ``channel`` runs, under the lock; its releases stay, by their tags."""

@@ -185,6 +185,9 @@ def foresee(site: Site, committer: Signature, observer: Observer) -> Outcome:
 
 def _one_channel(publisher: Publisher, channel: Channel, outcome: Outcome) -> None:
     try:
+        running = publisher.book.current(channel.name)
+        if running is not None:
+            publisher.book.tagged(running)
         for asked in _in_order(publisher, channel, outcome):
             try:
                 with _told():

@@ -72,6 +72,7 @@ def apply(
         current = book.current(rollback.channel.name)
         if current is None or current.oid != rollback.current.oid:
             raise Locked(f"{rollback.channel.name} has moved meanwhile", "look again: gitstate channel show")
+        book.tagged(current)
         publisher = Publisher(rollback.site, book, who[1], observer, step)
         commits = publisher.there(rollback.target)
         message = messages.of_rollback(rollback.target, current)

@@ -160,6 +160,26 @@ def clear_locks(ground: Ground) -> None:
             lock.unlink()
 
 
+@pytest.mark.parametrize("verb", ["push", "rollback"])
+def test_a_git_that_was_killed_between_branch_and_tag(boots: Ground, verb: str) -> None:
+    """The branch is what counts."""
+    first = begun(boots)
+    new = boots.edit("desktop", "x", "srv/plain")
+    boots("push", "desktop", "lab3", "--yes")
+    if verb == "rollback":
+        boots("rollback", "lab3")
+        new = first
+    tip = boots.history("lab3")[0].partition(":")[0]
+    boots.releases("tag", "-d", tip)
+    number = int(tip.partition("/")[2])
+    assert (
+        boots.json("push", "desktop", "lab3", "main~1" if verb == "push" else "main", "-n")["tag"]
+        == f"lab3/{number + 1}"
+    )
+    settled(boots, new)
+    assert boots.releases("rev-parse", f"refs/tags/{tip}") == boots.releases("rev-parse", "lab3")
+
+
 def test_two_at_once(boots: Ground) -> None:
     """Reconciles that were woken together: one waits for the other, and each tag is released once."""
     begun(boots)
