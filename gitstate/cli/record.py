@@ -21,6 +21,9 @@ from gitstate.errors import GitstateError, PartlyDone, UsageFault
 from gitstate.names import octal, tree_path
 from gitstate.scan.shapes import Findings
 
+_NAMED = 3
+"""So many paths stand in one line."""
+
 _LIVE = click.option(
     "--live",
     metavar="DIR",
@@ -150,10 +153,10 @@ def _as_json(name: str, live: Path, found: Status) -> dict[str, Any]:
 
 
 def _partly(findings: Findings) -> PartlyDone:
-    path, why = findings.unrecorded[0]
-    more = f" and {len(findings.unrecorded) - 1} more" if len(findings.unrecorded) > 1 else ""
+    named = [f"/{octal(path)} ({why})" for path, why in sorted(findings.unrecorded)[:_NAMED]]
+    more = f" and {len(findings.unrecorded) - _NAMED} more" if len(findings.unrecorded) > _NAMED else ""
     return PartlyDone(
-        f"could not be read: /{octal(path)} ({why}){more}",
+        f"could not be read: {', '.join(named)}{more}",
         "what could not be read keeps its last record; run it as root to record it",
     )
 

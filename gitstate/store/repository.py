@@ -154,8 +154,14 @@ class Repository(Objects):
         return bytes.fromhex(found)
 
     def _check_reference(self, revision: str) -> None:
-        """Raise Damaged if ``revision`` starts with a ref after all, which can't be read or whose object can't."""
-        target = plain_name(self.path, re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD")
+        """Raise Damaged if ``revision`` starts with a ref after all, which can't be read or whose object can't.
+
+        So does the id at which a ref stands.
+        """
+        first = re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"
+        target = plain_name(self.path, first)
+        if target is None and _ID.fullmatch(first):
+            target = next((oid for oid in read_refs(self.path, "refs/").values() if oid.hex() == first), None)
         if target is not None:
             self.peeled(target)
 

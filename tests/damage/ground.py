@@ -193,6 +193,9 @@ def _command_lines() -> Iterator[bytes]:
                 yield (process / "cmdline").read_bytes()
 
 
+PACK_FILES = (".pack", ".idx", ".bitmap", ".mtimes")
+
+
 def leftovers(site: Path) -> list[str]:
     """What commands leave behind only when they are killed or forget to clean up."""
     found = []
@@ -201,8 +204,8 @@ def leftovers(site: Path) -> list[str]:
             found.append(str(repository))
     for repository in (site / "prototypes").glob("*.git"):
         packs = {path.name for path in (repository / "objects" / "pack").iterdir()}
-        wanted = {name for name in packs if name.startswith("pack-") and name.endswith((".pack", ".idx", ".bitmap"))}
-        halves = {name for name in packs if name.endswith(".pack") and name[:-5] + ".idx" not in packs}
+        wanted = {name for name in packs if name.startswith("pack-") and name.endswith(PACK_FILES)}
+        halves = {name for name in wanted if not {f"{Path(name).stem}.pack", f"{Path(name).stem}.idx"} <= packs}
         found += [f"{repository.name}: {name}" for name in sorted(packs - wanted | halves)]
         private = {path.name for path in (repository / "gitstate").iterdir()}
         found += [f"{repository.name}: gitstate/{name}" for name in sorted(private - {"lock", "cache"})]

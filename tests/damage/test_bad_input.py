@@ -136,7 +136,7 @@ LINES = [
     (5, "prototype create q --live @/file"),
     (2, "prototype create q --live @/full --from p"),
     (2, "prototype create q --include less"),
-    (2, "status"),
+    (2, "status --live @/dangling"),
     (2, "checkin -m m"),
     # messages, authors, branches, allowances
     (2, "checkin p -m ''"),
