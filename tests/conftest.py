@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -33,6 +34,16 @@ def pytest_configure() -> None:
         "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
         "TZ": "UTC",
     }
+
+
+@pytest.fixture(autouse=True)
+def _same_environment() -> Iterator[None]:
+    """A command that runs in our own process clears its environment; the next test wants it back."""
+    before = dict(os.environ)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

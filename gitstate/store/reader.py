@@ -9,6 +9,7 @@ import hashlib
 import mmap
 import os
 import struct
+import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from functools import cached_property
@@ -134,12 +135,8 @@ class Pack:
             raise self.damaged("its index has a wrong checksum")
         self._reads = 0
         self.descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self.close = weakref.finalize(self, os.close, self.descriptor)
         self._size = os.fstat(self.descriptor).st_size
-
-    def close(self) -> None:
-        """Let go of the files."""
-        os.close(self.descriptor)
-        self._index.close()
 
     def damaged(self, why: str) -> Damaged:
         """The error for this pack."""

@@ -87,7 +87,7 @@ class Corpus:
         return chosen
 
     def upgrade(self, number: int) -> int:
-        """Replace files below /usr, if there is one, as dpkg does, each by a new one that is renamed into its place; how many."""
+        """Replace files, below /usr if there is one, as dpkg does: a new one is renamed into its place. How many."""
         usr = self.path / "usr" if (self.path / "usr").is_dir() else self.path
         files = [path for path, status in below(usr) if stat.S_ISREG(status.st_mode) and status.st_nlink == 1]
         first = (number * UPGRADED) % len(files)

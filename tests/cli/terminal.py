@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
+import selectors
 import struct
 import subprocess
 import termios
@@ -69,9 +69,10 @@ def on_terminal(
 
 def _read(terminal: int) -> bytes:
     """What came; a NUL if nothing did for a while; nothing at the end."""
-    ready, _, _ = select.select([terminal], [], [], 0.01)
-    if not ready:
-        return b"\0"
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(terminal, selectors.EVENT_READ)
+        if not waiting.select(0.01):
+            return b"\0"
     try:
         return os.read(terminal, 1 << 16)
     except OSError:  # the last who had it open has gone

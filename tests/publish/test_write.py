@@ -42,7 +42,7 @@ def numbers(plan: publish.Plan) -> dict[str, int]:
 
 def test_the_first_run_writes_everything(ground: Ground) -> None:
     plan = ground.write()
-    assert numbers(plan) == {"exports": 2, "kernels": 2, "files": 12, "directories": 1}
+    assert numbers(plan) == {"exports": 2, "kernels": 2, "files": 13, "directories": 1}
     ground.whole()
     assert {path.name for path in ground.machines.iterdir()} == {ground.script(n).name for n in (1, 2, 3)}
     assert f"desktop/{ground.commit('one')}/boot.ipxe" in ground.script(1).read_text()
@@ -77,7 +77,7 @@ def test_every_text_says_who_wrote_it(ground: Ground) -> None:
         patch.setattr("gitstate.network.dhcp_servers", lambda interface: [])
         ground.write()
     texts = [*ground.tftp.rglob("*.ipxe"), *(path for path in ground.etc.rglob("*") if path.is_file())]
-    assert len(texts) == 10
+    assert len(texts) == 12
     for path in texts:
         assert MARK in path.read_text(), path
 
@@ -162,7 +162,8 @@ def test_the_kind_of_server_is_changed(ground: Ground) -> None:
     }
     assert plan.pending >= {one.path for one in plan.texts.stale}
     left = sorted(path.name for path in ground.etc.rglob("*") if path.is_file())
-    assert left == ["dnsmasq.conf", "ganesha.conf", "own.exports"]
+    units = ["gitstate-dnsmasq.service", "gitstate-ganesha.service"]
+    assert left == ["dnsmasq.conf", "ganesha.conf", *units, "own.exports"]
 
 
 def test_an_option_that_every_snapshot_has(ground: Ground) -> None:
@@ -571,5 +572,5 @@ def test_the_state_tells_what_was_written(ground: Ground) -> None:
         top, _, rest = path.partition("/")
         status = ((ground.tftp if top == "tftp" else ground.etc) / rest).stat()
         assert written == (status.st_ino, status.st_size, status.st_mtime_ns)
-    assert len(files) == 12
+    assert len(files) == 13
     assert json.loads((ground.site.path / "boot.state").read_bytes().partition(b"\n")[2])

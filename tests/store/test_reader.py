@@ -132,6 +132,15 @@ def test_git_levels_and_loose_objects_read_as_well(tmp_path: Path) -> None:
         pack.close()
 
 
+def test_a_pack_is_closed_with_who_opened_it(repacked: Repository) -> None:
+    (index,) = (repacked.path / "objects" / "pack").glob("*.idx")
+    pack = Pack(index)
+    name = Path(f"/proc/self/fd/{pack.descriptor}")
+    assert name.resolve() == pack.path
+    del pack
+    assert not name.exists()
+
+
 @settings(max_examples=40)
 @given(
     st.lists(

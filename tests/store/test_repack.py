@@ -220,6 +220,8 @@ def test_somebody_elses_repack_goes_first(repository: Repository) -> None:
     add(repository, 1)
     with subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE, cwd=repository.path) as other:
         path = half_written(repository, other.pid)
+        while Path(f"/proc/{other.pid}/comm").read_text() != "git\n":  # a new program gets its name after it started
+            time.sleep(0.001)
         with pytest.raises(Locked, match=rf"git repack \(pid {other.pid}\) is at work"):
             collect(repository)
         assert path.exists()
