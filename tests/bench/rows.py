@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,6 +13,7 @@ from tests.bench.measure import MB, BenchError, Contender, Row, run_untimed
 from tests.bench.stage import NEW, OLD, PROTOTYPE, Command, Stage
 from tests.bench.trees import disk_usage
 
+FLOOR: Final = (sys.executable, "-P", str(Path(__file__).with_name("floor.py")))
 NAMES: Final = (
     "checkin-first",
     "checkin-edits",
@@ -19,6 +22,7 @@ NAMES: Final = (
     "export-next",
     "diff",
     "checkin-upgrade",
+    "diff-upgrade",
     "export-gc",
 )
 
@@ -33,6 +37,7 @@ def rows(stage: Stage) -> list[Row]:
         _export_next,
         _diff,
         _checkin_upgrade,
+        _diff_upgrade,
         _export_gc,
     ]
     return [make(stage, name) for make, name in zip(made, NAMES, strict=True)]
@@ -52,6 +57,7 @@ def _checkin_first(stage: Stage, name: str) -> Row:
         first("gitstate checkin", "gitstate"),
         first("git add, git commit", "git", 0.25),
         first("ostree commit", "ostree", 0.4),
+        Contender("read, SHA-1, deflate", lambda: [[*FLOOR, str(stage.corpus.path)]]),
     ]
     return Row(name, "first check-in", contenders, _needs(), ready=stage.warm, memory=400 * MB)
 
@@ -142,22 +148,35 @@ def _export_next(stage: Stage, name: str) -> Row:
 
 
 def _diff(stage: Stage, name: str) -> Row:
+    return _diffs(stage, name, "diff of two snapshots", partial(stage.ready, "git", snapshots=2), "ADM")
+
+
+def _diff_upgrade(stage: Stage, name: str) -> Row:
+    def ready() -> None:
+        stage.ready("git")
+        stage.recorded(stage.upgrade)
+
+    return _diffs(stage, name, f"diff over an upgrade of {UPGRADED:,} files", ready, "M")
+
+
+def _diffs(stage: Stage, name: str, what: str, start: Callable[[], None], kinds: str) -> Row:
     ours = stage.gitstate("diff", PROTOTYPE, OLD, NEW, "--name-status")
     theirs = stage.in_git("diff", "--name-status", OLD, NEW)
 
     def ready() -> None:
-        stage.ready("git", snapshots=2)
+        start()
         for command in (ours, theirs):
-            _check_diff(run_untimed(command, stage.environment), stage.corpus.path)
+            _check_diff(run_untimed(command, stage.environment), stage.corpus.path, kinds)
 
     contenders = [
         Contender("gitstate diff", lambda: [ours]),
         Contender("git diff --name-status", lambda: [theirs], budget=1.5),
+        Contender("python -c pass", lambda: [[sys.executable, "-c", "pass"]]),
     ]
-    return Row(name, "diff of two snapshots", contenders, _needs("diff"), ready)
+    return Row(name, what, contenders, _needs("diff"), ready)
 
 
-def _check_diff(text: str, corpus: Path) -> None:
-    """A new, a deleted and a changed file are what edits leave for all to see."""
-    if not {"A\t", "D\t", "M\t"} <= {line[:2] for line in text.splitlines()}:
+def _check_diff(text: str, corpus: Path, kinds: str) -> None:
+    """What edits leave for all to see: edits a new, a deleted and a changed file, upgrades changed ones."""
+    if not {f"{kind}\t" for kind in kinds} <= {line[:2] for line in text.splitlines()}:
         raise BenchError(f"the diff of two snapshots of {corpus} reads: {text!r}")

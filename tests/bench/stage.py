@@ -144,9 +144,13 @@ class Stage:
                 self.renew(name)
                 self.do(*self.peers[name].commit())
         if snapshots > 1 and not all(self.revision(name, before=1) for name in wanted):
-            self.edit()
-            self.do(*(command for name in self.peers if self.revision(name) for command in self.peers[name].commit()))
+            self.recorded(self.edit)
         self.warm(*(self.peers[name].path for name in wanted))
+
+    def recorded(self, change: Callable[[], None]) -> None:
+        """Change the corpus, and record it in every repository that has snapshots."""
+        change()
+        self.do(*(command for name in self.peers if self.revision(name) for command in self.peers[name].commit()))
 
     def renew(self, name: str) -> None:
         """An empty repository, which knows nothing of the corpus."""
