@@ -94,10 +94,12 @@ class SiteStatus:
     channels: tuple[Running, ...]
     users: tuple[Users, ...]
     boot: BootFiles | None
+    problem: GitstateError | None = None
+    """Why nothing is told of channels and clients, if their directory or releases can't be read."""
 
     @property
     def problems(self) -> list[GitstateError]:
-        """What could not be looked at."""
+        """What else could not be looked at."""
         found = [one.problem for one in self.trees]
         return [one for one in [*found, self.boot.problem if self.boot else None] if one is not None]
 
@@ -105,31 +107,37 @@ class SiteStatus:
 def look(site: Site, observer: Observer, *, quick: bool = False) -> SiteStatus:
     """The site as it stands; ``quick``: without a look into live trees and boot files.
 
-    Raises ConfigFault, Damaged for a directory or releases that can't be read.
+    A directory that can't be read keeps nobody from what else there is to see.
     """
     repositories, faults = open_all(site)
-    directory = open_directory(site)
-    clients = directory.clients()
-    book = Book(site)
-    releases = {name: book.current(name) for name in directory.channels()}
-    followers = Counter(one.channel for one in clients.values() if one.pin is None)
-    channels = [
-        Running(
-            channel,
-            releases[name],
-            followers[name],
-            tuple(sorted(_waiting(repositories, book, name))),
-        )
-        for name, channel in directory.channels().items()
-    ]
     trees = []
     for name in site.repositories():
         if name in faults:
             trees.append(Tree(name, None, None, None, None, None, faults[name]))
         else:
             trees.append(_tree(name, repositories[name], None if quick else observer))
-    users = _users(clients.values(), releases)
-    return SiteStatus(tuple(trees), tuple(channels), tuple(users), _boot_files(site, observer, quick=quick))
+    problem = None
+    channels: tuple[Running, ...] = ()
+    users: tuple[Users, ...] = ()
+    try:
+        channels, users = _directory(site, repositories)
+    except GitstateError as error:
+        problem = error
+    boot = _boot_files(site, observer, quick=quick or problem is not None)
+    return SiteStatus(tuple(trees), channels, users, boot, problem)
+
+
+def _directory(site: Site, repositories: Mapping[str, Repository]) -> tuple[tuple[Running, ...], tuple[Users, ...]]:
+    """What channels and clients run. Raises ConfigFault, Damaged, Unreachable."""
+    directory, book = open_directory(site), Book(site)
+    clients, channels = directory.clients(), directory.channels()
+    releases = {name: book.current(name) for name in channels}
+    followers = Counter(one.channel for one in clients.values() if one.pin is None)
+    running = (
+        Running(channel, releases[name], followers[name], tuple(sorted(_waiting(repositories, book, name))))
+        for name, channel in channels.items()
+    )
+    return tuple(running), tuple(_users(clients.values(), releases))
 
 
 def _waiting(repositories: Mapping[str, Repository], book: Book, channel: str) -> Iterator[str]:

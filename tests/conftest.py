@@ -36,6 +36,11 @@ def pytest_configure() -> None:
     }
 
 
+def pytest_unconfigure() -> None:
+    """It goes with the session."""
+    _EMPTY.close()
+
+
 @pytest.fixture(autouse=True)
 def _same_environment() -> Iterator[None]:
     """A command that runs in our own process clears its environment; the next test wants it back."""

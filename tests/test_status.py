@@ -19,6 +19,10 @@ from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("git")]
 
+SCHEMAS = [json.loads(path.read_text("utf-8")) for path in (PROJECT / "schemas").glob("*.schema.json")]
+REGISTRY: Registry[Any] = Registry().with_resources([(one["$id"], Resource.from_contents(one)) for one in SCHEMAS])
+VALIDATOR = Draft202012Validator(REGISTRY.contents("urn:gitstate:site-status:1"), registry=REGISTRY)
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
@@ -135,6 +139,20 @@ def test_boot_files_that_wait(site: Site, tmp_path: Path) -> None:
     assert site.run("status", "--quick", cwd=tmp_path).stdout.splitlines()[-1] == "boot files: not looked at"
 
 
+def test_a_directory_that_can_not_be_read_hides_nothing_else(site: Site, tmp_path: Path) -> None:
+    nobody = f"ldapi://{str(tmp_path / 'nobody').replace('/', '%2F')}"
+    with (site.path / "site.toml").open("a") as settings:
+        settings.write(f'[boot]\n[directory]\nbackend = "ldap"\nbase = "dc=example,dc=org"\nuri = "{nobody}"\n')
+    done = site.run("status", cwd=tmp_path, code=13)
+    assert "1 added, 1 modified" in done.stdout
+    assert f"\n\nchannels and clients: the directory can't be reached: {nobody}" in done.stdout
+    assert "is slapd running?" in done.stderr
+    value = json.loads(site.run("status", "--json", cwd=tmp_path, code=13).stdout)
+    VALIDATOR.validate(value)
+    assert value["repositories"][0]["edits"]["modified"] == 1
+    assert nobody in value["problem"]
+
+
 def test_an_empty_site(tmp_path: Path) -> None:
     done = make_site(tmp_path / "site").run("status", "--quick", cwd=tmp_path)
     assert done.stdout.splitlines()[:1] == [f"site {tmp_path}/site"]
@@ -142,11 +160,8 @@ def test_an_empty_site(tmp_path: Path) -> None:
 
 
 def test_for_programs(site: Site, tmp_path: Path) -> None:
-    schemas = [json.loads(path.read_text("utf-8")) for path in (PROJECT / "schemas").glob("*.schema.json")]
-    registry: Registry[Any] = Registry().with_resources([(one["$id"], Resource.from_contents(one)) for one in schemas])
-    schema = next(one for one in schemas if one["$id"] == "urn:gitstate:site-status:1")
     for words in ((), ("--quick",)):
         value = json.loads(site.run("status", "--json", *words, cwd=tmp_path).stdout)
-        Draft202012Validator(schema, registry=registry).validate(value)
+        VALIDATOR.validate(value)
     assert value["quick"] is True
     assert [one["clients"] for one in value["clients"]] == [1, 3, 2, 1]

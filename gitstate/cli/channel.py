@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from itertools import islice
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ import click
 from gitstate import settings
 from gitstate.cli.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.help import Group
-from gitstate.cli.output import date, emit, moment, printable, shortened, table, talk
+from gitstate.cli.output import ago, date, emit, moment, printable, shortened, table, talk
 from gitstate.directory import Channel, open_directory
 from gitstate.errors import GitstateError, UsageFault
 from gitstate.release import channels
@@ -88,7 +87,7 @@ def list_(session: Session) -> None:
             one.prototype,
             release.name.version if release else "-",
             release.commit.hex()[:7] if release else "-",
-            _age(release) if release else "-",
+            ago(release.when) if release else "-",
             str(followers.get(one.name, 0)),
         )
         for one, release in found
@@ -98,11 +97,6 @@ def list_(session: Session) -> None:
     emit(session, "channel-list/1", value, table(rows, heads, colour=session.colour))
     if not found:
         talk(session, "no channels yet: gitstate channel create NAME --prototype P")
-
-
-def _age(release: Release) -> str:
-    days = int((time.time() - release.when) // 86400)
-    return date(release.when) if days < 2 else f"{days} days ago"
 
 
 def _followers(session: Session) -> dict[str, int]:

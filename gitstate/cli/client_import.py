@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.app import Session, common, pass_session, writes
-from gitstate.cli.client_told import apply, as_changes, signature
+from gitstate.cli.client_told import apply, as_changes, new_revision, signature
 from gitstate.cli.client_values import assigned_values, parsed_option, who_and_why
 from gitstate.cli.help import Command
 from gitstate.cli.output import emit, flush, printable, put, talk
@@ -85,8 +85,8 @@ def import_(
             put(f"{line}\n")
         flush()
     why = found.message(source if source == _STDIN else printable(file.name)) if message is None else message
-    revision = apply(session, found.plan, who, why) if may_apply else None
-    _tell(session, found, source, revision, lines if session.dry_run else [])
+    made = may_apply and apply(session, found.plan, who, why)
+    _tell(session, found, source, made, lines if session.dry_run else [])
     if found.bad and not skip_bad:
         raise _wrong(source, found.bad)
     if found.bad:
@@ -111,7 +111,7 @@ def _read(file: Path, source: str, form: Form | None) -> Listing:
         raise UsageFault(f"{source}: {fault.message}", fault.hint) from None
 
 
-def _tell(session: Session, found: Import, source: str, revision: str | None, lines: Iterable[str]) -> None:
+def _tell(session: Session, found: Import, source: str, made: bool, lines: Iterable[str]) -> None:
     would = "would be " if session.dry_run else ""
     counts = Counter("changed" if step.old else "added" for step in found.plan.steps)
     words = [f"{counts[word]} {would}{word}" for word in ("added", "changed") if counts[word]]
@@ -123,11 +123,11 @@ def _tell(session: Session, found: Import, source: str, revision: str | None, li
         "differing": as_changes(found.differing),
         "left_out": _as_json(found.left_out),
         "bad": _as_json(found.bad),
-        "revision": revision,
+        "revision": new_revision(session, found.plan.directory, made),
         "dry_run": session.dry_run,
     }
     emit(session, "client-import/1", value, [*lines, f"{source}: {', '.join(words) or 'nothing to enter'}"])
-    if revision is not None:
+    if made:
         talk(session, "next: gitstate boot write")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -20,6 +21,7 @@ from gitstate.directory import DEFAULT_STATE, Client, Directory, model, open_dir
 from gitstate.directory.protocol import LastChange
 from gitstate.errors import UsageFault
 
+_COMMIT: Final = re.compile("[0-9a-f]{40}")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -100,7 +102,8 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
         for one in found:
             write_name(one.name.encode())
         return
-    value = {"revision": directory.revision() or None, "clients": [as_json(one) for one in found]}
+    revision = directory.revision() if session.json else ""  # for which a server has to look at every entry
+    value = {"revision": revision or None, "clients": [as_json(one) for one in found]}
     emit(session, "client-list/1", value, [] if session.json else _table(found, colour=session.colour))
     if not found and not directory.clients():
         talk(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
@@ -168,6 +171,12 @@ def show(session: Session, name: str) -> None:
     emit(session, "client-show/1", value, _told(found, last))
 
 
+def _changed(last: LastChange) -> str:
+    """When and by whom; with the commit, if the directory has commits."""
+    commit = f"{last.revision[:7]} " if _COMMIT.fullmatch(last.revision) else ""
+    return f"{commit}{date(last.when)} {printable(last.author)}"
+
+
 def _told(one: Client, last: LastChange | None) -> list[str]:
     facts = (
         ("MAC", " ".join(one.macs) or "none"),
@@ -179,7 +188,7 @@ def _told(one: Client, last: LastChange | None) -> list[str]:
         ("classes", " ".join(one.classes)),
         ("layers", " ".join(one.layers)),
         ("state", one.state if one.state != DEFAULT_STATE else None),
-        ("changed", f"{last.revision[:7]} {date(last.when)} {printable(last.author)}" if last else None),
+        ("changed", _changed(last) if last else None),
         ("", printable(last.subject) if last else None),
     )
     return [one.name, *(f"  {word:<8}  {text}" for word, text in facts if text)]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from gitstate import settings
 from gitstate.cli.app import Session
 from gitstate.cli.output import emit, moment, talk
-from gitstate.directory import Client, plan
+from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
 from gitstate.errors import UsageFault
 from gitstate.store import Signature
@@ -18,12 +18,13 @@ _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "rem
 
 def make(session: Session, planned: plan.Plan, message: str | None, author: str | None) -> None:
     """Make the changes, or say what they would be."""
-    revision = apply(session, planned, signature(session, message, author), message)
+    made = apply(session, planned, signature(session, message, author), message)
+    revision = new_revision(session, planned.directory, made)
     word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
     value = {"changes": as_changes(planned.steps), "revision": revision, "dry_run": session.dry_run}
     lines = [f"{word} {line}" for line in planned.describe()]
     emit(session, f"client-{planned.verb}/1", value, lines or ["nothing to change"])
-    if revision is not None:
+    if made:
         talk(session, "next: gitstate boot write")
 
 
@@ -34,11 +35,17 @@ def signature(session: Session, message: str | None, author: str | None) -> Sign
     return settings.author(session.settings, author)
 
 
-def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> str | None:
-    """Make the changes in one step; the new revision, None if there is nothing to do or it is a dry run."""
+def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> bool:
+    """Make the changes in one step; False if there is nothing to do or it is a dry run."""
     if not planned.steps or session.dry_run:
-        return None
-    return plan.apply(planned, who, settings.committer(), message)
+        return False
+    plan.apply(planned, who, settings.committer(), message)
+    return True
+
+
+def new_revision(session: Session, directory: Directory, made: bool) -> str | None:
+    """That of what was made, for JSON alone: a server has to look at every entry for it."""
+    return directory.revision() if made and session.json else None
 
 
 def as_changes(steps: Iterable[plan.Step]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from gitstate.release import push as pushing
 from gitstate.release import reconcile as reconciling
 from gitstate.release import rollback as going_back
 from gitstate.release.difference import Difference
-from gitstate.release.shapes import Done, Outcome, Problem, Release
+from gitstate.release.shapes import Done, Outcome, Problem, Release, unfinished
 
 _AT_BOOT = (Kind.DISKLESS, Kind.LIVE)
 
@@ -88,7 +88,9 @@ def push(
     lines = [_released(made), *_steps(made), *_who(plan.clients)]
     emit(session, "push/1", _push_json(session, plan, made.release), lines)
     for problem in outcome.problems:
-        session.observer.notice(f"{problem.what} is not released: {problem.error.message}")
+        if problem.what == channel:
+            raise unfinished(plan.name, problem)
+        session.observer.notice(problem.words)
 
 
 def _ask(session: Session, plan: pushing.Push) -> None:
@@ -165,7 +167,7 @@ def _complain(problems: Iterable[Problem]) -> None:
         raise found[0].error
     if found:
         said = "; ".join(one.error.message for one in found)
-        raise PartlyDone(f"not released: {said}", f"{found[0].error.hint}; then gitstate reconcile")
+        raise PartlyDone(f"not all is released: {said}", f"{found[0].error.hint}; then gitstate reconcile")
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def _tell(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
     told = {str(name) for name in pushed}
     for problem in outcome.problems:
         if problem.what in told | {name.channel for name in pushed}:
-            _say(f"{problem.what} is not released: {problem.error.message}")
+            _say(problem.words)
             _say(f"  {problem.error.hint}")
             code = problem.error.code
     if not code and (waiting := serving.not_released(session.site, repository, pushed)):

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 from gitstate import status
 from gitstate.cli.app import Session
-from gitstate.cli.output import date, emit, location, moment, printable, table, talk
+from gitstate.cli.output import ago, emit, location, moment, printable, table, talk
 from gitstate.errors import PartlyDone
 from gitstate.status import BootFiles, Edits, Running, SiteStatus, Tree, Users
 
-_DAY: Final = 86400
 _WORDS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
 
 
 def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
-    """Print how the site stands. Raises PartlyDone for what could not be looked at."""
+    """Print how the site stands. Raises what keeps the directory from being read, PartlyDone for anything else."""
     found = status.look(session.site, session.observer, quick=quick)
     session.observer.phase("")
     emit(session, "site-status/1", _as_json(session, found, quick=quick), _lines(session, found))
     if not found.trees:
         talk(session, "no prototypes yet: gitstate prototype create NAME")
+    if found.problem:
+        raise found.problem
     if found.problems:
         first, more = found.problems[0], len(found.problems) - 1
         raise PartlyDone(f"{first.message}{f'; and {more} more' if more else ''}", first.hint)
@@ -39,7 +39,7 @@ def _lines(session: Session, found: SiteStatus) -> Iterator[str]:
         (
             one.repository,
             one.commit.hex()[:7] if one.commit else "-",
-            _ago(one.when) if one.when is not None else "-",
+            ago(one.when) if one.when is not None else "-",
             _live(one),
         )
         for one in found.trees
@@ -47,6 +47,8 @@ def _lines(session: Session, found: SiteStatus) -> Iterator[str]:
     yield from _part(table(trees, ("REPO", "SNAPSHOT", "CHECKED IN", "LIVE TREE"), colour=colour))
     channels = [_channel(one) for one in found.channels]
     yield from _part(table(channels, ("CHANNEL", "RUNS", "SNAPSHOT", "RELEASED", "CLIENTS", ""), colour=colour))
+    if found.problem is not None:
+        yield from _part([f"channels and clients: {printable(found.problem.message)}"])
     users = [(str(one.clients), _what(one)) for one in found.users]
     yield from _part(table(users, ("CLIENTS", "RUN"), colour=colour))
     if found.boot is not None:
@@ -87,7 +89,7 @@ def _channel(one: Running) -> tuple[str, ...]:
     if release is None:
         return one.channel.name, "-", "-", "-", str(one.clients), wait
     commit = f"{release.prototype} {release.commit.hex()[:7]}"
-    return one.channel.name, str(release.name), commit, _ago(release.when), str(one.clients), wait
+    return one.channel.name, str(release.name), commit, ago(release.when), str(one.clients), wait
 
 
 def _what(one: Users) -> str:
@@ -106,11 +108,6 @@ def _boot(one: BootFiles) -> str:
     if files or told:
         return f"{', '.join(filter(None, (files, told)))}: gitstate boot write --reload"
     return "up to date" if one.files is not None else "not looked at"
-
-
-def _ago(when: int) -> str:
-    days = int((time.time() - when) // _DAY)
-    return date(when) if days < 2 else f"{days} days ago"
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------
@@ -133,6 +130,7 @@ def _as_json(session: Session, found: SiteStatus, *, quick: bool) -> dict[str, A
         }
         if found.boot
         else None,
+        "problem": found.problem.message if found.problem else None,
     }
 
 

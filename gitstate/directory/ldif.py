@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ from gitstate.directory import cache, ldif_channels
 from gitstate.directory.cache import Known
 from gitstate.directory.channels import Channel
 from gitstate.directory.entries import Entry
-from gitstate.directory.model import Client, find_clash, fits, no_such_client, normal, refuse_clash
+from gitstate.directory.model import Client, Kind, find_clash, fits, no_such_client, normal, refuse_clash
 from gitstate.directory.protocol import LastChange
 from gitstate.directory.tree import Objects, compare, find, path_of, replant
 from gitstate.errors import ConfigFault, Damaged, Locked, UsageFault
@@ -61,6 +62,10 @@ class LdifDirectory:
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
         """The clients whose values are those wanted."""
         return {name: one for name, one in self.clients().items() if fits(one, wanted)}
+
+    def followers(self, channel: str) -> Mapping[Kind, int]:
+        """How many clients of each kind follow a channel."""
+        return Counter(one.kind for one in self.find({"channel": channel}).values() if one.pin is None)
 
     def entries(self) -> Mapping[str, Entry]:
         """What stands in each client's file."""
@@ -180,7 +185,7 @@ class LdifDirectory:
         author: Signature,
         message: str,
         committer: Signature | None = None,
-    ) -> str:
+    ) -> None:
         """One commit, all or nothing; see ``Directory.change_channels``."""
         repository = self._repository() or self._make()
         with repository.lock("a change of channels"):
@@ -189,7 +194,6 @@ class LdifDirectory:
             root = ldif_channels.replace(repository.read, tree, put, remove, objects)
             if root is not None:
                 self._seen = self._commit(root, objects, author, committer or author, message)
-        return self._seen.hex() if self._seen else ""
 
     # --- writing ---
 
@@ -201,7 +205,7 @@ class LdifDirectory:
         message: str,
         committer: Signature | None = None,
         besides: Mapping[str, Entry] | None = None,
-    ) -> str:
+    ) -> None:
         """One commit, all or nothing; see ``Directory.change``."""
         changed = {client.name: normal(client) for client in put}
         if not message.strip():
@@ -221,13 +225,11 @@ class LdifDirectory:
             refuse_clash(clients.values(), changed)
             objects = Objects()
             files = self._files(known, changed, gone - changed.keys(), tree, objects, besides or {})
-            if not files:
-                return self._seen.hex() if self._seen else ""
-            root = replant(repository.read, tree, files, objects)
-            commit = self._seen = self._commit(root, objects, author, committer or author, message)
-            self._known = Known(root, clients)
-            cache.save(self._cache, self._known)
-        return commit.hex()
+            if files:
+                root = replant(repository.read, tree, files, objects)
+                self._seen = self._commit(root, objects, author, committer or author, message)
+                self._known = Known(root, clients)
+                cache.save(self._cache, self._known)
 
     def _commit(self, root: bytes, objects: Objects, author: Signature, committer: Signature, message: str) -> bytes:
         """Make ``root`` what the directory holds, after what was seen last; the commit."""

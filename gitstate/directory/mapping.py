@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -34,9 +34,11 @@ FIELDS: Final = (
     Field("gitstateLayer", "layers", model.layer_name, True),
     Field("gitstateState", "state", model.state_mode),
 )
+_READERS: Final = {field.attribute: field.read for field in FIELDS}
 _NAME: Final = "cn"
 _CLASS: Final = "objectClass"
 _CLIENT: Final = "gitstateClient"
+_CLASS_OF_CLIENTS: Final = _CLIENT.lower().encode()
 _STRUCTURAL: Final = "device"
 _OURS: Final = {_NAME, _CLASS, *(field.attribute for field in FIELDS)}
 _LONGEST: Final = 400
@@ -64,26 +66,39 @@ def entry_of(client: Client, standing: Entry | None = None) -> dict[str, list[by
 
 def client_of(name: str, entry: Entry) -> Client:
     """The client ``name`` that ``entry`` tells of. Raises Fault."""
-    if _CLIENT.lower().encode() not in {one.lower() for one in entry.get(_CLASS, ())}:
+    if _CLASS_OF_CLIENTS not in {one.lower() for one in entry.get(_CLASS, ())}:
         raise Fault(f"the class {_CLIENT} is missing", _CLASS)
     if name.encode() not in {one.lower() for one in entry.get(_NAME, ())}:
         raise Fault(f"{_NAME} is not {name}", _NAME)
     values: dict[str, Any] = {}
-    for field in FIELDS:
-        given = entry.get(field.attribute)
+    for attribute, key, _, many, _ in FIELDS:
+        given = entry.get(attribute)
         if given:
-            found = [_read(field, value, place) for place, value in enumerate(given)]
-            values[field.key] = tuple(found) if field.many else found[0]
+            try:
+                found = [_read(attribute, value) for value in given]
+            except Fault:
+                raise _placed(attribute, given) from None
+            values[key] = tuple(found) if many else found[0]
     return model.normal(Client(name, **values))
 
 
 @lru_cache(1 << 16)
-def _read(field: Field, value: bytes, place: int) -> object:
+def _read(attribute: str, value: bytes) -> object:
     if len(value) > _LONGEST:
-        raise Fault(f"{field.attribute} is longer than {_LONGEST} bytes", field.attribute, place)
+        raise Fault(f"{attribute} is longer than {_LONGEST} bytes")
     try:
-        return field.read(value.decode())
+        return _READERS[attribute](value.decode())
     except UnicodeDecodeError:
-        raise Fault(f"{field.attribute} is not UTF-8", field.attribute, place) from None
+        raise Fault(f"{attribute} is not UTF-8") from None
     except UsageFault as fault:
-        raise Fault(f"{field.attribute}: {fault}", field.attribute, place) from None
+        raise Fault(f"{attribute}: {fault}") from None
+
+
+def _placed(attribute: str, values: Sequence[bytes]) -> Fault:
+    """What is wrong with the first of ``values`` that can't be read, and which it is."""
+    for place, value in enumerate(values):
+        try:
+            _read(attribute, value)
+        except Fault as fault:
+            return Fault(fault.why, attribute, place)
+    raise AssertionError(f"{attribute} can be read")

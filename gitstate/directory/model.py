@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gitstate.errors import NotFound, UsageFault
 from gitstate.names import LAYER_KINDS, Pin, repo_name
@@ -53,15 +53,14 @@ class Client:
 
 def normal(client: Client) -> Client:
     """``client`` with its sets as sets."""
-    if max(len(client.macs), len(client.ips), len(client.classes), len(client.layers)) <= 1:
-        return client
-    return replace(
-        client,
-        macs=tuple(sorted(set(client.macs))),
-        ips=tuple(sorted(set(client.ips), key=_by_number)),
-        classes=tuple(sorted(set(client.classes))),
-        layers=tuple(sorted(set(client.layers))),
-    )
+    unlike: dict[str, Any] = {}
+    for key in ("macs", "ips", "classes", "layers"):
+        values = getattr(client, key)
+        if len(values) > 1:
+            ordered = tuple(sorted(set(values), key=_by_number if key == "ips" else None))
+            if ordered != values:
+                unlike[key] = ordered
+    return replace(client, **unlike) if unlike else client
 
 
 def _by_number(text: str) -> tuple[int, int, str]:

@@ -159,8 +159,8 @@ def check_pin(site: Site, pin: Pin) -> None:
     site.repository(pin.prototype).resolve(pin.revision)
 
 
-def apply(plan: Plan, author: Signature, committer: Signature, message: str | None = None) -> str:
-    """Make the changes in one step; the new revision. Raises Locked if the directory was changed since the plan."""
+def apply(plan: Plan, author: Signature, committer: Signature, message: str | None = None) -> None:
+    """Make the changes in one step. Raises Locked if the directory was changed since the plan."""
     put = [step.new for step in plan.steps if step.new]
     remove = [step.name for step in plan.steps if step.new is None]
-    return plan.directory.change(put, remove, author, plan.message if message is None else message, committer)
+    plan.directory.change(put, remove, author, plan.message if message is None else message, committer)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gitstate.directory.channels import Channel
 from gitstate.directory.entries import Entry
-from gitstate.directory.model import Client
+from gitstate.directory.model import Client, Kind
 from gitstate.store import Signature
 
 
@@ -38,6 +38,9 @@ class Directory(Protocol):
         the server looks.
         """
 
+    def followers(self, channel: str) -> Mapping[Kind, int]:
+        """How many clients of each kind follow a channel; whoever is pinned doesn't."""
+
     def entries(self) -> Mapping[str, Entry]:
         """What stands in the directory for each client, also what is nothing to gitstate; sorted by name."""
 
@@ -58,8 +61,8 @@ class Directory(Protocol):
         message: str,
         committer: Signature | None = None,
         besides: Mapping[str, Entry] | None = None,
-    ) -> str:
-        """Add or replace the clients ``put`` and remove those named, all or nothing; the new revision.
+    ) -> None:
+        """Add or replace the clients ``put`` and remove those named, all or nothing.
 
         What else an entry holds stays, or becomes what ``besides`` has for the client.
 
@@ -86,8 +89,8 @@ class Directory(Protocol):
         author: Signature,
         message: str,
         committer: Signature | None = None,
-    ) -> str:
-        """Add or replace the channels ``put`` and remove those named, all or nothing; the new revision.
+    ) -> None:
+        """Add or replace the channels ``put`` and remove those named, all or nothing.
 
         What others changed meanwhile stays. Raises Locked, UsageFault for values that can't be, NotFound for names to
         remove that no channel has.

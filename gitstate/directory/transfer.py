@@ -159,13 +159,12 @@ def _sets(entry: Entry) -> dict[str, frozenset[bytes]]:
     }
 
 
-def apply(plan: ImportPlan, author: Signature, committer: Signature, message: str) -> str:
-    """Channels first, which clients follow; what goes last. The new revision. Run again it does what is left."""
+def apply(plan: ImportPlan, author: Signature, committer: Signature, message: str) -> None:
+    """Channels first, which clients follow; what goes last. Run again it does what is left."""
     directory = plan.directory
     if plan.channels:
         directory.change_channels(plan.channels, (), author, message, committer)
     directory.clients()
-    revision = directory.change(plan.clients, plan.gone, author, message, committer, plan.besides)
+    directory.change(plan.clients, plan.gone, author, message, committer, plan.besides)
     if plan.channels_gone:
-        revision = directory.change_channels((), plan.channels_gone, author, message, committer)
-    return revision
+        directory.change_channels((), plan.channels_gone, author, message, committer)

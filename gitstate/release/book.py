@@ -34,7 +34,7 @@ class Book:
     """The history of all channels of a site."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self.site = site
         self._path = site.releases_path
         self._opened: Repository | None = None
 
@@ -134,7 +134,7 @@ class Book:
     def open(self) -> Repository:
         """``site.git``, made if need be. Raises Locked."""
         if self._repository is None:
-            with self._site.lock():
+            with self.site.lock():
                 if not self._path.exists():
                     self._make()
             return self.open()
@@ -172,7 +172,7 @@ class Book:
         repository = self.open()
         objects: Objects = {}
         links = {f"{_KINDS[one != prototype]}/{one}": oid for one, oid in commits.items()}
-        toml = _put(objects, Type.BLOB, _read_settings(self._site.file))
+        toml = _put(objects, Type.BLOB, _read_settings(self.site.file))
         tree = _trees(objects, links, [TreeItem(FILE, b"site.toml", toml)])
         parents = [previous.oid] if previous else []
         oid = _put(objects, Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())

@@ -80,7 +80,7 @@ def apply(creation: Creation, author: Signature, committer: Signature) -> None:
 def plan_removal(site: Site, name: str) -> Channel:
     """Plan to remove a channel. Raises NotFound, Refused while clients follow it."""
     channel = channel_called(site, name)
-    followers = [one.name for one in open_directory(site).clients().values() if one.channel == name]
+    followers = [*open_directory(site).find({"channel": name})]
     if followers:
         more = f" and {len(followers) - _NAMED} more" if len(followers) > _NAMED else ""
         raise Refused(

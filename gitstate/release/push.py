@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from gitstate.release.difference import Difference, between
 from gitstate.release.reconcile import FROM, Publisher, Step, reconcile
 from gitstate.release.shapes import TAGS, Asked, Name, Outcome, Release, Wish
 from gitstate.site import Site
-from gitstate.store import Repository, Signature, Type
+from gitstate.store import MAIN, Repository, Signature, Type
 from gitstate.store.tags import Tag
 from gitstate.verify import full_manifest
 
@@ -69,7 +68,7 @@ def plan(
     current = book.current(channel.name)
     wishes.check_place(channel, repository, site, current)
     origin = _origin(site, book, origin_name)
-    commit = opened.resolve(revision or "main") if origin is None else _of(origin, repository)
+    commit = _of(origin, repository) if origin else _wanted(opened, repository, revision)
     name = Name(channel.name, str(next_number(taken(book, publisher.repositories, channel.name))))
     asked = Asked(Wish(repository, name, b""), Tag(commit, Type.COMMIT, str(name), committer, _trailer(origin), False))
     wishes.check_content(opened, repository, commit, current, observer)
@@ -103,8 +102,7 @@ def taken(book: Book, repositories: Mapping[str, Repository], channel: str) -> l
 
 def clients_of(site: Site, channel: str) -> Mapping[Kind, int]:
     """How many clients of each kind follow a channel."""
-    clients = open_directory(site).clients().values()
-    return Counter(one.kind for one in clients if one.channel == channel and one.pin is None)
+    return open_directory(site).followers(channel)
 
 
 def _origin(site: Site, book: Book, name: str | None) -> Release | None:
@@ -115,6 +113,15 @@ def _origin(site: Site, book: Book, name: str | None) -> Release | None:
     if found is None:
         raise NotFound(f"{name} has no release yet", f"gitstate channel show {name}")
     return found
+
+
+def _wanted(opened: Repository, repository: str, revision: str | None) -> bytes:
+    if revision is not None:
+        return opened.resolve(revision)
+    tip = opened.ref(MAIN)
+    if tip is None:
+        raise NotFound(f"{repository} has no snapshot yet", f"gitstate checkin {repository} -m MSG makes the first")
+    return tip
 
 
 def _of(origin: Release, repository: str) -> bytes:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
 from gitstate.directory import Channel, open_directory
 from gitstate.errors import EnvironmentFault, GitstateError, NotFound, Refused, StorageFault
 from gitstate.monitor import Observer
-from gitstate.release import messages, publishing, wishes
+from gitstate.release import leftovers, messages, publishing, wishes
 from gitstate.release.book import Book
 from gitstate.release.shapes import PINS, Asked, Done, Name, Outcome, Problem, Release
 from gitstate.release.waiting import patiently
@@ -139,9 +139,12 @@ def source(book: Book, asked: Asked) -> Release | None:
     return found
 
 
-def alone(book: Book, command: str) -> AbstractContextManager[None]:
+@contextmanager
+def alone(book: Book, command: str) -> Iterator[None]:
     """Be the only one who publishes, once the one who does so now is done. Raises Locked after ten minutes."""
-    return patiently(lambda: book.lock(command))
+    with patiently(lambda: book.lock(command)):
+        leftovers.clear(book.site)
+        yield
 
 
 def reconcile(
@@ -190,7 +193,7 @@ def _one_channel(publisher: Publisher, channel: Channel, outcome: Outcome) -> No
             publisher.book.tagged(running)
         for asked in _in_order(publisher, channel, outcome):
             try:
-                with _told():
+                with told():
                     _one_tag(publisher, channel, asked, outcome)
             except GitstateError as error:
                 outcome.problems.append(Problem(channel.name, str(asked.name), error))
@@ -198,7 +201,7 @@ def _one_channel(publisher: Publisher, channel: Channel, outcome: Outcome) -> No
                     return
         release = publisher.book.current(channel.name)
         if release is not None:
-            with _told():
+            with told():
                 changed = publisher.settle(publisher.directory.channels()[channel.name], release)
             now = [done for done in outcome.published if done.release.oid == release.oid]
             (now[0].steps if now else outcome.mended).extend(changed)
@@ -207,7 +210,7 @@ def _one_channel(publisher: Publisher, channel: Channel, outcome: Outcome) -> No
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """The system's errors as ours: one channel's trouble doesn't keep the others from their turn."""
     try:
         yield

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gitstate.directory import Channel, Kind
-from gitstate.errors import Locked, NotFound
+from gitstate.errors import GitstateError, Locked, NotFound
 from gitstate.monitor import Observer
 from gitstate.release import messages
 from gitstate.release.book import Book, next_number
 from gitstate.release.channels import channel_called
 from gitstate.release.push import clients_of, taken
-from gitstate.release.reconcile import Publisher, Step, alone
-from gitstate.release.shapes import Done, Name, Release, release_name
+from gitstate.release.reconcile import Publisher, Step, alone, told
+from gitstate.release.shapes import Done, Name, Problem, Release, release_name, unfinished
 from gitstate.release.wishes import open_all
 from gitstate.site import Site
 from gitstate.store import Signature
@@ -66,7 +66,7 @@ def _before(book: Book, current: Release) -> Release:
 def apply(
     rollback: Rollback, who: tuple[Signature, Signature], observer: Observer, step: Step = lambda name: None
 ) -> Done:
-    """Make the release. Raises Locked if the channel has moved since the plan, StorageFault, Damaged."""
+    """Make the release. Raises Locked if the channel has moved since the plan, StorageFault, Damaged, PartlyDone."""
     book = Book(rollback.site)
     with alone(book, "rollback"):
         current = book.current(rollback.channel.name)
@@ -77,5 +77,10 @@ def apply(
         commits = publisher.there(rollback.target)
         message = messages.of_rollback(rollback.target, current)
         made = publisher.release(rollback.channel, rollback.name, commits, current, who[0], message)
-        made.steps.extend(publisher.settle(publisher.directory.channels()[rollback.channel.name], made.release))
+        name = rollback.channel.name
+        try:
+            with told():
+                made.steps.extend(publisher.settle(publisher.directory.channels()[name], made.release))
+        except GitstateError as error:
+            raise unfinished(made.release.name, Problem(name, name, error)) from None
     return made

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from gitstate.errors import GitstateError, UsageFault
+from gitstate.errors import GitstateError, PartlyDone, UsageFault
 from gitstate.store.tags import Tag
 
 TAGS: Final = "refs/tags/"
@@ -135,6 +135,17 @@ class Problem:
     channel: str
     what: str
     error: GitstateError
+
+    @property
+    def words(self) -> str:
+        """All of it in a line."""
+        state = "is not in order yet" if self.what == self.channel else "is not released"
+        return f"{self.what} {state}: {self.error.message}"
+
+
+def unfinished(name: Name, problem: Problem) -> PartlyDone:
+    """For a release that was made and that not everybody was told of."""
+    return PartlyDone(f"{name} is released, but {problem.words}", f"{problem.error.hint}; then gitstate reconcile")
 
 
 @dataclass(slots=True)

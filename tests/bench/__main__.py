@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.bench import boots, growth, rows, scale, table, upgrades, writes
+from tests.bench import boots, directory, growth, rows, scale, table, upgrades, writes
 from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, Corpus, find, unpack
 from tests.bench.ground import MAKERS, own_file_system, room
@@ -91,6 +91,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--scale", type=float, metavar="PART", help="instead: many and huge files, a long history; 1 is the full size"
     )
     parser.add_argument("--boot", action="store_true", help="instead: boot files of many clients, and a machine's boot")
+    parser.add_argument("--directory", action="store_true", help="instead: 10,000 clients in both directories")
     parser.add_argument("--file-system", choices=sorted(MAKERS), help="work on a fresh one, on a loop device")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--keep", action="store_true", help="leave the work directory")
@@ -110,13 +111,18 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _check(options: argparse.Namespace) -> None:
     if os.geteuid() != 0:
         raise BenchError("owners and devices can be checked in and exported by root only: run it with sudo")
-    made = not options.history if options.growth else options.corpus in RECIPES and options.scale is None
+    made = not options.history if options.growth else options.corpus in RECIPES and not _without_corpus(options)
     programs = [*_PROGRAMS, *(["mmdebstrap"] if made else []), *(growth.PROGRAMS if options.growth else [])]
+    programs += directory.PROGRAMS if options.directory else ()
     programs += [MAKERS[options.file_system][0]] if options.file_system else []
     if missing := [program for program in programs if shutil.which(program) is None]:
         raise BenchError(f"missing: {', '.join(missing)}")
     if options.cold and not os.access(_DROP_CACHES, os.W_OK):
         raise BenchError(f"--cold: {_DROP_CACHES} can't be written here")
+
+
+def _without_corpus(options: argparse.Namespace) -> bool:
+    return options.scale is not None or options.directory
 
 
 @contextmanager
@@ -138,6 +144,8 @@ def _work(options: argparse.Namespace, needed: int) -> Iterator[Path]:
 def _job(options: argparse.Namespace) -> Job:
     if options.scale is not None:
         return _scale(options)
+    if options.directory:
+        return Job("directory", directory.ROOM, partial(_directory, options))
     if options.boot:
         return Job("boot", _BOOT_ROOM, partial(_boots, options))
     return _growth(options) if options.growth else _table(options)
@@ -174,6 +182,13 @@ def _boots(options: argparse.Namespace, work: Path) -> table.Report:
     versions = {name: version for name, version in _versions(environment).items() if name in ("gitstate", "git")}
     about = {"name": "boot", "clients": writes.CLIENTS}
     return table.Report(about, table.machine(work), versions, options.runs, False, outcomes, table.memory_floor())
+
+
+def _directory(options: argparse.Namespace, work: Path) -> directory.Report:
+    """Many clients, in the embedded directory and in LDAP."""
+
+    versions = directory.versions(_versions(os.environ))
+    return directory.run(work, table.machine(work), versions, options.runs, directory.CLIENTS)
 
 
 def _versions(environment: Mapping[str, str]) -> dict[str, str]:

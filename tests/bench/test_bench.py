@@ -12,7 +12,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.bench import rows, stage, table
+from gitstate.site import Site
+from tests.bench import directory, rows, stage, table
 from tests.bench.corpus import RECIPES, Corpus, Recipe, find, unpack
 from tests.bench.ground import file_system, own_file_system
 from tests.bench.measure import MB, Bench, BenchError, Contender, Figures, Outcome, Row, Run, judge, timed
@@ -55,6 +56,28 @@ REPORT = {
         "versions": {"required": ["gitstate", "git", "ostree", "cp"]},
         "caches": {"enum": ["warm", "cold"]},
         "rows": {"type": "array", "items": ROW},
+    },
+}
+
+
+DIRECTORY = {
+    "type": "object",
+    "required": ["schema", "clients", "machine", "versions", "runs", "rows"],
+    "properties": {
+        "schema": {"const": "bench-directory/1"},
+        "rows": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["what", "tool", "ldif", "ldap", "raw", "ratio", "budget", "verdict", "failure"],
+                "properties": {
+                    "ldif": {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                    "ldap": {"type": "array", "items": {"type": "number"}, "minItems": 1},
+                    "raw": {"type": "array", "items": {"type": "number"}},
+                    "verdict": {"enum": ["holds", "MISSES", None]},
+                },
+            },
+        },
     },
 }
 
@@ -226,7 +249,7 @@ def test_the_table_goes_between_its_markers_only(tmp_path: Path) -> None:
 def test_the_page_has_a_place_for_each_corpus(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text((PROJECT / "docs" / "performance.md").read_text())
-    for name in RECIPES:
+    for name in (*RECIPES, "directory"):
         table.write_docs(page, name, "text")
 
 
@@ -236,10 +259,10 @@ def test_the_page_has_a_place_for_each_corpus(tmp_path: Path) -> None:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
     source = tmp_path / "source"
-    for directory in "abcdefgh":
-        (source / "etc" / directory).mkdir(parents=True)
+    for folder in "abcdefgh":
+        (source / "etc" / folder).mkdir(parents=True)
         for name in ("one", "two", "three"):
-            (source / "etc" / directory / name).write_text(f"{directory}/{name}\n")
+            (source / "etc" / folder / name).write_text(f"{folder}/{name}\n")
     os.link(source / "etc/a/one", source / "etc/a/link")
     (source / "etc/ssh").mkdir()
     (source / "etc/ssh/ssh_host_rsa_key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
@@ -252,7 +275,7 @@ def test_a_corpus_is_a_copy_without_what_a_contender_refuses(corpus: Corpus) -> 
     paths = {path for path, _ in below(corpus.path)}
     assert b"etc/a/link" in paths
     assert not paths & {b"etc/ssh/ssh_host_rsa_key", b"etc/fifo"}
-    size = sum(len(f"{directory}/{name}\n") for directory in "abcdefgh" for name in ("one", "two", "three"))
+    size = sum(len(f"{folder}/{name}\n") for folder in "abcdefgh" for name in ("one", "two", "three"))
     assert corpus.describe() == {"name": "source", "entries": 35, "files": 25, "bytes": size}
 
 
@@ -331,6 +354,39 @@ def test_a_file_system_of_its_own_goes_when_the_bench_ends(tmp_path: Path) -> No
     assert not os.path.ismount(work)
     assert list(tmp_path.iterdir()) == [work]
     assert str(tmp_path) not in subprocess.run(["losetup"], capture_output=True, text=True, check=True).stdout
+
+
+# --- directories ---
+
+
+@pytest.mark.parametrize(("ldap", "verdict"), [(0.3, "holds"), (0.31, "MISSES")])
+def test_ldap_is_judged_by_its_own_tool(ldap: float, verdict: str) -> None:
+    found = directory.Row("x", "ldapsearch", [0.1], [9.0, ldap, 0.0], [0.2, 0.2, 7.0])
+    assert found.cells() == ("x", "ldapsearch", "100 ms", f"{ldap * 1000:.0f} ms", "200 ms", *found.cells()[5:])
+    assert found.verdict == verdict
+    assert directory.Row("x", "", [0.1], [9.0], budget=None).cells()[5:] == ("", "", "")
+
+
+@pytest.mark.slow
+@root_only
+@needs("git", "slapd", "ldapsearch", "ldapmodify")
+def test_directories_of_few_clients(tmp_path: Path) -> None:
+    found = directory.run(tmp_path, table.machine(tmp_path), {"gitstate": "1"}, runs=1, count=800)
+    assert not found.failed, found.as_text()
+    shape = json.loads(json.dumps(found.as_json()))
+    jsonschema.validate(shape, DIRECTORY)
+    assert [bool(row["budget"]) for row in shape["rows"]] == [True] * 5 + [False] * 3
+    assert "800 clients" in found.as_text()
+
+
+def test_a_row_that_does_not_do_its_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(site: object) -> None:
+        raise BenchError("3 instead of 200")
+
+    site = Site(Path("/nowhere"))
+    found = directory._measured(directory.Work("list", broken, (site, site)), 1)
+    assert (found.verdict, found.failure) == ("FAILED", "3 instead of 200")
+    assert directory.Report(1, table.machine(PROJECT), {}, 1, [found]).failed
 
 
 # --- the whole ---

@@ -36,8 +36,10 @@ class Place:
         return open_directory(self.site)
 
     def put(self, *clients: Client, message: str = "put") -> str:
-        """Put clients there as somebody else would."""
-        return self.open().change(clients, [], ADA, message)
+        """Put clients there as somebody else would; the new revision."""
+        directory = self.open()
+        directory.change(clients, [], ADA, message)
+        return directory.revision()
 
     @property
     def repository(self) -> Path:

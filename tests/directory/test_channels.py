@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gitstate.directory import Channel
+from gitstate.directory import Channel, Kind
 from gitstate.errors import GitstateError, Locked, NotFound, UsageFault
 from tests.directory.ground import ADA, Place, machine
 from tests.support import needs
@@ -17,8 +17,8 @@ LAB = Channel("lab3", "desktop", author="Ada <ada@example.org>", created=1_700_0
 KIOSK = Channel("Kiosk", "desktop", signed=True, author="Ada <a@b>", release="Kiosk/7", commit="ab" * 20)
 
 
-def put(place: Place, *channels: Channel, remove: tuple[str, ...] = ()) -> str:
-    return place.open().change_channels(channels, remove, ADA, "channels")
+def put(place: Place, *channels: Channel, remove: tuple[str, ...] = ()) -> None:
+    place.open().change_channels(channels, remove, ADA, "channels")
 
 
 def test_what_is_put_is_read(place: Place) -> None:
@@ -84,6 +84,30 @@ def test_clients_and_channels_dont_meet(place: Place) -> None:
     put(place, remove=("lab3",))
     assert sorted(place.open().clients()) == ["lab3-01"]
     assert sorted(place.open().channels()) == ["Kiosk"]
+
+
+def test_both_are_changed_by_whoever_has_read_both(place: Place) -> None:
+    place.put(machine(1))
+    mine = place.open()
+    assert len(mine.clients()) == 1
+    mine.change_channels([LAB], [], ADA, "channels")
+    mine.change([machine(2)], [], ADA, "clients")
+    assert sorted(place.open().clients()) == ["lab3-01", "lab3-02"]
+
+
+def test_who_follows(place: Place) -> None:
+    follower = replace(machine(1), pin=None, channel="lab3")
+    others = [replace(follower, name=name, macs=(), ips=()) for name in ("a", "b")]
+    place.put(
+        follower,
+        replace(others[0], kind=Kind.LIVE),
+        others[1],
+        replace(machine(2), channel="lab3"),
+        replace(machine(3), pin=None, channel="LAB3"),
+        replace(machine(4), pin=None),
+    )
+    assert dict(place.open().followers("lab3")) == {Kind.DISKLESS: 2, Kind.LIVE: 1}
+    assert dict(place.open().followers("*")) == {}
 
 
 def test_a_change_of_channels_doesnt_lose_one_of_clients(place: Place) -> None:

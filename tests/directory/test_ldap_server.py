@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +20,7 @@ from gitstate.directory.ldif import LdifDirectory
 from gitstate.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
 from gitstate.site import Site
 from tests.directory.ground import ADA, Place, choose_ldap, machine, machines
-from tests.lab.ldap import GITSTATE, OURS, PASSWORD, SUFFIX, Server, ldap_server
+from tests.lab.ldap import GITSTATE, OURS, PASSWORD, SUFFIX, Server, ldap_server, postdate
 from tests.support import needs
 
 pytestmark = needs("git", "slapd")
@@ -178,6 +179,16 @@ def test_stuck(site: Site, slapd: Server, how: str) -> None:
     assert isinstance(said, Unreachable)
 
 
+def test_slow(site: Site, slapd: Server) -> None:
+    choose_ldap(site, slapd, timeout=10)
+    Place(site).put(machine(1))
+    directory = open_directory(site)
+    with slapd.stuck():
+        assert slapd.process is not None
+        with subprocess.Popen(["sh", "-c", f"sleep 1.2; kill -CONT {slapd.process.pid}"]):
+            assert dict(directory.clients()) == {"lab3-01": machine(1)}
+
+
 def test_stuck_in_the_middle(site: Site, slapd: Server) -> None:
     choose_ldap(site, slapd, timeout=1)
     directory = open_directory(site)
@@ -191,13 +202,27 @@ def test_stuck_in_the_middle(site: Site, slapd: Server) -> None:
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 
-def test_an_expired_certificate(site: Site) -> None:
+@pytest.mark.parametrize("starttls", [None, True])
+def test_an_expired_certificate(site: Site, starttls: bool | None) -> None:
     with ldap_server(days=-1) as server:
-        choose_ldap(site, server, uri=server.ldaps, external=None, ca=str(server.ca))
+        uri = server.ldap if starttls else server.ldaps
+        choose_ldap(site, server, uri=uri, starttls=starttls, external=None, ca=str(server.ca))
         said = refusal(open_directory(site))
     assert isinstance(said, Unreachable)
     assert "expired" in said.message
     assert "renew" in said.hint
+
+
+def test_a_clock_that_is_behind(site: Site) -> None:
+    with ldap_server() as server:
+        server.stop()
+        postdate(server.place)
+        server.start()
+        choose_ldap(site, server, uri=server.ldaps, external=None, ca=str(server.ca))
+        said = refusal(open_directory(site))
+    assert isinstance(said, Unreachable)
+    assert "not yet valid" in said.message
+    assert "clock" in said.hint
 
 
 def test_a_certificate_of_somebody_else(site: Site, slapd: Server, tmp_path: Path) -> None:
@@ -331,7 +356,7 @@ def test_a_server_that_dies_in_the_middle(site: Site, monkeypatch: pytest.Monkey
             return begin(self, opened, one)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Connection, "_begin", dying)
-        new = [_live(number) for number in range(150)]
+        new = [replace(_live(number), pin=None, channel="lab3") for number in range(150)]
         with pytest.raises(Unreachable, match="of 150 entries are written") as caught:
             open_directory(site).change(new, [], ADA, "all live")
         assert "finishes" in caught.value.hint
@@ -342,17 +367,20 @@ def test_a_server_that_dies_in_the_middle(site: Site, monkeypatch: pytest.Monkey
         assert {one.kind.value for one in open_directory(site).clients().values()} == {"live"}
         assert len(open_directory(site).find({"kind": "diskless"})) == 0
         assert len(open_directory(site).find({"kind": "live"})) == 150
-        assert open_directory(site).client("lab3-149") == _live(149)
+        assert open_directory(site).client("lab3-149") == new[149]
+        assert dict(open_directory(site).followers("lab3")) == {Kind.LIVE: 150}
         open_directory(site).change([machine(200)], [], ADA, "next")
         assert len(server.connect().search_s(SUFFIX, 2, "(gitstateKind=live)")) == 150
         assert len(open_directory(site).clients()) == 151
 
 
 @pytest.mark.parametrize("point", [1, 2, 30, 59, 60])
-def test_killed_in_the_middle(site: Site, slapd: Server, point: int) -> None:
+@pytest.mark.parametrize(("way", "is_live"), [("schema", "gitstateKind=live"), ("map", "bootFile=gitstate:kind=live")])
+def test_killed_in_the_middle(site: Site, slapd: Server, way: str, is_live: str, point: int) -> None:
     """kill -9 before the write number POINT: all of it for whoever reads, and the next change finishes it."""
-    choose_ldap(site, slapd)
+    choose_ldap(site, slapd, way)
     Place(site).put(*machines(60))
+    new = [replace(_live(number), pin=None) for number in range(59)]
     child = os.fork()
     if not child:
         begin, count = Connection._begin, 0
@@ -365,18 +393,18 @@ def test_killed_in_the_middle(site: Site, slapd: Server, point: int) -> None:
             return begin(self, opened, one)  # type: ignore[arg-type]
 
         Connection._begin = dying  # type: ignore[assignment,method-assign]
-        open_directory(site).change([_live(number) for number in range(59)], ["lab3-59"], ADA, "all live")
+        open_directory(site).change(new, ["lab3-59"], ADA, "all live")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    expected = {_live(number).name: _live(number) for number in range(59)}
-    assert dict(open_directory(site).clients()) == dict(sorted(expected.items()))
+    expected = {one.name: one for one in new}
+    assert dict(open_directory(site).clients()) == expected
     problems = check(open_directory(site)).problems
     assert "half done" in problems[0]
     assert "all live (Ada Lovelace" in problems[0]
     open_directory(site).finish()
     assert check(open_directory(site)).problems == ()
-    assert dict(open_directory(site).clients()) == dict(sorted(expected.items()))
-    assert len(slapd.connect().search_s(SUFFIX, 2, "(gitstateKind=live)")) == 59
+    assert dict(open_directory(site).clients()) == expected
+    assert len(slapd.connect().search_s(SUFFIX, 2, f"({is_live})")) == 59
 
 
 # --- hostile words ----------------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ def desktop(site: Site) -> Repository:
     return repository
 
 
-def apply(planned: plan.Plan, message: str | None = None) -> str:
-    return plan.apply(planned, ADA, GITSTATE, message)
+def apply(planned: plan.Plan, message: str | None = None) -> None:
+    plan.apply(planned, ADA, GITSTATE, message)
 
 
 def test_add(place: Place) -> None:
@@ -41,7 +41,8 @@ def test_add(place: Place) -> None:
     assert planned.describe() == ["lab3-01: MAC 52:54:00:00:00:01, IP 10.77.0.2, pin desktop@v1"]
     assert planned.message == f"client add {planned.describe()[0]}"
     assert dict(place.open().clients()) == {}
-    revision = apply(planned)
+    apply(planned)
+    revision = place.open().revision()
     assert place.open().client("lab3-01") == machine(1)
     last = place.open().last_change("lab3-01")
     assert last is not None

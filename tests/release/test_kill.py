@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -154,10 +155,10 @@ def test_killed_at_random_points(boots: Ground, kills: int) -> None:
 
 
 def clear_locks(ground: Ground) -> None:
-    """What an admin does whom git tells of a file in its way: git itself was killed while it held it."""
-    for repository in (ground.site / "site.git", ground.site / "directory.git", ground.repository("desktop")):
-        for lock in [*repository.glob("*.lock"), *repository.glob("refs/**/*.lock")]:
-            lock.unlink()
+    """What an admin does whom git tells of a file in its way, where people tag: git was killed while it held it."""
+    repository = ground.repository("desktop")
+    for lock in [*repository.glob("*.lock"), *repository.glob("refs/tags/**/*.lock")]:
+        lock.unlink()
 
 
 @pytest.mark.parametrize("verb", ["push", "rollback"])
@@ -178,6 +179,41 @@ def test_a_git_that_was_killed_between_branch_and_tag(boots: Ground, verb: str) 
     )
     settled(boots, new)
     assert boots.releases("rev-parse", f"refs/tags/{tip}") == boots.releases("rev-parse", "lab3")
+
+
+LOCKS = (
+    "site.git/refs/heads/lab3.lock",
+    "site.git/refs/tags/lab3/2.lock",
+    "site.git/packed-refs.lock",
+    "directory.git/refs/heads/main.lock",
+    "prototypes/desktop.git/refs/gitstate/released/lab3/2.lock",
+)
+
+
+def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(boots: Ground) -> None:
+    begun(boots)
+    new = boots.edit("desktop", "x", "srv/plain")
+    boots.git("desktop", "tag", "-a", "lab3/2", "-m", "x")
+    people = boots.repository("desktop") / "refs" / "tags" / "mine.lock"
+    for path in (*(boots.site / name for name in LOCKS), people):
+        path.touch()
+    settled(boots, new)
+    assert not any((boots.site / name).exists() for name in LOCKS)
+    assert people.exists()
+
+
+def test_a_lock_of_somebody_who_lives_is_waited_for(boots: Ground) -> None:
+    begun(boots)
+    new = boots.edit("desktop", "x", "srv/plain")
+    lock = boots.site / LOCKS[0]
+    lock.write_text("mine")
+    taken = boots.place / "taken"
+    timer = threading.Timer(1, lock.rename, [taken])
+    timer.start()
+    boots("push", "desktop", "lab3", "--yes")
+    timer.join()
+    assert taken.read_text() == "mine"
+    settled(boots, new)
 
 
 def test_two_at_once(boots: Ground) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.directory import Client, open_directory
 from gitstate.site import Site
-from tests.directory.ground import ADA, choose_ldap
+from tests.directory.ground import choose_ldap
 from tests.lab.ldap import SUFFIX, Server, ldap_server
 from tests.release.ground import Ground
 from tests.support import needs, require, root_only
@@ -71,11 +70,9 @@ def test_who_runs_what_is_told_by_plain_programs(bare: Ground, told: Callable[[s
     for lab, prototype in LABS.items():
         bare("channel", "create", lab, "--prototype", prototype)
     labs = [*LABS]
-    clients = [
-        Client(f"{labs[number % 3]}-{number}", macs=(f"52:54:00:00:00:{number:02x}",), channel=labs[number % 3])
-        for number in range(CLIENTS)
-    ]
-    open_directory(Site(bare.site)).change(clients, [], ADA, "three labs")
+    lines = [f"{labs[number % 3]}-{number},52:54:00:00:00:{number:02x},{labs[number % 3]}" for number in range(CLIENTS)]
+    (bare.place / "clients.csv").write_text("\n".join(["name,mac,channel", *lines, ""]))
+    assert f"{CLIENTS} added" in bare("client", "import", "clients.csv")
     for lab, prototype in LABS.items():
         bare.git(prototype, "tag", "-a", f"{lab}/1", "-m", "first")
     bare("reconcile")
@@ -104,15 +101,41 @@ def test_who_runs_what_is_told_by_plain_programs(bare: Ground, told: Callable[[s
     assert bare.runs("lab2")["lab/lab1"] != printer
 
     entries = told("clients")
-    assert len(entries) == CLIENTS
-    commits = {runs[entry["gitstateChannelName"]]["gitstateCommit"] for entry in entries.values()}
-    assert commits == {first, better, bare.head("kiosk")}
-    assert {name.partition("-")[0] for name, entry in entries.items() if entry["gitstateChannelName"] == "lab3"} == {
-        "lab3"
+    commits = {"lab1": first, "lab2": better, "lab3": bare.head("kiosk")}
+    assert {name: runs[entry["gitstateChannelName"]]["gitstateCommit"] for name, entry in entries.items()} == {
+        line.partition(",")[0]: commits[line.partition("-")[0]] for line in lines
     }
     bare("rollback", "lab2")
     assert told("channels")["lab2"]["gitstateCommit"] == first
     assert told("channels")["lab2"]["gitstateRelease"] == "lab2/2"
+
+
+def test_a_directory_that_can_only_be_read(bare: Ground) -> None:
+    """A release is made all the same; it is said what it lacks, and the next run sees to that."""
+    require("slapd", "ldapsearch")
+    bare.prototype("desktop")
+    with ldap_server() as server:
+        choose_ldap(Site(bare.site), server)
+        bare("channel", "create", "lab3", "--prototype", "desktop")
+        bare("push", "desktop", "lab3", "--yes")
+        bare.edit("desktop", "second")
+        conf = server.place / "slapd.conf"
+        writable = conf.read_text()
+        for name, words in (("lab3/2", ("push", "desktop", "lab3", "--yes")), ("lab3/3", ("rollback", "lab3"))):
+            _restart(server, writable.replace("database mdb\n", "database mdb\nreadonly on\n"))
+            said = bare.fails(3, *words)
+            assert said.startswith(f"gitstate: {name} is released, but lab3 is not in order yet: ")
+            assert "read-only" in said.splitlines()[0]
+            assert said.endswith("; then gitstate reconcile\n")
+            assert bare.history("lab3")[0].startswith(f"{name}: ")
+            _restart(server, writable)
+            assert bare("reconcile") == f"mended: directory: lab3 runs {name}"
+            assert _by_ldapsearch(server, "channels")["lab3"]["gitstateRelease"] == name
+
+
+def _restart(server: Server, conf: str) -> None:
+    with server.stopped():
+        (server.place / "slapd.conf").write_text(conf)
 
 
 def test_a_directory_that_is_down(bare: Ground, running_slapd: Server) -> None:

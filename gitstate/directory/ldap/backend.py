@@ -6,6 +6,7 @@ import calendar
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -16,12 +17,12 @@ from gitstate.directory.ldap.channels import LdapChannels
 from gitstate.directory.ldap.connection import Connection, Found
 from gitstate.directory.ldap.journal import Item, Journal
 from gitstate.directory.ldap.reader import CREATOR, Reader, named
-from gitstate.directory.ldap.state import CSN, State, by_name
+from gitstate.directory.ldap.state import CSN, State
 from gitstate.directory.ldap.ways import difference, either, name_of
 from gitstate.directory.ldap.writing import make_container
 from gitstate.directory.ldif import LdifDirectory
 from gitstate.directory.mapping import entry_of
-from gitstate.directory.model import Client, no_such_client, normal
+from gitstate.directory.model import Client, Kind, no_such_client, normal
 from gitstate.directory.options import LdapOptions, Way
 from gitstate.directory.protocol import LastChange
 from gitstate.directory.text import checked_client
@@ -44,8 +45,8 @@ class LdapDirectory:
         self._journal = Journal(site.path / "ldap")
         self._channels = LdapChannels(options, self._connection, self._journal) if options.way is Way.SCHEMA else None
         self._reader = Reader(options, self._connection, self._journal, self._channels)
-        self._seen: str | None = None
-        """The revision that all clients were read at."""
+        self._seen: State | None = None
+        """What all clients were read at."""
         self._seen_marks: dict[str, str] = {}
         """The marks of clients that were read alone, by their names."""
 
@@ -54,7 +55,7 @@ class LdapDirectory:
     def clients(self) -> Mapping[str, Client]:
         """All clients by name, sorted by name. Raises ConfigFault with the entry's place, Unreachable."""
         found, state = self._reader.everyone()
-        self._seen, self._seen_marks = state.revision, {}
+        self._seen, self._seen_marks = state, {}
         return MappingProxyType(found)
 
     def client(self, name: str) -> Client:
@@ -73,6 +74,10 @@ class LdapDirectory:
         self._seen_marks |= {client.name: mark for client, mark in found}
         return {client.name: client for client, _ in found}
 
+    def followers(self, channel: str) -> Mapping[Kind, int]:
+        """How many clients of each kind follow a channel, of each of which no more is read than that takes."""
+        return self._reader.followers(channel)
+
     def entries(self) -> Mapping[str, Entry]:
         """What stands in the server for each client, in our own attributes, but for our mark of the last change."""
         rows, _ = self._reader.read(("*",))
@@ -90,7 +95,7 @@ class LdapDirectory:
     def revision(self) -> str:
         """Made of the server's own marks of all entries."""
         _, state = self._reader.read(self._reader.form.marking)
-        self._seen = state.revision
+        self._seen = state
         return state.revision
 
     def last_change(self, name: str) -> LastChange | None:
@@ -139,15 +144,16 @@ class LdapDirectory:
         author: Signature,
         message: str,
         committer: Signature | None = None,
-    ) -> str:
+    ) -> None:
         """See ``Directory.change_channels``."""
         if self._channels is None:
-            return LdifDirectory(self._site).change_channels(put, remove, author, message, committer)
-        note = _note(author, message)
+            LdifDirectory(self._site).change_channels(put, remove, author, message, committer)
+            return
         with self._journal.lock():
             self._finish()
-            self._channels.change(put, remove, note, author.who, message)
-        return self.revision()
+            self._channels.change(put, remove, _note(author, message), author.who, message)
+            if self._seen is not None:
+                self._seen = replace(self._seen, others=self._channels.marks())
 
     # --- writing ---
 
@@ -159,23 +165,22 @@ class LdapDirectory:
         message: str,
         committer: Signature | None = None,
         besides: Mapping[str, Entry] | None = None,
-    ) -> str:
+    ) -> None:
         """All or nothing (see ``journal``); see ``Directory.change``."""
         changed = {client.name: normal(client) for client in put}
         if not message.strip():
             raise UsageFault("a change wants a message", "-m MSG")
         for client in changed.values():
             checked_client(client)
-        gone = set(remove) - changed.keys()
+        removed = set(remove)
+        gone = removed - changed.keys()
         with self._journal.lock():
             self._finish()
-            rows, state = self._reader.read(self._reader.form.marking)
-            self._refuse_stale(rows, state, changed.keys() | gone)
-            places = by_name(self._connection.uri, rows.items())
-            for name in sorted(set(remove)):
-                if name not in places:
-                    raise no_such_client(name, places)
-            standing = self._reader.standing([*changed, *gone])
+            standing = self._reader.standing([*{*changed, *removed}])
+            self._refuse_stale(standing, {*changed, *gone})
+            for name in sorted(removed):
+                if name not in standing or not self._reader.form.is_client(standing[name].entry):
+                    raise no_such_client(name, self._reader.names())
             items = list(self._removals(standing[name] for name in sorted(gone)))
             going = {item.dn for item in items if item.new is None}
             clashes.refuse(self._connection, self._options.clients, changed, standing, going)
@@ -184,21 +189,22 @@ class LdapDirectory:
                 if any(item.old is None for item in items):
                     make_container(self._connection, self._options.clients)
                 writing.make(self._connection, self._journal, items, author.who, message)
-                state = self._after(state, items, changed)
-            self._seen, self._seen_marks = state.revision, {}
-        return state.revision
+                self._take_note(items, changed)
+            self._seen_marks = {}
 
     def _finish(self) -> None:
         pending = self._journal.load()
         if pending is not None:
             writing.finish(self._connection, self._journal, pending)
 
-    def _refuse_stale(self, rows: Mapping[str, Entry], state: State, names: Iterable[str]) -> None:
-        """Raise Locked if what this object has read isn't so any more."""
-        seen, self._seen = self._seen, None if self._seen is None else state.revision
-        current = {name_of(dn, entry): state.marks[dn] for dn, entry in rows.items()}
-        stale = [name for name in names if name in self._seen_marks and self._seen_marks[name] != current.get(name)]
-        if stale or seen not in (None, state.revision):
+    def _refuse_stale(self, standing: Mapping[str, Found], names: Iterable[str]) -> None:
+        """Raise Locked if what this object has read isn't so any more: all of it, or those alone that it has read."""
+        marks = {name: row.entry.get(CSN, [b""])[0].decode() for name, row in standing.items()}
+        is_stale = any(self._seen_marks[name] != marks.get(name) for name in names if name in self._seen_marks)
+        if self._seen is not None:
+            seen = self._seen.revision
+            is_stale = self.revision() != seen or is_stale
+        if is_stale:
             raise Locked("the directory has changed since it was read", "run the command again")
 
     def _removals(self, rows: Iterable[Found]) -> Iterator[Item]:
@@ -237,9 +243,12 @@ class LdapDirectory:
     def _noted(self, entry: dict[str, list[bytes]], note: str) -> dict[str, list[bytes]]:
         return {**entry, _CHANGE: [note.encode()]} if self._options.way is Way.SCHEMA else entry
 
-    def _after(self, state: State, items: Sequence[Item], changed: Mapping[str, Client]) -> State:
-        rows = [row for row in self._reader.standing(list(changed)).values() if self._reader.form.is_client(row.entry)]
-        return state.after((item.dn for item in items), rows)
+    def _take_note(self, items: Sequence[Item], changed: Mapping[str, Client]) -> None:
+        """What we changed ourselves is no news to us."""
+        if self._seen is not None:
+            found = self._reader.standing(list(changed)).values()
+            rows = [row for row in found if self._reader.form.is_client(row.entry)]
+            self._seen = self._seen.after((item.dn for item in items), rows)
 
 
 def taken(entry: dict[str, list[bytes]]) -> tuple[str, str]:

@@ -89,7 +89,9 @@ def hint_of(reasons: list[str]) -> str:
     """What to do when no server can be reached."""
     words = " ".join(reasons).lower()
     if "expired" in words:
-        return "renew the server's certificate"
+        return "renew the server's certificate; or is our clock ahead?"
+    if "not yet valid" in words:
+        return "is our clock behind? date tells"
     if "mismatch" in words:
         return "name the server in uri as its certificate does"
     if "certificate" in words:

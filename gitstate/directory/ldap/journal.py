@@ -1,9 +1,9 @@
-"""A change of several entries, all or nothing, though LDAP has no transactions.
+"""A change of several entries, all or nothing, though hardly an LDAP server has transactions.
 
 What will be stands in a file before the first entry is written: that is the moment at which the change is made. Whoever
 reads through gitstate sees the entries as the file says; whoever writes next finishes it first. The file goes with the
 last entry. If an entry turns out to have been changed meanwhile, the file says from then on what was, and that is
-restored in the same way.
+restored in the same way (docs/decisions/0005-pending-change-of-ldap.md).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 
 from gitstate import fs
 from gitstate.directory.entries import Entry
+from gitstate.directory.ldap.ways import rebased
 from gitstate.errors import Damaged, Locked
 
 _MAGIC: Final = "gitstate pending change 1"
@@ -116,7 +117,7 @@ def _read(entry: dict[str, list[str]] | None) -> dict[str, list[bytes]] | None:
 def overlaid(
     rows: Sequence[tuple[str, dict[str, list[bytes]]]], pending: Pending | None
 ) -> dict[str, dict[str, list[bytes]]]:
-    """Entries by name in the tree as they will be when ``pending`` is done."""
+    """Entries by name in the tree as they will be when ``pending`` is done: also without what it takes away."""
     found = dict(rows)
     if pending is not None:
         by_name = {dn.lower(): dn for dn in found}
@@ -125,5 +126,5 @@ def overlaid(
             if item.new is None:
                 found.pop(dn, None)
             else:
-                found[dn] = {**found.get(dn, {}), **{name: list(values) for name, values in item.new.items()}}
+                found[dn] = rebased(found.get(dn, {}), item.old or {}, item.new)
     return found

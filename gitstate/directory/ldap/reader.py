@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -10,8 +11,8 @@ from gitstate.directory.ldap.channels import LdapChannels
 from gitstate.directory.ldap.connection import Connection, Found, check_schema
 from gitstate.directory.ldap.journal import Journal, Pending, overlaid
 from gitstate.directory.ldap.state import CSN, State, by_name, marks
-from gitstate.directory.ldap.ways import HOSTS, either, equal, form_of, name_of
-from gitstate.directory.model import Client, fits
+from gitstate.directory.ldap.ways import CLASS, CLIENT, HOSTS, either, equal, form_of, name_of
+from gitstate.directory.model import Client, Kind, fits
 from gitstate.directory.options import LdapOptions, Way
 from gitstate.errors import ConfigFault
 
@@ -51,9 +52,23 @@ class Reader:
         """The clients that the server finds and whose values are those wanted, with the marks of their entries."""
         rows, state = self.read(self.form.attributes, narrower, alone=True)
         found = {dn: self.client(dn, entry, state.marks.get(dn, "")) for dn, entry in rows.items()}
-        found = {dn: client for dn, client in found.items() if fits(client, wanted)}
-        by_name(self._connection.uri, ((dn, rows[dn]) for dn in found))
-        return sorted(((one, state.marks.get(dn, "")) for dn, one in found.items()), key=lambda pair: pair[0].name)
+        pairs = [(one, state.marks.get(dn, "")) for dn, one in found.items() if fits(one, wanted)]
+        if len({one.name for one, _ in pairs}) != len(pairs):
+            by_name(self._connection.uri, rows.items())
+        return sorted(pairs, key=lambda pair: pair[0].name)
+
+    def followers(self, channel: str) -> Counter[Kind]:
+        """How many clients of each kind follow a channel; entries that are alike are looked at once."""
+        rows, _ = self.read(self.form.following, self.filter({"channel": channel}), alone=True)
+        alike: dict[tuple[tuple[bytes, ...], ...], list[str]] = {}
+        for dn, entry in rows.items():
+            alike.setdefault(tuple(tuple(entry.get(name, ())) for name in self.form.following), []).append(dn)
+        found: Counter[Kind] = Counter()
+        for places in alike.values():
+            one = self.client(places[0], {CLASS: [CLIENT.encode()], **rows[places[0]]}, "")
+            if one.channel == channel and one.pin is None:
+                found[one.kind] += len(places)
+        return found
 
     def filter(self, wanted: Mapping[str, str]) -> str:
         """What asks the server for the clients whose values are those wanted."""

@@ -16,7 +16,7 @@ from gitstate.directory.ldap.connection import Connection
 from gitstate.directory.ldap.reader import named, portions
 from gitstate.directory.ldap.ways import HOSTS, either, equal, name_of
 from gitstate.directory.ldif import LdifDirectory
-from gitstate.directory.model import Client, fits, no_such_client, normal
+from gitstate.directory.model import Client, Kind, fits, no_such_client, normal
 from gitstate.directory.options import LdapOptions
 from gitstate.directory.protocol import LastChange
 from gitstate.errors import NotFound, UsageFault
@@ -74,6 +74,10 @@ class SplitDirectory:
                 known.setdefault(key, []).extend(values)
         return dict(found)
 
+    def followers(self, channel: str) -> Mapping[Kind, int]:
+        """How many clients of each kind follow a channel; no host is asked for."""
+        return self._assigned.followers(channel)
+
     def entries(self) -> Mapping[str, Entry]:
         """What stands in each client's file, with the addresses of the host."""
         from gitstate.directory.mapping import entry_of
@@ -103,7 +107,7 @@ class SplitDirectory:
         message: str,
         committer: Signature | None = None,
         besides: Mapping[str, Entry] | None = None,
-    ) -> str:
+    ) -> None:
         """One commit; addresses are the server's, and can't be changed from here."""
         changed = [normal(client) for client in put]
         known = self._assigned.clients()
@@ -113,7 +117,7 @@ class SplitDirectory:
                 raise _no_host(client.name, hosts or self._hosts(""), self._options.clients)
             self._refuse_addresses(client, _joined(client, hosts.get(client.name)))
         bare = [replace(client, macs=(), ips=()) for client in changed]
-        return self._assigned.change(bare, remove, author, message, committer, _bared(besides))
+        self._assigned.change(bare, remove, author, message, committer, _bared(besides))
 
     def _refuse_addresses(self, client: Client, host: Client) -> None:
         for key, (attribute, _) in _OF_HOSTS.items():
@@ -148,9 +152,9 @@ class SplitDirectory:
         author: Signature,
         message: str,
         committer: Signature | None = None,
-    ) -> str:
+    ) -> None:
         """One commit; see ``Directory.change_channels``."""
-        return self._assigned.change_channels(put, remove, author, message, committer)
+        self._assigned.change_channels(put, remove, author, message, committer)
 
 
 def _joined(client: Client, host: Entry | None) -> Client:

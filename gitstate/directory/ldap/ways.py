@@ -15,10 +15,10 @@ from gitstate.directory.model import DEFAULT_STATE, Client, Kind
 from gitstate.directory.options import LdapOptions, Place, Way
 from gitstate.directory.schema import schema
 
-_CLASS: Final = "objectClass"
-_CLIENT: Final = "gitstateClient"
+CLASS: Final = "objectClass"
+CLIENT: Final = "gitstateClient"
 _DEFAULTS: Final = {"kind": str(Kind.DISKLESS), "state": DEFAULT_STATE}
-_HOSTS: Final = ("device", "ipHost", "ieee802Device", _CLIENT)
+_HOSTS: Final = ("device", "ipHost", "ieee802Device", CLIENT)
 _BOOTABLE: Final = "bootableDevice"
 _BOOTS: Final = {"bootfile", "bootparameter"}
 _BY_KEY: Final = {field.key: field for field in FIELDS}
@@ -34,6 +34,10 @@ class Form(Protocol):
     @property
     def attributes(self) -> tuple[str, ...]:
         """What is read of each."""
+
+    @property
+    def following(self) -> tuple[str, ...]:
+        """The attributes that tell which channel a client follows, if it isn't pinned, and of what kind it is."""
 
     @property
     def marking(self) -> tuple[str, ...]:
@@ -70,7 +74,7 @@ def equal(attribute: str, value: str) -> str:
     return f"({attribute}={escape_filter_chars(value)})"
 
 
-HOSTS: Final = either(equal(_CLASS, name) for name in _HOSTS[:3])
+HOSTS: Final = either(equal(CLASS, name) for name in _HOSTS[:3])
 """Machines, clients or not."""
 
 
@@ -86,22 +90,23 @@ def name_of(dn: str, entry: Entry) -> str:
 
 
 def _classes(entry: Entry) -> set[bytes]:
-    return {one.lower() for one in entry.get(_CLASS, ())}
+    return {one.lower() for one in entry.get(CLASS, ())}
 
 
 def _structure_kept(entry: dict[str, list[bytes]], standing: Entry | None) -> dict[str, list[bytes]]:
     """A host that has another structural class keeps it: nothing can change that."""
     if standing is not None and b"device" not in _classes(standing):
-        entry[_CLASS] = [one for one in entry[_CLASS] if one != b"device"]
+        entry[CLASS] = [one for one in entry[CLASS] if one != b"device"]
     return entry
 
 
 class Ours:
     """Entries with the class gitstateClient."""
 
-    everyone = equal(_CLASS, _CLIENT)
-    attributes = (_CLASS, "cn", *(field.attribute for field in FIELDS))
-    marking = (_CLASS, "cn")
+    everyone = equal(CLASS, CLIENT)
+    attributes = (CLASS, "cn", *(field.attribute for field in FIELDS))
+    following = ("gitstateKind", "gitstateChannelName", "gitstatePin")
+    marking = (CLASS, "cn")
 
     def client_of(self, name: str, entry: Entry) -> Client:
         return mapping.client_of(name, {**entry, "cn": [name.encode()]})
@@ -110,11 +115,11 @@ class Ours:
         return _structure_kept(mapping.entry_of(client, standing), standing)
 
     def is_client(self, entry: Entry) -> bool:
-        return _CLIENT.lower().encode() in _classes(entry)
+        return CLIENT.lower().encode() in _classes(entry)
 
     def bared(self, entry: Entry) -> dict[str, list[bytes]]:
         kept = {name: list(values) for name, values in entry.items() if not name.lower().startswith("gitstate")}
-        kept[_CLASS] = [one for one in entry[_CLASS] if one.lower() != _CLIENT.lower().encode()]
+        kept[CLASS] = [one for one in entry[CLASS] if one.lower() != CLIENT.lower().encode()]
         return kept
 
     def wanted(self, key: str, value: str) -> str:
@@ -135,11 +140,12 @@ class Mapped:
         mapped = tuple(dict.fromkeys(place.attribute for place in places.values()))
         # Not by prefix: bootFile, as most stock attributes, has no rule for a part of a value.
         self.everyone = either(f"({attribute}=*)" for attribute in mapped)
-        self.attributes = (_CLASS, "cn", "macAddress", "ipHostNumber", *mapped)
+        self.attributes = (CLASS, "cn", "macAddress", "ipHostNumber", *mapped)
+        self.following = mapped
         self.marking = ("cn", *mapped)
 
     def client_of(self, name: str, entry: Entry) -> Client:
-        found: dict[str, list[bytes]] = {"cn": [name.encode()], _CLASS: [_CLIENT.encode()]}
+        found: dict[str, list[bytes]] = {"cn": [name.encode()], CLASS: [CLIENT.encode()]}
         for attribute in ("macAddress", "ipHostNumber"):
             found[attribute] = list(entry.get(attribute, ()))
         for field in self._fields:
@@ -158,7 +164,7 @@ class Mapped:
     def entry_of(self, client: Client, standing: Entry | None) -> dict[str, list[bytes]]:
         ours = mapping.entry_of(client, self._stock(standing or {}))
         entry = {name: values for name, values in ours.items() if not name.startswith("gitstate")}
-        classes = {one for one in ours[_CLASS] if one != _CLIENT.encode()}
+        classes = {one for one in ours[CLASS] if one != CLIENT.encode()}
         for field in self._fields:
             place = self._places[field.key]
             new = [place.prefix.encode() + one for one in ours.get(field.attribute, ())]
@@ -166,7 +172,7 @@ class Mapped:
                 entry[place.attribute] = [*entry.get(place.attribute, ()), *new]
             if place.attribute.lower() in _BOOTS and new:
                 classes.add(_BOOTABLE.encode())
-        entry[_CLASS] = sorted(classes)
+        entry[CLASS] = sorted(classes)
         return _structure_kept(entry, standing)
 
     def is_client(self, entry: Entry) -> bool:
@@ -185,7 +191,7 @@ class Mapped:
             if left := [one for one in values if not prefixes or not one.startswith(prefixes)]:
                 kept[name] = left
         if not {name.lower() for name in kept} & _BOOTS:
-            kept[_CLASS] = [one for one in kept.get(_CLASS, ()) if one.lower() != _BOOTABLE.lower().encode()]
+            kept[CLASS] = [one for one in kept.get(CLASS, ()) if one.lower() != _BOOTABLE.lower().encode()]
         return kept
 
     def wanted(self, key: str, value: str) -> str:
@@ -208,6 +214,8 @@ def difference(old: Entry, new: Entry) -> list[tuple[int, str, list[bytes]]]:
     found: list[tuple[int, str, list[bytes]]] = []
     for name in sorted({*old, *new}):
         before, after = old.get(name, ()), new.get(name, ())
+        if before == after:
+            continue
         same = _sameness(name)
         had, has = {same(one) for one in before}, {same(one) for one in after}
         if gone := [one for one in before if same(one) not in has]:
@@ -219,7 +227,7 @@ def difference(old: Entry, new: Entry) -> list[tuple[int, str, list[bytes]]]:
 
 def _sameness(name: str) -> Any:
     known = schema().attribute(name)
-    return bytes.lower if name in (_CLASS, "cn") or (known is not None and known.ignores_case) else bytes
+    return bytes.lower if name in (CLASS, "cn") or (known is not None and known.ignores_case) else bytes
 
 
 def rebased(current: Entry, old: Entry, new: Entry) -> dict[str, list[bytes]]:
