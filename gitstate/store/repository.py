@@ -44,6 +44,10 @@ class Snapshot:
 class Repository(Objects):
     """A bare repository that gitstate made, or can read as such."""
 
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        super().__init__(path)
+        self.name = name or path.name.removesuffix(".git")
+
     # --- making and opening ---
 
     @classmethod
@@ -68,18 +72,18 @@ class Repository(Objects):
         """The repository at ``path``, called ``name`` in errors. Raises NotFound, EnvironmentFault, ConfigFault."""
         if not path.is_dir():
             raise NotFound(f"no repository {name}", "gitstate prototype list shows what there is")
-        repository = cls(path)
-        repository._check_readable(name)
+        repository = cls(path, name)
+        repository._check_readable()
         return repository
 
-    def _check_readable(self, name: str) -> None:
+    def _check_readable(self) -> None:
         if not (self.path / "HEAD").is_file() or not (self.path / "objects").is_dir():
             raise EnvironmentFault(f"{self.path} is not a git repository", "restore it from a clone or a backup")
         if self.path.stat().st_uid != os.geteuid():
             raise EnvironmentFault(
                 f"{self.path} is another user's", "its configuration and hooks would run as you: chown -R it"
             )
-        configuration.refuse_foreign(self.settings, name)
+        configuration.refuse_foreign(self.settings, self.name)
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
@@ -150,7 +154,7 @@ class Repository(Objects):
             names = self.names()
             near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
             hint = f"did you mean {', '.join(near)}?" if near else "nothing is checked in yet: gitstate checkin"
-            raise NotFound(f"{self.path.name.removesuffix('.git')} has no revision {revision!r}", hint)
+            raise NotFound(f"{self.name} has no revision {revision!r}", hint)
         return bytes.fromhex(found)
 
     def _check_reference(self, revision: str) -> None:
