@@ -43,7 +43,8 @@ class Meta(NamedTuple):
     """All that a record holds besides the name: equal metas restore to equal metadata.
 
     ``mode`` is 12 bits; ``time`` the modification time in nanoseconds since the epoch, None where none is recorded
-    (directories whose content is not recorded); ``device`` (major, minor); ``xattrs`` sorted by name.
+    (directories whose content is not recorded); ``device`` (major, minor); ``xattrs`` sorted by name. ``uname`` and
+    ``gname``, in layers, name the owner among the accounts of the root that they are laid over.
     """
 
     kind: Kind
@@ -53,6 +54,8 @@ class Meta(NamedTuple):
     time: int | None = None
     device: tuple[int, int] | None = None
     xattrs: Xattrs = ()
+    uname: bytes = b""
+    gname: bytes = b""
 
 
 class Entry(NamedTuple):

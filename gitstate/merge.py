@@ -82,6 +82,8 @@ def _meta(name: bytes, old: Meta | None, left: Meta, right: Meta, conflicts: lis
         time=max(times, default=None),
         device=pick("device"),
         xattrs=_xattrs(name, before, left, right, conflicts),
+        uname=pick("uname"),
+        gname=pick("gname"),
     )
 
 

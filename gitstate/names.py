@@ -78,6 +78,12 @@ def ip_address(text: str) -> str:
     return str(address)
 
 
+def layer_word(text: str) -> str:
+    """What stands behind ``KIND/`` in a layer's name: a network's ``/`` as ``_``, an IPv6 address's ``:`` as ``-``."""
+    word = text.replace("/", "_").replace(":", "-")
+    return f"0{word}" if word.startswith("-") else word
+
+
 class Pin(NamedTuple):
     """One snapshot by name: ``PROTOTYPE@REV``."""
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gitstate import fs
 from gitstate.errors import ConfigFault, EnvironmentFault, Locked, NotFound, UsageFault
-from gitstate.names import LAYER_KINDS, repo_name
+from gitstate.names import LAYER_KINDS, layer_word, repo_name
 from gitstate.store import Repository
 
 SITE_FORMAT: Final = 1
@@ -124,7 +124,7 @@ class Site:
                 f"{name!r} is no repository's name",
                 f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME",
             )
-        return self.path / "layers" / kind / f"{repo_name(rest.replace('/', '_'))}.git"
+        return self.path / "layers" / kind / f"{repo_name(layer_word(rest))}.git"
 
     def repository(self, name: str) -> Repository:
         """The repository ``name``. Raises NotFound, EnvironmentFault, ConfigFault."""

@@ -27,6 +27,8 @@ XATTRS: Final = st.dictionaries(
     ATTRIBUTES, st.binary(max_size=40).filter(lambda value: len(value) % 8 != 4), max_size=4
 ).map(lambda found: tuple(sorted(found.items())))
 """No value has an ACL's length: an ACL must agree with the mode to come back as it was."""
+ACCOUNTS: Final = st.sampled_from([b"", b"", b"lp", b"systemd-network", b"a=b", b"M\xc3\xbcller", b"host$"])
+"""Names of users and groups, mostly none."""
 NAMES: Final = st.one_of(
     st.sampled_from([b"#", b"set", b"a b", b"a\nb", b"\\101", b"..\n", b"...", b"x=y", b"time=1.000000000"]),
     st.sampled_from([b".git", b"GIT~1", b".gitmodules", b"~1000000", b".git\xff", b".gitstate", b".gitstate-links"]),
@@ -41,7 +43,8 @@ def metas(draw: st.DrawFn, kinds: Sequence[Kind]) -> Meta:
     kind = draw(st.sampled_from(kinds))
     device = draw(st.tuples(NUMBERS, NUMBERS)) if kind in (Kind.CHARACTER, Kind.BLOCK) else None
     time = draw(st.one_of(st.none(), TIMES) if kind is Kind.DIRECTORY else TIMES)
-    return Meta(kind, draw(st.integers(0, 0o7777)), draw(IDS), draw(IDS), time, device, draw(XATTRS))
+    ids = draw(IDS), draw(IDS)
+    return Meta(kind, draw(st.integers(0, 0o7777)), *ids, time, device, draw(XATTRS), draw(ACCOUNTS), draw(ACCOUNTS))
 
 
 @st.composite

@@ -27,7 +27,7 @@ directory
 layers render
 packages
 boot
-publish prepare release review
+publish prepare local release review
 image
 status doctor settings web cli
 """.split()  # noqa: SIM905
@@ -39,6 +39,7 @@ OWNERS: Final = {
     "ldif": ["directory"],
     "jinja2": ["layers", "render", "boot"],
     "deepdiff": ["change"],
+    "yaml": ["change"],
     "subprocess": ["process"],
     "asyncio.create_subprocess_*": ["process"],
     "os.system": ["process"],
@@ -258,6 +259,7 @@ def test_a_module_without_a_room_is_found(path: str) -> None:
         ("from ldif import LDIFParser", "ldif", ["directory"]),
         ("def f():\n    import jinja2.sandbox", "jinja2", ["layers", "render", "boot"]),
         ("if TYPE_CHECKING:\n    from deepdiff import DeepDiff", "deepdiff", ["change"]),
+        ("import yaml", "yaml", ["change"]),
         ("import subprocess", "subprocess", ["process"]),
         ("from subprocess import run", "subprocess", ["process"]),
         ("import asyncio\nasyncio.create_subprocess_exec('ls')", "asyncio.create_subprocess_*", ["process"]),

@@ -137,6 +137,7 @@ def test_of_a_newer_format_nothing_but_its_number_is_read() -> None:
 BAD_LINES: Final = [
     *(b"a\nb\na", b". type=dir\n. type=dir", b"a\n\\141"),
     *(b"a mode=", b"a mode=8", b"a mode=0x1", b"a mode=07777777", b"a mode=-1", b"a mode=u+x", b"a mode"),
+    *(b"a uname=", b"a uname=a:b", b"a gname=a\\040b", b"a gname=-x", b"a uname=" + b"x" * 101, b"/set uname=x"),
     *(b"a uid=-1", b"a uid=4294967295", b"a uid=root", b"a uid=01", b"a uid=", b"a gid=99999999999", b"a gid=1.0"),
     *(b"a time=1", b"a time=1.5", b"a time=1.0000000000", b"a time=-0.500000000", b"a time=.000000000"),
     *(b"a time=01.000000000",),

@@ -26,6 +26,8 @@ metas = st.builds(
     time=st.integers(0, 3),
     device=st.none(),
     xattrs=st.sampled_from([(), ((b"user.a", b"1"),), ((b"user.a", b"2"), (b"user.b", b""))]),
+    uname=st.sampled_from([b"", b"lp"]),
+    gname=st.sampled_from([b"", b"mail"]),
 )
 sides = st.dictionaries(st.sampled_from([b"a", b"b", b"c"]), metas).map(
     lambda found: Records(OWN, {name: Entry(name, meta, b"\1\2\3\4") for name, meta in sorted(found.items())})

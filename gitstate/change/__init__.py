@@ -10,7 +10,7 @@ from gitstate.change.walk import (
     compare,
     compare_links,
 )
-from gitstate.change.words import as_json, details, metadata
+from gitstate.change.words import as_json, details, meta_json, metadata
 
 __all__ = [
     "Added",
@@ -23,5 +23,6 @@ __all__ = [
     "compare",
     "compare_links",
     "details",
+    "meta_json",
     "metadata",
 ]

@@ -1,6 +1,6 @@
 """Changes in words: mode, owner, capabilities as getcap says them, ACLs as getfacl does; and changes as JSON.
 
-deepdiff is not used: a record has seven known fields, and most differences must be decoded to be read.
+deepdiff is not used: a record has nine known fields, and most differences must be decoded to be read.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def metadata(change: Change, *, times: bool = False) -> list[str]:
         words.append(f"device {_device(old)} -> {_device(new)}")
     if old.mode != new.mode and Kind.SYMLINK not in (old.kind, new.kind):
         words.append(f"mode {old.mode:04o} -> {new.mode:04o}")
-    if (old.uid, old.gid) != (new.uid, new.gid):
-        words.append(f"owner {old.uid}:{old.gid} -> {new.uid}:{new.gid}")
+    if _owner(old) != _owner(new):
+        words.append(f"owner {_owner(old)} -> {_owner(new)}")
     words += _xattr_words(dict(old.xattrs), dict(new.xattrs))
     if times and old.time != new.time:
         words.append(f"time {_when(old.time)} -> {_when(new.time)}")
@@ -51,10 +51,15 @@ def _looks(meta: Meta, *, times: bool) -> list[str]:
             words.append(f"mode {meta.mode:04o}")
     elif meta.kind is not Kind.SYMLINK:
         words.append(f"{_type(meta)} mode {meta.mode:04o}")
-    if meta.uid or meta.gid:
-        words.append(f"owner {meta.uid}:{meta.gid}")
+    if _owner(meta) != "0:0":
+        words.append(f"owner {_owner(meta)}")
     words += _xattr_words({}, dict(meta.xattrs))
     return [*words, f"time {_when(meta.time)}"] if times else words
+
+
+def _owner(meta: Meta) -> str:
+    user, group = (octal(name) or str(number) for name, number in ((meta.uname, meta.uid), (meta.gname, meta.gid)))
+    return f"{user}:{group}"
 
 
 def _type(meta: Meta) -> str:
@@ -242,15 +247,17 @@ def as_json(change: Change | LinksChanged) -> dict[str, Any]:
     return {
         "status": change.letter,
         "path": octal(change.path) or ".",
-        "old": old and _meta_json(old),
-        "new": new and _meta_json(new),
+        "old": old and meta_json(old),
+        "new": new and meta_json(new),
         "content": not isinstance(change, Modified) or change.content,
         "details": details(change, times=True),
     }
 
 
-def _meta_json(meta: Meta) -> dict[str, Any]:
-    return {
+def meta_json(meta: Meta) -> dict[str, Any]:
+    """An entry's metadata for ``--json``."""
+    names = {"uname": octal(meta.uname), "gname": octal(meta.gname)}
+    return {name: value for name, value in names.items() if value} | {
         "type": meta.kind.value,
         "mode": f"{meta.mode:04o}",
         "uid": meta.uid,

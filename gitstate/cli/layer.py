@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import click
 
+from gitstate.cli import layer_diff, layer_looks, layer_which
 from gitstate.cli.app import Session, common, pass_session, writes
 from gitstate.cli.help import Group
 from gitstate.cli.output import date, emit, location, moment, shortened, table, talk
 from gitstate.errors import UsageFault
-from gitstate.names import LAYER_KINDS
+from gitstate.names import LAYER_KINDS, layer_word
 from gitstate.store import MAIN
 
 
 @click.group(cls=Group, examples=("gitstate layer list", "gitstate layer create lab/lab3"))
 @common
 def layer() -> None:
-    """Make and list layers.
+    """Make layers, list them, and tell what machines get from them.
 
     A layer is a repository of files that are laid over the root of some
     clients: base, or KIND/NAME such as lab/lab3.
@@ -37,7 +38,7 @@ def create(session: Session, name: str) -> None:
     kind, slash, rest = name.partition("/")
     if name != "base" and (not slash or kind not in LAYER_KINDS or not rest):
         raise UsageFault(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")
-    name = f"{kind}/{rest.replace('/', '_')}" if slash else name
+    name = f"{kind}/{layer_word(rest)}" if slash else name
     path = site.repository_path(name)
     if path.exists():
         raise UsageFault(f"there is a layer {name} already", "gitstate layer list shows what there is")
@@ -77,3 +78,7 @@ def list_(session: Session) -> None:
     emit(session, "layer-list/1", {"layers": found}, table(rows, heads, colour=session.colour))
     if not found:
         talk(session, "no layers yet: gitstate layer create KIND/NAME")
+
+
+for _command in (layer_looks.resolve, layer_looks.render, layer_which.which, layer_diff.diff):
+    layer.add_command(_command)

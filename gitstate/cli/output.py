@@ -16,6 +16,7 @@ from gitstate.cli.app import Session
 from gitstate.names import octal
 
 _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
+_DAY = 86400
 
 
 def put(data: str | bytes) -> None:
@@ -108,6 +109,12 @@ def size(count: int) -> str:
 def date(seconds: int) -> str:
     """A moment in the server's own time."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def ago(when: int) -> str:
+    """A moment, for what may be days old."""
+    days = int((time.time() - when) // _DAY)
+    return date(when) if days < 2 else f"{days} days ago"
 
 
 def seconds(amount: float) -> str:

@@ -49,6 +49,7 @@ _TIME = re.compile(rb"(0|-?[1-9][0-9]{0,18})\.([0-9]{9})")
 _TIMES: Final = range(-(2**63), 2**63)
 _DEVICE = re.compile(rb"native,(0|[1-9][0-9]{0,9}),(0|[1-9][0-9]{0,9})")
 _OID = re.compile(rb"[0-9a-f]{8}")
+_ACCOUNT = re.compile(rb"[^\x00-\x20\x7f:,/+-][^\x00-\x20\x7f:,/]{0,99}")
 _XATTR = re.compile(rb"security\.(capability|selinux)|system\.posix_acl_(access|default)|user\.[^\0]+")
 _SHOWN: Final = 60
 """How much of a bad word an error shows."""
@@ -93,6 +94,13 @@ def _oid(value: bytes) -> bytes:
     return bytes.fromhex(value.decode("ascii"))
 
 
+def _account(value: bytes) -> bytes:
+    name = from_octal(value)
+    if not _ACCOUNT.fullmatch(name):
+        raise ValueError("is not the name of a user or group")
+    return name
+
+
 def _xattr(key: bytes, value: bytes) -> tuple[bytes, bytes]:
     name = from_octal(key.removeprefix(b"xattr."))
     if not _XATTR.fullmatch(name):
@@ -111,6 +119,8 @@ _READERS: Final[Mapping[bytes, Callable[[bytes], Any]]] = {
     b"time": _time,
     b"device": _device,
     b"oid": _oid,
+    b"uname": _account,
+    b"gname": _account,
 }
 _UNSET: Final[Mapping[bytes, Any]] = {
     b"type": Kind.FILE,
@@ -120,6 +130,8 @@ _UNSET: Final[Mapping[bytes, Any]] = {
     b"time": None,
     b"device": None,
     b"oid": b"",
+    b"uname": b"",
+    b"gname": b"",
 }
 
 
@@ -155,10 +167,10 @@ def _set(words: list[bytes], defaults: Mapping[bytes, Any]) -> Mapping[bytes, An
 
 def _parse_record(name: bytes, words: list[bytes], defaults: Mapping[bytes, Any]) -> Entry:
     values, xattrs = _parse_words(words, defaults)
-    kind, mode, uid, gid, time, device, oid = values.values()
+    kind, mode, uid, gid, time, device, oid, uname, gname = values.values()
     if ACL_ACCESS in xattrs:
         xattrs[ACL_ACCESS] = follow_mode(xattrs[ACL_ACCESS], mode)
-    return Entry(name, Meta(kind, mode, uid, gid, time, device, tuple(sorted(xattrs.items()))), oid)
+    return Entry(name, Meta(kind, mode, uid, gid, time, device, tuple(sorted(xattrs.items())), uname, gname), oid)
 
 
 def _check_record(name: bytes, meta: Meta) -> None:

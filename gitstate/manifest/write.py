@@ -46,8 +46,12 @@ def format_xattrs(xattrs: Xattrs) -> str:
 
 
 def _record(name: str, meta: Meta, oid: bytes) -> str:
-    kind, mode, uid, gid, time, device, xattrs = meta
+    kind, mode, uid, gid, time, device, xattrs, uname, gname = meta
     line = name + _ordinary(kind, mode, uid, gid)
+    if uname:
+        line += f" uname={octal(uname)}"
+    if gname:
+        line += f" gname={octal(gname)}"
     if time is not None:
         line += f" time={time // NS}.{time % NS:09d}"
     if device is not None:

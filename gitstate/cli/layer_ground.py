@@ -1,0 +1,130 @@
+"""Which layers' commits a client gets, and over what: by a release, else as the repositories stand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from gitstate import layers as choosing
+from gitstate.cli.app import Session
+from gitstate.directory import Client, open_directory
+from gitstate.errors import Damaged, UsageFault
+from gitstate.layers import Resolution
+from gitstate.names import octal
+from gitstate.release.book import Book
+from gitstate.release.shapes import Name, Release, version_name
+from gitstate.render import Batch, Ground, Rendered
+from gitstate.site import Site
+from gitstate.store import MAIN, Repository
+from gitstate.store.objects import FILE, TREE
+
+_LARGEST: Final = 4 << 20
+
+
+class Standing(NamedTuple):
+    """A client, and what it gets its layers from: a release, or None for the repositories' branches ``main``."""
+
+    client: Client
+    release: Release | None
+    ground: Ground
+    batch: Batch
+
+
+def stand(session: Session, host: str, at: str | None) -> Standing:
+    """What ``host`` runs, or ran by the release ``at``. Raises NotFound, UsageFault, ConfigFault."""
+    site = session.site
+    directory = open_directory(site)
+    client = directory.client(host.lower())
+    release = _release(site, client, at)
+    ground = Ground(
+        prototype=(release.prototype, release.commit) if release else _prototype(site, client),
+        layers=release.layers if release else _mains(site),
+        options=choosing.load(site),
+        hardware=_hardware(site, release, client.name),
+        entries={client.name: directory.entries().get(client.name, {})},
+    )
+    return Standing(client, release, ground, Batch(ground, site.repository))
+
+
+def rendered(session: Session, standing: Standing) -> Rendered:
+    """All that the client gets; layers that somebody named and that don't exist are told of."""
+    tell_missing(session, standing.client, standing.batch.resolve(standing.client))
+    return standing.batch.render(standing.client)
+
+
+def tell_missing(session: Session, client: Client, resolution: Resolution) -> None:
+    """Say which layers somebody named that don't exist."""
+    for one in resolution.missing:
+        session.observer.notice(f"{client.name}: there is no layer {one.name} ({one.why})")
+
+
+def source_of(standing: Standing) -> str:
+    """In words, what a client's layers are taken from."""
+    return str(standing.release.name) if standing.release else "layers' main"
+
+
+def commits_json(standing: Standing, resolution: Resolution) -> list[dict[str, Any]]:
+    """The layers of a client, the lowest first."""
+    commits = standing.ground.layers
+    return [{"repository": one.name, "commit": commits[one.name].hex(), "why": one.why} for one in resolution.layers]
+
+
+def standing_json(standing: Standing) -> dict[str, Any]:
+    """Which machine it is about, and by what."""
+    prototype = standing.ground.prototype
+    image = {"repository": prototype[0], "commit": prototype[1].hex()} if prototype else None
+    return {
+        "host": standing.client.name,
+        "release": str(standing.release.name) if standing.release else None,
+        "prototype": image,
+    }
+
+
+def _release(site: Site, client: Client, at: str | None) -> Release | None:
+    book = Book(site)
+    if at is None:
+        return book.current(client.channel) if client.channel and not client.pin else None
+    channel, slash, version = at.rpartition("/")
+    if not slash and client.channel is None:
+        raise UsageFault(f"{client.name} follows no channel", f"name one: --at CHANNEL/{at}")
+    return book.find(Name(channel if slash else client.channel or "", version_name(version)))
+
+
+def _prototype(site: Site, client: Client) -> tuple[str, bytes] | None:
+    """The snapshot that a client without a release runs, or would."""
+    if client.pin:
+        return client.pin.prototype, site.repository(client.pin.prototype).resolve(client.pin.revision)
+    channel = open_directory(site).channels().get(client.channel) if client.channel else None
+    tip = site.repository(channel.prototype).ref(MAIN) if channel else None
+    return (channel.prototype, tip) if channel and tip else None
+
+
+def _mains(site: Site) -> Mapping[str, bytes]:
+    tips = {name: site.repository(name).ref(MAIN) for name in site.layers()}
+    return {name: tip for name, tip in tips.items() if tip}
+
+
+def _hardware(site: Site, release: Release | None, host: str) -> dict[str, Mapping[str, Any]]:
+    """What a machine had reported when the release was made."""
+    if release is None:
+        return {}
+    repository = Book(site).open()
+    folder = _below(repository, repository.snapshot(release.oid).tree, b"facts", TREE)
+    oid = _below(repository, folder, f"{host}.json".encode(), FILE) if folder else None
+    if oid is None:
+        return {}
+    try:
+        if repository.size_of(oid) > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
+        value = json.loads(repository.read(oid))
+        if not isinstance(value, dict):
+            raise ValueError("it is no object")
+    except (ValueError, RecursionError) as error:
+        where = f"facts/{octal(host.encode())}.json of {release.name}"
+        raise Damaged(f"{where}: {error}", "the next release has what the machine reports then") from None
+    return {host: value}
+
+
+def _below(repository: Repository, tree: bytes, name: bytes, mode: int) -> bytes | None:
+    return next((item.oid for item in repository.tree(tree) if item.name == name and item.mode == mode), None)

@@ -1,0 +1,108 @@
+"""What a machine gets, written into a directory, in the form of a layer: what it hides as OCI whiteouts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gitstate import fs
+from gitstate.entry import Entry, Kind, Meta
+from gitstate.errors import UsageFault
+from gitstate.names import join
+from gitstate.render.shapes import OPAQUE, WHITEOUT, Item
+
+_EMPTY = Meta(Kind.FILE, 0o644, time=0)
+
+
+class _Open(NamedTuple):
+    path: bytes
+    descriptor: int
+    meta: Meta
+
+
+def refuse_used(directory: Path) -> None:
+    """Raise UsageFault unless ``directory`` is new or empty."""
+    if directory.is_symlink() or (directory.exists() and (not directory.is_dir() or any(directory.iterdir()))):
+        raise UsageFault(f"{directory} is not an empty directory", "render into a new one: --to DIR")
+
+
+def lay_down(
+    directory: Path, items: Sequence[Item], read: Callable[[Item], bytes], standing: Callable[[bytes], Meta]
+) -> None:
+    """Write ``items`` into a new or empty directory, its owner's alone.
+
+    ``standing`` tells the metadata of directories that layers leave as they are. Raises UsageFault, OSError.
+    """
+    refuse_used(directory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root = fs.open_tree(directory)
+    stack: list[_Open] = []
+    try:
+        for item in sorted(items, key=lambda one: one.path.split(b"/")):
+            parent = _enter(stack, root, item.path.rpartition(b"/")[0], standing)
+            _write(stack, parent, item, read)
+        _leave(stack, 0)
+    finally:
+        for one in stack:
+            fs.close(one.descriptor)
+        fs.close(root)
+
+
+def _enter(stack: list[_Open], root: int, path: bytes, standing: Callable[[bytes], Meta]) -> int:
+    """The directory ``path``, made if no item did; those that it isn't in are closed."""
+    depth = 0
+    while depth < len(stack) and (path + b"/").startswith(stack[depth].path + b"/"):
+        depth += 1
+    _leave(stack, depth)
+    here = stack[-1].path if stack else b""
+    for name in path[len(here) :].split(b"/"):
+        if name:
+            here = join(here, name)
+            parent = stack[-1].descriptor if stack else root
+            stack.append(_Open(here, fs.make_directory(name, parent), standing(here)))
+    return stack[-1].descriptor if stack else root
+
+
+def _leave(stack: list[_Open], depth: int) -> None:
+    """Seal and close all directories but the first ``depth``: nothing more is made in them."""
+    while len(stack) > depth:
+        one = stack.pop()
+        try:
+            fs.seal_descriptor(one.descriptor, one.meta)
+        finally:
+            fs.close(one.descriptor)
+
+
+def _write(stack: list[_Open], parent: int, item: Item, read: Callable[[Item], bytes]) -> None:
+    name = item.path.rpartition(b"/")[2]
+    if item.meta is None:
+        _file(WHITEOUT + name, parent, _EMPTY, b"")
+        return
+    kind = item.meta.kind
+    if kind is Kind.DIRECTORY:
+        descriptor = fs.make_directory(name, parent) if name else os.dup(parent)
+        stack.append(_Open(item.path, descriptor, item.meta))
+        if item.covers:
+            _file(OPAQUE, descriptor, _EMPTY, b"")
+        return
+    if item.covers:
+        _file(WHITEOUT + name, parent, _EMPTY, b"")
+    if kind is Kind.FILE:
+        _file(name, parent, item.meta, read(item))
+    elif kind is Kind.SYMLINK:
+        os.symlink(read(item), name, dir_fd=parent)
+        fs.seal_name(name, parent, item.meta)
+    else:
+        fs.make_special(Entry(name, item.meta), parent)
+
+
+def _file(name: bytes, parent: int, meta: Meta, content: bytes) -> None:
+    descriptor = fs.create_file(name, parent)
+    try:
+        fs.write_sparse(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+        fs.seal_descriptor(descriptor, meta)
+    finally:
+        fs.close(descriptor)
