@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "init": "site",
     "prototype": "site",
     "prepare": "prepare",
+    "local": "local",
     "status": "record",
     "checkin": "record",
     "export": "trees",

@@ -45,12 +45,12 @@ def prepare(session: Session, repo: str | None, install: bool) -> None:
     live = checkin.live_tree(repository, None)
     value: dict[str, Any] = {"repository": name, "live": location(live), "dry_run": session.dry_run}
     if session.dry_run:
-        plan = engine.plan(live, install=install)
+        plan = engine.plan(live, install=install, name=name)
         value |= _as_json(plan.install, plan.steps, plan.kernels)
         emit(session, "prepare/1", value, _rows(plan) if plan else [f"{name}: nothing to do"])
         return
     with repository.lock("prepare"):
-        done = engine.apply(engine.plan(live, install=install), session.observer)
+        done = engine.apply(engine.plan(live, install=install, name=name), session.observer)
     value |= _as_json(done.installed, done.steps, done.kernels)
     told = [text for concern, text in _TOLD.items() if concern in done.concerns]
     if done.installed:

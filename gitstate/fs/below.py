@@ -8,17 +8,22 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from gitstate.entry import Kind, Meta
 from gitstate.fs.kernel import mount_id
-from gitstate.fs.read import by_descriptor, list_directory, open_directory, open_file, open_tree
+from gitstate.fs.read import by_descriptor, descriptor_xattrs, list_directory, open_directory, open_file, open_tree
 from gitstate.fs.remove import remove_entry
+from gitstate.fs.write import seal_descriptor, seal_like
 
 _NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 _PIECE: Final = 1 << 20
+PARTIAL: Final = b".gitstate.partial"
+_PARTIAL_DIRECTORY: Final = b".gitstate.partial.d"
+"""What a file or a directory is called until it is whole."""
 
 
 class Below:
@@ -90,6 +95,20 @@ class Below:
             while piece := file.read(_PIECE):
                 yield piece
 
+    def meta(self, path: bytes) -> Meta | None:
+        """All the metadata of a regular file; None if none stands there."""
+        if not self.is_file(path):
+            return None
+        with self._parent(path) as (parent, name):
+            descriptor = open_file(name, parent)
+            try:
+                found = os.fstat(descriptor)
+                mode, time = stat.S_IMODE(found.st_mode), found.st_mtime_ns
+                xattrs = descriptor_xattrs(descriptor)
+                return Meta(Kind.FILE, mode, found.st_uid, found.st_gid, time, xattrs=xattrs)
+            finally:
+                os.close(descriptor)
+
     def link_target(self, path: bytes) -> bytes | None:
         """The target of a symlink; None if none stands there."""
         found = self.look(path)
@@ -139,14 +158,53 @@ class Below:
                 os.fsync(file.fileno())
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
 
+    def put(self, path: bytes, pieces: Iterable[bytes], meta: Meta) -> None:
+        """Put a regular file with all its metadata at ``path`` in one step, durably, whatever file stood there."""
+        with self._parent(path) as (parent, name):
+            _clear(parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(PARTIAL, flags, 0o600, dir_fd=parent), "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                seal_descriptor(file.fileno(), meta)
+                os.fsync(file.fileno())
+            os.rename(PARTIAL, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
+    def alias(self, old: bytes, new: bytes) -> None:
+        """Give the file ``old`` a second name ``new`` in one step, durably, whatever file stood there."""
+        with self._parent(old) as (source, name), self._parent(new) as (parent, other):
+            _clear(parent)
+            os.link(name, PARTIAL, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+            os.rename(PARTIAL, other, src_dir_fd=parent, dst_dir_fd=parent)
+            with suppress(FileNotFoundError):  # of one inode, and then rename does nothing
+                os.unlink(PARTIAL, dir_fd=parent)
+            os.fsync(parent)
+
+    def make_like(self, path: bytes, model: Below, pattern: bytes) -> None:
+        """Make the directory ``path`` in one step, if there is none, with all metadata of ``pattern`` in ``model``."""
+        with self._parent(path) as (parent, name), model.directory(pattern) as like:
+            if self.look(path):
+                return
+            with suppress(FileNotFoundError):
+                os.rmdir(_PARTIAL_DIRECTORY, dir_fd=parent)
+            os.mkdir(_PARTIAL_DIRECTORY, 0o700, dir_fd=parent)
+            descriptor = open_directory(_PARTIAL_DIRECTORY, parent)
+            try:
+                seal_like(descriptor, like)
+            finally:
+                os.close(descriptor)
+            os.rename(_PARTIAL_DIRECTORY, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
     def link(self, path: bytes, target: bytes) -> None:
         """Put a symlink at ``path`` in one step, whatever stood there."""
         with self._parent(path, make=True) as (parent, name):
-            temporary = b".%s.gitstate" % name
-            with suppress(FileNotFoundError):
-                os.unlink(temporary, dir_fd=parent)
-            os.symlink(target, temporary, dir_fd=parent)
-            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            _clear(parent)
+            os.symlink(target, PARTIAL, dir_fd=parent)
+            os.rename(PARTIAL, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
 
     def rename(self, old: bytes, new: bytes) -> None:
         """Give the file ``old`` another name in the same directory, durably."""
@@ -175,10 +233,25 @@ class Below:
             os.mkdir(name, mode, dir_fd=parent)
             os.chmod(by_descriptor(name, parent), mode)
 
+    def remove_empty(self, path: bytes) -> None:
+        """Remove a directory in which nothing is; leave any other."""
+        try:
+            with self._parent(path) as (parent, name):
+                os.rmdir(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, *_NOTHING_THERE):
+                raise
+
     def remove(self, path: bytes) -> None:
         """Remove what stands at ``path``, a directory with all below it. Raises EnvironmentFault for a mount."""
         with self._parent(path) as (parent, name):
             remove_entry(name, parent)
+
+
+def _clear(parent: int) -> None:
+    """Remove what a killed process left half done."""
+    with suppress(FileNotFoundError):
+        os.unlink(PARTIAL, dir_fd=parent)
 
 
 def _make(name: bytes, parent: int) -> bool:

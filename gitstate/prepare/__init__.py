@@ -12,7 +12,7 @@ from pathlib import Path
 from gitstate.errors import EnvironmentFault
 from gitstate.fs import Below, open_below
 from gitstate.monitor import Observer
-from gitstate.prepare import configure, debian, initrd, tidy
+from gitstate.prepare import carried, configure, debian, initrd, tidy
 from gitstate.prepare.debian import Kernel
 from gitstate.prepare.steps import Concern, Step
 
@@ -30,6 +30,7 @@ class Plan:
     install: tuple[str, ...]
     steps: tuple[Step, ...]
     kernels: tuple[Kernel, ...]
+    name: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.install or self.steps or self.kernels)
@@ -52,8 +53,11 @@ class Done:
         return {step.concern for step in self.steps} | ({Concern.INITRD} if self.kernels else set())
 
 
-def plan(live: Path, *, install: bool = False) -> Plan:
-    """Look what has to be done. Raises EnvironmentFault for a tree that can't be prepared, or lacks packages."""
+def plan(live: Path, *, install: bool = False, name: str = "") -> Plan:
+    """Look what has to be done in the live tree of the prototype ``name``.
+
+    Raises EnvironmentFault for a tree that can't be prepared, or lacks packages.
+    """
     with open_below(live) as tree:
         debian.check(tree, live)
         lacking = debian.missing(tree)
@@ -64,15 +68,15 @@ def plan(live: Path, *, install: bool = False) -> Plan:
                 f"{live} lacks what a boot needs, or has it half installed: {packages}",
                 f"gitstate prepare --install does it; so does, in a chroot, {command}",
             )
-        return _plan(tree, live, tuple(lacking))
+        return _plan(tree, live, tuple(lacking), name)
 
 
-def _plan(tree: Below, live: Path, lacking: tuple[str, ...]) -> Plan:
-    written = [*configure.plan(tree)]
+def _plan(tree: Below, live: Path, lacking: tuple[str, ...], name: str) -> Plan:
+    written = [*configure.plan(tree), *carried.plan(tree, name)]
     steps = (*tidy.plan(tree), *written, *configure.plan_stamps(tree))
     kernels = debian.kernels(tree)
     hook_is_new = any(step.concern is Concern.HOOK for step in written)
-    return Plan(live, lacking, steps, tuple(kernels if hook_is_new else initrd.outdated(tree, kernels)))
+    return Plan(live, lacking, steps, tuple(kernels if hook_is_new else initrd.outdated(tree, kernels)), name)
 
 
 def apply(todo: Plan, observer: Observer) -> Done:
@@ -80,7 +84,7 @@ def apply(todo: Plan, observer: Observer) -> Done:
     installed = todo.install
     if installed:
         debian.install(todo.live, installed, observer)
-        todo = plan(todo.live)
+        todo = plan(todo.live, name=todo.name)
     with open_below(todo.live) as tree:
         observer.phase("prepare", len(todo.steps), "steps")
         for step in todo.steps:

@@ -36,6 +36,8 @@ _WILLING: Final = frozenset({b"noauto", b"nofail"})
 
 _LIBRARY: Final = b"usr/lib/gitstate/boot"
 _BUILDER: Final = b"etc/initramfs-tools"
+_PARTS: Final = b"usr/lib/gitstate/client"
+_PROGRAM: Final = b"usr/sbin/gitstate"
 
 
 def plan(tree: Below) -> Iterator[Step]:
@@ -55,6 +57,7 @@ def plan(tree: Below) -> Iterator[Step]:
         path = b"etc/systemd/system/ssh.service.d/gitstate.conf"
         yield from unless_written(tree, Write(path, Concern.SSHD, "makes missing host keys", _SSHD_FILE.encode()))
     yield from _hook(tree)
+    yield from _client(tree)
 
 
 def _mount_points(tree: Below) -> Iterator[Step]:
@@ -119,9 +122,22 @@ def _hook(tree: Below) -> Iterator[Step]:
         yield from unless_written(
             tree, Write(path, Concern.HOOK, "boots with boot=gitstate", source.read_bytes(), mode)
         )
-    for other, _ in tree.names(_LIBRARY):
-        if _LIBRARY + b"/" + other not in parts:
-            yield Remove(_LIBRARY + b"/" + other, Concern.HOOK, "of another version")
+    yield from _stale(tree, _LIBRARY, set(parts), Concern.HOOK)
+
+
+def _client(tree: Below) -> Iterator[Step]:
+    """What a running machine calls; no initrd has it."""
+    parts = {_PARTS + b"/" + part.name.encode(): (part, 0o644) for part in shipped("client").iterdir()}
+    parts[_PROGRAM] = (parts.pop(_PARTS + b"/gitstate")[0], 0o755)
+    for path, (source, mode) in sorted(parts.items()):
+        yield from unless_written(tree, Write(path, Concern.CLIENT, "for machines", source.read_bytes(), mode))
+    yield from _stale(tree, _PARTS, set(parts), Concern.CLIENT)
+
+
+def _stale(tree: Below, directory: bytes, parts: set[bytes], concern: Concern) -> Iterator[Step]:
+    for other, _ in tree.names(directory):
+        if directory + b"/" + other not in parts:
+            yield Remove(directory + b"/" + other, concern, "of another version")
 
 
 # --- no update at boot ------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ class Concern(StrEnum):
     SSHD = "sshd"
     UPDATED = "no update at boot"
     HOOK = "boot hook"
+    TREE = "work in the tree"
+    CLIENT = "client program"
     INITRD = "initrd"
 
 

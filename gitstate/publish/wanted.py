@@ -79,6 +79,8 @@ def boot_clients(
     uuid: str, clients: Iterable[Client], commits: Mapping[Pin, bytes], running: Mapping[str, boot.BootChannel]
 ) -> list[boot.BootClient]:
     """The clients as the renderers want them. Of one that follows a channel no script changes when that moves."""
+    from gitstate.directory.model import DEFAULT_STATE  # who has clients has that room
+
     words = {pin: commit.hex() for pin, commit in commits.items()}
     found = []
     for client in clients:
@@ -91,6 +93,7 @@ def boot_clients(
                 commit=words[client.pin] if client.pin else "",
                 machine_id=boot.machine_id(uuid, client.name),
                 ips=client.ips,
+                arguments=() if client.state == DEFAULT_STATE else (f"gitstate.state={client.state}",),
                 channel=channel.name if channel else None,
             )
         )

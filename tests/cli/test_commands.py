@@ -99,7 +99,9 @@ ELSEWHERE: Final = {
     *("boot write", "prepare", "doctor", "directory export", "directory check"),
     *(f"client {verb}" for verb in ("add", "adopt", "import", "list", "remove", "set", "show")),
     *(f"channel {verb}" for verb in ("create", "list", "remove", "show")),
-    *("layer create", "layer list", "push", "reconcile", "rollback"),
+    *(f"layer {verb}" for verb in ("create", "diff", "list", "render", "resolve", "which")),
+    *(f"local {verb}" for verb in ("add", "autofix", "fix", "list", "remove")),
+    *("push", "reconcile", "rollback"),
 }
 """Tested where their ground is: tests/cli, tests/release."""
 

@@ -87,6 +87,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     _enter_clients(life)
     _release(life)
     _prepare(life, place)
+    _make_writable(life, place)
     _fail(life, place)
     _end(life, place)
     yield life
@@ -163,6 +164,7 @@ def _release(life: Life) -> None:
     life("push", "desktop", "lab3", "HEAD~1", "-n")
     assert life("push", "desktop", "lab3", "HEAD~1", "--yes")["release"]["release"] == "lab3/1"
     life("push", "desktop", "lab3", "--yes")
+    _look_at_layers(life)
     assert not life("push", "desktop", "lab3", "--yes")["needed"]
     life("rollback", "lab3", "-n")
     life("rollback", "lab3")
@@ -177,6 +179,42 @@ def _release(life: Life) -> None:
     life("channel", "remove", "lab3", "--yes", "-n")
     life("channel", "remove", "lab3", "--yes")
     git(life.site.repository("desktop"), "tag", "-d", "lab3/light")
+
+
+def _look_at_layers(life: Life) -> None:
+    live = life.site.path / "live" / "lab" / "lab3"
+    (live / "etc").mkdir()
+    (live / "etc" / "hosts.j2").write_text("127.0.0.1 {{ host }}\n")
+    (live / "etc" / "x.json").write_text('{"a": 1, "b": [1]}\n')
+    life("checkin", "lab/lab3", "-m", "hosts")
+    life("push", "lab/lab3", "lab3", "--yes")
+    (live / "etc" / "x.json").write_text('{"a": 2, "b": [1, {"c": null}]}\n')
+    (live / "etc" / ".wh.fstab").touch()
+    life("checkin", "lab/lab3", "-m", "x")
+    version = life("push", "lab/lab3", "lab3", "--yes")["release"]["release"]
+    life("client", "add", "lab3-20", "--channel", "lab3", "--layer", "lab/lab9")
+    life("client", "add", "lab4-1")
+    found = life("layer", "resolve", "lab3-20")
+    assert ([one["repository"] for one in found["layers"]], found["release"]) == (["lab/lab3"], version)
+    assert found["missing"] == [{"repository": "lab/lab9", "why": "named in the directory"}]
+    assert life("layer", "resolve", "lab4-1")["prototype"] is None
+    to = str(life.site.path.parent / "rendered")
+    life("layer", "render", "lab3-20", "--to", to, "-n")
+    assert life("layer", "render", "lab3-20", "--to", to)["entries"]
+    life("layer", "render", "lab4-1")
+    assert life("layer", "which", "lab3-20", "/etc/hosts")["layers"][0]["lines"][0]["number"] == 1
+    assert life("layer", "which", "lab3-20", "etc/fstab", "--all")["image"]
+    assert life("layer", "which", "lab3-20", "etc/passwd")["layers"] == []
+    assert life("layer", "diff", "lab3-20", "lab3-20")["changes"] == []
+    before = f"lab3/{int(version.partition('/')[2]) - 1}"
+    keys = [one["keys"] for one in life("layer", "diff", "lab3-20", "--at", before, version)["changes"]]
+    assert [one["key"] for one in keys[1]] == ["a", "b[1]"]
+    assert life("layer", "diff", "lab3-20", "lab4-1", "--exit-code", code=1)["changes"]
+    (live / "etc" / "hosts.j2").write_text("{{ nope }}\n")
+    life("checkin", "lab/lab3", "-m", "broken")
+    life("client", "set", "lab3-20", "--pin", "desktop@main")
+    life.fails(7, "layer", "render", "lab3-20")
+    life("client", "remove", "lab3-20", "lab4-1")
 
 
 def _serve(life: Life, place: Path) -> None:
@@ -238,6 +276,29 @@ def _prepare(life: Life, place: Path) -> None:
     life.fails(5, "prepare", "bootable")
     life.fails(5, "prepare", "desktop")
     life("prototype", "remove", "bootable", "--yes")
+
+
+def _make_writable(life: Life, place: Path) -> None:
+    fstab = place / "root" / "etc" / "fstab"
+    life.fails(10, "local", "add", "desktop", "/etc/fstab")
+    empty = life("local", "list", "desktop")
+    assert (empty["live"], empty["base"], empty["files"]) == (str(place / "root"), None, [])
+    life("layer", "create", "base")
+    for more in (("-n",), ()):
+        assert life("local", "add", "desktop", "/etc/fstab", *more)["steps"][0]["where"] == "base"
+    fstab.unlink()
+    assert life("local", "list", "desktop")["files"] == [{"path": "etc/fstab", "state": "missing", "original": "same"}]
+    for more in (("-n",), (), ()):
+        life("local", "fix", "desktop", *more)
+    fstab.unlink()
+    fstab.write_text("of a package\n")
+    (life.site.path / "live" / "base" / "etc" / "fstab").write_text("mine\n")
+    life.fails(12, "local", "fix", "desktop")
+    for more in (("-n",), ()):
+        assert life("local", "autofix", "desktop", *more)["kept"] == ["etc/fstab"]
+    for more in (("-n",), ()):
+        life("local", "remove", "desktop", "/etc/fstab", *more)
+    life.fails(2, "local", "add", "desktop", "/etc/passwd")
 
 
 def _fail(life: Life, place: Path) -> None:

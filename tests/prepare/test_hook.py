@@ -14,7 +14,7 @@ import pytest
 from tests.support import PROJECT, needs, root_only
 
 BOOT = PROJECT / "hooks" / "boot"
-PARTS = ("say", "arguments", "network", "root", "machine")
+PARTS = ("say", "arguments", "network", "root", "archive", "layers", "state", "machine")
 MAC = "52:54:00:12:34:56"
 
 
@@ -74,6 +74,7 @@ def test_the_glue_reads_the_parts_and_defines_what_init_calls() -> None:
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 SENSELESS_SIZES = ("", "0", "x", "10x", "50%x", "5%0", "-1", "1,exec")
+SENSELESS_DISKS = ("/dev/sda", "LABEL=", "UUID=../x", "LABEL=..", "LABEL=.", "LABEL=a;b", "LABEL=a/b", "PARTLABEL=x")
 ROOT = "gitstate.root=10.77.0.1:/srv/gitstate/exports/desktop/0123"
 
 
@@ -97,6 +98,8 @@ def test_arguments_and_their_defaults(initramfs: Initramfs) -> None:
         "snapshot": "",
         "epoch": "0",
         "overlay_size": "50%",
+        "state": "overlay",
+        "scratch": "",
         "host": "",
         "bootif": "",
         "ip": "dhcp",
@@ -134,6 +137,8 @@ def test_the_last_argument_of_a_name_counts_and_nothing_is_expanded(initramfs: I
         ("gitstate.epoch=-1", "epoch", "0"),
         ("gitstate.epoch=", "epoch", "0"),
         *((f"gitstate.overlay={size}", "overlay_size", "50%") for size in SENSELESS_SIZES),
+        *((f"gitstate.state={name}", "state", "overlay") for name in ("", "tmpfs", "local/..", "Overlay")),
+        *((f"gitstate.scratch={name}", "scratch", "") for name in SENSELESS_DISKS),
         *((f"gitstate.host={name}", "host", "") for name in ("a/b", "-a", ".a", "a..b", "a;b", "ü")),
         ("gitstate.nfsopts=a;b", "nfsopts", ""),
     ],
@@ -525,7 +530,7 @@ def test_a_root_whose_etc_leads_elsewhere_is_left_alone(initramfs: Initramfs) ->
     (initramfs.place / "root").mkdir()
     (initramfs.place / "root/etc").symlink_to(outside)
     more = "gitstate_epoch=0 gitstate_nfs=3 gitstate_overlay_size=50%"
-    more += "".join(f" gitstate_{name}=" for name in ("snapshot", "release", "server", "path"))
+    more += "".join(f" gitstate_{name}=" for name in ("snapshot", "release", "archive", "server", "path"))
     out = machine(initramfs, f"gitstate_machine {initramfs.place}/root", more)
     assert "etc is no directory" in out
     assert [path.name for path in outside.iterdir()] == ["hosts"]
@@ -565,7 +570,7 @@ def test_what_is_booted_can_be_read_by_any_shell(initramfs: Initramfs) -> None:
     more = (
         "gitstate_snapshot=desktop@0123abcd gitstate_release=lab3/7 gitstate_server=10.77.0.1 "
         "gitstate_path='/srv/it'\\''s $(reboot)' "
-        "gitstate_nfs=3 gitstate_address=10.77.0.5 gitstate_overlay_size=50%"
+        "gitstate_nfs=3 gitstate_address=10.77.0.5 gitstate_overlay_size=50% gitstate_archive="
     )
     about = initramfs.file("about", machine(initramfs, "gitstate_about", more))
     told = (

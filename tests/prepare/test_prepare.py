@@ -160,6 +160,24 @@ def test_the_boot_hook_is_where_a_kernel_upgrade_finds_it(root: Path) -> None:
     assert installed == {path.name: path.read_bytes() for path in (hooks / "boot").iterdir()}
 
 
+def test_machines_have_the_client_and_a_newer_one_makes_no_initrd(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(root)
+    program = PROJECT / "hooks/client/gitstate"
+    assert look(root, "usr/sbin/gitstate")[:2] == (program.read_bytes(), 0o755)
+    installed = {path.name: path.read_bytes() for path in (root / "usr/lib/gitstate/client").iterdir()}
+    assert installed == {path.name: path.read_bytes() for path in program.parent.iterdir() if path != program}
+    (root / "usr/lib/gitstate/client/of-an-older-version").touch()
+    newer = shutil.copytree(PROJECT / "hooks", tmp_path / "hooks")
+    with open(newer / "client/gitstate", "a") as file:
+        file.write("# newer\n")
+    monkeypatch.setattr(prepare.configure, "shipped", newer.joinpath)
+    plan = prepare.plan(root)
+    assert steps(plan) == {"usr/sbin/gitstate": "write", "usr/lib/gitstate/client/of-an-older-version": "remove"}
+    assert plan.kernels == ()
+
+
 def test_a_changed_or_stale_part_of_the_hook_is_put_right_and_the_initrd_made_anew(root: Path) -> None:
     run(root)
     (root / "usr/lib/gitstate/boot/root").write_text("# mine\n")

@@ -66,7 +66,7 @@ def test_the_initrd_has_what_a_machine_without_a_disk_needs(live: Path) -> None:
     names = {path.rpartition("/")[2].partition(".")[0] for path in found if ".ko" in path}
     assert {"nfs", "nfsv3", "nfsv4", "overlay", "virtio_net"} <= names
     assert {path.rpartition("/")[2] for path in found} >= {"setfattr", "busybox", "ipconfig", "modprobe", "udevadm"}
-    for name in ("say", "arguments", "network", "root", "machine"):
+    for name in ("say", "arguments", "network", "root", "archive", "layers", "state", "machine"):
         assert found[f"usr/lib/gitstate/boot/{name}"] == (live / "usr/lib/gitstate/boot" / name).read_bytes()
     assert "scripts/gitstate" in found
     assert b"MODULES=most" in found["conf/conf.d/zz-gitstate"]
@@ -83,13 +83,15 @@ def test_the_programs_in_the_initrd_run(live: Path) -> None:
             mkdir -p /dev /run
             : >/dev/null
             setfattr --version
-            for applet in date grep ip mount sed stat timeout cut tr touch chown chmod readlink; do
+            for applet in date grep ip mount sed stat timeout cut tr touch chown chmod readlink cpio \\
+                sha256sum cp umount; do
                 busybox $applet --help >/dev/null 2>&1
             done
-            for program in ipconfig cat chmod chown cut date grep ln mkdir readlink rm sed sleep touch tr; do
+            for program in ipconfig awk cat chmod chown cut date find grep head ln mkdir mv readlink rm sed sleep \\
+                sort touch tr blkid dirname modprobe tail; do
                 command -v $program >/dev/null || { echo "no $program"; exit 1; }
             done
-            for part in say arguments network root machine; do . /usr/lib/gitstate/boot/$part; done
+            for part in say arguments network root archive layers state machine; do . /usr/lib/gitstate/boot/$part; done
             echo "gitstate.root=10.0.0.1:/srv/x gitstate.host=a" >/cmdline
             gitstate_arguments /cmdline
             [ "$(gitstate_ipconfig eth0 10.0.0.2:::255.0.0.0)" = 10.0.0.2:::255.0.0.0::eth0 ]

@@ -1,0 +1,236 @@
+"""about, drift, probe, help: what a machine says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.client.ground import Machine, layout, packed
+from tests.support import PROJECT, root_only
+
+CLIENT = PROJECT / "hooks/client"
+
+
+def test_help_names_every_command(machine: Machine) -> None:
+    for word in ("help", "--help"):
+        out = machine.run(word)
+        assert [line.split()[0] for line in out.splitlines() if line.startswith("  ") and line[2] != " "] == [
+            "about",
+            "relayer",
+            "drift",
+            "probe",
+            "help",
+        ]
+
+
+@pytest.mark.parametrize("part", sorted(path.name for path in CLIENT.iterdir()))
+def test_every_shell_can_read_every_part(machine: Machine, part: str) -> None:
+    subprocess.run([*machine.shell, "-n", CLIENT / part], check=True)
+
+
+def test_a_part_that_is_missing_is_named(machine: Machine) -> None:
+    out = machine.run("probe", code=5, env={"GITSTATE_LIB": "/nowhere"})
+    assert out.startswith("gitstate: /nowhere/client/probe is missing\n")
+
+
+# --- about ------------------------------------------------------------------------------------------------------------
+
+
+def test_about_tells_of_release_and_layers(machine: Machine) -> None:
+    (machine.root / "run/gitstate/about").write_text(
+        "SNAPSHOT=desktop@12ab\nPROTOTYPE=desktop\nCOMMIT=12ab\nRELEASE=lab3/7\nHOST=lab3-12\nSERVER=10.77.0.1\n"
+        "INTERFACE=\nLAYER_1='base 34'\nLAYER_2='it'\\''s 56'\nCLASSES='nvidia'\nADDRESS=$(reboot)\n"
+    )
+    assert machine.run("about") == (
+        "host       lab3-12\nrelease    lab3/7\nprototype  desktop\ncommit     12ab\nserver     10.77.0.1\n"
+        "address    $(reboot)\nclasses    nvidia\nlayer      base 34\nlayer      it's 56\n"
+    )
+
+
+@root_only
+def test_about_knows_what_relayer_brought(disk: Machine) -> None:
+    disk.serve(packed(layout({"etc/a": "1"})))
+    disk.relayer()
+    shutil.rmtree(disk.root / "run")
+    assert "release    lab3/7\n" in disk.run("about")
+    assert f"layer      host/lab3-12 {'ef' * 20}\n" in disk.run("about")
+
+
+# --- drift ------------------------------------------------------------------------------------------------------------
+
+
+@root_only
+def test_drift_tells_what_differs_from_the_layers(machine: Machine) -> None:
+    machine.has({"etc/gone": "x"})
+    names = [f"etc/{name}" for name in ("a", "b", "c", "d", "e", "same")]
+    machine.serve(packed(layout(dict.fromkeys(names, "1"), removed=("etc/gone",))))
+    machine.relayer()
+    assert machine.run("drift", "--exit-code") == ""
+    etc = machine.root / "etc"
+    (etc / "a").write_text("2")
+    (etc / "b").chmod(0o600)
+    os.chown(etc / "c", 1, 1)
+    (etc / "d").unlink()
+    (etc / "e").unlink()
+    (etc / "e").symlink_to("a")
+    (etc / "gone").write_text("back")
+    expected = (
+        "changed  /etc/a  layers\nmetadata /etc/b  layers\nmetadata /etc/c  layers\nremoved  /etc/d  layers\n"
+        "changed  /etc/e  layers\nadded    /etc/gone  layers\n"
+    )
+    assert machine.run("drift") == expected
+    assert machine.run("drift", "--exit-code", code=1) == expected
+
+
+@root_only
+def test_drift_tells_what_was_written_over_the_snapshot(machine: Machine) -> None:
+    machine.has({"etc/a": "1", "etc/b": "1", "etc/gone": "1", "etc/hosts": "1", "etc/copied": "1"})
+    upper = machine.root / "run/gitstate/tmpfs/upper"
+    for name in ("etc/a", "etc/b", "etc/new x\n", "etc/hosts", "etc/copied", "tmp/x", "var/log/y"):
+        for place in (upper, machine.root):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text("1" if name == "etc/copied" else "2")
+    for place in (upper, machine.root):
+        (place / "etc/b").write_text("1")
+        (place / "etc/b").chmod(0o600)
+    os.mknod(upper / "etc/gone", 0o020000, os.makedev(0, 0))
+    (machine.root / "etc/gone").unlink()
+    sum_ = subprocess.run(
+        ["sha256sum", upper / "etc/hosts"], capture_output=True, text=True, check=True
+    ).stdout.split()[0]
+    (machine.root / "run/gitstate/set").write_text(f"{sum_} etc/hosts\n")
+    machine.serve(packed(layout({}, opaque=("etc/d",))))
+    machine.relayer()
+    (machine.lower / "etc/d").mkdir()
+    (machine.lower / "etc/d/x").write_text("hidden by the layers")
+    (upper / "etc/d").mkdir()
+    os.mknod(upper / "etc/d/x", 0o020000, os.makedev(0, 0))
+    assert machine.run("drift") == (
+        "changed  /etc/a  snapshot\nmetadata /etc/b  snapshot\nremoved  /etc/gone  snapshot\n"
+        "added    /etc/new\\040x\\012  snapshot\n"
+    )
+
+
+@root_only
+def test_drift_of_a_machine_that_has_no_layers(disk: Machine) -> None:
+    assert disk.run("drift", code=10).startswith("gitstate: nothing was laid over this root\n")
+
+
+# --- probe ------------------------------------------------------------------------------------------------------------
+
+
+def test_probe_is_json_whatever_vendors_write(machine: Machine) -> None:
+    for name, text in {
+        "proc/sys/kernel/hostname": "lab3-12\n",
+        "proc/cpuinfo": "processor\t: 0\nx\nprocessor\t: 1\n",
+        "proc/meminfo": "MemTotal:        8000000 kB\n",
+        "sys/class/dmi/id/sys_vendor": 'Evil "Corp\\x" \u00fc\t\n',
+        "sys/class/dmi/id/product_name": "%s %d $(reboot)\n",
+        "sys/bus/pci/devices/0000:01:00.0/vendor": "0x10de\n",
+        "sys/bus/pci/devices/0000:01:00.0/device": "0x1c82\n",
+        "sys/bus/pci/devices/0000:01:00.0/class": "0x030000\n",
+        "sys/bus/pci/devices/0000:01:00.0/modalias": "pci:v000010DE\n",
+        "sys/class/net/eth0/address": "52:54:00:12:34:56\n",
+        "sys/class/net/lo/address": "00:00:00:00:00:00\n",
+        "sys/block/sda/size": "1953525168\n",
+        "sys/block/sda/queue/rotational": "1\n",
+        "sys/block/sda/device/model": "Disk 1   \n",
+        "sys/block/loop0/size": "0\n",
+    }.items():
+        (machine.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (machine.root / name).write_text(text)
+    (machine.root / "sys/class/net/eth0/device").mkdir()
+    found = json.loads(machine.run("probe"))
+    assert found["dmi"].pop("sys_vendor") == 'Evil "Corp\\x"'
+    assert found["dmi"].pop("product_name") == "%s %d $(reboot)"
+    assert set(found["dmi"].values()) == {None}
+    del found["dmi"], found["architecture"]
+    assert found == {
+        "schema": "probe/1",
+        "host": "lab3-12",
+        "cpus": 2,
+        "memory": 8192000000,
+        "pci": [
+            {
+                "slot": "0000:01:00.0",
+                "vendor": "0x10de",
+                "device": "0x1c82",
+                "class": "0x030000",
+                "modalias": "pci:v000010DE",
+            }
+        ],
+        "network": [{"name": "eth0", "mac": "52:54:00:12:34:56"}],
+        "disks": [{"name": "sda", "size": 1000204886016, "model": "Disk 1", "rotational": True}],
+    }
+
+
+def test_probe_of_nothing_and_of_this_computer(machine: Machine) -> None:
+    found = json.loads(machine.run("probe"))
+    assert (found["memory"], found["pci"], found["disks"]) == (None, [], [])
+    real = json.loads(machine.run("probe", env={"GITSTATE_ROOT": ""}))
+    assert real["memory"] > 1 << 20
+    assert real["cpus"] >= 1
+
+
+# --- fast -------------------------------------------------------------------------------------------------------------
+
+
+@root_only
+def test_nothing_to_do_is_said_in_no_time(machine: Machine) -> None:
+    machine.serve(packed(layout({f"etc/d{number % 40}/f{number}": "x" * 2000 for number in range(500)})))
+    machine.relayer()
+    best = 9.0
+    for _ in range(3):
+        start = time.monotonic()
+        assert machine.relayer() == "lab3/7: nothing to do\n"
+        best = min(best, time.monotonic() - start)
+    assert best < 1  # 0.1 s where nobody else computes
+
+
+@root_only
+def test_an_archive_comes_by_http(machine: Machine) -> None:
+    machine.serve(packed(layout({"etc/a": "1"})))
+    words = ["busybox", "httpd", "-f", "-v", "-p", "127.0.0.1:0", "-h", str(machine.place)]
+    port = free_port()
+    words[5] = f"127.0.0.1:{port}"
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as server:
+        try:
+            wait_for(port)
+            assert machine.run("relayer", "--from", f"http://127.0.0.1:{port}/current.cpio").endswith("1 done\n")
+            out = machine.run("relayer", "--from", f"http://127.0.0.1:{port}/nowhere.cpio", code=6)
+            assert "404" in out
+        finally:
+            server.kill()
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    import socket
+
+    for _ in range(200):
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+
+
+def test_parts_are_installed_where_the_program_looks() -> None:
+    text = (CLIENT / "gitstate").read_text()
+    assert "${GITSTATE_LIB:-/usr/lib/gitstate}" in text
+    named = {word for line in text.splitlines() if line.strip().startswith("part ") for word in line.split()[1:]}
+    assert all((PROJECT / "hooks" / name).is_file() for name in named)
+    installed = {f"client/{path.name}" for path in Path(CLIENT).iterdir()} - {"client/gitstate"}
+    assert installed <= named
