@@ -140,5 +140,5 @@ def as_ours(what: str) -> Iterator[None]:
         raise Damaged(
             f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
         ) from None
-    except pygit2.GitError as error:
+    except (pygit2.GitError, ValueError) as error:  # pygit2 has either for what can't be read
         raise Damaged(f"{what}: {error}", "run: gitstate fsck") from None
