@@ -51,8 +51,8 @@ def content_change(path: bytes, old: bytes, new: bytes) -> ContentChange:
 def _by_key(old: Any, new: Any) -> tuple[KeyChange, ...]:
     from deepdiff import DeepDiff  # slow to load
 
-    _refuse_depth(old)
-    _refuse_depth(new)
+    refuse_depth(old)
+    refuse_depth(new)
     tree = DeepDiff(old, new, view="tree", verbose_level=2)
     if not tree and _plain_text(old) != _plain_text(new):  # in lists, 1 and true are one to it unless it goes by place
         tree = DeepDiff(old, new, view="tree", verbose_level=2, zip_ordered_iterables=True)
@@ -86,12 +86,12 @@ def _plain_text(value: Any) -> str:
     return json.dumps(_plain(value), sort_keys=True)
 
 
-def _refuse_depth(value: Any, depth: int = 0) -> None:
+def refuse_depth(value: Any, depth: int = 0) -> None:
     """Raise ValueError for what is nested deeper than any configuration."""
     if depth > _DEEPEST:
-        raise ValueError("nested too deep")
+        raise ValueError(f"it is nested deeper than {_DEEPEST}")
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _refuse_depth(one, depth + 1)
+        refuse_depth(one, depth + 1)
 
 
 def _by_line(old: bytes, new: bytes) -> tuple[str, ...]:

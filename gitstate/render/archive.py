@@ -9,7 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from gitstate import cpio
@@ -86,7 +86,7 @@ class Archive:
     layout: Layout
     variants: tuple[Variant, ...] = ()
     every: bool = False
-    when: int = field(default=0)
+    when: int = 0
 
 
 def about(host: str, release: str, prototype: str, commit: str, layers: Mapping[str, str]) -> dict[str, str]:

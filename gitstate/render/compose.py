@@ -15,10 +15,10 @@ from gitstate.entry import Entry, Kind, Meta
 from gitstate.errors import Conflict, Refused
 from gitstate.names import join, octal
 from gitstate.render.image import Image
+from gitstate.render.paths import NoWay, real
 from gitstate.render.shapes import ACCOUNTS, Act, Folder, Layer, Mark, Piece, ReadBlob
 from gitstate.render.take import merged_vars
 
-_FOLLOWED: Final = 40
 _KERNEL: Final = (b"proc", b"sys", b"run", b"dev")
 """What is mounted over before anybody would see it."""
 _KEPT: Final = 256
@@ -129,29 +129,19 @@ class _Laying:
 
     def _real(self, parent: bytes, name: bytes, source: bytes) -> bytes:
         """The directory ``name`` of the real directory ``parent``, symlinks followed inside the root."""
-        here, left, followed = parent, [name], 0
-        while left:
-            part = left.pop()
-            if part in (b"", b"."):
-                continue
-            if part == b"..":
-                here = here.rpartition(b"/")[0]
-                continue
-            path = join(here, part)
+
+        def target(path: bytes) -> bytes | None:
             kind, target = self._look(path)
-            if kind is Kind.SYMLINK:
-                followed += 1
-                if followed > _FOLLOWED:
-                    raise self._conflict(
-                        f"{octal(source)} is a directory, and /{octal(path)} a symlink to itself", path
-                    )
-                here = b"" if target.startswith(b"/") else here
-                left += target.split(b"/")[::-1]
-            elif kind not in (None, Kind.DIRECTORY):
+            if kind not in (None, Kind.DIRECTORY, Kind.SYMLINK):
                 raise self._conflict(f"{octal(source)} is a directory, and /{octal(path)} is not", path)
-            else:
-                here = path
-        return here
+            return target if kind is Kind.SYMLINK else None
+
+        try:
+            return real(parent, name, target)
+        except NoWay as way:
+            path = way.args[0]
+            what = f"{octal(source)} is a directory, and /{octal(path)} a symlink to itself"
+            raise self._conflict(what, path) from None
 
     # --- what is there ---
 
@@ -219,10 +209,9 @@ class _Laying:
     def _leads_to_directory(self, place: bytes) -> bool:
         parent, _, name = place.rpartition(b"/")
         try:
-            real = self._real(parent, name, place)
+            return self._look(self._real(parent, name, place))[0] is Kind.DIRECTORY
         except Conflict:
             return False
-        return self._look(real)[0] is Kind.DIRECTORY
 
     # --- refusals ---
 

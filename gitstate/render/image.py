@@ -6,11 +6,10 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from gitstate.entry import Entry, Kind, Meta
-from gitstate.names import join
+from gitstate.render.paths import NoWay, real
 from gitstate.snapshot import Lookup
 from gitstate.store import Repository
 
-_FOLLOWED: Final = 40  # as the kernel has it
 _MACHINES: Final = {3: "i386", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 _PROGRAMS: Final = (b"usr/bin/sh", b"bin/sh", b"sbin/init", b"usr/lib/systemd/systemd")
 _ELF_HEADER: Final = 20
@@ -66,24 +65,16 @@ class Image:
 
     def real(self, path: bytes) -> bytes | None:
         """A path without symlinks, the last part's included; None if it leads nowhere."""
-        here, left, followed = b"", path.split(b"/")[::-1], 0
-        while left:
-            part = left.pop()
-            if part in (b"", b"."):
-                continue
-            if part == b"..":
-                here = here.rpartition(b"/")[0]
-                continue
-            found = self.at(join(here, part))
-            if found is None or followed > _FOLLOWED:
-                return None
-            if found.meta.kind is Kind.SYMLINK:
-                here = b"" if found.target.startswith(b"/") else here
-                left += found.target.split(b"/")[::-1]
-                followed += 1
-            else:
-                here = join(here, part)
-        return here
+        try:
+            return real(b"", path, self._link)
+        except NoWay:
+            return None
+
+    def _link(self, path: bytes) -> bytes | None:
+        found = self.at(path)
+        if found is None:
+            raise NoWay(path)
+        return found.target if found.meta.kind is Kind.SYMLINK else None
 
     @cached_property
     def arch(self) -> str | None:

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from gitstate.change.content import refuse_depth
 from gitstate.entry import Entry, Kind, Meta
 from gitstate.errors import Refused
 from gitstate.names import join, octal
@@ -26,7 +27,6 @@ from gitstate.render.shapes import (
 from gitstate.snapshot import Read, put_together, read_records, take_apart
 
 _LARGEST_VARS: Final = 1 << 20
-_DEEPEST: Final = 50
 _VARS: Final = b"vars.toml"
 
 
@@ -103,18 +103,10 @@ def _vars(text: bytes, where: str) -> Mapping[str, Any]:
         if len(text) > _LARGEST_VARS:
             raise ValueError(f"it is larger than {_LARGEST_VARS >> 20} MiB")
         found = tomllib.loads(text.decode())
-        _refuse_depth(found)
+        refuse_depth(found)
         return found
     except (ValueError, RecursionError) as error:
         raise LayerFault(f"{where}: vars.toml: {error}", "mend it, check it in, and push it") from None
-
-
-def _refuse_depth(value: object, depth: int = 0) -> None:
-    """Raise ValueError for what is nested deeper than anybody writes."""
-    if depth > _DEEPEST:
-        raise ValueError(f"it is nested deeper than {_DEEPEST}")
-    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _refuse_depth(one, depth + 1)
 
 
 def merged_vars(low: Mapping[str, Any], high: Mapping[str, Any]) -> Mapping[str, Any]:
