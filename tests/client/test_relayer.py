@@ -397,3 +397,26 @@ def test_killed_at_any_moment_each_file_is_old_or_new_and_the_next_run_finishes(
         assert (machine.root / "etc/gone").exists() is (turn % 2 == 0)
         assert not list(machine.root.rglob(".gitstate-new"))
     assert reached
+
+
+def test_killed_before_it_hid_anything_it_is_hidden_the_next_time(machine: Machine) -> None:
+    machine.has({"etc/gone": "0"})
+    shutil.rmtree(machine.root / "run/gitstate")
+    machine.serve(packed(layout({}, removed=("etc/gone",))))
+    deadly = machine.place / "deadly"
+    deadly.mkdir()
+    (deadly / "cp").write_text(
+        f'#!/bin/sh\ncase "$*" in *.gitstate-new) kill -KILL 0 ;; esac\nPATH={machine.path} exec cp "$@"\n'
+    )
+    (deadly / "cp").chmod(0o755)
+    killed = subprocess.run(
+        machine.words("relayer", "--from", str(machine.place / "current.cpio")),
+        env={**machine.environment, "PATH": f"{deadly}:{machine.path}"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert (machine.root / "etc/gone").exists()
+    machine.relayer()
+    assert not (machine.root / "etc/gone").exists()
