@@ -14,7 +14,7 @@ import pytest
 from gitstate.entry import Kind, Meta
 from gitstate.render.archive import Laid, Reload, Variant
 from tests.client.ground import CAPABILITY, FILE, SECOND, WHEN, Machine, layout, looks, packed
-from tests.support import root_only
+from tests.support import PROJECT, root_only
 
 pytestmark = root_only
 
@@ -404,14 +404,12 @@ def test_killed_before_it_hid_anything_it_is_hidden_the_next_time(machine: Machi
     shutil.rmtree(machine.root / "run/gitstate")
     machine.serve(packed(layout({}, removed=("etc/gone",))))
     deadly = machine.place / "deadly"
-    deadly.mkdir()
-    (deadly / "cp").write_text(
-        f'#!/bin/sh\ncase "$*" in *.gitstate-new) kill -KILL 0 ;; esac\nPATH={machine.path} exec cp "$@"\n'
-    )
-    (deadly / "cp").chmod(0o755)
+    shutil.copytree(PROJECT / "hooks", deadly)
+    with (deadly / "client/install").open("a") as part:
+        part.write("save() { kill -KILL 0; }\n")
     killed = subprocess.run(
         machine.words("relayer", "--from", str(machine.place / "current.cpio")),
-        env={**machine.environment, "PATH": f"{deadly}:{machine.path}"},
+        env={**machine.environment, "GITSTATE_LIB": str(deadly)},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
         check=False,
