@@ -15,7 +15,7 @@ from gitstate.entry import Directory
 from gitstate.errors import Conflict, EnvironmentFault, Refused, UsageFault
 from gitstate.monitor import Observer
 from gitstate.names import octal
-from gitstate.policy import POLICY_PATH, Policy, parse
+from gitstate.policy import Policy, parse, policy_path
 from gitstate.scan.cache import NOTHING, Row, load, save
 from gitstate.scan.content import HashOnly, Sink
 from gitstate.scan.shapes import Base, Findings, Scan
@@ -203,7 +203,8 @@ def _scan(
     try:
         if fs.is_read_only(root):
             raise EnvironmentFault(f"the live tree {live} is on a read-only file system", "remount it read-write")
-        policy = parse(fs.read_below(root, POLICY_PATH, _POLICY_LIMIT), str(live / POLICY_PATH.decode()))
+        own = policy_path(is_layer=repository.is_layer)
+        policy = parse(fs.read_below(root, own, _POLICY_LIMIT), str(live / own.decode()), own)
         cache = load(repository.private / "cache", base, policy.digest) if base else NOTHING
         tree = repository.snapshot(base).tree if base else None
         allowing = policy.allowing((allowance.path, allowance.because) for allowance in allow)

@@ -15,7 +15,7 @@ from gitstate.errors import GitstateError
 from gitstate.manifest import Content, format_full
 from gitstate.monitor import SILENT, Observer
 from gitstate.names import join
-from gitstate.policy import POLICY_PATH, parse
+from gitstate.policy import parse, policy_path
 from gitstate.scan.cache import NOTHING
 from gitstate.scan.content import HashOnly
 from gitstate.scan.shapes import Base
@@ -40,9 +40,10 @@ class Difference:
 def verify(repository: Repository, commit: bytes, directory: Path, observer: Observer = SILENT) -> Difference:
     """Compare ``directory`` with a snapshot, every byte of it read. Raises Damaged, EnvironmentFault."""
     tree = repository.snapshot(commit).tree
-    policy_entry = Lookup(repository.read, tree)(POLICY_PATH)
+    own = policy_path(is_layer=repository.is_layer)
+    policy_entry = Lookup(repository.read, tree)(own)
     text = repository.read(policy_entry.oid) if policy_entry is not None and policy_entry.oid else None
-    policy = parse(text, f"/{POLICY_PATH.decode()}").recording_everything()
+    policy = parse(text, f"/{own.decode()}", own).recording_everything()
     sink = HashOnly(repository.read)
     root = fs.open_tree(directory)
     try:

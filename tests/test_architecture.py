@@ -21,10 +21,10 @@ entry manifest change cpio
 process fs network overlay
 store
 site
-snapshot policy scan checkin export verify history bootstrap
+snapshot policy scan checkin owners export verify history bootstrap
 merge migrate
 directory
-layers render
+layers render secrets
 packages
 boot
 publish prepare local release review

@@ -36,6 +36,8 @@ def test_the_wheel_runs_the_demo(tmp_path: Path) -> None:
     assert Path(data).is_relative_to(tmp_path)
     shipped = {str(path.relative_to(f"{data}/_data")) for path in Path(data, "_data").rglob("*.json")}
     assert shipped == {str(path.relative_to(PROJECT)) for path in (PROJECT / "schemas").rglob("*.json")}
+    layers = {path.relative_to(data) for path in Path(data, "_data", "layers").rglob("*") if path.is_file()}
+    assert layers == {"_data" / path.relative_to(PROJECT) for path in (PROJECT / "layers").rglob("*") if path.is_file()}
 
     cache = PROJECT / ".work" / "demo" / "cache"
     if cache.is_dir():

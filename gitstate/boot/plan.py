@@ -29,12 +29,16 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class BootChannel:
-    """What a channel runs: the release ``NAME/VERSION``, and the snapshot that it boots."""
+    """What a channel runs: the release ``NAME/VERSION``, and the snapshot that it boots.
+
+    ``has_archives``: for each of its clients there is ``tftp/archives/NAME/VERSION/CLIENT.cpio``.
+    """
 
     name: str
     version: str
     prototype: str
     commit: str
+    has_archives: bool = False
 
 
 @dataclass(frozen=True, slots=True)

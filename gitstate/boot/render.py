@@ -105,11 +105,17 @@ def _common(site: Path, site_uuid: str, options: Options) -> dict[str, Any]:
     return {
         "site": str(site),
         "options": options,
+        "pointers": f"{_served(options)}/boot/channel",
         "network": str(net.network_address),
         "netmask": str(net.netmask),
         "fsid": str(fsid),
         "filesystem_id": (fsid.time_low & 0x7FFFFFFF, fsid.node & 0x7FFFFFFF),
     }
+
+
+def _served(options: Options) -> str:
+    """Where ``tftp/`` is for machines that run."""
+    return f"http://{options.server}:{options.http_port}" if options.http else f"tftp://{options.server}"
 
 
 def _hosts(client: BootClient) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -44,7 +45,9 @@ _COMMANDS: Final = {
     "rollback": "release",
     "reconcile": "release",
     "channel": "channel",
+    "class": "hardware",
     "layer": "layer",
+    "secret": "secret",
     "directory": "directory",
     "fsck": "care",
     "gc": "care",
@@ -85,7 +88,8 @@ class LazyGroup(Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"gitstate.cli.{_COMMANDS[cmd_name]}")
-        command = getattr(module, cmd_name.replace("-", "_"))
+        word = cmd_name.replace("-", "_")
+        command = getattr(module, f"{word}_" if iskeyword(word) else word)
         assert isinstance(command, click.Command)
         return command
 

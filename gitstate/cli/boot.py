@@ -16,10 +16,13 @@ from gitstate.cli.help import Command, Group
 from gitstate.cli.output import emit, location, printable, table, talk
 from gitstate.directory import open_directory
 from gitstate.errors import PartlyDone
+from gitstate.release import archives, refresh
 from gitstate.release.publishing import running
+from gitstate.release.refresh import Refreshed
 
 _MOST_LINES: Final = 2000
 """Of a diff: ten thousand scripts that all changed in one line are told by the first of them."""
+_ARCHIVES: Final = "machine archives"
 _KINDS: Final = {
     "tftp/boot/mac/": "scripts of machines",
     "tftp/boot/": "boot loaders",
@@ -55,9 +58,12 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
     """
     site = session.site
     if session.dry_run:
+        refreshed = refresh.look(site)
         plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
         told: list[publish.Told] = []
     else:
+        refreshed = refresh.refresh(site, session.observer)
+        refresh.clear(site)
         with publish.lock(site):
             plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
             publish.apply(plan, session.observer)
@@ -65,7 +71,12 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
     for path in plan.texts.kept:
         session.observer.notice(f"{plan.location(path)} is not the packaged one, and stays")
     diff = "\n".join(_diff(plan)) if with_diff else None
-    emit(session, "boot-write/1", _as_json(session, plan, told, diff), _lines(session, plan, told, diff))
+    emit(
+        session,
+        "boot-write/1",
+        _as_json(session, plan, refreshed, told, diff),
+        _lines(session, plan, refreshed, told, diff),
+    )
     if plan.pending and not tells:
         talk(session, f"to be told: {', '.join(publish.servers(plan.pending))}; next: gitstate boot write --reload")
     if failed := [one for one in told if one.outcome is publish.Outcome.FAILED]:
@@ -78,12 +89,14 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def _lines(session: Session, plan: publish.Plan, told: list[publish.Told], diff: str | None) -> Iterator[str]:
+def _lines(
+    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.Told], diff: str | None
+) -> Iterator[str]:
     if diff:
         yield diff
-    if diff and plan:
+    if diff and (plan or _differs(refreshed)):
         yield ""
-    rows = [[kind, *(str(counts[what]) for what in _COLUMNS)] for kind, counts in _counts(plan).items()]
+    rows = [[kind, *(str(counts[what]) for what in _COLUMNS)] for kind, counts in _counts(plan, refreshed).items()]
     changed = [row for row in rows if row[1:4] != ["0", "0", "0"]]
     yield from table(changed, ["", *_COLUMNS], colour=session.colour)
     word = "would be " if session.dry_run else ""
@@ -91,7 +104,7 @@ def _lines(session: Session, plan: publish.Plan, told: list[publish.Told], diff:
         yield f"group {plan.group.name} {word}made"
     for user in plan.group.join:
         yield f"user {user} {word}made a member of group {plan.group.name}"
-    if not plan:
+    if not plan and not _differs(refreshed):
         yield f"nothing to write: {plan.clients} clients, {len(plan.images.images)} snapshots"
     for one in told:
         command = " ".join(one.command)
@@ -102,18 +115,26 @@ def _lines(session: Session, plan: publish.Plan, told: list[publish.Told], diff:
 _COLUMNS: Final = ("new", "changed", "removed", "unchanged")
 
 
-def _counts(plan: publish.Plan) -> dict[str, Counter[str]]:
+def _differs(refreshed: list[Refreshed]) -> bool:
+    return any(one.added or one.changed or one.removed for one in refreshed)
+
+
+def _counts(plan: publish.Plan, refreshed: list[Refreshed]) -> dict[str, Counter[str]]:
     """How many of each kind come, change, go and stay."""
-    counts = {kind: Counter[str]() for kind in ("exports", "kernels and initrds", *_KINDS.values())}
+    counts = {kind: Counter[str]() for kind in ("exports", "kernels and initrds", _ARCHIVES, *_KINDS.values())}
     counts["exports"]["new"] = len(plan.exports)
     counts["exports"]["unchanged"] = len(plan.images.images) - len(plan.exports)
     for copy in plan.images.copies:
         counts["kernels and initrds"]["new" if copy.is_new else "changed"] += 1
     counts["kernels and initrds"]["unchanged"] = len(plan.images.copied)
+    for one in refreshed:
+        counts[_ARCHIVES] += Counter(
+            {"new": len(one.added), "changed": len(one.changed), "removed": len(one.removed), "unchanged": one.kept}
+        )
     for file in plan.texts.files:
         counts[_kind(file.path)]["new" if file.old is None else "changed"] += 1
-    for one in plan.texts.stale:
-        counts[_kind(one.path)]["removed"] += 1
+    for stale in plan.texts.stale:
+        counts[_kind(stale.path)]["removed"] += 1
     for path in plan.texts.unchanged:
         counts[_kind(path)]["unchanged"] += 1
     return counts
@@ -150,7 +171,9 @@ def _one_diff(path: str, old: bytes | None, new: bytes | None) -> Iterator[str]:
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 
-def _as_json(session: Session, plan: publish.Plan, told: list[publish.Told], diff: str | None) -> dict[str, Any]:
+def _as_json(
+    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.Told], diff: str | None
+) -> dict[str, Any]:
     site = session.site
     return {
         "dry_run": session.dry_run,
@@ -170,6 +193,17 @@ def _as_json(session: Session, plan: publish.Plan, told: list[publish.Told], dif
                 "restored": copy.restored,
             }
             for copy in plan.images.copies
+        ],
+        "archives": [
+            {
+                "release": str(one.release.name),
+                "directory": location(site.path / archives.folder_of(one.release)),
+                "added": sorted(one.added),
+                "changed": sorted(one.changed),
+                "removed": sorted(one.removed),
+                "unchanged": one.kept,
+            }
+            for one in refreshed
         ],
         "written": [
             {"path": location(plan.location(file.path)), "status": "A" if file.old is None else "M"}

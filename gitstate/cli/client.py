@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitstate.cli import client_changes, client_import, client_looks
+from gitstate.cli import client_changes, client_import, client_looks, client_report
 from gitstate.cli.app import common
 from gitstate.cli.help import Group
 
@@ -27,5 +27,6 @@ for _command in (
     client_import.import_,
     client_looks.list_,
     client_looks.show,
+    client_report.report,
 ):
     client.add_command(_command)

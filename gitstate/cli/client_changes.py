@@ -25,6 +25,7 @@ from gitstate.cli.client_values import (
     who_and_why,
 )
 from gitstate.cli.help import Command
+from gitstate.cli.output import talk
 from gitstate.directory import Client, Directory, open_directory, plan
 from gitstate.directory.importing import plan_new
 from gitstate.errors import NotFound, UsageFault
@@ -97,10 +98,17 @@ def set_(session: Session, /, who: Named, message: str | None, author: str | Non
 def remove(session: Session, who: Named, message: str | None, author: str | None) -> None:
     """Remove clients. History keeps their entries.
 
-    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3).
+    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). Secrets stay
+    for a machine of the same name that comes later; gitstate secret list tells
+    of them.
     """
     directory = open_directory(session.site)
-    make(session, plan.plan_remove(directory, clients_meant(session, directory, who)), message, author)
+    hosts = clients_meant(session, directory, who)
+    make(session, plan.plan_remove(directory, hosts), message, author)
+    kept = [] if session.dry_run else [host for host in hosts if (session.site.path / "secrets" / host).is_dir()]
+    if kept:
+        more = f", and so of {len(kept) - 1} more" if len(kept) > 1 else ""
+        talk(session, f"its secrets stay: gitstate secret remove {kept[0]} --all{more}")
 
 
 # --- adopt ------------------------------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from gitstate.cli.app import names as printing_names
 from gitstate.cli.client_told import as_json, last_as_json
 from gitstate.cli.client_values import complete_client, machines, named, one_name, parsed_option
 from gitstate.cli.help import Command
-from gitstate.cli.output import date, emit, printable, table, talk, write_name
+from gitstate.cli.output import date, emit, printable, size, table, talk, write_name
 from gitstate.directory import DEFAULT_STATE, Client, Directory, model, open_directory
 from gitstate.directory.protocol import LastChange
 from gitstate.errors import UsageFault
+from gitstate.layers import probe
 
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -164,11 +165,14 @@ def _table(clients: Iterable[Client], *, colour: bool) -> list[str]:
 @common
 @pass_session
 def show(session: Session, name: str) -> None:
-    """Tell all about one client, and who changed it last."""
+    """Tell all about one client, who changed it last, and what hardware it reported."""
+    from gitstate.release.reports import Reports  # whoever lists clients needn't wait for it
+
     directory = open_directory(session.site)
     found, last = directory.client(name), directory.last_change(name)
-    value = {"client": as_json(found), "last_change": last_as_json(last)}
-    emit(session, "client-show/1", value, _told(found, last))
+    report = Reports(session.site).get(found.name)
+    value = {"client": as_json(found), "last_change": last_as_json(last), "hardware": report and dict(report)}
+    emit(session, "client-show/1", value, [*_told(found, last), *(_hardware(report) if report else ())])
 
 
 def _changed(last: LastChange) -> str:
@@ -192,3 +196,16 @@ def _told(one: Client, last: LastChange | None) -> list[str]:
         ("", printable(last.subject) if last else None),
     )
     return [one.name, *(f"  {word:<8}  {text}" for word, text in facts if text)]
+
+
+def _hardware(report: Mapping[str, Any]) -> Iterable[str]:
+    """What it last reported, in a few lines."""
+    made = " ".join(word for key in ("sys_vendor", "product_name") if (word := report["dmi"].get(key)))
+    cpus = f"{report['cpus']} x" if report["cpus"] else None
+    facts = (
+        ("machine", made),
+        ("CPU", " ".join(word for word in (cpus, report.get("cpu"), report["architecture"]) if word)),
+        ("memory", size(report["memory"]) if report["memory"] else None),
+        *(("GPU", one) for one in probe.graphics(report)),
+    )
+    return (f"  {word:<8}  {printable(text)}" for word, text in facts if text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from gitstate import settings
@@ -10,7 +11,8 @@ from gitstate.cli.app import Session
 from gitstate.cli.output import emit, moment, talk
 from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
-from gitstate.errors import UsageFault
+from gitstate.errors import GitstateError, UsageFault
+from gitstate.release import refresh
 from gitstate.store import Signature
 
 _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
@@ -36,10 +38,19 @@ def signature(session: Session, message: str | None, author: str | None) -> Sign
 
 
 def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> bool:
-    """Make the changes in one step; False if there is nothing to do or it is a dry run."""
+    """Make the changes in one step; False if there is nothing to do or it is a dry run.
+
+    What layers make of the machines is rendered first: what can't be stops the change. Raises ConfigFault for that.
+    """
     if not planned.steps or session.dry_run:
         return False
-    plan.apply(planned, who, settings.committer(), message)
+    refresh.refresh(session.site, session.observer, {step.name: step.new for step in planned.steps})
+    try:
+        plan.apply(planned, who, settings.committer(), message)
+    except BaseException:
+        with suppress(GitstateError):
+            refresh.refresh(session.site, session.observer, {step.name: step.old for step in planned.steps})
+        raise
     return True
 
 

@@ -21,7 +21,7 @@ _SHOWN = 20
 @click.group(cls=Group, examples=("gitstate directory check", "gitstate directory export >clients.ldif"))
 @common
 def directory() -> None:
-    """Say who runs what, as a whole: the clients and the channels.
+    """Say who runs what, as a whole: clients, channels, hardware classes.
 
     They stand in the site (directory.git), or in LDAP: [directory] in site.toml
     says where.
@@ -56,13 +56,13 @@ def export(session: Session, base: str | None) -> None:
     examples=("gitstate directory import clients.ldif", "gitstate directory import -n --replace clients.ldif"),
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
-@click.option("--replace", is_flag=True, help="Remove the clients and channels that FILE hasn't.")
+@click.option("--replace", is_flag=True, help="Remove what FILE hasn't: clients, channels, hardware classes.")
 @who_and_why
 @common
 @writes
 @pass_session
 def import_(session: Session, file: Path, replace: bool, message: str | None, author: str | None) -> None:
-    """Enter the clients and channels of FILE, which is LDIF.
+    """Enter the clients, channels and hardware classes of FILE, which is LDIF.
 
     As export or ldapsearch print it; - reads standard input.
 
@@ -82,8 +82,10 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
     value = {
         "clients": [one.name for one in plan.clients],
         "channels": [one.name for one in plan.channels],
+        "classes": [one.name for one in plan.classes],
         "removed_clients": list(plan.gone),
         "removed_channels": list(plan.channels_gone),
+        "removed_classes": list(plan.classes_gone),
         "others": content.others,
         "dry_run": session.dry_run,
     }
@@ -116,9 +118,12 @@ def check(session: Session, finish: bool) -> None:
         "about": report.about,
         "clients": report.clients,
         "channels": report.channels,
+        "classes": report.classes,
         "problems": list(report.problems),
     }
     counts = f"{_counted(report.clients, 'client')}, {_counted(report.channels, 'channel')}"
+    if report.classes:
+        counts += f", {report.classes} hardware class{'es' * (report.classes != 1)}"
     emit(session, "directory-check/1", value, [report.about, counts, *(report.problems or ("ok",))])
     if report.problems:
         raise ConfigFault(

@@ -13,6 +13,7 @@ from gitstate.errors import Damaged, UsageFault
 from gitstate.layers import Resolution
 from gitstate.names import octal
 from gitstate.release.book import Book
+from gitstate.release.reports import Reports
 from gitstate.release.shapes import Name, Release, version_name
 from gitstate.render import Batch, Ground, Rendered
 from gitstate.site import Site
@@ -41,7 +42,7 @@ def stand(session: Session, host: str, at: str | None) -> Standing:
         prototype=(release.prototype, release.commit) if release else _prototype(site, client),
         layers=release.layers if release else _mains(site),
         options=choosing.load(site),
-        hardware=_hardware(site, release, client.name),
+        hardware=_hardware(site, release if at else None, client.name),
         entries={client.name: directory.entries().get(client.name, {})},
     )
     return Standing(client, release, ground, Batch(ground, site.repository))
@@ -106,9 +107,10 @@ def _mains(site: Site) -> Mapping[str, bytes]:
 
 
 def _hardware(site: Site, release: Release | None, host: str) -> dict[str, Mapping[str, Any]]:
-    """What a machine had reported when the release was made."""
+    """What a machine has reported, or had when a release was made."""
     if release is None:
-        return {}
+        report = Reports(site).get(host)
+        return {host: dict(report)} if report else {}
     repository = Book(site).open()
     folder = _below(repository, repository.snapshot(release.oid).tree, b"facts", TREE)
     oid = _below(repository, folder, f"{host}.json".encode(), FILE) if folder else None

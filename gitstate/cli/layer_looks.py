@@ -22,6 +22,7 @@ from gitstate.cli.layer_ground import (
 )
 from gitstate.cli.output import emit, letter, location, talk, write_name
 from gitstate.entry import Kind, Meta
+from gitstate.errors import UsageFault
 from gitstate.names import octal
 from gitstate.render import Item
 from gitstate.snapshot import PLAIN_DIRECTORY
@@ -75,6 +76,7 @@ def resolve(session: Session, host: str, at: str | None) -> None:
         "gitstate layer render lab3-14",
         "gitstate layer render lab3-14 --to /tmp/lab3-14",
         "gitstate layer render lab3-14 --at lab3/12 --to /tmp/lab3-14 -n",
+        "gitstate layer render lab3-14 --to /var/lib/containers/lab3-14/layers --overlay",
     ),
 )
 @host_argument
@@ -82,21 +84,25 @@ def resolve(session: Session, host: str, at: str | None) -> None:
 @click.option(
     "--to", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="A new or empty directory to fill."
 )
+@click.option("--overlay", is_flag=True, help="Make DIR fit to be a lower directory of an overlay.")
 @common
 @names
 @writes
 @pass_session
-def render(session: Session, host: str, at: str | None, to: Path | None) -> None:
+def render(session: Session, host: str, at: str | None, to: Path | None, overlay: bool) -> None:
     """Render all that HOST gets from its layers, and list it.
 
     With --to it is written, owners, modes and times included; what the layers
-    hide from the machine stands there as .wh.NAME.
+    hide from the machine stands there as .wh.NAME, or with --overlay as
+    overlayfs hides it: a container can run off an export with DIR over it.
     """
     raw = session.raw
+    if overlay and to is None:
+        raise UsageFault("--overlay is of what --to writes", "gitstate layer render HOST --to DIR --overlay")
     standing = stand(session, host, at)
     found = rendered(session, standing)
     if to is not None:
-        _write(session, standing, found.items, to)
+        _write(session, standing, found.items, to, for_overlay=overlay)
     if raw:
         for item in found.items:
             write_name(item.path)
@@ -114,7 +120,7 @@ def render(session: Session, host: str, at: str | None, to: Path | None) -> None
         talk(session, f"{standing.client.name} gets nothing from layers, by {source_of(standing)}")
 
 
-def _write(session: Session, standing: Standing, items: Sequence[Item], to: Path) -> None:
+def _write(session: Session, standing: Standing, items: Sequence[Item], to: Path, *, for_overlay: bool) -> None:
     from gitstate.render.lay_down import lay_down, refuse_used
 
     def standing_meta(path: bytes) -> Meta:
@@ -123,7 +129,7 @@ def _write(session: Session, standing: Standing, items: Sequence[Item], to: Path
 
     refuse_used(to)
     if not session.dry_run:
-        lay_down(to, items, standing.batch.read, standing_meta)
+        lay_down(to, items, standing.batch.read, standing_meta, for_overlay=for_overlay)
 
 
 def _lines(session: Session, items: Sequence[Item]) -> Iterator[str]:

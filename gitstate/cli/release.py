@@ -74,7 +74,9 @@ def push(
         emit(session, "push/1", _push_json(session, plan, None), [f"{channel} runs that already: {plan.current.name}"])
         return
     if session.dry_run:
-        emit(session, "push/1", _push_json(session, plan, None), _plan_lines(plan))
+        rendered = pushing.foresee(plan, session.observer)
+        told = [f"  layers rendered for {_count(rendered, 'client', 'clients')}"] if rendered else []
+        emit(session, "push/1", _push_json(session, plan, None, rendered), [*_plan_lines(plan), *told])
         return
     if not yes:
         _ask(session, plan)
@@ -173,7 +175,9 @@ def _complain(problems: Iterable[Problem]) -> None:
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 
-def _push_json(session: Session, plan: pushing.Push, made: Release | None) -> dict[str, Any]:
+def _push_json(
+    session: Session, plan: pushing.Push, made: Release | None, rendered: int | None = None
+) -> dict[str, Any]:
     return {
         "channel": plan.channel.name,
         "repository": plan.repository,
@@ -186,6 +190,7 @@ def _push_json(session: Session, plan: pushing.Push, made: Release | None) -> di
         "changes": [_difference_json(one) for one in plan.differences],
         "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
         "bytes": plan.bytes,
+        "rendered": rendered,
         "release": release_json(made) if made else None,
         "dry_run": session.dry_run,
     }

@@ -20,17 +20,27 @@ from gitstate.release.shapes import Name
 @click.command(
     cls=Command,
     hidden=True,
-    examples=('command="sudo -n /usr/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',),
+    examples=(
+        'command="sudo -n /usr/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',
+        'command="sudo -n /usr/bin/gitstate serve --report-only",restrict ssh-ed25519 AAAA… lab3',
+    ),
 )
+@click.option("--report-only", is_flag=True, help="Take machines' reports of their hardware, and nothing else.")
 @common
 @pass_session
-def serve(session: Session) -> int:
-    """Serve a push or a fetch by ssh: the forced command of a key.
+def serve(session: Session, report_only: bool) -> int:
+    """Serve a push, a fetch or a report by ssh: the forced command of a key.
 
     One repository of the site, named; nothing else of what the other side
-    sends or sets counts. A push waits for its release and tells of it.
+    sends or sets counts. A push waits for its release and tells of it. A report
+    of a machine's hardware, as gitstate probe prints it, comes on standard
+    input: report HOST.
     """
-    service = serving.parse(session.site, session.settings.ssh_command)
+    service = serving.parse(session.site, session.settings.ssh_command, only_reports=report_only)
+    if isinstance(service, serving.Report):
+        from gitstate.cli import client_report
+
+        return client_report.receive(session, service.host)
     before = serving.tags_of(session.site, service.repository) if service.writes else {}
     name, _, mail = settings.caller().rpartition(" <")  # for the reflog: who came, whatever commits say
     code = process.show(service.argv, variables={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail.rstrip(">")})

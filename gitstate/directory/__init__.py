@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gitstate.directory import options
 from gitstate.directory.channels import Channel, no_such_channel
+from gitstate.directory.classes import HardwareClass, no_such_class
 from gitstate.directory.ldif import LdifDirectory
 from gitstate.directory.model import DEFAULT_STATE, STATES, Client, Kind
 from gitstate.directory.protocol import Directory, LastChange
@@ -15,9 +16,11 @@ __all__ = [
     "Channel",
     "Client",
     "Directory",
+    "HardwareClass",
     "Kind",
     "LastChange",
     "no_such_channel",
+    "no_such_class",
     "open_directory",
 ]
 

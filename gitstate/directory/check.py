@@ -15,6 +15,7 @@ class Report:
     about: str
     clients: int
     channels: int
+    classes: int
     problems: tuple[str, ...]
 
 
@@ -30,4 +31,4 @@ def check(directory: Directory) -> Report:
         for one in clients.values()
         if one.channel is not None and one.channel not in channels
     ]
-    return Report(directory.about(), len(clients), len(channels), tuple(problems))
+    return Report(directory.about(), len(clients), len(channels), len(directory.classes()), tuple(problems))

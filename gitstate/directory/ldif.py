@@ -11,12 +11,14 @@ from types import MappingProxyType
 from typing import Final
 
 from gitstate import fs
-from gitstate.directory import cache, ldif_channels
+from gitstate.directory import cache, ldif_things
 from gitstate.directory.cache import Known
 from gitstate.directory.channels import Channel
+from gitstate.directory.classes import HardwareClass
 from gitstate.directory.entries import Entry
 from gitstate.directory.model import Client, Kind, find_clash, fits, no_such_client, normal, refuse_clash
 from gitstate.directory.protocol import LastChange
+from gitstate.directory.sorts import CHANNELS, CLASSES, Sort, Thing
 from gitstate.directory.tree import Objects, compare, find, path_of, replant
 from gitstate.errors import ConfigFault, Damaged, Locked, UsageFault
 from gitstate.site import Site
@@ -114,7 +116,7 @@ class LdifDirectory:
 
     @property
     def _cache(self) -> Path:
-        return self._site.directory_path / "gitstate" / "clients"
+        return self._caches / "clients"
 
     def _read_clients(self, tree: bytes | None) -> Known:
         """The clients of a root tree; only what differs from what is known already is parsed."""
@@ -156,7 +158,7 @@ class LdifDirectory:
         line = line_of_address(self._opened.read(blob), clash.second, clash.address)
         raise ConfigFault(f"{_where(clash.second)}, line {line}: {clash.address} is {clash.first}'s already", HINT)
 
-    # --- channels ---
+    # --- how it is ---
 
     def about(self) -> str:
         """Where the clients stand."""
@@ -169,14 +171,23 @@ class LdifDirectory:
     def finish(self) -> None:
         """A commit is done or isn't."""
 
+    # --- channels and hardware classes ---
+
     def channels(self) -> Mapping[str, Channel]:
         """All channels by name, sorted by name. Raises ConfigFault with file and line, Damaged."""
+        return self._things(CHANNELS)
+
+    def classes(self) -> Mapping[str, HardwareClass]:
+        """All hardware classes by name, in their order. Raises ConfigFault with file and line, Damaged."""
+        return self._things(CLASSES)
+
+    def _things(self, sort: Sort[Thing]) -> dict[str, Thing]:
         tree = self._look()
-        return ldif_channels.read_all(self._opened.read, tree, self._channels) if self._opened and tree else {}
+        return ldif_things.read_all(sort, self._opened.read, tree, self._caches) if self._opened and tree else {}
 
     @property
-    def _channels(self) -> Path:
-        return self._site.directory_path / "gitstate" / "channels"
+    def _caches(self) -> Path:
+        return self._site.directory_path / "gitstate"
 
     def change_channels(
         self,
@@ -187,11 +198,33 @@ class LdifDirectory:
         committer: Signature | None = None,
     ) -> None:
         """One commit, all or nothing; see ``Directory.change_channels``."""
+        self._change_things(CHANNELS, put, remove, author, message, committer)
+
+    def change_classes(
+        self,
+        put: Iterable[HardwareClass],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> None:
+        """One commit, all or nothing; see ``Directory.change_classes``."""
+        self._change_things(CLASSES, put, remove, author, message, committer)
+
+    def _change_things(
+        self,
+        sort: Sort[Thing],
+        put: Iterable[Thing],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None,
+    ) -> None:
         repository = self._repository() or self._make()
-        with repository.lock("a change of channels"):
+        with repository.lock(f"a change of {sort.folder}"):
             tree = self._look()
             objects = Objects()
-            root = ldif_channels.replace(repository.read, tree, put, remove, objects)
+            root = ldif_things.replace(sort, repository.read, tree, put, remove, objects)
             if root is not None:
                 self._seen = self._commit(root, objects, author, committer or author, message)
 

@@ -60,6 +60,7 @@ class LdapOptions:
     base: str
     clients: str
     channels: str
+    classes: str
     netgroups: str
     way: Way = Way.SCHEMA
     starttls: bool = False
@@ -116,6 +117,7 @@ def parse(table: object) -> LdapOptions | None:
         base=base,
         clients=values.get("clients", f"ou=clients,{base}"),
         channels=values.get("channels", f"ou=channels,{base}"),
+        classes=values.get("classes", f"ou=classes,{base}"),
         netgroups=values.get("netgroups", f"ou=netgroup,{base}"),
         login=_login(values),
         **{key: value for key, value in values.items() if key in _SAME},
@@ -254,6 +256,7 @@ _KEYS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "base": _text(_DN, "a distinguished name such as dc=example,dc=org"),
     "clients": _text(_DN, "a distinguished name"),
     "channels": _text(_DN, "a distinguished name"),
+    "classes": _text(_DN, "a distinguished name"),
     "netgroups": _text(_DN, "a distinguished name"),
     "starttls": _switch,
     "ca": _path,
@@ -266,4 +269,4 @@ _KEYS: Final[Mapping[str, Callable[[str, object], Any]]] = {
     "timeout": _seconds,
     "map": _map,
 }
-_SAME: Final = _KEYS.keys() - {"uri", "base", "clients", "channels", "netgroups", "external"}
+_SAME: Final = _KEYS.keys() - {"uri", "base", "clients", "channels", "classes", "netgroups", "external"}

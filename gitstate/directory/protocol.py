@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gitstate.directory.channels import Channel
+from gitstate.directory.classes import HardwareClass
 from gitstate.directory.entries import Entry
 from gitstate.directory.model import Client, Kind
 from gitstate.store import Signature
@@ -95,3 +96,16 @@ class Directory(Protocol):
         What others changed meanwhile stays. Raises Locked, UsageFault for values that can't be, NotFound for names to
         remove that no channel has.
         """
+
+    def classes(self) -> Mapping[str, HardwareClass]:
+        """All hardware classes by name, in their order. Raises ConfigFault for entries that are wrong."""
+
+    def change_classes(
+        self,
+        put: Iterable[HardwareClass],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> None:
+        """The same for hardware classes."""

@@ -47,6 +47,7 @@ _SYNTAXES: Final[dict[str, tuple[str, Callable[[bytes], bool]]]] = {
     "1.3.6.1.4.1.1466.115.121.1.12": ("a distinguished name", _is_dn),
     "1.3.6.1.4.1.1466.115.121.1.15": ("UTF-8 text without control characters", _is_text),
     "1.3.6.1.4.1.1466.115.121.1.26": ("ASCII text without control characters", _matches(_IA5)),
+    "1.3.6.1.4.1.1466.115.121.1.27": ("a whole number", _matches(re.compile(rb"0|-?[1-9][0-9]{0,17}"))),
     "1.3.6.1.4.1.1466.115.121.1.38": ("a name or an OID", _matches(_OID)),
     "1.3.6.1.4.1.1466.115.121.1.44": ("text of letters, digits and '()+,-./:=?", _matches(_PRINTABLE)),
     "1.3.6.1.1.1.0.1": ("ASCII text without control characters", _matches(_IA5)),

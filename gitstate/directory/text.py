@@ -12,22 +12,20 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO, StringIO
-from typing import Final
+from typing import Any, Final
 
 from ldif import LDIFRecordList, LDIFWriter
 
-from gitstate.directory import channels
-from gitstate.directory.channels import Channel
 from gitstate.directory.entries import Entry, Fault
 from gitstate.directory.mapping import FIELDS, client_of, entry_of
 from gitstate.directory.model import Client
 from gitstate.directory.schema import schema
+from gitstate.directory.sorts import Sort, Thing
 from gitstate.errors import ConfigFault, UsageFault
 from gitstate.names import host_name
 
 HINT: Final = "clone directory.git, mend it, and push"
 BASE: Final = "ou=clients,o=gitstate"
-CHANNELS: Final = "ou=channels,o=gitstate"
 _LONGEST: Final = 64 * 1024
 _ONE_LINE: Final = _LONGEST  # a value in one line reads well in a diff
 _CONTROL: Final = re.compile("[\0-\x09\x0b-\x1f\x7f]")
@@ -37,6 +35,11 @@ _SPECIFICATION: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*)((?:;[^:]*)?):([
 def dn_of(name: str) -> str:
     """The distinguished name of a client."""
     return f"cn={name},{BASE}"
+
+
+def dn_of_thing(sort: Sort[Any], name: str) -> str:
+    """The distinguished name of a channel or the like."""
+    return f"cn={name},ou={sort.folder},o=gitstate"
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -63,20 +66,20 @@ def checked_client(client: Client, standing: Entry | None = None) -> Entry:
     return entry
 
 
-def write_channel(channel: Channel, standing: Entry | None = None) -> bytes:
-    """The file of ``channel``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
-    return written(f"cn={channel.name},{CHANNELS}", checked_channel(channel, standing))
+def write_thing(sort: Sort[Thing], thing: Thing, standing: Entry | None = None) -> bytes:
+    """The file of a channel or the like; what its entry so far held besides stays. Raises UsageFault."""
+    return written(dn_of_thing(sort, thing.name), checked_thing(sort, thing, standing))
 
 
-def checked_channel(channel: Channel, standing: Entry | None = None) -> Entry:
-    """The entry of ``channel``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+def checked_thing(sort: Sort[Thing], thing: Thing, standing: Entry | None = None) -> Entry:
+    """The entry of a channel or the like; what its entry so far held besides stays. Raises UsageFault."""
     try:
-        entry = channels.entry_of(channel, standing)
+        entry = sort.entry_of(thing, standing)
         schema().check(entry)
-        if channels.channel_of(channel.name, entry) != channel:
+        if sort.read(thing.name, entry) != thing:
             raise Fault("its values aren't in their canonical form")
     except Fault as fault:
-        raise UsageFault(f"{channel.name!r} can't be recorded: {fault.why}", "correct that value") from None
+        raise UsageFault(f"{thing.name!r} can't be recorded: {fault.why}", "correct that value") from None
     return entry
 
 
@@ -101,12 +104,14 @@ def read_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Cli
         return client_of(name, entry), entry
 
 
-def read_channel(data: bytes, name: str, where: str, above: int = 0) -> tuple[Channel, Entry]:
-    """The channel ``name`` and its entry from the file ``where``. Raises ConfigFault with file and line."""
+def read_thing(
+    sort: Sort[Thing], data: bytes, name: str, where: str, above: int = 0
+) -> tuple[Thing, dict[str, list[bytes]]]:
+    """The channel or the like ``name`` and its entry, from the file ``where``. Raises ConfigFault with its line."""
     with _told(data, where, above):
-        entry = _entry(data, f"cn={name},{CHANNELS}")
+        entry = _entry(data, dn_of_thing(sort, name))
         schema().check(entry)
-        return channels.channel_of(name, entry), entry
+        return sort.read(name, entry), entry
 
 
 @contextmanager

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from gitstate.directory.channels import Channel, entry_of
+from gitstate.directory.channels import Channel
+from gitstate.directory.classes import HardwareClass
 from gitstate.directory.entries import Entry
 from gitstate.directory.model import Client, refuse_clash
 from gitstate.directory.protocol import Directory
-from gitstate.directory.text import CHANNELS, dn_of, read_channel, read_client, written
+from gitstate.directory.sorts import CHANNELS, CLASSES, SORTS, Sort, Thing
+from gitstate.directory.text import dn_of, dn_of_thing, read_client, read_thing, written
 from gitstate.errors import ConfigFault
 from gitstate.store import Signature
 
 BASE: Final = "o=gitstate"
-_CLIENT: Final = re.compile(rb"^objectclass: *gitstateClient\r?$", re.IGNORECASE | re.MULTILINE)
-_CHANNEL: Final = re.compile(rb"^objectclass: *gitstateChannel\r?$", re.IGNORECASE | re.MULTILINE)
+_CLASS: Final = re.compile(rb"^objectclass: *(gitstate(?:Client|Channel|Class))\r?$", re.IGNORECASE | re.MULTILINE)
+_SORTS: Final = {one.object_class.lower().encode(): one for one in SORTS.values()}
 _NAME: Final = re.compile(r"dn: *cn=([A-Za-z0-9._+-]{1,100}) *(?:,.*)?", re.IGNORECASE)
 _CHANGE: Final = "gitstateLastChange"
 
@@ -27,13 +29,18 @@ _CHANGE: Final = "gitstateLastChange"
 
 def dump(directory: Directory, base: str = BASE) -> Iterator[str]:
     """The directory's entries, those below which they stand first, each ended by an empty line."""
-    for name in ("clients", "channels"):
+    for name in ("clients", *SORTS):
         entry = {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]}
         yield _text(written(f"ou={name},{base}", entry))
-    for name, channel in directory.channels().items():
-        yield _text(written(f"cn={name},ou=channels,{base}", entry_of(channel)))
+    yield from _things(CHANNELS, directory.channels(), base)
+    yield from _things(CLASSES, directory.classes(), base)
     for name, entry_ in directory.entries().items():
         yield _text(written(f"cn={name},ou=clients,{base}", entry_))
+
+
+def _things(sort: Sort[Thing], things: Mapping[str, Thing], base: str) -> Iterator[str]:
+    for name, thing in things.items():
+        yield _text(written(f"cn={name},ou={sort.folder},{base}", sort.entry_of(thing, None)))
 
 
 def _text(data: bytes) -> str:
@@ -45,40 +52,45 @@ def _text(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an LDIF text holds for us: clients with all that stands in their entries, channels; and how much else."""
+    """What an LDIF text holds for us: clients with all that stands in their entries, and more; and how much else."""
 
     clients: Mapping[str, tuple[Client, Entry]]
     channels: Mapping[str, Channel]
+    classes: Mapping[str, HardwareClass]
     others: int = 0
 
 
 def parse(data: bytes, where: str) -> Content:
-    """The clients and channels of an LDIF text, wherever they stand. Raises ConfigFault with file and line."""
+    """The clients, channels and classes of an LDIF text, wherever they stand. Raises ConfigFault with file and line."""
     clients: dict[str, tuple[Client, Entry]] = {}
-    channels: dict[str, Channel] = {}
+    things: dict[str, dict[str, Any]] = {folder: {} for folder in SORTS}
     others = 0
     for above, record in _records(data):
-        if not _CLIENT.search(record) and not _CHANNEL.search(record):
+        kinds = _CLASS.findall(record)
+        if not kinds:
             others += 1
             continue
         name, lines, rest = _head(record, where, above)
-        if _CLIENT.search(record):
+        sort = None if b"gitstateclient" in map(bytes.lower, kinds) else _SORTS[kinds[0].lower()]
+        if sort is None:
             name = name.lower()
-            client, entry = read_client(b"dn: %s\n%s" % (dn_of(name).encode(), rest), name, where, above + lines - 1)
-            found: Mapping[str, object] = clients
-            kept = {key: values for key, values in entry.items() if key != _CHANGE}
             twice = name in clients
-            clients[name] = client, kept
+            client, entry = read_client(b"dn: %s\n%s" % (dn_of(name).encode(), rest), name, where, above + lines - 1)
+            clients[name] = client, {key: values for key, values in entry.items() if key != _CHANGE}
         else:
-            dn = f"cn={name},{CHANNELS}".encode()
-            channel, _ = read_channel(b"dn: %s\n%s" % (dn, rest), name, where, above + lines - 1)
-            found, twice = channels, name in channels
-            channels[name] = channel
+            twice = name in things[sort.folder]
+            dn = dn_of_thing(sort, name).encode()
+            things[sort.folder][name], _ = read_thing(sort, b"dn: %s\n%s" % (dn, rest), name, where, above + lines - 1)
         if twice:
-            kind = "client" if found is clients else "channel"
-            raise ConfigFault(f"{where}, line {above + 1}: a second {kind} {name}", "leave one of them")
+            word = sort.word if sort else "client"
+            raise ConfigFault(f"{where}, line {above + 1}: a second {word} {name}", "leave one of them")
     refuse_clash((client for _, (client, _) in sorted(clients.items())), ())
-    return Content(dict(sorted(clients.items())), dict(sorted(channels.items())), others)
+    return Content(
+        dict(sorted(clients.items())),
+        CHANNELS.by_name(things[CHANNELS.folder].values()),
+        CLASSES.by_name(things[CLASSES.folder].values()),
+        others,
+    )
 
 
 def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -123,20 +135,24 @@ class ImportPlan:
     gone: tuple[str, ...]
     channels: tuple[Channel, ...]
     channels_gone: tuple[str, ...]
+    classes: tuple[HardwareClass, ...]
+    classes_gone: tuple[str, ...]
 
     def describe(self) -> list[str]:
         """What will be done, a line each."""
         return [
             *(f"channel {one.name}" for one in self.channels),
+            *(f"hardware class {one.name}" for one in self.classes),
             *(f"client {one.name}" for one in self.clients),
             *(f"no client {name}" for name in self.gone),
             *(f"no channel {name}" for name in self.channels_gone),
+            *(f"no hardware class {name}" for name in self.classes_gone),
         ]
 
 
 def plan_import(directory: Directory, content: Content, *, replace: bool) -> ImportPlan:
     """Plan to enter what ``content`` has; with ``replace`` what it hasn't goes."""
-    clients, channels = directory.entries(), directory.channels()
+    clients, channels, classes = directory.entries(), directory.channels(), directory.classes()
     new = {name: pair for name, pair in content.clients.items() if not _same(clients.get(name), pair[1])}
     return ImportPlan(
         directory,
@@ -145,6 +161,8 @@ def plan_import(directory: Directory, content: Content, *, replace: bool) -> Imp
         tuple(sorted(clients.keys() - content.clients.keys())) if replace else (),
         tuple(one for name, one in content.channels.items() if channels.get(name) != one),
         tuple(sorted(channels.keys() - content.channels.keys())) if replace else (),
+        tuple(one for name, one in content.classes.items() if classes.get(name) != one),
+        tuple(sorted(classes.keys() - content.classes.keys())) if replace else (),
     )
 
 
@@ -164,6 +182,8 @@ def apply(plan: ImportPlan, author: Signature, committer: Signature, message: st
     directory = plan.directory
     if plan.channels:
         directory.change_channels(plan.channels, (), author, message, committer)
+    if plan.classes or plan.classes_gone:
+        directory.change_classes(plan.classes, plan.classes_gone, author, message, committer)
     directory.clients()
     directory.change(plan.clients, plan.gone, author, message, committer, plan.besides)
     if plan.channels_gone:

@@ -108,35 +108,33 @@ def _is_name(text: str) -> bool:
         return False
 
 
-# --- channels: few, in one folder ------------------------------------------------------------------------------------
-
-_CHANNELS: Final = b"channels"
+# --- channels and the like: few, in one folder each -------------------------------------------------------------------
 
 
-def channels_tree(read: Read, root: bytes | None) -> bytes | None:
-    """The tree that holds the channels' files below a root tree; None if there is none. Raises ConfigFault."""
-    found = next((item for item in _items(read, root) if item.name == _CHANNELS), None)
+def things_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
+    """The tree that holds the files of one sort below a root tree; None if there is none. Raises ConfigFault."""
+    found = next((item for item in _items(read, root) if item.name == folder.encode()), None)
     if found is not None and found.mode != TREE:
-        raise ConfigFault("directory.git: channels is not a directory", _HINT)
+        raise ConfigFault(f"directory.git: {folder} is not a directory", _HINT)
     return found.oid if found else None
 
 
-def channel_files(read: Read, tree: bytes | None) -> dict[str, bytes]:
-    """The blobs of channels' files by channel, of the tree that holds them. Raises ConfigFault."""
+def thing_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes]:
+    """The blobs of files by the names of their things, of the tree that holds them. Raises ConfigFault."""
     found = {}
     for item in _items(read, tree):
         name = item.name.decode("latin-1")
         if not name.endswith(_SUFFIX) or item.mode & ~0o777 != FILE & ~0o777:
-            raise ConfigFault(f"directory.git: channels/{octal(item.name)} is not a channel's file", _HINT)
+            raise ConfigFault(f"directory.git: {folder}/{octal(item.name)} is not NAME{_SUFFIX}", _HINT)
         found[name.removesuffix(_SUFFIX)] = item.oid
     return dict(sorted(found.items()))
 
 
-def replant_channels(read: Read, root: bytes | None, files: Mapping[str, bytes], objects: Objects) -> bytes:
-    """The root tree with ``files`` as all channels' files; new trees go to ``objects``."""
+def replant_things(read: Read, root: bytes | None, folder: str, files: Mapping[str, bytes], objects: Objects) -> bytes:
+    """The root tree with ``files`` as all files of one sort; new trees go to ``objects``."""
     items = [TreeItem(FILE, f"{name}{_SUFFIX}".encode(), blob) for name, blob in files.items()]
-    others = [item for item in _items(read, root) if item.name != _CHANNELS]
-    ours = [TreeItem(TREE, _CHANNELS, objects.enter(Type.TREE, format_tree(items)))] if items else []
+    others = [item for item in _items(read, root) if item.name != folder.encode()]
+    ours = [TreeItem(TREE, folder.encode(), objects.enter(Type.TREE, format_tree(items)))] if items else []
     return objects.enter(Type.TREE, format_tree([*others, *ours]))
 
 

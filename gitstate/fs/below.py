@@ -212,6 +212,11 @@ class Below:
             os.rename(name, new.rpartition(b"/")[2], src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
 
+    def move(self, old: bytes, new: bytes) -> None:
+        """Give the file ``old`` the place ``new`` in one step, whatever file stood there; directories are made."""
+        with self._parent(old) as (source, name), self._parent(new, make=True) as (parent, other):
+            os.rename(name, other, src_dir_fd=source, dst_dir_fd=parent)
+
     def truncate(self, path: bytes) -> None:
         """Empty a regular file. Raises OSError."""
         with self._parent(path) as (parent, name):

@@ -1,10 +1,11 @@
 """Which layers a machine gets, and in which order: pure, from names, addresses and the directory's entry."""
 
-from gitstate.layers.options import ORDER, Missing, Options, load, parse
+from gitstate.layers.options import ORDER, Classes, Missing, Options, load, parse
 from gitstate.layers.resolve import Known, Machine, Resolution, Taken, resolve, with_masks
 
 __all__ = [
     "ORDER",
+    "Classes",
     "Known",
     "Machine",
     "Missing",

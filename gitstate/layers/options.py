@@ -17,7 +17,7 @@ ORDER: Final = ("base", *LAYER_KINDS)
 """The kinds of layers, the lowest first: a later one wins file by file."""
 
 _SEE: Final = "see docs/layers.md"
-_KEYS: Final = ("order", "missing", "domain", "networks")
+_KEYS: Final = ("order", "missing", "classes", "domain", "networks")
 _LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 
@@ -31,6 +31,13 @@ class Missing(StrEnum):
     FAIL = "fail"
 
 
+class Classes(StrEnum):
+    """Of the hardware classes that fit a machine: the first alone, or all of them, one over the other."""
+
+    FIRST = "first"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """How layers are chosen here. ``networks`` tell the netmasks of addresses."""
@@ -39,6 +46,7 @@ class Options:
     missing: Missing = Missing.WARN
     domain: str | None = None
     networks: tuple[Network, ...] = ()
+    classes: Classes = Classes.FIRST
 
 
 class _Fault(ValueError):
@@ -75,6 +83,7 @@ def from_table(table: object, boot: object = None) -> Options:
         missing=_missing(table.get("missing", Missing.WARN)),
         domain=_domain(table["domain"]) if "domain" in table else None,
         networks=(*networks, *(one for one in _boot_network(boot) if one not in networks)),
+        classes=_classes(table.get("classes", Classes.FIRST)),
     )
 
 
@@ -88,6 +97,12 @@ def _missing(value: object) -> Missing:
     if not isinstance(value, str) or value not in list(Missing):
         raise _Fault("missing", f"is {ascii(value)[:60]}", 'one of "warn", "fail"')
     return Missing(value)
+
+
+def _classes(value: object) -> Classes:
+    if not isinstance(value, str) or value not in list(Classes):
+        raise _Fault("classes", f"is {ascii(value)[:60]}", 'one of "first", "all"')
+    return Classes(value)
 
 
 def _domain(value: object) -> str:

@@ -94,9 +94,14 @@ def _oid(value: bytes) -> bytes:
     return bytes.fromhex(value.decode("ascii"))
 
 
+def is_account(name: bytes) -> bool:
+    """Whether a user or group may be called so."""
+    return _ACCOUNT.fullmatch(name) is not None
+
+
 def _account(value: bytes) -> bytes:
     name = from_octal(value)
-    if not _ACCOUNT.fullmatch(name):
+    if not is_account(name):
         raise ValueError("is not the name of a user or group")
     return name
 

@@ -14,6 +14,8 @@ from gitstate.policy.globs import literal_parents, translate
 from gitstate.policy.rules import Policy, Rules, Treatment
 
 POLICY_PATH: Final = b"etc/gitstate/policy.toml"
+LAYER_POLICY_PATH: Final = b"policy.toml"
+"""Never laid down; a layer's ``etc/gitstate/policy.toml`` is a file for machines."""
 
 VERSION: Final = 1
 _LONGEST_FILE: Final = 32 << 10
@@ -26,6 +28,11 @@ _SEE: Final = "see docs/policy.md"
 _Table = dict[str, Any]
 
 
+def policy_path(*, is_layer: bool) -> bytes:
+    """Where the policy stands in the tree of a layer, or of a prototype."""
+    return LAYER_POLICY_PATH if is_layer else POLICY_PATH
+
+
 class _Fault(ValueError):
     """What is wrong with which key; ``parse`` adds the file."""
 
@@ -34,14 +41,17 @@ class _Fault(ValueError):
         self.hint = hint
 
 
-def parse(text: bytes | None, where: str) -> Policy:
-    """The policy that ``text`` asks for, None for the default one; ``where`` names the file. Raises ConfigFault."""
+def parse(text: bytes | None, where: str, own: bytes = POLICY_PATH) -> Policy:
+    """The policy that ``text`` asks for, None for the default one. Raises ConfigFault.
+
+    ``where`` names the file in errors, ``own`` in the tree.
+    """
     if text is None:
         return _default()
     try:
         rules = _rules(_load(text))
         policy = Policy(rules)
-        _check_reach(policy, rules)
+        _check_reach(policy, rules, own)
     except _Fault as fault:
         raise ConfigFault(f"{where}: {fault}", fault.hint) from None
     return policy
@@ -158,9 +168,9 @@ def _allowance(table: _Table, key: str) -> tuple[bytes, str]:
     return _pattern(table["path"], f"{key}.path"), because
 
 
-def _check_reach(policy: Policy, rules: Rules) -> None:
+def _check_reach(policy: Policy, rules: Rules, own: bytes) -> None:
     """Two things that would be silently without effect."""
-    *directories, own = (*literal_parents(POLICY_PATH), POLICY_PATH)
+    directories = literal_parents(own)
     kinds = [*((path, Kind.DIRECTORY) for path in directories), (own, Kind.FILE)]
     for path, kind in kinds:
         if policy.treatment(path, kind) is not Treatment.RECORD:

@@ -161,8 +161,8 @@ class Places:
             os.fchmod(descriptor, rights.directory)
         return descriptor
 
-    def stage(self, path: str, pieces: Iterable[bytes]) -> Stamp:
-        """Write a file beside its place, with its rights. Raises OSError."""
+    def stage(self, path: str, pieces: Iterable[bytes], private: int | None = None) -> Stamp:
+        """Write a file beside its place, with its rights, or root's alone with the mode ``private``. Raises OSError."""
         above, _, name = path.rpartition("/")
         parent = self.make(above)
         self.discard(path)
@@ -173,12 +173,24 @@ class Places:
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(descriptor, view) :]
-            rights = self.rights(path)
-            os.fchown(descriptor, 0, _known(rights))
-            os.fchmod(descriptor, rights.file)
+            if private is None:
+                rights = self.rights(path)
+                os.fchown(descriptor, 0, _known(rights))
+                os.fchmod(descriptor, rights.file)
+            else:
+                os.fchmod(descriptor, private)
             return stamp(os.fstat(descriptor))
         finally:
             os.close(descriptor)
+
+    def stage_link(self, path: str, other: str) -> None:
+        """Have the file at ``other`` beside the place of ``path``, too. Raises OSError."""
+        above, _, name = path.rpartition("/")
+        there, _, source = other.rpartition("/")
+        parent = self.make(above)
+        self.discard(path)
+        self._written.add(above)
+        os.link(source, half(name), src_dir_fd=self._open[there], dst_dir_fd=parent, follow_symlinks=False)
 
     def settle(self, path: str) -> None:
         """Let the staged file take its place."""

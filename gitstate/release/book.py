@@ -88,6 +88,10 @@ class Book:
             yield current
             current = self._read(current.previous) if current.previous else None
 
+    def before(self, release: Release) -> Release | None:
+        """What its channel ran before a release. Raises Damaged."""
+        return self._read(release.previous) if release.previous else None
+
     def _latest(self, channel: str) -> list[Release]:
         return [release for release, _ in zip(self.of(channel), range(5), strict=False)]
 
@@ -163,17 +167,22 @@ class Book:
         previous: Release | None,
         who: tuple[Signature, Signature],
         message: str,
+        facts: Mapping[str, bytes],
     ) -> Release:
         """Make a release after ``previous``, under the lock. Raises Locked, StorageFault.
 
         The branch is what counts: git moves two refs one after the other, and may be killed between. ``who`` are author
-        and committer; ``message`` ends with a paragraph of trailers.
+        and committer; ``message`` ends with a paragraph of trailers. ``facts`` are blobs by the machines' names.
         """
         repository = self.open()
         objects: Objects = {}
         links = {f"{_KINDS[one != prototype]}/{one}": oid for one, oid in commits.items()}
         toml = _put(objects, Type.BLOB, _read_settings(self.site.file))
-        tree = _trees(objects, links, [TreeItem(FILE, b"site.toml", toml)])
+        items = [TreeItem(FILE, b"site.toml", toml)]
+        if facts:
+            reports = format_tree([TreeItem(FILE, f"{host}.json".encode(), blob) for host, blob in facts.items()])
+            items.append(TreeItem(TREE, b"facts", _put(objects, Type.TREE, reports)))
+        tree = _trees(objects, links, items)
         parents = [previous.oid] if previous else []
         oid = _put(objects, Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())
         move = (f"refs/heads/{name.channel}", oid, previous.oid if previous else None)

@@ -14,7 +14,7 @@ from gitstate.entry import Kind
 from gitstate.errors import Damaged, Refused, UsageFault
 from gitstate.monitor import Observer
 from gitstate.names import from_octal, join, octal
-from gitstate.policy import POLICY_PATH, Policy, Refusal, parse
+from gitstate.policy import Policy, Refusal, parse, policy_path
 from gitstate.snapshot import Lookup, put_together, read_links, take_apart
 from gitstate.store import Repository
 from gitstate.store.objects import TREE, TreeItem
@@ -51,11 +51,12 @@ class Inspector:
             raise Refused(f"policy refuses {named}{more} of {commit.hex()[:7]}", _hint(refusals[0]))
 
     def _policy(self, tree: bytes) -> Policy:
-        entry = Lookup(self._repository.read, tree)(POLICY_PATH)
+        own = policy_path(is_layer=self._repository.is_layer)
+        entry = Lookup(self._repository.read, tree)(own)
         oid = entry.oid if entry is not None and entry.meta.kind is Kind.FILE else b""
         if oid not in self._policies:
             text = self._repository.read(oid) if oid else None
-            self._policies[oid] = parse(text, f"/{POLICY_PATH.decode()}")
+            self._policies[oid] = parse(text, f"/{own.decode()}", own)
         return self._policies[oid]
 
     def _walk(self, policy: Policy, root: bytes, olds: list[bytes]) -> Iterator[Refusal]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gitstate import boot, export, publish
 from gitstate.monitor import Observer
+from gitstate.release import archives
 from gitstate.release.book import Book
 from gitstate.release.shapes import Release
 from gitstate.release.waiting import patiently
@@ -16,12 +17,18 @@ def running(site: Site) -> list[boot.BootChannel]:
 
     book = Book(site)
     found = (book.current(name) for name in open_directory(site).channels())
-    return [of_release(release) for release in found if release is not None]
+    return [of_release(site, release) for release in found if release is not None]
 
 
-def of_release(release: Release) -> boot.BootChannel:
+def of_release(site: Site, release: Release) -> boot.BootChannel:
     """A release as boot files tell of it."""
-    return boot.BootChannel(release.name.channel, release.name.version, release.prototype, release.commit.hex())
+    return boot.BootChannel(
+        release.name.channel,
+        release.name.version,
+        release.prototype,
+        release.commit.hex(),
+        archives.stand(site, release),
+    )
 
 
 def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> list[str]:
@@ -35,22 +42,17 @@ def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> li
         observer.phase(what)
         export.apply(plan, observer)
     done = [f"{what}: is there" if plan.done else what]
-    if _boots(site) and _write(site, (prototype, commit), None, observer):
+    if archives.boots(site) and _write(site, (prototype, commit), None, observer):
         done.append(f"boot image {prototype} {commit.hex()[:7]}")
     return done
 
 
 def announce(site: Site, release: Release, observer: Observer) -> list[str]:
     """Let the channel's boot file name what it runs; what was changed, in words. Raises StorageFault, ConfigFault."""
-    if not _boots(site):
+    if not archives.boots(site):
         return []
-    written = _write(site, (release.prototype, release.commit), of_release(release), observer)
+    written = _write(site, (release.prototype, release.commit), of_release(site, release), observer)
     return [f"boot file {path}" for path in written]
-
-
-def _boots(site: Site) -> bool:
-    """Whether this site has machines that boot from it."""
-    return "boot" in site.settings()
 
 
 def _write(site: Site, snapshot: tuple[str, bytes], channel: boot.BootChannel | None, observer: Observer) -> list[str]:

@@ -11,7 +11,7 @@ from gitstate.directory import Channel, Kind, open_directory
 from gitstate.errors import Conflict, GitstateError, NotFound, Refused
 from gitstate.monitor import Observer
 from gitstate.process import ProgramFailed
-from gitstate.release import wishes
+from gitstate.release import archives, wishes
 from gitstate.release.book import Book, next_number
 from gitstate.release.channels import channel_called
 from gitstate.release.difference import Difference, between
@@ -134,6 +134,11 @@ def _trailer(origin: Release | None) -> str:
     return f"\n\n{FROM}: {origin.name}" if origin else ""
 
 
+def foresee(push: Push, observer: Observer) -> int:
+    """Render what the push would; for how many machines that is. Raises ConfigFault."""
+    return archives.foresee(push.site, push.name, push.channel.prototype, push.commits, push.current, observer)
+
+
 # --- doing it ---------------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +151,10 @@ def apply(
     sign: bool = False,
     step: Step = lambda name: None,
 ) -> Outcome:
-    """Make the tag and publish. ``who`` are tagger and committer. Raises Refused, Conflict, Locked, StorageFault."""
+    """Make the tag and publish. ``who`` are tagger and committer. Raises Refused, Conflict, Locked, StorageFault.
+
+    Layers are rendered first: what is wrong with one leaves no tag behind. Raises ConfigFault for that.
+    """
     if push.channel.signed and not sign:
         raise Refused(f"{push.channel.name} releases signed tags only", "sign it: gitstate push --sign")
     opened = push.site.repository(push.repository)
@@ -158,13 +166,15 @@ def apply(
     if push.origin is not None:
         trailers.append(f"{FROM}: {push.origin.name}")
     text = f"{message.strip()}\n\n" + "\n".join(trailers) + "\n"
+    prototype = push.channel.prototype
+    rendered = archives.make(push.site, push.name, prototype, push.commits, push.current, observer)
     observer.phase("tag")
     _tag(opened, push, text, who[0], sign=sign)
     step("tag")
     outcome = reconcile(push.site, who[1], observer, only=push.channel.name, step=step)
     for done in outcome.published:
         if done.release.name == push.name:
-            done.steps.insert(0, f"tag {push.name} in {push.repository}")
+            done.steps[:0] = [*rendered, f"tag {push.name} in {push.repository}"]
     return outcome
 
 

@@ -1,6 +1,7 @@
 """Tags become releases: whatever woke us, only the refs as they stand say what is to be done.
 
-A release is made in this order: it is looked into; what its clients need is made; its commits are kept from gc;
+A release is made in this order: it is looked into; what its clients need is made, and layers are rendered for each of
+them; its commits are kept from gc;
 ``site.git`` moves, all of it in one step; boot files follow; the directory tells of it. Killed before ``site.git``
 moves, the channel stands where it was; after that the next run does the rest.
 """
@@ -16,8 +17,9 @@ from typing import Final
 from gitstate.directory import Channel, open_directory
 from gitstate.errors import EnvironmentFault, GitstateError, NotFound, Refused, StorageFault
 from gitstate.monitor import Observer
-from gitstate.release import leftovers, messages, publishing, wishes
+from gitstate.release import archives, leftovers, messages, publishing, wishes
 from gitstate.release.book import Book
+from gitstate.release.reports import Reports
 from gitstate.release.shapes import PINS, Asked, Done, Name, Outcome, Problem, Release
 from gitstate.release.waiting import patiently
 from gitstate.site import Site
@@ -90,14 +92,23 @@ class Publisher:
         """Make a release of ``commits``; nobody is told of it yet."""
         steps = publishing.prepare(self.site, channel.prototype, commits[channel.prototype], self._observer)
         self._step("export")
+        steps += archives.make(self.site, name, channel.prototype, commits, current, self._observer)
+        self._step("archives")
         for one, commit in commits.items():
             if current is None or current.commits.get(one) != commit:
                 self._pin(self.repositories[one], name, commit)
         self._step("pin")
         self._observer.phase("release")
-        made = self.book.append(name, channel.prototype, commits, current, (author, self._committer), message)
+        who = author, self._committer
+        made = self.book.append(name, channel.prototype, commits, current, who, message, self._facts(name.channel))
         self._step("release")
         return Done(made, current, steps)
+
+    def _facts(self, channel: str) -> dict[str, bytes]:
+        """What the channel's clients have reported of themselves: layers are rendered by it."""
+        reports = Reports(self.site).blobs()
+        names = {client.name for client in archives.followers(self.directory, channel)} if reports else ()
+        return {host: oid for host, oid in reports.items() if host in names}
 
     def _pin(self, repository: Repository, name: Name, commit: bytes) -> None:
         """Keep a commit from gc. What an earlier try has left is of no release and moves."""
@@ -117,6 +128,8 @@ class Publisher:
             self.directory.change_channels([shown], [], self._committer, f"{release.name} released", self._committer)
             changed.append(f"directory: {channel.name} runs {release.name}")
         self._step("directory")
+        before = self.book.before(release)
+        archives.forget(self.site, channel.name, [release, *([before] if before else [])])
         return changed
 
 

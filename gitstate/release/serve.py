@@ -1,4 +1,5 @@
-"""What a pusher's ssh may ask for: git's two services, on one repository that is named and not pathed."""
+"""What somebody's ssh may ask for: git's two services, on one repository that is named and not pathed; and to say what
+hardware a machine has."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.errors import NotFound, UsageFault
-from gitstate.names import octal
+from gitstate.names import host_name, octal
 from gitstate.release.book import Book
 from gitstate.release.channels import all_channels
 from gitstate.release.shapes import TAGS, Name, Wish
@@ -18,6 +19,7 @@ from gitstate.site import Site
 
 _SERVICES: Final = {"receive-pack": True, "upload-pack": False}
 _COMMAND: Final = re.compile(r"git[- ](receive-pack|upload-pack) (.+)", re.DOTALL)
+_REPORT: Final = re.compile(r"report (\S+)")
 _LONGEST: Final = 400
 
 
@@ -40,14 +42,25 @@ class Service:
         return ["git", self.name, *strict, str(self.path)]
 
 
-def parse(site: Site, command: str | None) -> Service:
-    """What ssh was asked to run. Raises UsageFault for anything but a push or a fetch, NotFound."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report of a machine's hardware, on standard input; which machine, only this word says."""
+
+    host: str
+
+
+def parse(site: Site, command: str | None, *, only_reports: bool = False) -> Service | Report:
+    """What ssh was asked to run. Raises UsageFault for anything but a push, a fetch or a report, NotFound."""
     if not command:
         raise UsageFault("no shell here", "git push and git fetch are served: ssh://SERVER/desktop")
+    if len(command) <= _LONGEST and (report := _REPORT.fullmatch(command)):
+        return Report(host_name(report[1]))
+    if only_reports:
+        raise UsageFault(f"{_shown(command)} is not served with this key", "it is for gitstate probe --report alone")
     found = _COMMAND.fullmatch(command) if len(command) <= _LONGEST else None
     words = _words(found[2]) if found else []
     if found is None or len(words) != 1:
-        raise UsageFault(f"{_shown(command)} is not served here", "git push and git fetch are")
+        raise UsageFault(f"{_shown(command)} is not served here", "git push, git fetch and report HOST are")
     name = words[0].removeprefix("/").removesuffix("/").removesuffix(".git")
     try:
         path = site.repository_path(name)
@@ -91,4 +104,4 @@ def not_released(site: Site, repository: str, tags: dict[Name, bytes]) -> list[W
     return waiting
 
 
-__all__ = ["Service", "not_released", "parse", "tags_of"]
+__all__ = ["Report", "Service", "not_released", "parse", "tags_of"]

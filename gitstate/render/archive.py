@@ -34,8 +34,8 @@ _CARRIED: Final = frozenset({CAPABILITY, ACL_ACCESS, ACL_DEFAULT})
 _SECOND: Final = 10**9
 _CLASS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9*?:_\[\]-]{1,200}")
-_GLOB: Final = re.compile(r"[A-Za-z0-9._+@,:~/*?\[\]!-]{1,400}")
-_UNIT: Final = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254}")
+GLOB: Final = re.compile(r"[A-Za-z0-9._+@,:~/*?\[\]!-]{1,400}")
+UNIT: Final = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254}")
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 
 
@@ -89,10 +89,12 @@ class Archive:
     when: int = 0
 
 
-def about(host: str, release: str, prototype: str, commit: str, layers: Mapping[str, str]) -> dict[str, str]:
-    """The usual lines: ``layers`` are commits by name, the lowest first."""
-    found = {"HOST": host, "RELEASE": release, "PROTOTYPE": prototype, "COMMIT": commit}
-    return found | {f"LAYER_{number}": f"{name} {oid}" for number, (name, oid) in enumerate(layers.items(), 1)}
+def about(host: str, layers: Mapping[str, str]) -> dict[str, str]:
+    """The usual lines: ``layers`` are commits by name, the lowest first.
+
+    Which release it belongs to isn't among them: releases whose layers make the same of a machine share its archive.
+    """
+    return {"HOST": host} | {f"LAYER_{number}": f"{name} {oid}" for number, (name, oid) in enumerate(layers.items(), 1)}
 
 
 def write(archive: Archive) -> Iterator[bytes]:
@@ -223,10 +225,10 @@ def _listed(one: Laid) -> str:
 
 
 def _reload(one: Reload) -> str:
-    if not _GLOB.fullmatch(one.glob):
+    if not GLOB.fullmatch(one.glob):
         raise _fault(f"reload: {ascii(one.glob)[:60]} can't be a pattern", "paths from the root, with * ? and [ ]")
     for unit in one.units:
-        if not _UNIT.fullmatch(unit):
+        if not UNIT.fullmatch(unit):
             raise _fault(f"reload: {ascii(unit)[:60]} can't be a unit", "such as cups.service")
     return " ".join([one.glob.lstrip("/"), *one.units])
 

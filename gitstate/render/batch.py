@@ -105,8 +105,13 @@ class Batch:
         )
         commits = [(name, ground.layers[name].hex()) for name in resolution.names]
         image = [ground.prototype[0], ground.prototype[1].hex()] if ground.prototype else None
-        text = json.dumps([_VERSION, image, commits, facts], sort_keys=True)
+        depends = [image, commits, facts] if commits else []  # without layers on nothing
+        text = json.dumps([_VERSION, *depends], sort_keys=True)
         return resolution, facts, hashlib.sha256(text.encode()).hexdigest()
+
+    def has_class(self, name: str) -> bool:
+        """Whether there is a layer for a hardware class."""
+        return f"class/{name}" in self._ground.layers
 
     # --- rendering ---
 

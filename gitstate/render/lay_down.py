@@ -1,11 +1,11 @@
-"""What a machine gets, written into a directory, in the form of a layer: what it hides as OCI whiteouts."""
+"""What a machine gets, written into a directory: what it hides as OCI whiteouts, as in a layer, or as overlayfs's."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gitstate import fs
 from gitstate.entry import Entry, Kind, Meta
@@ -13,7 +13,9 @@ from gitstate.errors import UsageFault
 from gitstate.names import join
 from gitstate.render.shapes import OPAQUE, WHITEOUT, Item
 
-_EMPTY = Meta(Kind.FILE, 0o644, time=0)
+_EMPTY: Final = Meta(Kind.FILE, 0o644, time=0)
+_HIDDEN: Final = Meta(Kind.CHARACTER, 0, time=0, device=(0, 0))
+_OPAQUE: Final = (b"trusted.overlay.opaque", b"y")
 
 
 class _Open(NamedTuple):
@@ -29,11 +31,17 @@ def refuse_used(directory: Path) -> None:
 
 
 def lay_down(
-    directory: Path, items: Sequence[Item], read: Callable[[Item], bytes], standing: Callable[[bytes], Meta]
+    directory: Path,
+    items: Sequence[Item],
+    read: Callable[[Item], bytes],
+    standing: Callable[[bytes], Meta],
+    *,
+    for_overlay: bool = False,
 ) -> None:
     """Write ``items`` into a new or empty directory, its owner's alone.
 
-    ``standing`` tells the metadata of directories that layers leave as they are. Raises UsageFault, OSError.
+    ``standing`` tells the metadata of directories that layers leave as they are. ``for_overlay`` makes it fit to be a
+    lower directory of an overlay, which needs root. Raises UsageFault, OSError.
     """
     refuse_used(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -42,7 +50,7 @@ def lay_down(
     try:
         for item in sorted(items, key=lambda one: one.path.split(b"/")):
             parent = _enter(stack, root, item.path.rpartition(b"/")[0], standing)
-            _write(stack, parent, item, read)
+            _write(stack, parent, item, read, for_overlay=for_overlay)
         _leave(stack, 0)
     finally:
         for one in stack:
@@ -75,19 +83,23 @@ def _leave(stack: list[_Open], depth: int) -> None:
             fs.close(one.descriptor)
 
 
-def _write(stack: list[_Open], parent: int, item: Item, read: Callable[[Item], bytes]) -> None:
+def _write(stack: list[_Open], parent: int, item: Item, read: Callable[[Item], bytes], *, for_overlay: bool) -> None:
     name = item.path.rpartition(b"/")[2]
     if item.meta is None:
-        _file(WHITEOUT + name, parent, _EMPTY, b"")
+        if for_overlay:
+            fs.make_special(Entry(name, _HIDDEN), parent)
+        else:
+            _file(WHITEOUT + name, parent, _EMPTY, b"")
         return
     kind = item.meta.kind
     if kind is Kind.DIRECTORY:
         descriptor = fs.make_directory(name, parent) if name else os.dup(parent)
-        stack.append(_Open(item.path, descriptor, item.meta))
-        if item.covers:
+        meta = _opaque(item.meta) if for_overlay and item.covers else item.meta
+        stack.append(_Open(item.path, descriptor, meta))
+        if item.covers and not for_overlay:
             _file(OPAQUE, descriptor, _EMPTY, b"")
         return
-    if item.covers:
+    if item.covers and not for_overlay:  # in an overlay whatever isn't a directory hides one
         _file(WHITEOUT + name, parent, _EMPTY, b"")
     if kind is Kind.FILE:
         _file(name, parent, item.meta, read(item))
@@ -96,6 +108,10 @@ def _write(stack: list[_Open], parent: int, item: Item, read: Callable[[Item], b
         fs.seal_name(name, parent, item.meta)
     else:
         fs.make_special(Entry(name, item.meta), parent)
+
+
+def _opaque(meta: Meta) -> Meta:
+    return meta._replace(xattrs=tuple(sorted((*meta.xattrs, _OPAQUE))))
 
 
 def _file(name: bytes, parent: int, meta: Meta, content: bytes) -> None:

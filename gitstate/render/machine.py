@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -74,6 +75,7 @@ class _Finishing:
         self._facts = facts
         self._who = who
         self._accounts: dict[bytes, bytes] = {}
+        self._skipped: list[bytes] = []
 
     def run(self) -> list[Item]:
         marks = self._composition.marks
@@ -82,16 +84,28 @@ class _Finishing:
                 self._accounts[path] = self._merge(path, marks[path])
         found = []
         for path in sorted(marks):
-            mark = marks[path]
-            item = self._item(path, mark)
+            item = self._item(path, marks[path])
             if item is not None:
-                found.append(item if item.meta is None else self._owned(item, mark))
-        return found
+                found.append(item)
+        return self._without_emptied(found) if self._skipped else found
+
+    def _without_emptied(self, items: list[Item]) -> list[Item]:
+        """``items`` without the directories that would hold nothing, for templates skipped all that is in them."""
+        emptied = {path[: one.start()] for path in self._skipped for one in re.finditer(b"/", path)}
+        kept, needed = [], set()
+        for item in reversed(items):
+            is_made = item.meta is not None and item.meta.kind is Kind.DIRECTORY and not item.covers
+            if item.path in needed or item.path not in emptied or not is_made or self._image.at(item.path) is not None:
+                kept.append(item)
+                needed.add(item.path.rpartition(b"/")[0])
+        return kept[::-1]
 
     def _item(self, path: bytes, mark: Mark) -> Item | None:
+        """What the machine gets at a path, by ``mark`` or, where its template skips the file, by what is under it."""
         commit = self._commits[mark.layer]
         if mark.act is Act.DIRECTORY:
-            return self._directory(path, mark, commit)
+            directory = self._directory(path, mark, commit)
+            return self._owned(directory, mark) if directory is not None else None
         if mark.act is Act.HIDE:
             hides = not self._is_covered(path) and self._image.at(path) is not None
             return Item(path, None, None, mark.layer, commit, covers=True) if hides else None
@@ -100,10 +114,13 @@ class _Finishing:
         content: Blob | bytes | None = Blob(mark.layer, mark.entry.oid) if mark.entry.oid else None
         if mark.act is Act.RENDER:
             content = self._render(mark)
+            if content is None:
+                self._skipped.append(path)
+                return self._item(path, mark.under) if mark.under is not None else None
         elif mark.act is Act.MERGE:
             meta, content = self._merged_meta(path, mark), self._accounts[path]
         covers = mark.under is not None and self._has_directory(path)
-        return Item(path, meta, content, mark.layer, commit, covers)
+        return self._owned(Item(path, meta, content, mark.layer, commit, covers), mark)
 
     def _directory(self, path: bytes, mark: Mark, commit: bytes) -> Item | None:
         there = None if self._is_covered(path) else self._image.at(path)
@@ -129,7 +146,7 @@ class _Finishing:
 
     # --- content ---
 
-    def _render(self, mark: Mark) -> bytes:
+    def _render(self, mark: Mark) -> bytes | None:
         layers = self._composition.layers
         return self._finisher._templates.render(layers, mark.layer, mark.source, self._facts, self._who)
 
@@ -141,7 +158,7 @@ class _Finishing:
         assert mark.entry is not None
         where = f"{self._who}: {mark.layer} {self._commits[mark.layer].hex()[:7]}: {octal(mark.source)}"
         if mark.is_template:
-            return Lines(where, self._render(mark))
+            return Lines(where, self._render(mark) or b"")
         return Lines(where, self._finisher._read(mark.layer, mark.entry.oid))
 
     def _merged_meta(self, path: bytes, latest: Mark) -> Meta:

@@ -36,6 +36,10 @@ class Bound(Exception):
     """A template that wants too much."""
 
 
+class Skipped(Exception):
+    """A template that says ``skip()``: its layer has nothing to say of this file for this machine."""
+
+
 class Budget:
     """What one rendering may still use."""
 
@@ -79,7 +83,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.budget = Budget()
         self._find = find
-        self.globals = {**self.globals, "range": self._range}
+        self.globals = {**self.globals, "range": self._range, "skip": _skip}
         self.globals.pop("lipsum")
         kept = {name: one for name, one in self.filters.items() if name not in _NO_FILTERS}
         self.filters = {name: self._bounded(name, one) for name, one in kept.items()}
@@ -199,6 +203,10 @@ class _Counted:
         for value in self._values:
             self._budget.step(self._text)
             yield value
+
+
+def _skip() -> None:
+    raise Skipped
 
 
 def _check_format(text: str) -> None:

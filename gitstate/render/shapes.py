@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from gitstate.entry import Entry, Meta
 from gitstate.errors import ConfigFault
+from gitstate.render.archive import Reload
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
@@ -60,6 +61,14 @@ class Folder(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class LayerSettings:
+    """All that ``layer.toml`` may say."""
+
+    description: str = ""
+    reload: tuple[Reload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Layer:
     """A layer's snapshot taken apart, parents first. ``files`` are its regular files by path, for includes."""
 
@@ -68,6 +77,7 @@ class Layer:
     folders: tuple[Folder, ...]
     files: Mapping[bytes, bytes] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
+    settings: LayerSettings = field(default_factory=LayerSettings)
 
     def __str__(self) -> str:
         return f"{self.name} {self.commit.hex()[:7]}"

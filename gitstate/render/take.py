@@ -10,6 +10,7 @@ from gitstate.change.content import refuse_depth
 from gitstate.entry import Entry, Kind, Meta
 from gitstate.errors import Refused
 from gitstate.names import join, octal
+from gitstate.render import layer_toml
 from gitstate.render.shapes import (
     ACCOUNTS,
     MERGE,
@@ -22,12 +23,14 @@ from gitstate.render.shapes import (
     Folder,
     Layer,
     LayerFault,
+    LayerSettings,
     Piece,
 )
 from gitstate.snapshot import Read, put_together, read_records, take_apart
 
 _LARGEST_VARS: Final = 1 << 20
 _VARS: Final = b"vars.toml"
+_SETTINGS: Final = b"layer.toml"
 
 
 def take_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
@@ -39,8 +42,15 @@ def take_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
         folders.append(folder)
         files |= entries
     kept = [one for one in folders if one.path != SNIPPETS and not one.path.startswith(SNIPPETS + b"/")]
-    oid = files.get(_VARS)
-    return Layer(name, commit, tuple(kept), files, _vars(read(oid), where) if oid else {})
+    variables, settings = files.get(_VARS), files.get(_SETTINGS)
+    return Layer(
+        name,
+        commit,
+        tuple(kept),
+        files,
+        _vars(read(variables), where) if variables else {},
+        layer_toml.parse(read(settings), where) if settings else LayerSettings(),
+    )
 
 
 def _folders(read: Read, root: bytes, where: str) -> Iterator[tuple[Folder, dict[bytes, bytes]]]:

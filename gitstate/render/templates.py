@@ -9,7 +9,7 @@ from jinja2 import Template, TemplateNotFound
 from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 
 from gitstate.names import octal
-from gitstate.render.sandbox import Bound, Budget, Sandbox
+from gitstate.render.sandbox import Bound, Budget, Sandbox, Skipped
 from gitstate.render.shapes import SNIPPETS, Layer, LayerFault, ReadBlob
 
 _LARGEST: Final = 256 << 10
@@ -26,13 +26,20 @@ class Templates:
         self._parsed: dict[bytes, Template] = {}
         self._stack: Sequence[Layer] = ()
 
-    def render(self, layers: Sequence[Layer], name: str, path: bytes, facts: Mapping[str, Any], who: str) -> bytes:
-        """The template ``path`` of ``name``, one of ``layers``, for the machine ``who``. Raises LayerFault."""
+    def render(
+        self, layers: Sequence[Layer], name: str, path: bytes, facts: Mapping[str, Any], who: str
+    ) -> bytes | None:
+        """The template ``path`` of ``name``, one of ``layers``, for the machine ``who``; None where it says ``skip()``.
+
+        Raises LayerFault.
+        """
         layer = next(one for one in layers if one.name == name)
         self._stack = layers
         self._sandbox.budget = Budget()
         try:
             return "".join(self._template(layer, path).generate(facts)).encode()
+        except Skipped:
+            return None
         except (Exception, RecursionError) as error:
             raise self._fault(error, layer, path, who) from None
 

@@ -63,10 +63,20 @@ def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
     place = _real(batch, rendered, path)
     there = batch.image.at(place)
     latest = marks.get(place)
-    if latest is None and there is None:
+    words = [_word(batch, rendered, mark) for mark in _said(rendered, place, latest)]
+    if not words and there is None:
         raise NotFound(f"{rendered.client.name} has no /{octal(path)}", "gitstate layer render lists what layers set")
-    words = [_word(batch, rendered, mark) for mark in latest.chain()] if latest else []
     return Trace(place, tuple(words), there is not None)
+
+
+def _said(rendered: Rendered, place: bytes, latest: Mark | None) -> Iterator[Mark]:
+    """The marks of a path, the latest first, without those whose template skipped the file."""
+    item = next((one for one in rendered.items if one.path == place), None)
+    is_said = False
+    for mark in latest.chain() if latest else ():
+        is_said = is_said or mark.act is not Act.RENDER or (item is not None and item.layer == mark.layer)
+        if is_said:
+            yield mark
 
 
 def _real(batch: Batch, rendered: Rendered, path: bytes) -> bytes:

@@ -15,7 +15,7 @@ from gitstate.names import LINKS, RECORDS, join, stored_name
 from gitstate.scan.cache import StatCache
 from gitstate.scan.content import Sink
 from gitstate.scan.shapes import Base, Frame
-from gitstate.snapshot import Parts, make_directory, read_links, take_apart, walk
+from gitstate.snapshot import Parts, make_directory, read_directory, read_links, take_apart, walk
 from gitstate.store import TreeItem, Type, object_id
 from gitstate.store.objects import FILE, TREE, format_tree
 
@@ -24,6 +24,14 @@ def own_meta(status: os.stat_result, xattrs: Xattrs) -> Meta:
     """A directory's own metadata."""
     mode = stat.S_IMODE(status.st_mode)
     return Meta(Kind.DIRECTORY, mode, status.st_uid, status.st_gid, status.st_mtime_ns, None, xattrs)
+
+
+def with_names(meta: Meta, old: Meta) -> Meta:
+    """``meta`` with the owner's names that the last record has, where their numbers are as they were."""
+    if not (old.uname or old.gname) or meta.kind is not old.kind:
+        return meta
+    uname = old.uname if meta.uid == old.uid else b""
+    return meta._replace(uname=uname, gname=old.gname if meta.gid == old.gid else b"")
 
 
 class Assembler:
@@ -84,13 +92,13 @@ class Assembler:
 
     # --- directories ---
 
-    def hollow(self, descriptor: int, old: bytes | None, *, extended: bool) -> bytes:
+    def hollow(self, path: bytes, descriptor: int, old: bytes | None, *, extended: bool) -> bytes:
         """The tree of a directory of which only mode and owner (and attributes, if ``extended``) are recorded."""
         xattrs = fs.descriptor_xattrs(descriptor, selinux=self._selinux) if extended else ()
         own = own_meta(os.fstat(descriptor), xattrs)._replace(time=None)
-        records, _ = make_directory(own, [], [], root=False)
-        data = format_tree([TreeItem(FILE, RECORDS, object_id(Type.BLOB, records))])
-        tree = object_id(Type.TREE, data)
+        records, data, tree = _alone(own)
+        if old is not None and old != tree:
+            records, data, tree = _alone(with_names(own, read_directory(self._base.read, old, path).own))
         if tree != old:
             self._sink.add(Type.BLOB, records)
             self._sink.add(Type.TREE, data)
@@ -147,6 +155,13 @@ class Assembler:
         if old is None or old.links != oid:
             self._sink.add(Type.BLOB, text)
         yield TreeItem(FILE, LINKS, oid)
+
+
+def _alone(own: Meta) -> tuple[bytes, bytes, bytes]:
+    """A directory that holds nothing: its records, its tree, the tree's id."""
+    records, _ = make_directory(own, [], [], root=False)
+    data = format_tree([TreeItem(FILE, RECORDS, object_id(Type.BLOB, records))])
+    return records, data, object_id(Type.TREE, data)
 
 
 def _kept_groups(groups: list[tuple[bytes, ...]], kept: list[bytes]) -> list[list[bytes]]:

@@ -18,7 +18,7 @@ from gitstate.entry import KIND_BY_FORMAT, Entry, Kind, Meta
 from gitstate.monitor import Observer
 from gitstate.names import join
 from gitstate.policy import Policy, Treatment
-from gitstate.scan.assemble import Assembler, own_meta
+from gitstate.scan.assemble import Assembler, own_meta, with_names
 from gitstate.scan.cache import NOTHING, Row, StatCache, payload, payloads, signature, trusted
 from gitstate.scan.content import Outcome, Recorder, Sink, Task
 from gitstate.scan.pipeline import Pipeline
@@ -128,7 +128,7 @@ class Scanner:
         treatment = self._policy.treatment(path, Kind.DIRECTORY)
         if treatment is Treatment.RECORD and not mounted:
             return self._visit(descriptor, name, parent, old)
-        tree = old if mounted and old else self._assembler.hollow(descriptor, old, extended=not mounted)
+        tree = old if mounted and old else self._assembler.hollow(path, descriptor, old, extended=not mounted)
         fs.close(descriptor)
         if treatment is Treatment.RECORD:
             self._findings.mounts.append(path)
@@ -179,7 +179,8 @@ class Scanner:
         """A dirty directory: keep what is cached, read the rest."""
         parts = self._assembler.parts(frame)
         old = put_together(self._base.read, parts, frame.path) if parts else EMPTY
-        frame.own = own_meta(frame.status, fs.descriptor_xattrs(frame.descriptor, selinux=self._policy.selinux))
+        own = own_meta(frame.status, fs.descriptor_xattrs(frame.descriptor, selinux=self._policy.selinux))
+        frame.own = with_names(own, old.own)
         names = {name for name, _ in listing}
         databases: dict[bytes, list[Task]] = {}
         for name, status in listing:
@@ -250,6 +251,8 @@ class Scanner:
             entry = entry or task.old
         if entry is None:
             return
+        if task.old is not None and entry is not task.old:
+            entry = entry._replace(meta=with_names(entry.meta, task.old.meta))
         frame.entries.append(entry)
         self._findings.entries += 1
         if outcome.status is not None and outcome.status.st_nlink > 1:

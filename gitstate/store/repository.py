@@ -13,6 +13,7 @@ from typing import Final
 
 from gitstate import fs, process
 from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, Refused, UsageFault
+from gitstate.names import LAYER_KINDS
 from gitstate.store import configuration, hooks
 from gitstate.store.lock import exclusive, scratch
 from gitstate.store.objects import Type, parse_commit
@@ -109,6 +110,11 @@ class Repository(Objects):
     def private(self) -> Path:
         """Where gitstate's own files of this repository stand: lock, stat cache, staged packs."""
         return self.path / "gitstate"
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it holds a layer; its place, ``layers/base.git`` or ``layers/KIND/NAME.git``, tells."""
+        return self.path.name == "base.git" or self.path.parent.name in LAYER_KINDS
 
     @property
     def live(self) -> Path | None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gitstate.boot import ETC_FILES, MARK, BootPlan, Dhcp, Nfs, Renderer, machine_id, render
+from gitstate.boot import ETC_FILES, MARK, BootChannel, BootPlan, Dhcp, Nfs, Renderer, machine_id, render
 from gitstate.errors import ConfigFault
 from tests.boot.ground import COMMIT, MAC, OWN, SITE, UUID, client, commands, image, lines_of, options, plan
 
@@ -108,9 +108,27 @@ def test_what_a_machine_is_told() -> None:
     (text,) = Renderer(SITE, UUID, options()).client_files(client(arguments=("single", "a=b"))).values()
     own = ["gitstate.host=lab3-12", f"systemd.machine_id={machine_id(UUID, 'lab3-12')}", "single", "a=b"]
     assert commands(text) == [
+        ["set", "machine", "lab3-12"],
+        ["clear", "archive", "||"],
         ["set", "client", *own],
         ["chain", "--autofree", f"../../desktop/{COMMIT}/boot.ipxe"],
     ]
+
+
+@pytest.mark.parametrize(("http", "served"), [(True, "http://10.77.0.1:80"), (False, "tftp://10.77.0.1")])
+def test_one_who_follows_a_channel_is_told_where_its_layers_are(http: bool, served: str) -> None:
+    renderer = Renderer(SITE, UUID, options(http=http))
+    (text,) = renderer.client_files(client(channel="lab3")).values()
+    assert commands(text)[-2:] == [
+        ["set", "client", "${client}", f"gitstate.archive={served}/boot/channel/lab3.ipxe"],
+        ["chain", "--autofree", "../channel/lab3.ipxe"],
+    ]
+    with_archives = BootChannel("lab3", "7", "desktop", COMMIT, has_archives=True)
+    (text,) = renderer.channel_files(with_archives).values()
+    assert ["set", "archive", "../../archives/lab3/7/${machine}.cpio"] in commands(text)
+    assert "gitstate.archive=/archives/lab3/7/%h.cpio\n" in text
+    (text,) = renderer.channel_files(dataclasses.replace(with_archives, has_archives=False)).values()
+    assert "archive" not in text
 
 
 def test_the_machine_id_is_the_documented_one() -> None:
@@ -121,6 +139,7 @@ def test_the_machine_id_is_the_documented_one() -> None:
 def test_the_kernel_line() -> None:
     assert snapshot_line() == [
         "vmlinuz",
+        "${layers}",
         "initrd=initrd.img",
         "boot=gitstate",
         f"gitstate.root=10.77.0.1:/srv/gitstate/exports/desktop/{COMMIT}",
@@ -132,7 +151,7 @@ def test_the_kernel_line() -> None:
         "${client}",
     ]
     more = snapshot_line(table={"nfs_version": "4.2", "overlay_size": "2g", "arguments": "quiet a=b"})
-    assert more[4:5] + more[7:10] == ["gitstate.nfs=4.2", "gitstate.overlay=2g", "quiet", "a=b"]
+    assert more[5:6] + more[8:11] == ["gitstate.nfs=4.2", "gitstate.overlay=2g", "quiet", "a=b"]
 
 
 def test_capabilities_are_a_further_initrd_in_front() -> None:
@@ -140,7 +159,10 @@ def test_capabilities_are_a_further_initrd_in_front() -> None:
     script = commands(render(plan())[SNAPSHOT])
     (kernel,) = (words for words in script if words[0] == "kernel")
     assert [word for word in kernel if word.startswith("initrd=")] == ["initrd=caps.cpio", "initrd=initrd.img"]
-    assert [words for words in script if words[0] == "initrd"] == [["initrd", "caps.cpio"], ["initrd", "initrd.img"]]
+    loaded = [["initrd", "caps.cpio"], ["initrd", "--name", "machine.cpio", "${archive}"], ["initrd", "initrd.img"]]
+    assert [words for words in script if words[0] == "initrd"] == loaded
+    assert script.index(["isset", "${archive}", "||", "goto", "layered"]) == script.index(loaded[1]) - 1
+    assert script.index([":layered"]) == script.index(loaded[1]) + 1
     assert script[-1] == ["boot"]
     without = render(BootPlan(SITE, UUID, options(), (image(),)))[SNAPSHOT]
     assert "caps" not in without

@@ -97,9 +97,11 @@ READING: Final = {
 ELSEWHERE: Final = {
     "directory import",
     *("boot write", "prepare", "doctor", "directory export", "directory check"),
-    *(f"client {verb}" for verb in ("add", "adopt", "import", "list", "remove", "set", "show")),
+    *(f"client {verb}" for verb in ("add", "adopt", "import", "list", "remove", "report", "set", "show")),
+    *(f"class {verb}" for verb in ("list", "of", "remove", "set", "test")),
     *(f"channel {verb}" for verb in ("create", "list", "remove", "show")),
-    *(f"layer {verb}" for verb in ("create", "diff", "list", "render", "resolve", "which")),
+    *(f"layer {verb}" for verb in ("create", "diff", "list", "owner", "render", "resolve", "which")),
+    *(f"secret {verb}" for verb in ("add", "known-hosts", "list", "remove", "renew")),
     *(f"local {verb}" for verb in ("add", "autofix", "fix", "list", "remove")),
     *("push", "reconcile", "rollback"),
 }

@@ -27,8 +27,8 @@ SCHEMAS: Final = {
     path.name.removesuffix(".schema.json"): json.loads(path.read_text("utf-8"))
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
-NOT_PRINTED: Final = {"definitions", "policy", "site"}
-OF_OPTIONS: Final = {"client-list-new", "site-status"}
+NOT_PRINTED: Final = {"definitions", "policy", "probe", "site"}
+OF_OPTIONS: Final = {"client-list-new", "site-status", "layer-clients"}
 """What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
 LOG: Final = PROJECT / "tests" / "boot" / "logs" / "proxy-bios-unknown.log"
@@ -85,9 +85,11 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     _look_back(life, place)
     _serve(life, place)
     _enter_clients(life)
+    _know_hardware(life, place)
     _release(life)
     _prepare(life, place)
     _make_writable(life, place)
+    _keep_secrets(life, place)
     _fail(life, place)
     _end(life, place)
     yield life
@@ -157,10 +159,17 @@ def _release(life: Life) -> None:
     life(*create, "-n")
     life(*create)
     life("layer", "create", "lab/lab3", "-n")
+    life("layer", "create", "class/intel", "--shipped", "-n")
+    life.fails(10, "layer", "create", "class/none", "--shipped")
+    assert not life("layer", "list", "--shipped")["layers"][0]["taken"]
     life("layer", "create", "lab/lab3")
     (life.site.path / "live" / "lab" / "lab3" / "motd").write_text("lab3\n")
     life("checkin", "lab/lab3", "-m", "motd")
     assert life("layer", "list")["layers"][0]["subject"] == "motd"
+    assert life("layer", "list", "lab/lab3")["clients"] == []
+    for more in (("-n",), (), ()):
+        life("layer", "owner", "lab/lab3", "lp:lp", "/motd", *more)
+    life("layer", "owner", "lab/lab3", "-", "/motd")
     life("push", "desktop", "lab3", "HEAD~1", "-n")
     assert life("push", "desktop", "lab3", "HEAD~1", "--yes")["release"]["release"] == "lab3/1"
     life("push", "desktop", "lab3", "--yes")
@@ -264,6 +273,28 @@ def _enter_clients(life: Life) -> None:
     assert life("directory", "check")["problems"] == []
 
 
+def _know_hardware(life: Life, place: Path) -> None:
+    assert life("class", "list")["classes"] == []
+    for more in (("-n",), ()):
+        assert len(life("class", "set", "--shipped", *more)["classes"]) == 3
+    report = place / "report.json"
+    pci = {"slot": "0000:01:00.0", "vendor": "0x10de", "device": "0x1b81", "class": "0x030000"}
+    pci["modalias"] = "pci:v000010DEd00001B81sv000019DAsd00001434bc03sc00i00"
+    plain = {"schema": "probe/1", "host": "x", "architecture": None, "cpus": 4, "memory": None}
+    report.write_text(json.dumps({**plain, "dmi": {}, "pci": [pci], "network": [], "disks": []}))
+    for more in (("-n",), ()):
+        assert life("client", "report", "lab3-12", str(report), *more)["classes"] == ["nvidia"]
+    assert life("client", "show", "lab3-12")["hardware"]["pci"] == [pci]
+    assert life("class", "of", "lab3-12")["classes"] == life("class", "test", str(report))["classes"] != []
+    assert life("class", "list")["classes"][0]["clients"] == 1
+    assert life("directory", "check")["classes"] == 3
+    for more in (("-n",), ()):
+        assert life("class", "remove", "nvidia", *more)["clients"][0]["before"] == ["nvidia"]
+    life("class", "remove", "intel", "virtual")
+    life.fails(10, "class", "remove", "nvidia")
+    life.fails(2, "client", "report", "lab3-12", str(place))
+
+
 def _prepare(life: Life, place: Path) -> None:
     bootable.dirty(bootable.plant(place / "bootable"))
     life("prototype", "create", "bootable", "--live", str(place / "bootable"))
@@ -299,6 +330,19 @@ def _make_writable(life: Life, place: Path) -> None:
     for more in (("-n",), ()):
         life("local", "remove", "desktop", "/etc/fstab", *more)
     life.fails(2, "local", "add", "desktop", "/etc/passwd")
+
+
+def _keep_secrets(life: Life, place: Path) -> None:
+    (place / "keytab").write_text("keys\n")
+    for more in (("-n",), ()):
+        assert not life("secret", "add", "lab3-12", "/etc/krb5.keytab", str(place / "keytab"), *more)["replaced"]
+        assert len(life("secret", "renew", "lab3-12", *more)["keys"]) == 2
+    listed = life("secret", "list", "lab3-12")["secrets"]
+    assert [one["path"] for one in listed][:2] == ["etc/krb5.keytab", "etc/ssh/ssh_host_ecdsa_key"]
+    assert life("secret", "known-hosts")["keys"][0]["names"] == ["lab3-12", "10.77.0.12"]
+    for more in (("-n",), ()):
+        assert life("secret", "remove", "lab3-12", "--all", *more)["paths"]
+    life.fails(10, "secret", "remove", "lab3-12", "--all")
 
 
 def _fail(life: Life, place: Path) -> None:

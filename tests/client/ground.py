@@ -50,7 +50,8 @@ def layout(
 
 
 def packed(common: Layout, *variants: Variant, release: str = "lab3/7", every: bool = False) -> bytes:
-    about = archive.about("lab3-12", release, "desktop", "ab" * 20, {"base": "cd" * 20, "host/lab3-12": "ef" * 20})
+    about = archive.about("lab3-12", {"base": "cd" * 20, "host/lab3-12": "ef" * 20})
+    about |= {"RELEASE": release, "PROTOTYPE": "desktop", "COMMIT": "ab" * 20}
     return b"".join(archive.write(Archive(about, common, variants, every, WHEN)))
 
 

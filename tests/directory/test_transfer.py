@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.directory import Channel, Client, Kind, transfer
+from gitstate.directory import Channel, Client, HardwareClass, Kind, transfer
 from gitstate.directory.check import check
 from gitstate.errors import ConfigFault, UsageFault
 from gitstate.names import Pin
@@ -22,6 +22,7 @@ from tests.support import needs
 pytestmark = needs("git", "slapd")
 
 LAB = Channel("lab3", "desktop", author="Ada <ada@example.org>", created=1_700_000_000, release="lab3/2")
+NVIDIA = HardwareClass("nvidia", ("10de:*:03", "pci:v000010DEd*bc03*"), 10)
 FULL = Client(
     "lab3-99",
     macs=("52:54:00:12:34:56", "52:54:00:12:34:57"),
@@ -53,6 +54,7 @@ def full(site: Site, tmp_path: Path) -> Place:
     """An embedded directory, with what nobody but people make anything of."""
     place = Place(site)
     place.open().change_channels([LAB], [], ADA, "lab3")
+    place.open().change_classes([NVIDIA, HardwareClass("any", ("*:*",))], [], ADA, "classes")
     place.put(*machines(3), FULL)
     with cloned(place, tmp_path / "clone") as clone:
         (file,) = [path for path in files(clone) if path.stem == "lab3-01"]
@@ -70,6 +72,7 @@ def test_there_and_back(full: Place, slapd: Server, tmp_path: Path, way: str) ->
     enter(ldap, before)
     assert dict(ldap.open().clients()) == dict(full.open().clients())
     assert dict(ldap.open().channels()) == dict(full.open().channels())
+    assert list(ldap.open().classes().items()) == list(full.open().classes().items())
     assert enter(ldap, before).describe() == []
     back = Place(Site.create(tmp_path / "back"))
     enter(back, dumped(ldap))
@@ -156,7 +159,7 @@ def test_ten_thousand(slapd: Server, tmp_path: Path) -> None:
         enter(other, dumped(one))
     texts = [records(dumped(place)) for place in places]
     assert texts[0] == texts[1] == texts[2]
-    assert len(texts[2]) == 10_052
+    assert len(texts[2]) == 10_053
     assert check(places[1].open()).problems == ()
 
 

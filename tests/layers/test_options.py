@@ -19,6 +19,8 @@ GOOD: Final[list[dict[str, Any]]] = [
     {},
     {"order": list(reversed(ORDER))},
     {"missing": "fail"},
+    {"classes": "first"},
+    {"classes": "all"},
     {"domain": "lab.example.org"},
     {"networks": ["192.168.1.0/24", "fd00:1::/64"]},
 ]
@@ -29,6 +31,8 @@ BAD: Final[list[tuple[dict[str, Any], str]]] = [
     ({"order": "base"}, "order"),
     ({"missing": "ignore"}, "missing"),
     ({"missing": 1}, "missing"),
+    ({"classes": "some"}, "classes"),
+    ({"classes": ["first"]}, "classes"),
     ({"domain": "-a"}, "domain"),
     ({"domain": "a.example\n"}, "domain"),
     ({"domain": "A"}, "domain"),

@@ -51,24 +51,23 @@ class Server:
         environment = {**self.environment, **variables}
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
-    def ssh(self, command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """What somebody tries who has the key and isn't git."""
+    def ssh(self, command: str, said: bytes = b"", **variables: str) -> subprocess.CompletedProcess[str]:
+        """What somebody asks for who has the key and isn't git, with what is ``said`` on standard input."""
         argv = [*shlex.split(self.environment["GIT_SSH_COMMAND"]), f"{USER}@127.0.0.1", *([command] if command else [])]
         environment = {**os.environ, **variables}
-        return subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=120
-        )
+        done = subprocess.run(argv, env=environment, input=said, capture_output=True, check=False, timeout=120)
+        return subprocess.CompletedProcess(argv, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @contextmanager
-def serving(place: Path, site: Path) -> Iterator[Server]:
-    """An sshd for the block's time, whose only user pushes to ``site``."""
+def serving(place: Path, site: Path, *options: str) -> Iterator[Server]:
+    """An sshd for the block's time, whose only user pushes to ``site``; ``options`` are those of serve."""
     place.mkdir()
     place.chmod(0o755)
     program = Path(sys.executable).with_name("gitstate")
     for name in ("key", "host_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place / name)], check=True)
-    _write_etc(place, f"{program} --site {site} serve")
+    _write_etc(place, shlex.join([str(program), "--site", str(site), "serve", *options]))
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         port = door.getsockname()[1]

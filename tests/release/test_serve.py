@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.errors import NotFound, UsageFault
-from gitstate.release.serve import parse
+from gitstate.release.serve import Report, Service, parse
 from gitstate.site import Site
 from tests.gitstate_command import git
 from tests.release.ground import Ground
@@ -182,6 +182,7 @@ def test_the_user_has_no_other_way_in(ground: Ground, server: Server) -> None:
 )
 def test_names_in_gits_ways(ground: Ground, command: str) -> None:
     service = parse(Site(ground.site), command)
+    assert isinstance(service, Service)
     assert service.repository == "desktop"
     assert service.path == ground.repository("desktop")
     assert service.argv[-1] == str(ground.repository("desktop"))
@@ -195,3 +196,17 @@ def test_other_words(ground: Ground, command: str | None) -> None:
         parse(Site(ground.site), command)
     with pytest.raises(NotFound):
         parse(Site(ground.site), "git-receive-pack 'desktops'")
+
+
+def test_reports_and_a_key_for_them_alone(ground: Ground) -> None:
+    site = Site(ground.site)
+    assert parse(site, "report LAB3-12") == parse(site, "report lab3-12", only_reports=True) == Report("lab3-12")
+    for command in (
+        "git-receive-pack 'desktop'",
+        "git-upload-pack desktop",
+        "report",
+        "report a b",
+        "report " + "x" * 500,
+    ):
+        with pytest.raises(UsageFault):
+            parse(site, command, only_reports=True)

@@ -171,15 +171,12 @@ def test_every_text_of_it() -> None:
         opaque=(b"etc/c",),
         reload=(Reload("/etc/cups/*", ("cups.service", "a@b\\x2d.service")),),
     )
-    about = archive.about("lab3-12", "lab3/7", "desktop", "12ab", {"base": "34", "lab/lab3": "56"}) | {"SAID": "it's"}
+    about = archive.about("lab3-12", {"base": "34", "lab/lab3": "56"}) | {"SAID": "it's"}
     variants = (Variant("nvidia", ("pci:v000010DEd*", "x"), Layout()), Variant("intel", (), Layout()))
     found = members(b"".join(archive.write(Archive(about, common, variants, True, 1_700_000_000))))
     texts = {path.removeprefix(PLACE): one.content.decode() for path, one in found.items() if b"/files" not in path}
     x = hashlib.sha256(b"x").hexdigest()
-    assert texts[b"about"] == (
-        "HOST='lab3-12'\nRELEASE='lab3/7'\nPROTOTYPE='desktop'\nCOMMIT='12ab'\n"
-        "LAYER_1='base 34'\nLAYER_2='lab/lab3 56'\nSAID='it'\\''s'\n"
-    )
+    assert texts[b"about"] == ("HOST='lab3-12'\nLAYER_1='base 34'\nLAYER_2='lab/lab3 56'\nSAID='it'\\''s'\n")
     assert texts[b"list"] == (
         "d 0711 0 0 - .\nb 0660 0 6 259:7 dev/x\n"
         f"f 0644 0 0 {x} etc/a\\040b\nl 0777 0 0 a\\040b etc/link\nf 0755 0 0 {x} usr/bin/ping\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,32 @@ def test_what_stops_half_way_leaves_no_descriptors(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         lay_down(tmp_path / "to", items, full, standing)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_over_an_image_in_an_overlay_it_is_what_the_machine_gets(tmp_path: Path) -> None:
+    image = {
+        "etc": {"fstab": b"disk", "motd": b"hello", "skel": {"x": b"x"}, "d": {"old": b"old", "deep": {"y": b"y"}}},
+        "usr": {"keep": b"keep"},
+    }
+    bench = Bench(image)
+    layer = {"etc": {".wh.fstab": b"", ".wh.skel": b"", "skel": b"file", "d": {".wh..wh..opq": b"", "new": b"new"}}}
+    write(tmp_path / "image", image)
+    (tmp_path / "root").mkdir()
+    lay_down(tmp_path / "layers", bench.items(layer), bench.content, standing, for_overlay=True)
+    lower = f"lowerdir={tmp_path}/layers:{tmp_path}/image"
+    subprocess.run(["mount", "-t", "overlay", "machine", "-o", lower, tmp_path / "root"], check=True)
+    try:
+        found = {str(path.relative_to(tmp_path / "root")) for path in (tmp_path / "root").rglob("*")}
+        text = (tmp_path / "root/etc/skel").read_text()
+    finally:
+        subprocess.run(["umount", tmp_path / "root"], check=True)
+    assert (found, text) == ({"etc", "etc/motd", "etc/skel", "etc/d", "etc/d/new", "usr", "usr/keep"}, "file")
+
+
+def write(place: Path, spec: dict[str, Any]) -> None:
+    place.mkdir()
+    for name, value in spec.items():
+        if isinstance(value, dict):
+            write(place / name, value)
+        else:
+            (place / name).write_bytes(value)

@@ -53,6 +53,30 @@ def test_merge_files_may_be_templates() -> None:
         Bench().files(layer)
 
 
+SKIPS = b"{% if host != 'lab3-14' %}{{ skip() }}{% endif %}x\n"
+
+
+def test_a_template_may_skip_its_file_for_a_machine() -> None:
+    layer = {"etc": {"a.d": {"b.d": {"conf.j2": SKIPS}}}}
+    assert Bench().files(layer, host="lab3-14") == {"etc/a.d": "/", "etc/a.d/b.d": "/", "etc/a.d/b.d/conf": "x\n"}
+    assert Bench().files(layer, host="lab3-15") == {}, "no file, and no directory only for it"
+    layer["etc"]["a.d"]["other"] = b"y"
+    assert Bench().files(layer, host="lab3-15") == {"etc/a.d": "/", "etc/a.d/other": "y"}
+
+
+def test_below_a_file_that_is_skipped_is_what_lower_layers_say() -> None:
+    low = {"etc": {"conf": b"low"}}
+    assert Bench().files(low, {"etc": {"conf.j2": SKIPS}}, host="lab3-15") == {"etc/conf": "low"}
+    assert Bench().files(low, {"etc": {"conf.j2": SKIPS}}, host="lab3-14") == {"etc/conf": "x\n"}
+    assert Bench().files({"etc": {"conf.j2": SKIPS}}, {"etc": {"conf.j2": SKIPS}}, host="lab3-15") == {}
+    hidden = {"etc": {".wh.motd": b"", "motd.j2": SKIPS}}
+    image = {"etc": {"motd": b"of the image"}}
+    (item,) = Bench(image).items(hidden, host="lab3-15")
+    assert (item.path, item.meta) == (b"etc/motd", None), "a whiteout beside it still hides"
+    lines = Bench().files({"etc": {"passwd.merge.j2": SKIPS}}, {"etc": {"passwd.merge": KIOSK}}, host="lab3-15")
+    assert lines == {"etc/passwd": (PASSWD + KIOSK).decode()}
+
+
 def test_only_the_account_files_are_merged() -> None:
     assert Bench().files({"etc": {"hosts.merge": b"x"}, "opt": {"passwd.merge": b"y"}}) == {
         "etc/hosts.merge": "x",

@@ -11,13 +11,14 @@ from types import MappingProxyType
 from typing import Final
 
 from gitstate.directory.channels import Channel
+from gitstate.directory.classes import HardwareClass
 from gitstate.directory.entries import Entry
 from gitstate.directory.ldap import clashes, netgroups, writing
-from gitstate.directory.ldap.channels import LdapChannels
 from gitstate.directory.ldap.connection import Connection, Found
 from gitstate.directory.ldap.journal import Item, Journal
 from gitstate.directory.ldap.reader import CREATOR, Reader, named
 from gitstate.directory.ldap.state import CSN, State
+from gitstate.directory.ldap.things import LdapThings
 from gitstate.directory.ldap.ways import difference, either, name_of
 from gitstate.directory.ldap.writing import make_container
 from gitstate.directory.ldif import LdifDirectory
@@ -25,6 +26,7 @@ from gitstate.directory.mapping import entry_of
 from gitstate.directory.model import Client, Kind, no_such_client, normal
 from gitstate.directory.options import LdapOptions, Way
 from gitstate.directory.protocol import LastChange
+from gitstate.directory.sorts import CHANNELS, CLASSES, Sort, Thing
 from gitstate.directory.text import checked_client
 from gitstate.errors import Locked, UsageFault
 from gitstate.site import Site
@@ -43,12 +45,17 @@ class LdapDirectory:
         self._options = options
         self._connection = Connection(options, site.credentials)
         self._journal = Journal(site.path / "ldap")
-        self._channels = LdapChannels(options, self._connection, self._journal) if options.way is Way.SCHEMA else None
-        self._reader = Reader(options, self._connection, self._journal, self._channels)
+        self._channels = self._things(CHANNELS, options.channels)
+        self._classes = self._things(CLASSES, options.classes)
+        others = (self._channels, self._classes) if options.way is Way.SCHEMA else ()
+        self._reader = Reader(options, self._connection, self._journal, others)
         self._seen: State | None = None
         """What all clients were read at."""
         self._seen_marks: dict[str, str] = {}
         """The marks of clients that were read alone, by their names."""
+
+    def _things(self, sort: Sort[Thing], base: str) -> LdapThings[Thing]:
+        return LdapThings(sort, base, self._options.base, self._connection, self._journal)
 
     # --- reading ---
 
@@ -112,7 +119,7 @@ class LdapDirectory:
             when, who, subject = noted.groups()
         return LastChange(texts.get(CSN, ""), who, _seconds(when), subject)
 
-    # --- channels ---
+    # --- how it is ---
 
     def about(self) -> str:
         """The server, and who we are to it."""
@@ -133,9 +140,19 @@ class LdapDirectory:
         with self._journal.lock():
             self._finish()
 
+    # --- channels and hardware classes: in LDAP where it has our classes, else in the embedded store ---
+
     def channels(self) -> Mapping[str, Channel]:
-        """All channels by name: in LDAP where it has our classes, else in the embedded store."""
-        return self._channels.all() if self._channels else LdifDirectory(self._site).channels()
+        """All channels by name."""
+        return self._channels.all() if self._is_ours else LdifDirectory(self._site).channels()
+
+    def classes(self) -> Mapping[str, HardwareClass]:
+        """All hardware classes by name, in their order."""
+        return self._classes.all() if self._is_ours else LdifDirectory(self._site).classes()
+
+    @property
+    def _is_ours(self) -> bool:
+        return self._options.way is Way.SCHEMA
 
     def change_channels(
         self,
@@ -146,14 +163,33 @@ class LdapDirectory:
         committer: Signature | None = None,
     ) -> None:
         """See ``Directory.change_channels``."""
-        if self._channels is None:
+        if self._is_ours:
+            self._change_things(self._channels, put, remove, author, message)
+        else:
             LdifDirectory(self._site).change_channels(put, remove, author, message, committer)
-            return
+
+    def change_classes(
+        self,
+        put: Iterable[HardwareClass],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> None:
+        """See ``Directory.change_classes``."""
+        if self._is_ours:
+            self._change_things(self._classes, put, remove, author, message)
+        else:
+            LdifDirectory(self._site).change_classes(put, remove, author, message, committer)
+
+    def _change_things(
+        self, things: LdapThings[Thing], put: Iterable[Thing], remove: Iterable[str], author: Signature, message: str
+    ) -> None:
         with self._journal.lock():
             self._finish()
-            self._channels.change(put, remove, _note(author, message), author.who, message)
+            things.change(put, remove, _note(author, message), author.who, message)
             if self._seen is not None:
-                self._seen = replace(self._seen, others=self._channels.marks())
+                self._seen = replace(self._seen, others=self._reader.marks_of_others())
 
     # --- writing ---
 

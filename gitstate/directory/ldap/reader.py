@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from gitstate.directory.entries import Entry, Fault
-from gitstate.directory.ldap.channels import LdapChannels
 from gitstate.directory.ldap.connection import Connection, Found, check_schema
 from gitstate.directory.ldap.journal import Journal, Pending, overlaid
 from gitstate.directory.ldap.state import CSN, State, by_name, marks
+from gitstate.directory.ldap.things import LdapThings
 from gitstate.directory.ldap.ways import CLASS, CLIENT, HOSTS, either, equal, form_of, name_of
 from gitstate.directory.model import Client, Kind, fits
 from gitstate.directory.options import LdapOptions, Way
@@ -28,13 +28,13 @@ class Reader:
     """Searches, and what pending changes make of what they find."""
 
     def __init__(
-        self, options: LdapOptions, connection: Connection, journal: Journal, channels: LdapChannels | None
+        self, options: LdapOptions, connection: Connection, journal: Journal, others: Sequence[LdapThings[Any]]
     ) -> None:
         self.form = form_of(options)
         self._options = options
         self._connection = connection
         self._journal = journal
-        self._channels = channels
+        self._others = others
         self._known: dict[str, tuple[str, Client]] = {}
         self._has_schema = False
 
@@ -97,12 +97,12 @@ class Reader:
     def read(self, attributes: Sequence[str], narrower: str = "", *, alone: bool = False) -> tuple[Rows, State]:
         """Entries as they will be when what is pending is done; if that ends meanwhile, once more.
 
-        ``alone``: the state tells nothing of channels.
+        ``alone``: the state tells nothing of channels and the like.
         """
         while True:
             pending = self._journal.load()
             rows = self.search("" if pending else narrower, ("*", CSN) if pending else (*attributes, CSN))
-            others = self._channels.marks() if self._channels and not alone else {}
+            others = {} if alone else self.marks_of_others()
             after = self._journal.load()
             if (after and after.number) == (pending and pending.number):
                 break
@@ -117,9 +117,13 @@ class Reader:
         state = State(state.marks, {**others, "pending": pending.number})
         return {dn: entry for dn, entry in found.items() if self.form.is_client(entry)}, state
 
+    def marks_of_others(self) -> dict[str, str]:
+        """The marks of channels and the like."""
+        return {dn: mark for one in self._others for dn, mark in one.marks().items()}
+
     def _of_clients(self, pending: Pending) -> Pending:
         """What of a pending change are clients."""
-        below = f",{self._options.channels}".lower()
+        below = tuple(f",{one.base}".lower() for one in self._others)
         ours = tuple(one for one in pending.items if not one.dn.lower().endswith(below))
         return Pending(pending.number, pending.who, pending.message, ours)
 

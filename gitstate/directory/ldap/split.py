@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gitstate import names
 from gitstate.directory.channels import Channel
+from gitstate.directory.classes import HardwareClass
 from gitstate.directory.entries import Entry
 from gitstate.directory.ldap import netgroups
 from gitstate.directory.ldap.connection import Connection
@@ -155,6 +156,21 @@ class SplitDirectory:
     ) -> None:
         """One commit; see ``Directory.change_channels``."""
         self._assigned.change_channels(put, remove, author, message, committer)
+
+    def classes(self) -> Mapping[str, HardwareClass]:
+        """All hardware classes by name, in their order."""
+        return self._assigned.classes()
+
+    def change_classes(
+        self,
+        put: Iterable[HardwareClass],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> None:
+        """One commit; see ``Directory.change_classes``."""
+        self._assigned.change_classes(put, remove, author, message, committer)
 
 
 def _joined(client: Client, host: Entry | None) -> Client:

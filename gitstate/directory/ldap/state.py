@@ -20,7 +20,7 @@ class State:
 
     marks: Mapping[str, str]
     others: Mapping[str, str] = field(default_factory=dict)
-    """The same for channels."""
+    """The same for channels and hardware classes."""
 
     @property
     def revision(self) -> str:

@@ -1,0 +1,103 @@
+"""Machine archives of what channels run already, put in order: a client changed, a secret did, or a file was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitstate import boot
+from gitstate.directory import Client, open_directory
+from gitstate.monitor import Observer
+from gitstate.publish import archives as files
+from gitstate.publish.places import Places
+from gitstate.release import archives
+from gitstate.release.archives import Maker
+from gitstate.release.book import Book
+from gitstate.release.shapes import Release
+from gitstate.site import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What became, or would become, of the archives of one release: machines by name."""
+
+    release: Release
+    added: Sequence[str]
+    changed: Sequence[str]
+    removed: Sequence[str]
+    kept: int
+
+
+def look(site: Site) -> list[Refreshed]:
+    """What ``refresh`` would do. Raises NotFound, ConfigFault."""
+    if not archives.boots(site):
+        return []
+    with files.look_places(site, boot.load(site)) as places:
+        return [_told(release, plan) for release, _, plan in _works(site, places, None)]
+
+
+def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None] | None = None) -> list[Refreshed]:
+    """Render what isn't as it should be; what was done for each release. Raises GitstateError.
+
+    Of ``changed`` clients alone, if given: as they are to be from now on, whatever the directory says yet; None is for
+    one that goes. All archives of a release are made before one of them takes its place.
+    """
+    if not archives.boots(site) or changed == {}:
+        return []
+    done = []
+    with archives.alone(site) as places:
+        for release, maker, plan in _works(site, places, changed):
+            files.apply(plan, places, maker.content, observer)
+            done.append(_told(release, plan))
+    return done
+
+
+def again(site: Site, hosts: Iterable[str], observer: Observer) -> list[Refreshed]:
+    """``refresh`` for clients that the directory knows, by name: something else of theirs has changed."""
+    clients = open_directory(site).clients()
+    return refresh(site, observer, {host: clients[host] for host in hosts if host in clients})
+
+
+def _told(release: Release, plan: files.Plan) -> Refreshed:
+    made = [*plan.linked, *plan.made]
+    added = [host for host in made if host in plan.added]
+    return Refreshed(release, added, [host for host in made if host not in plan.added], plan.removed, len(plan.kept))
+
+
+def _works(
+    site: Site, places: Places, changed: Mapping[str, Client | None] | None
+) -> Iterator[tuple[Release, Maker, files.Plan]]:
+    """What is to be looked at for each channel that runs something, and what there is to do."""
+    directory = open_directory(site)
+    book = Book(site)
+    for channel in directory.channels():
+        release = book.current(channel)
+        if release is None or release.prototype not in site.prototypes():
+            continue
+        name = release.name
+        if changed is None or not archives.stand(site, release):
+            clients = {one.name: one for one in archives.followers(directory, channel)}
+            clients |= {host: one for host, one in (changed or {}).items() if one is not None}
+        else:
+            clients = {host: one for host, one in changed.items() if one is not None}
+        following = [one for one in clients.values() if one.channel == channel and one.pin is None]
+        there = {known: oid for known, oid in release.commits.items() if site.repository_path(known).exists()}
+        maker = Maker(site, release.prototype, there, following)
+        yield release, maker, files.plan(places, channel, name.version, None, maker.keys(), changed)
+
+
+def clear(site: Site) -> list[Path]:
+    """Remove what belongs to no channel and to no release that anybody boots; the folders that went."""
+    if not archives.boots(site) or not (site.path / files.FOLDER).is_dir():
+        return []
+    directory = open_directory(site)
+    book = Book(site)
+    gone = []
+    with archives.alone(site) as places:
+        for channel in sorted(places.names(files.FOLDER)):
+            release = book.current(channel) if channel in directory.channels() else None
+            stay = [release, book.before(release)] if release else []
+            versions = files.forget(places, channel, [one.name.version for one in stay if one])
+            gone += [site.path / files.folder_of(channel, version) for version in versions]
+    return gone

@@ -1,0 +1,304 @@
+"""Machine archives: made before a release is, one machine's when that changes, and nobody else's."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.release.ground import SCRIPT, Ground
+from tests.support import needs, root_only
+
+pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap", "cpio", "sha256sum")]
+
+
+def unpacked(ground: Ground, host: str, version: int | str, channel: str = "lab3") -> Path:
+    """A machine's archive, taken apart by cpio; sha256sum says that its lists are whole."""
+    file = ground.site / "tftp/archives" / channel / str(version) / f"{host}.cpio"
+    place = ground.place / "unpacked" / channel / str(version) / host
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    subprocess.run(["cpio", "-idm", "--quiet"], input=file.read_bytes(), cwd=place, check=True)
+    machine = place / "gitstate/machine"
+    subprocess.run(["sha256sum", "-c", "--quiet", "whole"], cwd=machine, check=True)
+    return machine
+
+
+def inode(ground: Ground, host: str, version: int) -> int:
+    return (ground.site / f"tftp/archives/lab3/{version}/{host}.cpio").stat().st_ino
+
+
+def versions(ground: Ground) -> list[str]:
+    return sorted(path.name for path in (ground.site / "tftp/archives/lab3").iterdir())
+
+
+def report(ground: Ground, host: str, modalias: str) -> None:
+    """What the machine's probe says."""
+    device = {"slot": "0000:01:00.0", "vendor": f"0x{modalias[9:13].lower()}", "device": f"0x{modalias[18:22].lower()}"}
+    value = {
+        "schema": "probe/1",
+        "host": host,
+        "architecture": "x86_64",
+        "cpus": 4,
+        "memory": 1 << 33,
+        "dmi": {},
+        "pci": [device | {"class": "0x030000", "modalias": modalias}],
+        "network": [],
+        "disks": [],
+    }
+    file = ground.place / f"{host}.json"
+    file.write_text(json.dumps(value))
+    ground("client", "report", host, str(file))
+
+
+@pytest.fixture
+def layered(boots: Ground) -> Ground:
+    """Three machines of a channel that has a layer with a template."""
+    live = boots.layer("lab/lab3")
+    (live / "etc/issue.j2").write_text("{{ host }} of {{ lab }}\n")
+    boots("checkin", "lab/lab3", "-m", "issue")
+    boots("client", "add", "lab3-[13-14]", "--channel", "lab3")
+    boots("push", "desktop", "lab3", "--yes")
+    return boots
+
+
+def test_a_push_renders_for_each_machine(layered: Ground) -> None:
+    for host in ("lab3-12", "lab3-13", "lab3-14"):
+        machine = unpacked(layered, host, 1)
+        assert (machine / "files/etc/issue").read_text() == f"{host} of lab3\n"
+        assert (machine / "files/etc/motd").read_text() == "lab/lab3\n"
+        assert f"LAYER_1='lab/lab3 {layered.head('lab/lab3')}'" in (machine / "about").read_text()
+    script = (layered.site / SCRIPT).read_text()
+    assert "\nset archive ../../archives/lab3/1/${machine}.cpio\n" in script
+    assert "gitstate.archive=/archives/lab3/1/%h.cpio\n" in script
+
+
+def test_only_boot_services_may_read_them_and_what_they_are_made_from_root_alone(layered: Ground) -> None:
+    folder = layered.site / "tftp/archives/lab3/1"
+    gid = (layered.site / "tftp").stat().st_gid
+    for place in (folder, folder.parent, folder.parent.parent):
+        assert (stat.S_IMODE(place.stat().st_mode), place.stat().st_gid) == (0o750, gid)
+    for file in folder.glob("*.cpio"):
+        assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_uid, file.stat().st_gid) == (0o640, 0, gid)
+    keys = (folder / ".keys").stat()
+    assert (stat.S_IMODE(keys.st_mode), keys.st_uid, keys.st_gid) == (0o600, 0, 0)
+
+
+def test_a_change_in_one_host_s_layer_renders_one_host(layered: Ground) -> None:
+    layered.layer("host/lab3-13")
+    said = layered("push", "host/lab3-13", "lab3", "--yes")
+    assert "machine archives: 3, 1 of them rendered" in said
+    assert (unpacked(layered, "lab3-13", 2) / "files/etc/motd").read_text() == "host/lab3-13\n"
+    assert [inode(layered, host, 1) == inode(layered, host, 2) for host in ("lab3-12", "lab3-13", "lab3-14")] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_without_layers_nobody_gets_an_archive(boots: Ground) -> None:
+    boots("push", "desktop", "lab3", "--yes")
+    assert not (boots.site / "tftp/archives").exists()
+    assert "archive" not in (boots.site / SCRIPT).read_text()
+
+
+@pytest.mark.parametrize("way", ["push", "git tag"])
+def test_an_error_in_a_template_stops_the_push_for_everybody(layered: Ground, way: str) -> None:
+    before = (layered.site / SCRIPT).read_text()
+    release = layered.releases("rev-parse", "lab3")
+    (layered.site / "live/lab/lab3/etc/issue.j2").write_text(
+        "first\n{% if host == 'lab3-13' %}{{ printer }}{% endif %}\n"
+    )
+    layered("checkin", "lab/lab3", "-m", "wrong")
+    commit = layered.head("lab/lab3")[:7]
+    said = f"lab3-13: lab/lab3 {commit}: etc/issue.j2, line 2: 'printer' is undefined"
+    if way == "push":
+        assert said in layered.fails(7, "push", "lab/lab3", "lab3", "-n")
+        assert said in layered.fails(7, "push", "lab/lab3", "lab3", "--yes")
+        assert not layered.git("lab/lab3", "tag", "--list", "lab3/2")
+    else:
+        layered.git("lab/lab3", "tag", "-a", "-m", "wrong", "lab3/2")
+        assert said in layered.fails(7, "reconcile")
+    assert (layered.site / SCRIPT).read_text() == before
+    assert layered.releases("rev-parse", "lab3") == release
+    assert versions(layered) == ["1"]
+    if way == "push":
+        assert "the layers of 3 clients" not in layered("push", "desktop", "lab3", "-n")
+
+
+def test_a_plan_says_for_how_many_layers_are_rendered(layered: Ground) -> None:
+    layered.edit("lab/lab3", "new")
+    assert "layers rendered for 3 clients" in layered("push", "lab/lab3", "lab3", "-n")
+    assert layered.json("push", "lab/lab3", "lab3", "-n")["rendered"] == 3
+    assert versions(layered) == ["1"]
+
+
+def test_a_new_client_s_archive_is_there_when_the_command_returns(layered: Ground) -> None:
+    layered("client", "add", "lab3-15", "--channel", "lab3")
+    assert (unpacked(layered, "lab3-15", 1) / "files/etc/issue").read_text() == "lab3-15 of lab3\n"
+    (layered.site / "live/lab/lab3/etc/issue.j2").write_text("{{ workload }}\n")
+    layered("client", "set", "lab3-[12-15]", "--workload", "kiosk")
+    layered("checkin", "lab/lab3", "-m", "workload")
+    layered("push", "lab/lab3", "lab3", "--yes")
+    assert "'workload' is undefined" in layered.fails(7, "client", "add", "lab3-16", "--channel", "lab3")
+    layered.fails(10, "client", "show", "lab3-16")
+    assert not (layered.site / "tftp/archives/lab3/2/lab3-16.cpio").exists()
+    layered("client", "set", "lab3-15", "--workload", "desk")
+    assert (unpacked(layered, "lab3-15", 2) / "files/etc/issue").read_text() == "desk\n"
+    assert (unpacked(layered, "lab3-14", 2) / "files/etc/issue").read_text() == "kiosk\n"
+
+
+def test_whoever_leaves_the_channel_has_no_archive_there(layered: Ground) -> None:
+    folder = layered.site / "tftp/archives/lab3/1"
+    layered("channel", "create", "lab4", "--prototype", "desktop")
+    layered("push", "desktop", "lab4", "--yes")
+    layered("client", "set", "lab3-12", "--channel", "lab4")
+    assert sorted(path.stem for path in folder.glob("*.cpio")) == ["lab3-13", "lab3-14"]
+    assert (unpacked(layered, "lab3-12", 1, "lab4") / "files/etc/issue").read_text() == "lab3-12 of lab3\n"
+    layered("client", "set", "lab3-13", "--pin", "desktop@main")
+    layered("client", "remove", "lab3-14")
+    assert not [*folder.glob("*.cpio")]
+
+
+def test_a_rollback_gives_back_what_was(layered: Ground) -> None:
+    first = (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes()
+    layered.edit("lab/lab3", "second")
+    layered("push", "lab/lab3", "lab3", "--yes")
+    second = (layered.site / "tftp/archives/lab3/2/lab3-12.cpio").read_bytes()
+    assert first != second
+    layered("rollback", "lab3")
+    assert (layered.site / "tftp/archives/lab3/3/lab3-12.cpio").read_bytes() == first
+    assert "archives/lab3/3/" in (layered.site / SCRIPT).read_text()
+
+
+def test_archives_of_the_release_before_stay_and_older_ones_go(layered: Ground) -> None:
+    for text in "abc":
+        layered.edit("lab/lab3", text)
+        layered("push", "lab/lab3", "lab3", "--yes")
+    assert versions(layered) == ["3", "4"]
+    for host in ("lab3-12", "lab3-13", "lab3-14"):
+        layered("client", "remove", host)
+    layered("channel", "remove", "lab3", "--yes")
+    layered("boot", "write")
+    assert not [*(layered.site / "tftp/archives").rglob("*.cpio")]
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "open", "keys gone", "keys cut"])
+def test_boot_write_mends_them(layered: Ground, harm: str) -> None:
+    layered("boot", "write")
+    folder = layered.site / "tftp/archives/lab3/1"
+    file, keys = folder / "lab3-12.cpio", folder / ".keys"
+    whole = file.read_bytes()
+    match harm:
+        case "gone":
+            file.unlink()
+        case "cut":
+            file.write_bytes(whole[:-600])
+        case "open":
+            file.chmod(0o644)
+        case "keys gone":
+            keys.unlink()
+        case "keys cut":
+            keys.write_bytes(keys.read_bytes()[:-20])
+    told = layered.json("boot", "write", "-n")["archives"]
+    hosts = 3 if "keys" in harm else 1
+    assert [len(one["added"]) + len(one["changed"]) for one in told] == [hosts]
+    assert re.search("machine archives +", layered("boot", "write"))
+    assert file.read_bytes() == whole
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert layered("boot", "write").startswith("nothing to write")
+
+
+def test_a_layer_s_file_names_units_to_reload(layered: Ground) -> None:
+    live = layered.site / "live/lab/lab3"
+    (live / "layer.toml").write_text('[reload]\n"etc/motd*" = ["a.service", "b.service"]\n')
+    layered("checkin", "lab/lab3", "-m", "reload")
+    layered("push", "lab/lab3", "lab3", "--yes")
+    machine = unpacked(layered, "lab3-12", 2)
+    assert (machine / "reload").read_text() == "etc/motd* a.service b.service\n"
+    assert not (machine / "files/layer.toml").exists()
+    (live / "layer.toml").write_text('[reload]\n"etc/motd*" = ["a service"]\n')
+    layered("checkin", "lab/lab3", "-m", "wrong")
+    assert "layer.toml: [reload] 'etc/motd*' names no unit" in layered.fails(7, "push", "lab/lab3", "lab3", "--yes")
+
+
+# --- hardware ---------------------------------------------------------------------------------------------------------
+
+
+def test_where_the_hardware_is_not_known_there_is_a_variant_of_each_class(layered: Ground) -> None:
+    layered("class", "set", "nvidia", "10de:*:03")
+    layered("class", "set", "virtual", "1234:*:03")
+    (layered.layer("base") / "etc/glx").write_text("mesa\n")
+    layered("checkin", "base", "-m", "glx")
+    live = layered.layer("class/nvidia")
+    (live / "etc/.wh.glx").touch()
+    (live / "etc/xorg.conf").write_text("nvidia\n")
+    layered("checkin", "class/nvidia", "-m", "xorg")
+    report(layered, "lab3-13", "pci:v000010DEd00001C82sv00001043sd000085D6bc03sc00i00")
+    report(layered, "lab3-14", "pci:v00001234d00001111sv00001AF4sd00001100bc03sc00i00")
+    layered("push", "class/nvidia", "lab3", "--yes")
+    open_ = unpacked(layered, "lab3-12", 2)
+    lines = (open_ / "classes").read_text().splitlines()
+    assert lines[0] == "first"
+    assert [line.split()[0] for line in lines[1:]] == ["nvidia", "virtual"]
+    assert (open_ / "files/etc/glx").exists()
+    assert not (open_ / "files/etc/xorg.conf").exists()
+    variant = open_ / "class/nvidia"
+    assert (variant / "files/etc/xorg.conf").read_text() == "nvidia\n"
+    assert (variant / "removed").read_text() == "w etc/glx\n"
+    assert [line.split()[-1] for line in (variant / "list").read_text().splitlines()] == ["etc/xorg.conf"]
+    assert (open_ / "class/virtual/list").read_text() == ""
+    known = unpacked(layered, "lab3-13", 2)
+    assert (known / "classes").read_text() == ""
+    assert (known / "files/etc/xorg.conf").exists()
+    assert not (known / "files/etc/glx").exists()
+    assert not (unpacked(layered, "lab3-14", 2) / "files/etc/xorg.conf").exists()
+    assert (unpacked(layered, "lab3-14", 2) / "files/etc/glx").exists()
+
+
+def test_a_report_makes_the_machine_s_archive_anew_and_releases_keep_it(layered: Ground) -> None:
+    layered("class", "set", "nvidia", "10de:*:03")
+    live = layered.layer("class/nvidia")
+    (live / "etc/memory.j2").write_text("{{ hardware.memory }}\n")
+    layered("checkin", "class/nvidia", "-m", "memory")
+    layered("push", "class/nvidia", "lab3", "--yes", code=7)  # of no machine is the memory known
+    report(layered, "lab3-12", "pci:v000010DEd00001C82sv00001043sd000085D6bc03sc00i00")
+    (live / "etc/memory.j2").write_text("{{ hardware.memory if hardware is defined else '?' }}\n")
+    layered("checkin", "class/nvidia", "-m", "memory, if known")
+    layered("push", "class/nvidia", "lab3", "--yes")
+    assert (unpacked(layered, "lab3-12", 2) / "files/etc/memory").read_text() == f"{1 << 33}\n"
+    told = json.loads(layered.releases("show", "lab3:facts/lab3-12.json"))
+    assert told["memory"] == 1 << 33
+    assert not (unpacked(layered, "lab3-13", 2) / "files/etc/memory").exists()
+    report(layered, "lab3-13", "pci:v000010DEd00001C82sv00001043sd000085D6bc03sc00i00")
+    assert (unpacked(layered, "lab3-13", 2) / "files/etc/memory").read_text() == f"{1 << 33}\n"
+    assert "facts/lab3-13" not in layered.releases("ls-tree", "-r", "--name-only", "lab3")
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+def test_host_keys_are_made_once_and_are_in_one_machine_s_archive_alone(boots: Ground) -> None:
+    sshd = boots.site / "live/desktop/usr/sbin/sshd"
+    sshd.parent.mkdir(parents=True, exist_ok=True)
+    sshd.write_text("#!/bin/sh\n")
+    sshd.chmod(0o755)
+    boots("checkin", "desktop", "-m", "sshd")
+    boots("client", "add", "lab3-13", "--channel", "lab3")
+    boots("push", "desktop", "lab3", "--yes")
+    key = "files/etc/ssh/ssh_host_ed25519_key"
+    first, other = unpacked(boots, "lab3-12", 1) / key, unpacked(boots, "lab3-13", 1) / key
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert first.read_bytes() != other.read_bytes()
+    subprocess.run(["ssh-keygen", "-y", "-f", first], check=True, capture_output=True)
+    for archive in (boots.site / "tftp").rglob("*.cpio"):
+        assert (first.read_bytes() in archive.read_bytes()) == (archive.stem == "lab3-12")
+    boots.edit("desktop", "hello", "srv/plain")
+    boots("push", "desktop", "lab3", "--yes")
+    assert (unpacked(boots, "lab3-12", 2) / key).read_bytes() == first.read_bytes()
+    assert inode(boots, "lab3-12", 1) == inode(boots, "lab3-12", 2)
