@@ -1,4 +1,4 @@
-"""Owners by name in a layer's records: accounts of the root that it is laid over. A commit that changes records alone."""
+"""Owners by name in a layer's records: accounts of the root below. Commits that change records alone."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ def _table(clients: Iterable[Client], *, colour: bool) -> list[str]:
 @common
 @pass_session
 def show(session: Session, name: str) -> None:
-    """Tell all about one client, who changed it last, and what hardware it reported."""
+    """Tell all about one client, who changed it last, and its hardware."""
     from gitstate.release.reports import Reports  # whoever lists clients needn't wait for it
 
     directory = open_directory(session.site)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,11 +14,14 @@ from gitstate import settings
 from gitstate.cli.app import Session, common, pass_session, writes
 from gitstate.cli.client_values import one_name
 from gitstate.cli.help import Command
-from gitstate.cli.output import emit
+from gitstate.cli.output import emit, talk
+from gitstate.errors import GitstateError, PartlyDone
 from gitstate.layers import probe
 from gitstate.layers.hardware import Match
-from gitstate.release import hardware, refresh
+from gitstate.release import hardware
 from gitstate.store import Signature
+
+_NAMED: Final = 5
 
 
 @click.command(
@@ -56,7 +59,6 @@ def _take(session: Session, host: str, data: bytes, author: Signature) -> None:
     planned = hardware.plan_report(session.site, host, data)
     if not session.dry_run:
         hardware.apply_report(planned, author, settings.committer())
-        refresh.again(session.site, [planned.host], session.observer)
     value = {
         "client": planned.host,
         "is_news": planned.is_news,
@@ -66,6 +68,24 @@ def _take(session: Session, host: str, data: bytes, author: Signature) -> None:
         "dry_run": session.dry_run,
     }
     emit(session, "client-report/1", value, _told(planned, dry_run=session.dry_run))
+    if not session.dry_run and (planned.is_news or planned.classes != planned.before):
+        renew_archives(session, [planned.host])
+
+
+def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
+    """Machine archives follow what is known of machines: those of ``hosts``, or all. Raises PartlyDone."""
+    from gitstate.release import refresh  # most reports say nothing new
+
+    site, observer = session.site, session.observer
+    try:
+        made = refresh.refresh(site, observer) if hosts is None else refresh.again(site, hosts, observer)
+    except GitstateError as error:
+        raise PartlyDone(f"that is kept, but machine archives stay as they were: {error.message}", error.hint) from None
+    for one in made:
+        names = [*one.added, *one.changed]
+        what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"
+        if names:
+            talk(session, f"machine archives of {one.release.name} made anew: {what}")
 
 
 def _told(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:

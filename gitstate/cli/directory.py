@@ -21,7 +21,7 @@ _SHOWN = 20
 @click.group(cls=Group, examples=("gitstate directory check", "gitstate directory export >clients.ldif"))
 @common
 def directory() -> None:
-    """Say who runs what, as a whole: clients, channels, hardware classes.
+    """Say who runs what: clients, channels, hardware classes.
 
     They stand in the site (directory.git), or in LDAP: [directory] in site.toml
     says where.

@@ -13,6 +13,7 @@ import click
 from gitstate import settings
 from gitstate.cli.app import Session, common, pass_session, writes
 from gitstate.cli.client_report import as_json as why_as_json
+from gitstate.cli.client_report import renew_archives
 from gitstate.cli.client_values import one_name, parsed, who_and_why
 from gitstate.cli.help import Group
 from gitstate.cli.output import emit, table, talk
@@ -38,7 +39,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.group("class", cls=Group, examples=("gitstate class list", "gitstate class set nvidia '10de:*:03'"))
 @common
 def class_() -> None:
-    """Say by which PCI devices a machine is of a hardware class.
+    """Say which devices make a machine one of a hardware class.
 
     A machine of class NAME gets the layer class/NAME. [layers] classes in
     site.toml says whether the first class that fits counts, or all of them.
@@ -130,6 +131,8 @@ def _make(session: Session, shape: str, plan: hardware.RulesPlan, message: str, 
         *_moved(plan),
     ]
     emit(session, f"{shape}/1", value, lines or ["nothing to change"])
+    if lines and not session.dry_run:
+        renew_archives(session, None)
 
 
 def _moved(plan: hardware.RulesPlan) -> list[str]:

@@ -14,10 +14,12 @@ from gitstate.doctor.shapes import Check, bad, note, ok
 from gitstate.errors import GitstateError
 from gitstate.monitor import Observer
 from gitstate.publish import kernel
+from gitstate.release import refresh
 from gitstate.release.publishing import running
 from gitstate.site import Site
 from gitstate.store import MAIN
 
+_NAMED: Final = 3
 _PROGRAMS: Final = {"git": "git", "ip": "iproute2", "groupadd": "passwd"}
 
 
@@ -44,6 +46,8 @@ def _examine(site: Site, directory: Directory, observer: Observer) -> Iterator[C
     yield from _prototypes(site, options)
     observer.phase("boot files")
     yield from _boot_files(site, directory, observer)
+    observer.phase("layers")
+    yield from _layers(site)
 
 
 def _programs() -> Iterator[Check]:
@@ -89,3 +93,19 @@ def _boot_files(site: Site, directory: Directory, observer: Observer) -> Iterato
         yield bad("boot files", "older than the directory or the settings", "gitstate boot write --reload")
     else:
         yield ok("boot files", "as the directory and the settings want them")
+
+
+def _layers(site: Site) -> Iterator[Check]:
+    """Whether clients have the archives that layers make of them."""
+    try:
+        found = refresh.look(site)
+    except GitstateError as error:
+        yield bad("layers", error.message, error.hint)
+        return
+    wrong = [host for one in found for host in (*one.added, *one.changed, *one.removed)]
+    if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        names = ", ".join(sorted(wrong)[:_NAMED])
+        yield bad("layers", f"not what it should be: the archive of {names}{more}", "gitstate boot write")
+    elif count := sum(one.kept for one in found):
+        yield ok("layers", f"rendered for {count} client{'s' if count > 1 else ''}")

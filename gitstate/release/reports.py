@@ -87,7 +87,7 @@ class Reports:
         """Keep the report of ``host``, by author and committer ``who``; False if it is no news. Raises StorageFault.
 
         Who publishes holds the lock of ``site.git`` for as long as exports take; a machine that boots can't wait so
-        long, and nobody else moves this ref.
+        long, and nobody else moves this ref (docs/decisions/0008-reports-of-hardware.md).
         """
         if host_name(host) != host:
             raise UsageFault(f"{host!r} is not a host name in lower case", "as gitstate client list has it")

@@ -128,7 +128,7 @@ def test_drift_of_a_machine_that_has_no_layers(disk: Machine) -> None:
 def test_probe_is_json_whatever_vendors_write(machine: Machine) -> None:
     for name, text in {
         "proc/sys/kernel/hostname": "lab3-12\n",
-        "proc/cpuinfo": "processor\t: 0\nx\nprocessor\t: 1\n",
+        "proc/cpuinfo": "processor\t: 0\nmodel name\t: AMD EPYC 7\nx\nprocessor\t: 1\nmodel name\t: x\n",
         "proc/meminfo": "MemTotal:        8000000 kB\n",
         "sys/class/dmi/id/sys_vendor": 'Evil "Corp\\x" \u00fc\t\n',
         "sys/class/dmi/id/product_name": "%s %d $(reboot)\n",
@@ -154,6 +154,7 @@ def test_probe_is_json_whatever_vendors_write(machine: Machine) -> None:
     assert found == {
         "schema": "probe/1",
         "host": "lab3-12",
+        "cpu": "AMD EPYC 7",
         "cpus": 2,
         "memory": 8192000000,
         "pci": [

@@ -81,9 +81,17 @@ class BootLab:
         """Write all boot files."""
         return self.gitstate("boot", "write")
 
-    def boot(self, mac: str, *, firmware: Firmware = Firmware.BIOS, rom: bool = True, reboots: bool = False) -> Guest:
+    def boot(
+        self,
+        mac: str,
+        *,
+        firmware: Firmware = Firmware.BIOS,
+        rom: bool = True,
+        reboots: bool = False,
+        devices: tuple[str, ...] = (),
+    ) -> Guest:
         """Power on a machine."""
-        return self.net.boot(mac, firmware=firmware, rom=rom, reboots=reboots)
+        return self.net.boot(mac, firmware=firmware, rom=rom, reboots=reboots, devices=devices)
 
 
 @contextmanager

@@ -51,6 +51,8 @@ class Machine:
     rom: bool
     reboots: bool
     memory: int
+    devices: tuple[str, ...] = ()
+    """Further ones, as QEMU names them."""
 
     def command(self) -> list[str]:
         """QEMU's command line. A BIOS that finds nothing to boot from tries again, as most real ones do."""
@@ -62,6 +64,8 @@ class Machine:
         words += ["-netdev", f"tap,id=n0,ifname={self.tap},script=no,downscript=no"]
         words += ["-device", f"virtio-net-pci,netdev=n0,mac={self.mac}{'' if self.rom else ',romfile='}"]
         words += ["-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r0"]
+        for device in self.devices:
+            words += ["-device", device]
         if self.firmware is Firmware.UEFI:
             words += ["-machine", "q35", "-bios", str(_OVMF)]
         else:

@@ -104,6 +104,7 @@ class NetLab:
         rom: bool = True,
         reboots: bool = False,
         memory: int = 1024,
+        devices: tuple[str, ...] = (),
     ) -> Guest:
         """Power on a machine without a disk.
 
@@ -116,7 +117,7 @@ class NetLab:
         self.do("ip", "link", "set", tap, "master", BRIDGE, "up")
         place = self.place / f"{number}-guest"
         place.mkdir()
-        machine = Machine(mac, tap, place, firmware, rom, reboots, memory)
+        machine = Machine(mac, tap, place, firmware, rom, reboots, memory, devices)
         guest = Guest(machine, self.inside, self.words)
         self.machines.append(guest)
         return guest

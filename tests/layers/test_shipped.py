@@ -250,6 +250,12 @@ def test_what_a_machine_gets_with_nothing_set(site: Site) -> None:
     )
 
 
+def test_of_a_file_that_is_skipped_no_layer_says_anything(site: Site) -> None:
+    assert site.out("layer", "which", "bare", "/etc/fstab").endswith("no layer says anything of it")
+    site.run("layer", "which", "bare", "/etc/resolv.conf", code=10)
+    assert site.out("layer", "which", "lab3-1", "/etc/resolv.conf").splitlines()[0].startswith("/etc/resolv.conf: base")
+
+
 @pytest.mark.parametrize("host", MACHINES)
 def test_what_is_listed_is_what_is_written(site: Site, machine: Callable[[str], Path], host: str) -> None:
     """Through the command line: nothing is undefined, and every entry stands in the machine's root."""
@@ -439,6 +445,20 @@ def test_gl_stacks_are_chosen_as_the_alternatives_do(machine: Callable[[str], Pa
         assert not (intel / path).exists()
 
 
+def test_what_classes_have_in_common_is_the_same() -> None:
+    files = [
+        "etc/ld.so.conf.d/00-gitstate-gl.conf.j2",
+        "etc/systemd/system/default.target.j2",
+        "etc/systemd/system/display-manager.service.d/gitstate-x.conf.j2",
+        "etc/systemd/system/gitstate-gl.service.j2",
+        "etc/systemd/system/sysinit.target.d/gitstate-gl.conf.j2",
+    ]
+    for path in files:
+        names = ("class/intel", "class/nvidia", "class/virtual")
+        texts = {(LAYERS / name / path).read_text().replace(name, "CLASS") for name in names}
+        assert len(texts) == 1, path
+
+
 def test_whiteouts_are_of_what_the_other_stack_has() -> None:
     """All that NVIDIA's layer links beyond Mesa's, Mesa's layers hide."""
     links = tomllib.loads((LAYERS / "links.toml").read_text())
@@ -455,7 +475,9 @@ def test_whiteouts_are_of_what_the_other_stack_has() -> None:
         ("lab3-1", "10000:01:1f.0", "0x10de", "PCI:1@65536:31:0"),
         ("lab3-1", "0000:00:02.0", "0x8086", None),
         ("lab3-2", "0000:00:02.0", "0x8086", "PCI:0:2:0"),
+        ("lab3-2", "10000:0a:1e.2", "0x8086", "PCI:10@65536:30:2"),
         ("vm-1", "0000:00:01.0", "0x1af4", "PCI:0:1:0"),
+        ("vm-1", "0000:1f:10.7", "0x1b36", "PCI:31:16:7"),
     ],
 )
 def test_xorg_gets_the_gpu_that_was_detected(site: Site, host: str, slot: str, vendor: str, bus: str | None) -> None:

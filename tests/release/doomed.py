@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gitstate import cli
-from gitstate.release import push, reconcile, rollback
+from gitstate.release import archives, push, reconcile, rollback
 from tests.directory.doomed import OPERATIONS
 
 count = -1
@@ -36,6 +36,7 @@ def main() -> None:
             _die()
 
     sys.addaudithook(hook)
+    archives.make = _counting(archives.make)
     push.reconcile = _counted(reconcile.reconcile, step)  # type: ignore[assignment]
     reconcile.reconcile = _counted(reconcile.reconcile, step)  # type: ignore[assignment]
     rollback.apply = _counted(rollback.apply, step)  # type: ignore[assignment]
@@ -43,6 +44,15 @@ def main() -> None:
         cli.main()
     finally:
         print(f"operations {count}", file=sys.stderr)
+
+
+def _counting(function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*words: Any, **more: Any) -> Any:
+        global count
+        count = max(count, 0)
+        return function(*words, **more)
+
+    return run
 
 
 def _counted(function: Callable[..., Any], step: Callable[[str], None]) -> Callable[..., Any]:

@@ -132,6 +132,10 @@ def chained(ground: Ground) -> str:
     target = (ground.site / SCRIPT).parent / line.split()[-1]
     for name in ("boot.ipxe", "vmlinuz", "initrd.img", "caps.cpio"):
         assert target.resolve().with_name(name).is_file()
+    if "set archive " in script:
+        (named,) = (line.split()[-1] for line in script.splitlines() if line.startswith("set archive "))
+        archive = target.parent / named.replace("${machine}", "lab3-12")
+        assert archive.read_bytes().rstrip(b"\0").endswith(b"TRAILER!!!")
     commit = target.resolve().parent.name
     assert (ground.site / "exports" / "desktop" / commit).is_dir()
     return commit

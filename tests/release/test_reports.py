@@ -353,3 +353,49 @@ def _give_ssh(program: Path, server: Server) -> None:
     words = shlex.join(["/usr/bin/ssh", *settings, "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"])
     program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     program.chmod(0o755)
+
+
+# --- machine archives -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def graphics(boots: Ground) -> Ground:
+    """A channel with a layer for a hardware class, released; its machine hasn't reported yet."""
+    boots("class", "set", "nvidia", "10de:*:03")
+    live = boots.layer("class/nvidia")
+    (live / "etc" / "gpu.j2").write_text("{{ hardware.cpus }}\n")
+    boots("checkin", "class/nvidia", "-m", "gpu")
+    boots("client", "add", "lab3-13", "--channel", "lab3")
+    for host in ("lab3-12", "lab3-13"):
+        boots("client", "report", host, written(boots.place, report("intel laptop")))
+    boots("push", "desktop", "lab3", "--yes")
+    return boots
+
+
+def archive_of(ground: Ground, host: str) -> bytes:
+    return (ground.site / f"tftp/archives/lab3/1/{host}.cpio").read_bytes()
+
+
+@needs("cpio", "setfacl", "setcap")
+def test_a_report_gives_the_machine_its_layers(graphics: Ground) -> None:
+    other = archive_of(graphics, "lab3-13")
+    assert b"gpu" not in archive_of(graphics, "lab3-12")
+    said = graphics.run("client", "report", "lab3-12", written(graphics.place, report()))
+    assert said.err == "machine archives of lab3/1 made anew: lab3-12\n"
+    assert b"files/etc/gpu\0" in archive_of(graphics, "lab3-12")
+    assert archive_of(graphics, "lab3-13") == other
+    said = graphics.run("client", "report", "lab3-12", written(graphics.place, report()))
+    assert said.err == ""
+    said = graphics.run("class", "set", "nvidia", "10de:ffff")
+    assert said.err == "machine archives of lab3/1 made anew: lab3-12\n"
+    assert b"gpu" not in archive_of(graphics, "lab3-12")
+
+
+@needs("cpio", "setfacl", "setcap")
+def test_a_report_that_a_template_chokes_on(graphics: Ground) -> None:
+    """It is kept, and told; what the machine boots stays."""
+    before = archive_of(graphics, "lab3-12")
+    said = graphics.fails(3, "client", "report", "lab3-12", written(graphics.place, report(cpus=None)))
+    assert "that is kept, but machine archives stay as they were: lab3-12: class/nvidia" in said
+    assert archive_of(graphics, "lab3-12") == before
+    assert graphics.json("client", "show", "lab3-12")["client"]["classes"] == ["nvidia"]
