@@ -51,6 +51,7 @@ def apply(session: Session, planned: plan.Plan, who: Signature, message: str | N
         with suppress(GitstateError):
             refresh.refresh(session.site, session.observer, {step.name: step.old for step in planned.steps})
         raise
+    refresh.again(session.site, [step.name for step in planned.steps], session.observer)  # the entry's own attributes
     return True
 
 

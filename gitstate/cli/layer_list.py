@@ -14,14 +14,15 @@ from gitstate.cli.app import Session, common, pass_session
 from gitstate.cli.help import Command
 from gitstate.cli.output import date, emit, location, moment, shortened, table, talk
 from gitstate.directory import Client, open_directory
-from gitstate.errors import GitstateError, UsageFault
+from gitstate.errors import Damaged, GitstateError, UsageFault
 from gitstate.layers import Missing
 from gitstate.names import layer_word
 from gitstate.release.book import Book
 from gitstate.release.shapes import Release
-from gitstate.render import Batch, Ground
+from gitstate.render import Batch, Ground, LayerFault, layer_toml
 from gitstate.site import Site
-from gitstate.store import MAIN, Repository
+from gitstate.store import MAIN, Repository, Snapshot
+from gitstate.store.objects import FILE
 
 
 class Use(NamedTuple):
@@ -54,7 +55,8 @@ def list_(session: Session, name: str | None, shipped: bool) -> None:
     """List the layers, their latest snapshots, and who gets them.
 
     CHANNELS are those whose current release has the layer, if any of their
-    clients gets it. With NAME: the clients that get this layer, and why.
+    clients gets it. DESCRIPTION is that of layer.toml, else the message of the
+    latest snapshot. With NAME: the clients that get this layer, and why.
     """
     if shipped and name:
         raise UsageFault("NAME and --shipped exclude each other", "gitstate layer list --shipped lists all of them")
@@ -83,17 +85,28 @@ def _list_layers(session: Session) -> None:
                 "commit": commit.hex() if commit else None,
                 "when": moment(snapshot.when) if snapshot else None,
                 "subject": subject,
+                "description": (description := _description(repository, snapshot) if snapshot else None),
                 "channels": channels,
                 "clients": len(used[name]),
             }
         )
         cells = (commit.hex()[:7], date(snapshot.when)) if commit and snapshot else ("-", "-")
         where = shortened(" ".join(channels) or "-", 30)
-        rows.append((name, *cells, where, str(len(used[name])), shortened(subject or "-", 40)))
-    heads = ("NAME", "SNAPSHOT", "CHECKED IN", "CHANNELS", "CLIENTS", "MESSAGE")
+        rows.append((name, *cells, where, str(len(used[name])), shortened(description or subject or "-", 50)))
+    heads = ("NAME", "SNAPSHOT", "CHECKED IN", "CHANNELS", "CLIENTS", "DESCRIPTION")
     emit(session, "layer-list/1", {"layers": found}, table(rows, heads, colour=session.colour))
     if not found:
         talk(session, "no layers yet: gitstate layer create KIND/NAME")
+
+
+def _description(repository: Repository, snapshot: Snapshot) -> str | None:
+    """What ``layer.toml`` says; nothing where it is wrong, as what is pushed isn't."""
+    item = next((item for item in repository.tree(snapshot.tree) if item.name == b"layer.toml"), None)
+    try:
+        text = repository.read(item.oid) if item and item.mode == FILE else b""
+        return layer_toml.parse(text, "").description or None
+    except (LayerFault, Damaged):
+        return None
 
 
 def _list_clients(session: Session, name: str) -> None:

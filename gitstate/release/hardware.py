@@ -33,12 +33,13 @@ def _names(why: Iterable[hardware.Match]) -> tuple[str, ...]:
     return tuple(sorted(one.name for one in why))
 
 
-def _insistently(do: Callable[[], None]) -> None:
-    """Do it again while others are changing the directory. Raises Locked after a minute."""
+def _insistently(do: Callable[[], object]) -> None:
+    """Do it again while others are changing the same. Raises Locked after a minute."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:
-            return do()
+            do()
+            return
         except Locked:
             if time.monotonic() > until:
                 raise
@@ -78,7 +79,7 @@ def plan_report(site: Site, host: str, data: bytes) -> ReportPlan:
 
 def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> None:
     """Keep the report and set the client's classes. Raises NotFound if the client is gone, Locked after a minute."""
-    Reports(plan.site).put(plan.host, plan.report, (author, committer))
+    _insistently(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer)))
     message = f"{plan.host} reports its hardware: {' '.join(plan.classes) or 'no class'}"
 
     def set_classes() -> None:
@@ -118,7 +119,7 @@ def plan_rules(site: Site, put: Iterable[HardwareClass], remove: Iterable[str]) 
     new = tuple(one for one in map(normal, put) if standing.get(one.name) != one)
     rules = {name: one for name, one in standing.items() if name not in removed} | {one.name: one for one in new}
     ordered = sorted(rules.values(), key=lambda one: (one.order, one.name))
-    clients = tuple(_moved(site, directory, ordered)) if (new or removed) and ordered else ()
+    clients = tuple(_moved(site, directory, ordered)) if ordered else ()
     return RulesPlan(site, directory, new, removed, clients)
 
 

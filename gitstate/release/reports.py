@@ -112,7 +112,7 @@ class Reports:
     def _alone(self, repository: Repository) -> Iterator[None]:
         """Be the only one who writes reports, after whoever is before us."""
         repository.private.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(repository.private / "facts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(repository.private / "reports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

@@ -62,8 +62,17 @@ def test_channels_and_clients(site: Site) -> None:
         "workload/kiosk": ([], 0),
     }
     lines = site.out("layer", "list").splitlines()
-    assert lines[0].split() == ["NAME", "SNAPSHOT", "CHECKED", "IN", "CHANNELS", "CLIENTS", "MESSAGE"]
+    assert lines[0].split() == ["NAME", "SNAPSHOT", "CHECKED", "IN", "CHANNELS", "CLIENTS", "DESCRIPTION"]
     assert lines[1].split()[-3:] == ["lab3", "5", "base"]
+
+
+def test_what_layer_toml_says(site: Site) -> None:
+    for text, said in (('description = "a kiosk"\n', "a kiosk"), ("x = [", None), ("[reload]\n", None)):
+        (site.path / "live/workload/kiosk/layer.toml").write_text(text)
+        site.run("checkin", "workload/kiosk", "-m", "told")
+        found = site.json("layer", "list")["layers"][-1]
+        assert (found["repository"], found["description"], found["subject"]) == ("workload/kiosk", said, "told")
+        assert site.out("layer", "list").splitlines()[-1].endswith(said or "told")
 
 
 def test_the_clients_of_one(site: Site) -> None:

@@ -491,6 +491,18 @@ def test_xorg_gets_the_gpu_that_was_detected(site: Site, host: str, slot: str, v
     assert with_hardware(site, host, {"pci": []}).count("BusID") == 0
 
 
+def test_a_machine_that_reports_its_gpu_gets_it_with_the_next_release(site: Site, tmp_path: Path) -> None:
+    gpu = {"slot": "0000:41:00.0", "vendor": "0x10de", "device": "0x1c82", "class": "0x030000", "modalias": "pci:v10DE"}
+    machine = {"schema": "probe/1", "host": "lab3-9", "architecture": "x86_64", "cpus": 4, "memory": 1 << 33}
+    (tmp_path / "probe.json").write_text(json.dumps({**machine, "dmi": {}, "pci": [gpu], "network": [], "disks": []}))
+    site.run("channel", "create", "lab3", "--prototype", "desktop")
+    site.run("client", "add", "lab3-9", "--channel", "lab3", "--layer", "class/nvidia")
+    site.run("client", "report", "lab3-9", str(tmp_path / "probe.json"))
+    site.run("push", "desktop", "lab3", "--yes")
+    site.run("layer", "render", "lab3-9", "--to", str(tmp_path / "layers"))
+    assert "PCI:65:0:0" in (tmp_path / "layers/etc/X11/xorg.conf.d/20-gitstate-gpu.conf").read_text()
+
+
 def with_hardware(site: Site, host: str, reported: dict[str, Any]) -> str:
     """The settings for X of a machine that reported its hardware."""
     opened = OpenSite.open(site.path)

@@ -9,12 +9,15 @@ import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gitstate.directory import open_directory
 from gitstate.errors import Damaged, UsageFault
+from gitstate.layers.hardware import SHIPPED
 from gitstate.release.reports import REF, Reports
 from gitstate.site import Site
 from gitstate.store import Signature
@@ -125,6 +128,15 @@ def test_rules_that_change_move_clients(lab: Ground) -> None:
     assert lab.json("client", "show", "lab3-12")["client"]["classes"] == ["nvidia"]
     assert lab.json("client", "show", "lab3-13")["client"]["classes"] == []
     assert lab("class", "set", "nvidia", "10DE:*:03") == "nothing to change"
+
+
+def test_rules_again_finish_what_was_interrupted(lab: Ground) -> None:
+    """Killed between the two changes, the rules were others and the clients weren't."""
+    lab("client", "report", "lab3-12", written(lab.place, report("two graphics cards")))
+    intel = replace(SHIPPED[1], order=5)
+    open_directory(Site(lab.site)).change_classes([intel], [], ADA, "half of it")
+    assert lab("class", "set", "intel", "--order", "5") == "lab3-12: class intel (before: nvidia)"
+    assert lab.json("client", "show", "lab3-12")["client"]["classes"] == ["intel"]
 
 
 def test_the_rules_in_a_table(lab: Ground) -> None:

@@ -68,10 +68,10 @@ def place(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Path]
 
 def fetched(place: Path, port: int, path: str, machine: str | None) -> tuple[str, str]:
     """What curl gets: the status, and the text."""
+    trust = ["--cacert", f"{place}/ca.crt", "--tls-max", "1.2"]
     certificate = ["--cert", f"{place}/{machine}.crt", "--key", f"{place}/{machine}.key"] if machine else []
     done = subprocess.run(
-        ["curl", "-q", "-sS", "--cacert", f"{place}/ca.crt", "--tls-max", "1.2", *certificate]
-        + ["-w", "\n%{http_code}", f"https://127.0.0.1:{port}/{path}"],
+        ["curl", "-q", "-sS", *trust, *certificate, "-w", "\n%{http_code}", f"https://127.0.0.1:{port}/{path}"],
         capture_output=True,
         text=True,
         check=False,
