@@ -51,7 +51,7 @@ def class_() -> None:
     examples=(
         "gitstate class set --shipped",
         "gitstate class set nvidia '10de:*:03' --order 10",
-        "gitstate class set wacom 'pci:v0000056Ad*' '056a:03??'",
+        "gitstate class set fpga '10ee:*' 'pci:v00001172d*bc12*'",
     ),
 )
 @click.argument("name", required=False, callback=parsed(model.class_name), shell_complete=_complete)
@@ -98,7 +98,7 @@ def set_(
         talk(session, "next: gitstate layer create class/nvidia --shipped, and so on")
 
 
-@class_.command(examples=("gitstate class remove wacom",))
+@class_.command(examples=("gitstate class remove fpga",))
 @click.argument("name", nargs=-1, required=True, shell_complete=_complete)
 @who_and_why
 @common

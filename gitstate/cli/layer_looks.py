@@ -76,7 +76,7 @@ def resolve(session: Session, host: str, at: str | None) -> None:
         "gitstate layer render lab3-14",
         "gitstate layer render lab3-14 --to /tmp/lab3-14",
         "gitstate layer render lab3-14 --at lab3/12 --to /tmp/lab3-14 -n",
-        "gitstate layer render lab3-14 --to /var/lib/containers/lab3-14/layers --overlay",
+        "gitstate layer render lab3-14 --to /srv/lab3-14/layers --overlay",
     ),
 )
 @host_argument

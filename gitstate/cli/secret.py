@@ -78,7 +78,7 @@ def _path(text: str) -> bytes:
 @common
 @pass_session
 def list_(session: Session, host: str | None) -> None:
-    """List secrets, of HOST or of all machines; never what is in them."""
+    """List secrets of HOST or of all machines, without content."""
     site, options = session.site, secrets.load(session.site)
     clients = open_directory(site).clients()
     found: list[tuple[str, Laid]] = []
@@ -144,14 +144,15 @@ def _owner(text: str) -> tuple[int, int]:
 @secret.command(
     examples=(
         "gitstate secret add lab3-12 /etc/krb5.keytab lab3-12.keytab",
-        "ssh kdc ktutil-for lab3-12 | gitstate secret add lab3-12 /etc/krb5.keytab -",
-        "gitstate secret add lab3-12 /etc/ssl/private/host.key - --mode 0640 --owner 0:110 <host.key",
+        "gitstate secret add lab3-12 /etc/ssl/private/host.key host.key \\\n    --mode 0640 --owner 0:110",
     )
 )
 @_one_host
 @click.argument("path", callback=parsed(_path))
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
-@click.option("--mode", default="0600", show_default=True, callback=parsed(_mode), help="Its mode on the machine.")
+@click.option(
+    "--mode", metavar="MODE", default="0600", show_default=True, callback=parsed(_mode), help="Its mode on the machine."
+)
 @click.option(
     "--owner", default="0:0", metavar="UID:GID", show_default=True, callback=parsed(_owner), help="Its owner there."
 )
@@ -159,7 +160,7 @@ def _owner(text: str) -> tuple[int, int]:
 @writes
 @pass_session
 def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: tuple[int, int]) -> None:
-    """Give HOST the file PATH, with the content of FILE, or of standard input.
+    """Give HOST the file PATH, from FILE or standard input (-).
 
     What stood there is replaced. Of a private ssh host key the public half is
     written beside it. HOST may be a client or become one later.
@@ -263,9 +264,10 @@ def _called(client: Client, domain: str | None) -> list[str]:
 @writes
 @pass_session
 def renew(session: Session, who: Named) -> None:
-    """Make the ssh host keys of HOST anew: those that it has, or should have.
+    """Make ssh host keys of HOST anew.
 
-    Who knows the machine by its old keys is warned by ssh from then on.
+    Those that it has, and those that the site wants machines to have. Who knows
+    the machine by its old keys is warned by ssh from then on.
     """
     site, options = session.site, secrets.load(session.site)
     directory = open_directory(site)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.bench import boots, directory, growth, rows, scale, table, upgrades, writes
+from tests.bench import boots, directory, growth, layers, rows, scale, table, upgrades, writes
 from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, Corpus, find, unpack
 from tests.bench.ground import MAKERS, own_file_system, room
@@ -92,6 +92,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--boot", action="store_true", help="instead: boot files of many clients, and a machine's boot")
     parser.add_argument("--directory", action="store_true", help="instead: 10,000 clients in both directories")
+    parser.add_argument("--layers", action="store_true", help="instead: layers of 1,000 clients, at a push and at boot")
     parser.add_argument("--file-system", choices=sorted(MAKERS), help="work on a fresh one, on a loop device")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--keep", action="store_true", help="leave the work directory")
@@ -113,7 +114,7 @@ def _check(options: argparse.Namespace) -> None:
         raise BenchError("owners and devices can be checked in and exported by root only: run it with sudo")
     made = not options.history if options.growth else options.corpus in RECIPES and not _without_corpus(options)
     programs = [*_PROGRAMS, *(["mmdebstrap"] if made else []), *(growth.PROGRAMS if options.growth else [])]
-    programs += directory.PROGRAMS if options.directory else ()
+    programs += directory.PROGRAMS if options.directory else layers.PROGRAMS if options.layers else ()
     programs += [MAKERS[options.file_system][0]] if options.file_system else []
     if missing := [program for program in programs if shutil.which(program) is None]:
         raise BenchError(f"missing: {', '.join(missing)}")
@@ -122,7 +123,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _without_corpus(options: argparse.Namespace) -> bool:
-    return options.scale is not None or options.directory
+    return options.scale is not None or options.directory or options.layers
 
 
 @contextmanager
@@ -146,6 +147,8 @@ def _job(options: argparse.Namespace) -> Job:
         return _scale(options)
     if options.directory:
         return Job("directory", directory.ROOM, partial(_directory, options))
+    if options.layers:
+        return Job("layers", layers.ROOM, partial(_layers, options))
     if options.boot:
         return Job("boot", _BOOT_ROOM, partial(_boots, options))
     return _growth(options) if options.growth else _table(options)
@@ -189,6 +192,17 @@ def _directory(options: argparse.Namespace, work: Path) -> directory.Report:
 
     versions = directory.versions(_versions(os.environ))
     return directory.run(work, table.machine(work), versions, options.runs, directory.CLIENTS)
+
+
+def _layers(options: argparse.Namespace, work: Path) -> table.Report:
+    """Layers of many clients: rendered, laid over a root, compared on a running machine."""
+    environment = stages.environment(work)
+    machine = table.machine(work)
+    bench = Bench(options.runs, environment, layers.VERBS, os.sync, progress)
+    with layers.rows(work, environment) as made:
+        outcomes = [bench.measure(row) for row in made]
+    versions = layers.versions(_versions(environment))
+    return table.Report(layers.about(), machine, versions, options.runs, False, outcomes, table.memory_floor())
 
 
 def _versions(environment: Mapping[str, str]) -> dict[str, str]:

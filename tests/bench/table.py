@@ -107,7 +107,9 @@ def _figures_json(figures: Figures) -> dict[str, object]:
 
 def facts(corpus: Mapping[str, object], machine: Mapping[str, object], versions: Mapping[str, str]) -> Iterator[str]:
     """Lines that say what was measured, and on what."""
-    if "clients" in corpus:
+    if "about" in corpus:
+        yield f"- {corpus['about']}"
+    elif "clients" in corpus:
         yield f"- {corpus['clients']:,} clients of two snapshots; machines in QEMU without hardware support"
     else:
         size = float(str(corpus["bytes"])) / (1 << 30)

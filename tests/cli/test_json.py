@@ -28,7 +28,7 @@ SCHEMAS: Final = {
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
 NOT_PRINTED: Final = {"definitions", "policy", "probe", "site"}
-OF_OPTIONS: Final = {"client-list-new", "site-status", "layer-clients"}
+OF_OPTIONS: Final = {"client-list-new", "site-status", "layer-clients", "layer-shipped"}
 """What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
 LOG: Final = PROJECT / "tests" / "boot" / "logs" / "proxy-bios-unknown.log"
@@ -166,7 +166,7 @@ def _release(life: Life) -> None:
     (life.site.path / "live" / "lab" / "lab3" / "motd").write_text("lab3\n")
     life("checkin", "lab/lab3", "-m", "motd")
     assert life("layer", "list")["layers"][0]["subject"] == "motd"
-    assert life("layer", "list", "lab/lab3")["clients"] == []
+    assert life("layer", "list", "lab/lab3")["repository"] == "lab/lab3"
     for more in (("-n",), (), ()):
         life("layer", "owner", "lab/lab3", "lp:lp", "/motd", *more)
     life("layer", "owner", "lab/lab3", "-", "/motd")

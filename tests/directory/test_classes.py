@@ -173,11 +173,11 @@ def test_a_foreign_entry(site: Site, slapd: Server) -> None:
     place = Place(site)
     put(place, NVIDIA)
     connection = slapd.connect()
-    dn = f"cn=wacom,ou=classes,{SUFFIX}"
-    entry = [("objectClass", [b"gitstateClass"]), ("cn", [b"wacom"]), ("gitstatePciRule", [b"056A:*"])]
+    dn = f"cn=fpga,ou=classes,{SUFFIX}"
+    entry = [("objectClass", [b"gitstateClass"]), ("cn", [b"fpga"]), ("gitstatePciRule", [b"10EE:*"])]
     connection.add_s(dn, entry)
-    assert place.open().classes()["wacom"] == HardwareClass("wacom", ("056a:*",))
+    assert place.open().classes()["fpga"] == HardwareClass("fpga", ("10ee:*",))
     connection.modify_s(dn, [(0, "gitstatePciRule", [b"; reboot"])])
     connection.unbind_s()
-    with pytest.raises(ConfigFault, match=r"cn=wacom.*is not a pattern"):
+    with pytest.raises(ConfigFault, match=r"cn=fpga.*is not a pattern"):
         place.open().classes()

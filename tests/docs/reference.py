@@ -96,7 +96,9 @@ JSON: Final = (
     "With `-n` the object is the same, with `dry_run` true. An error is an object on standard error:"
     ' `{"error": {"code": 10, "message": "…", "hint": "…"}}`, and the exit code is `code`'
     " ([schema](../schemas/error.schema.json)). A command that is partly done prints both. Notes and progress are not"
-    " printed. `client list --new` ([schema](../schemas/client-list-new.schema.json)) and `status` without a repository"
+    " printed. `client list --new` ([schema](../schemas/client-list-new.schema.json)), `layer list --shipped`"
+    " ([schema](../schemas/layer-shipped.schema.json)), `layer list LAYER`"
+    " ([schema](../schemas/layer-clients.schema.json)) and `status` without a repository"
     " ([schema](../schemas/site-status.schema.json)) have shapes of their own.",
 )
 
@@ -189,7 +191,7 @@ def markdown() -> str:
     lines += ["## Configuration", "", "`site.toml` in the site's directory:", "", *_table("key", SITE_KEYS)]
     lines += ["Each repository's own git configuration (`git -C REPO.git config …`):", ""]
     lines += _table("key", REPOSITORY_KEYS)
-    lines += ["What is recorded and what is refused stands in the prototype itself: [policy](policy.md).", ""]
+    lines += ["What is recorded and what is refused stands in the prototype or layer itself: [policy](policy.md).", ""]
     lines += ["## JSON", "", *_wrapped(JSON)]
     lines += ["## Shell completion", "", "Commands, options, repositories and revisions are completed.", ""]
     lines += ["| shell | line | in |", "|---|---|---|"]
@@ -269,7 +271,9 @@ def roff() -> str:
             ("/srv/gitstate/site.toml", "The site's settings; `[boot]` says how machines boot."),
             ("/srv/gitstate/directory.git", "Which client runs what."),
             ("/srv/gitstate/tftp", "What boot loaders may read."),
+            ("/srv/gitstate/secrets/HOST", "What one machine alone may have."),
             ("etc/gitstate/policy.toml", "In a prototype: what is recorded and what is refused."),
+            ("policy.toml", "The same, in a layer's root."),
         ]
     )
     lines += [".SH SEE ALSO", ".BR git (1),", ".BR mtree (8),", ".BR mmdebstrap (1)"]

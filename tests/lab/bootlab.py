@@ -89,9 +89,10 @@ class BootLab:
         rom: bool = True,
         reboots: bool = False,
         devices: tuple[str, ...] = (),
+        disk: Path | None = None,
     ) -> Guest:
         """Power on a machine."""
-        return self.net.boot(mac, firmware=firmware, rom=rom, reboots=reboots, devices=devices)
+        return self.net.boot(mac, firmware=firmware, rom=rom, reboots=reboots, devices=devices, disk=disk)
 
 
 @contextmanager

@@ -53,6 +53,8 @@ class Machine:
     memory: int
     devices: tuple[str, ...] = ()
     """Further ones, as QEMU names them."""
+    disk: Path | None = None
+    """A file that is its disk."""
 
     def command(self) -> list[str]:
         """QEMU's command line. A BIOS that finds nothing to boot from tries again, as most real ones do."""
@@ -66,6 +68,8 @@ class Machine:
         words += ["-object", "rng-random,id=r0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=r0"]
         for device in self.devices:
             words += ["-device", device]
+        if self.disk is not None:
+            words += ["-drive", f"file={self.disk},if=virtio,format=raw"]
         if self.firmware is Firmware.UEFI:
             words += ["-machine", "q35", "-bios", str(_OVMF)]
         else:

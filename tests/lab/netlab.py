@@ -105,6 +105,7 @@ class NetLab:
         reboots: bool = False,
         memory: int = 1024,
         devices: tuple[str, ...] = (),
+        disk: Path | None = None,
     ) -> Guest:
         """Power on a machine without a disk.
 
@@ -117,7 +118,7 @@ class NetLab:
         self.do("ip", "link", "set", tap, "master", BRIDGE, "up")
         place = self.place / f"{number}-guest"
         place.mkdir()
-        machine = Machine(mac, tap, place, firmware, rom, reboots, memory, devices)
+        machine = Machine(mac, tap, place, firmware, rom, reboots, memory, devices, disk)
         guest = Guest(machine, self.inside, self.words)
         self.machines.append(guest)
         return guest

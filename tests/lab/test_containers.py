@@ -33,8 +33,7 @@ PAGE: Final = PROJECT / "docs" / "howto" / "containers.md"
 PATIENCE: Final = 120
 ADA: Final = ("--author", "Ada <ada@example.org>")
 
-# What a container says of itself once it is up.
-_REPORT: Final = """\
+_UNIT: Final = """\
 [Unit]
 After=multi-user.target
 
@@ -42,9 +41,23 @@ After=multi-user.target
 Type=oneshot
 RemainAfterExit=yes
 StandardOutput=journal+console
-ExecStart=/bin/sh -c 'echo "REPORT $(hostname) $(cat /etc/lab) $(stat -c %%a /)"'
-ExecStart=/bin/sh -c 'echo "REPORT $(ls /etc/lab-version /usr/share/lab | wc -l) $(getent hosts $(hostname) | wc -l)"'
-ExecStart=/bin/sh -c 'rm /etc/shells && echo mine >/usr/bin/new && echo REPORT wrote'
+ExecStart=/bin/sh /usr/local/bin/lab-report
+"""
+
+# What a container says of itself once it is up; then it writes.
+_REPORT: Final = """\
+manager="org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
+cat <<END
+REPORT name: $(hostname), $(cat /etc/lab), $(getent hosts "$(hostname)" | wc -l)
+REPORT root: $(stat -c %a /), $(ls /etc/lab-version /usr/share/lab 2>/dev/null | wc -l)
+REPORT state: $(systemctl is-active default.target), $(systemctl --failed --no-legend | wc -l) failed
+REPORT target: $(systemctl show --value -p Description default.target)
+REPORT files: $(systemctl show --value -p DefaultLimitNOFILE)
+REPORT ipc: $(busctl get-property $manager RemoveIPC)
+END
+rm /etc/shells
+echo mine >/usr/bin/new
+echo REPORT wrote
 """
 
 
@@ -53,10 +66,13 @@ def site() -> Iterator[Site]:
     """A bootable prototype with exports; a base layer, two labs, two clients. The second lab hides a directory."""
     with prototype.copy() as path:
         site = Site(path)
-        site.run("layer", "create", "base", "--shipped")
+        for name in ("base", "workload/compute"):
+            site.run("layer", "create", name, "--shipped")
+        site.run("checkin", "workload/compute", "-m", "as it came", *ADA)
         files: dict[str, dict[str, str]] = {
             "base": {
-                "etc/systemd/system/lab-report.service": _REPORT,
+                "usr/local/bin/lab-report": _REPORT,
+                "etc/systemd/system/lab-report.service": _UNIT,
                 "etc/systemd/system/multi-user.target.d/lab.conf": "[Unit]\nWants=lab-report.service\n",
                 "etc/systemd/system/lab-shell.service.d/lab.conf": "[Unit]\nConditionVirtualization=!container\n",
             },
@@ -73,6 +89,7 @@ def site() -> Iterator[Site]:
             site.run("checkin", name, "-m", "ours", *ADA)
         for host, address in {"lab3-14": "10.77.0.14", "lab4-1": "10.77.0.15"}.items():
             site.run("client", "add", host, "--pin", f"{prototype.NAME}@{prototype.ONE}", "--ip", address)
+        site.run("client", "set", "lab4-1", "--workload", "compute")
         yield site
 
 
@@ -126,8 +143,22 @@ def test_two_containers_run_off_one_export(site: Site, tmp_path: Path) -> None:
     export = Path(site.out("export", prototype.NAME, prototype.ONE))
     before = listing(export)
     with container(site, tmp_path, "lab3-14") as (one, ones), container(site, tmp_path, "lab4-1") as (two, twos):
-        assert reports(one, ones) == ["lab3-14 lab3:lab3-14 755", "4 1"]
-        assert reports(two, twos) == ["lab4-1 lab4:lab4-1 755", "0 1"]
+        assert reports(one, ones) == [
+            "name: lab3-14, lab3:lab3-14, 1",
+            "root: 755, 4",
+            "state: active, 0 failed",
+            "target: Graphical Interface",
+            "files: 524288",
+            "ipc: b true",
+        ]
+        assert reports(two, twos) == [
+            "name: lab4-1, lab4:lab4-1, 1",
+            "root: 755, 0",
+            "state: active, 0 failed",
+            "target: A compute node",
+            "files: 1048576",
+            "ipc: b false",
+        ], "as workload/compute says"
         assert (one.poll(), two.poll()) == (None, None), "both are up"
         for host in ("lab3-14", "lab4-1"):
             root = tmp_path / "containers" / host / "root"

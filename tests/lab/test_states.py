@@ -5,21 +5,23 @@ Each test powers a machine on and off: a boot takes half a minute.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.lab import prototype
 from tests.lab.bootlab import BootLab, boot_lab
-from tests.lab.guest import Guest
+from tests.lab.guest import ARGUMENTS, Guest
 from tests.support import needs, root_only
 
 pytestmark = [
     pytest.mark.lab,
     root_only,
-    needs("rpcbind", "ganesha.nfsd", "dnsmasq", "nginx", "qemu-system-x86_64", "mmdebstrap"),
+    needs("rpcbind", "ganesha.nfsd", "dnsmasq", "nginx", "qemu-system-x86_64", "mmdebstrap", "mkfs.ext4"),
     pytest.mark.xdist_group("states"),
 ]
 
@@ -51,9 +53,9 @@ def lab() -> Iterator[BootLab]:
 
 
 @contextmanager
-def booted(lab: BootLab, state: str) -> Iterator[Guest]:
+def booted(lab: BootLab, state: str, disk: Path | None = None) -> Iterator[Guest]:
     """A machine that has come up well, as itself."""
-    guest = lab.boot(MACS[state])
+    guest = lab.boot(MACS[state], disk=disk)
     try:
         guest.wait_for(f"^lab3-{state} login: ")
         guest.wait_for_shell()
@@ -65,6 +67,24 @@ def booted(lab: BootLab, state: str) -> Iterator[Guest]:
         yield guest
     finally:
         guest.power_off()
+
+
+@pytest.fixture
+def scratch(lab: BootLab, tmp_path: Path) -> Iterator[Path]:
+    """A disk with a label, on which a former boot has left something; all machines are told of it."""
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(256 << 20)
+    former = tmp_path / "former" / "gitstate" / "left"
+    former.parent.mkdir(parents=True)
+    former.write_text("by a former boot\n")
+    (tmp_path / "former" / "mine").write_text("of somebody else\n")
+    subprocess.run(["mkfs.ext4", "-q", "-L", "scratch", "-d", tmp_path / "former", disk], check=True)
+    lab.configure(arguments=f"{ARGUMENTS} gitstate.scratch=LABEL=scratch")
+    lab.write()
+    yield disk
+    lab.configure()
+    lab.write()
 
 
 def can_write(guest: Guest, *paths: str) -> None:
@@ -117,3 +137,23 @@ def test_tmpfs_root(lab: BootLab) -> None:
         cannot_write(guest, "/usr/bin/written", "/var/lib/dpkg/written")
         is_able(guest)
         assert "overlay" not in {line.split()[2] for line in guest.out("cat /proc/mounts").splitlines()}
+
+
+def test_an_overlay_on_a_scratch_disk(lab: BootLab, scratch: Path) -> None:
+    with booted(lab, "overlay", scratch) as guest:
+        disk = guest.mounted("/run/gitstate/scratch")
+        assert (disk.kind, disk.source) == ("ext4", "/dev/disk/by-label/scratch")
+        can_write(guest, LISTED, "/usr/bin/written")
+        assert "on the disk" in guest.out(
+            "echo on the disk >/root/it; sync; grep -r 'on the disk' /run/gitstate/scratch"
+        )
+        assert guest.run("ls /run/gitstate/scratch/gitstate/left")[0] == 2
+        assert guest.out("cat /run/gitstate/scratch/mine") == "of somebody else"
+        is_able(guest)
+
+
+def test_listed_files_on_a_scratch_disk(lab: BootLab, scratch: Path) -> None:
+    with booted(lab, "local", scratch) as guest:
+        assert guest.mounted("/etc/local").kind == "ext4"
+        can_write(guest, LISTED, ODD, "/var/lib/written")
+        cannot_write(guest, "/usr/bin/written")
