@@ -17,7 +17,7 @@ from typing import Final
 from gitstate.directory import Channel, open_directory
 from gitstate.errors import EnvironmentFault, GitstateError, NotFound, Refused, StorageFault
 from gitstate.monitor import Observer
-from gitstate.release import archives, leftovers, messages, publishing, wishes
+from gitstate.release import archives, leftovers, messages, publishing, refresh, wishes
 from gitstate.release.book import Book
 from gitstate.release.reports import Reports
 from gitstate.release.shapes import PINS, Asked, Done, Name, Outcome, Problem, Release
@@ -43,6 +43,8 @@ class Publisher:
         self._committer = committer
         self._observer = observer
         self._step = step
+        self._rendered_at: str | None = None
+        """The directory's revision for which the machine archives of a new release were made."""
 
     # --- one tag ---
 
@@ -92,6 +94,7 @@ class Publisher:
         """Make a release of ``commits``; nobody is told of it yet."""
         steps = publishing.prepare(self.site, channel.prototype, commits[channel.prototype], self._observer)
         self._step("export")
+        self._rendered_at = open_directory(self.site).revision()
         steps += archives.make(self.site, name, channel.prototype, commits, current, self._observer)
         self._step("archives")
         for one, commit in commits.items():
@@ -121,6 +124,9 @@ class Publisher:
 
     def settle(self, channel: Channel, release: Release) -> list[str]:
         """Let boot files and the directory say what the channel runs; what had to be changed. Raises GitstateError."""
+        if self._rendered_at is not None and open_directory(self.site).revision() != self._rendered_at:
+            refresh.refresh(self.site, self._observer)  # a client that came meanwhile was given the former release's
+        self._rendered_at = None
         changed = publishing.announce(self.site, release, self._observer)
         self._step("boot")
         if (channel.release, channel.commit) != (str(release.name), release.commit.hex()):

@@ -171,3 +171,65 @@ def test_a_removed_client_leaves_its_secrets(site: Site) -> None:
     site.run("client", "remove", "lab3-12")
     assert kept(site, "etc/x").exists()
     assert "lab3-12 is no client" in site.run("secret", "list").stderr
+
+
+# --- with releases ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def released(site: Site, tmp_path: Path) -> Site:
+    """A channel with one release, whose root has an sshd."""
+    for path in ("etc/motd", "usr/sbin/sshd"):
+        (tmp_path / "root" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / path).write_text(f"{path}\n")
+    (tmp_path / "root" / "sbin").symlink_to("usr/sbin")
+    site.run("prototype", "create", "desktop", "--live", str(tmp_path / "root"))
+    site.run("checkin", "desktop", "-m", "first")
+    site.run("channel", "create", "lab3", "--prototype", "desktop")
+    site.run("client", "set", "lab3-12", "--channel", "lab3")
+    return site
+
+
+def test_a_push_makes_host_keys_once(released: Site) -> None:
+    released.run("push", "desktop", "lab3", "--yes", "-n")
+    assert not kept(released, ".").exists()
+    released.run("push", "desktop", "lab3", "--yes")
+    before = released.out("secret", "known-hosts")
+    assert len(before.splitlines()) == 2
+    assert not kept(released, ".", "lab3-13").exists()  # which follows nothing
+    released.run("client", "set", "lab3-13", "--channel", "lab3")
+    released.run("checkin", "desktop", "-m", "second", "--replace")
+    released.run("push", "desktop", "lab3", "2", "--yes", code=10)
+    assert released.out("secret", "known-hosts", "lab3-12") == before
+
+
+def test_a_site_without_host_keys(released: Site) -> None:
+    with (released.path / "site.toml").open("a") as settings:
+        settings.write("[secrets]\nhost_keys = []\n")
+    released.run("push", "desktop", "lab3", "--yes")
+    assert os.listdir(released.path / "secrets") == []
+
+
+def test_a_root_without_sshd_needs_none(released: Site, tmp_path: Path) -> None:
+    (tmp_path / "root/usr/sbin/sshd").unlink()
+    released.run("checkin", "desktop", "-m", "no sshd")
+    released.run("push", "desktop", "lab3", "--yes")
+    assert os.listdir(released.path / "secrets") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/etc/motd/x", "/etc/motd/x: /etc/motd of this machine is no directory"),
+        ("/usr/sbin", "/usr/sbin: /usr/sbin of this machine is a directory"),
+        ("/sbin/sshd/x", "/sbin/sshd/x: /usr/sbin/sshd of this machine is no directory"),
+        ("/run/x", "/run/x: nobody would see /run/x"),
+    ],
+)
+def test_a_secret_in_the_way_stops_the_push(released: Site, path: str, said: str) -> None:
+    piped(released, b"x", "lab3-12", path, "-")
+    told = released.run("push", "desktop", "lab3", "--yes", code=7).stderr
+    assert f"secrets/lab3-12{said}" in told
+    assert released.json("channel", "show", "lab3")["current"] is None
+    released.run("secret", "remove", "lab3-12", path)
+    released.run("push", "desktop", "lab3", "--yes")

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.monitor import SILENT
+from gitstate.release import reconcile
+from gitstate.site import Site
+from gitstate.store import Signature
 from tests.release.ground import SCRIPT, Ground
 from tests.support import needs, root_only
 
@@ -151,6 +155,23 @@ def test_a_new_client_s_archive_is_there_when_the_command_returns(layered: Groun
     layered("client", "set", "lab3-15", "--workload", "desk")
     assert (unpacked(layered, "lab3-15", 2) / "files/etc/issue").read_text() == "desk\n"
     assert (unpacked(layered, "lab3-14", 2) / "files/etc/issue").read_text() == "kiosk\n"
+
+
+def test_who_comes_while_a_release_is_made_is_part_of_it(layered: Ground) -> None:
+    layered.edit("lab/lab3", "new")
+    layered.git("lab/lab3", "tag", "-a", "-m", "new", "lab3/2")
+
+    def meanwhile(step: str) -> None:
+        if step == "archives":
+            layered("client", "add", "lab3-15", "--channel", "lab3")
+            layered("client", "set", "lab3-13", "--layer", "host/lab3-12")
+
+    layered.layer("host/lab3-12")
+    who = Signature("Ada <ada@example.org>", 1_700_000_000, "+0000")
+    outcome = reconcile.reconcile(Site.open(layered.site), who, SILENT, step=meanwhile)
+    assert [str(done.release.name) for done in outcome.published] == ["lab3/2"]
+    assert (unpacked(layered, "lab3-15", 2) / "files/etc/motd").read_text() == "new"
+    assert (unpacked(layered, "lab3-13", 2) / "files/etc/motd").read_text() == "host/lab3-12\n"
 
 
 def test_whoever_leaves_the_channel_has_no_archive_there(layered: Ground) -> None:
