@@ -44,6 +44,7 @@ def stand(session: Session, host: str, at: str | None) -> Standing:
         options=choosing.load(site),
         hardware=_hardware(site, release if at else None, client.name),
         entries={client.name: directory.entries().get(client.name, {})},
+        rules=tuple(directory.classes().values()),
     )
     return Standing(client, release, ground, Batch(ground, site.repository))
 

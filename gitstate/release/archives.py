@@ -13,7 +13,7 @@ from typing import Any
 
 from gitstate import boot, publish, secrets
 from gitstate import layers as choosing
-from gitstate.directory import Client, Directory, open_directory
+from gitstate.directory import Client, Directory, HardwareClass, open_directory
 from gitstate.layers import Classes, hardware
 from gitstate.monitor import Observer
 from gitstate.publish import archives as files
@@ -49,13 +49,17 @@ class Maker:
     @cached_property
     def _batch(self) -> Batch:
         entries = self._directory.entries() if self._layers else {}
-        ground = Ground(self._prototype, self._layers, self._options, self._hardware, entries)
+        ground = Ground(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
         return Batch(ground, self._site.repository)
 
     @cached_property
+    def _rules(self) -> tuple[HardwareClass, ...]:
+        return tuple(self._directory.classes().values())
+
+    @cached_property
     def _unknown(self) -> pack.Unknown:
-        rules = tuple((name, hardware.modalias_globs(rule)) for name, rule in self._directory.classes().items())
-        return pack.Unknown(rules, self._options.classes is Classes.ALL)
+        classes = tuple((rule.name, hardware.modalias_globs(rule)) for rule in self._rules)
+        return pack.Unknown(classes, self._options.classes is Classes.ALL)
 
     @cached_property
     def _secret(self) -> dict[str, secrets.Secrets]:

@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Any, Final
 
 from gitstate import layers as choosing
-from gitstate.directory import Client
+from gitstate.directory import Client, HardwareClass
 from gitstate.errors import GitstateError
-from gitstate.layers import Machine, Options, Resolution
+from gitstate.layers import Machine, Options, Resolution, hardware
 from gitstate.render.compose import Composer, Composition
 from gitstate.render.facts import facts_of
 from gitstate.render.image import Image
@@ -30,6 +30,9 @@ _VERSION: Final = "1"
 """Part of every key: another number renders all machines anew."""
 _OPEN: Final = 64
 """Repositories that are kept open."""
+_SMALL: Final = 64 << 10
+_KEPT: Final = 16 << 20
+"""Bytes of small contents that are kept."""
 
 Open = Callable[[str], Repository]
 
@@ -47,6 +50,8 @@ class Ground:
     options: Options = field(default_factory=Options)
     hardware: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     entries: Mapping[str, Mapping[str, Sequence[bytes]]] = field(default_factory=dict)
+    rules: Sequence[HardwareClass] = ()
+    """The hardware classes, whose layers stand in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +75,25 @@ class Batch:
         self._opened: OrderedDict[str, Repository] = OrderedDict()
         self._layers: dict[str, Layer] = {}
         self._known = choosing.Known(ground.layers)
+        self._contents: dict[tuple[str, bytes], bytes] = {}
+        self._kept = 0
+        self._machines: dict[Client, Machine] = {}
+        self._resolutions: dict[Client, Resolution] = {}
 
     # --- what is known before anything is rendered ---
 
     def resolve(self, client: Client) -> Resolution:
         """The layers of a client. Raises NotFound, ConfigFault."""
-        return choosing.resolve(self.machine(client), self._known, self._ground.options)
+        if client not in self._resolutions:
+            self._resolutions[client] = choosing.resolve(self.machine(client), self._known, self._ground.options)
+        return self._resolutions[client]
 
     def machine(self, client: Client) -> Machine:
         """What a client's layers are chosen by."""
         return Machine(
             client.name,
             choosing.with_masks(client.ips, self._ground.options.networks),
-            client.classes,
+            hardware.in_order(client.classes, self._ground.rules),
             client.workload,
             client.layers,
         )
@@ -169,4 +180,14 @@ class Batch:
         return found
 
     def _read(self, name: str, oid: bytes) -> bytes:
-        return self.repository(name).read(oid)
+        """A blob; what a thousand machines share isn't inflated a thousand times."""
+        found = self._contents.get((name, oid))
+        if found is None:
+            found = self.repository(name).read(oid)
+            if len(found) <= _SMALL:
+                if self._kept > _KEPT:
+                    self._contents.clear()
+                    self._kept = 0
+                self._contents[name, oid] = found
+                self._kept += len(found)
+        return found

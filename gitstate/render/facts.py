@@ -28,7 +28,7 @@ def facts_of(
         "ips": list(client.ips),
         "mac": client.macs[0] if client.macs else None,
         "macs": list(client.macs),
-        "arch": (hardware or {}).get("arch") or arch,
+        "arch": (hardware or {}).get("architecture") or arch,
         "classes": list(machine.classes),
         "workload": machine.workload,
         "kind": str(client.kind),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.site import Site
-from tests.bench.machines import FILES, LAYERS, ONE, PROTOTYPE, TEMPLATES, Machines, expect
+from tests.bench.machines import FILES, LAYERS, ONE, PROTOTYPE, TEMPLATES, WORKLOADS, Machines, expect
 from tests.bench.measure import MB, BenchError, Contender, Row, run_untimed
 from tests.bench.stage import gitstate_command
 from tests.bench.trees import fresh
@@ -32,8 +32,9 @@ VERBS: Final = frozenset(("push", "channel", "client", "layer", "export"))
 _HOOKS: Final = Path(__file__).resolve().parents[2] / "hooks"
 _PARTS: Final = ("say", "arguments", "network", "root", "archive", "layers", "state", "machine")
 _LAYS: Final = (
-    "set -u\nquiet=\ngitstate_spoken=y gitstate_archive=x gitstate_state=overlay gitstate_run=$1/run gitstate_sys=$1/sys "
-    'gitstate_proc=$1/proc\nshift\nfor part; do . "$part"; done\n'
+    "set -u\nquiet=\ngitstate_spoken=y gitstate_archive=x gitstate_state=overlay\n"
+    "gitstate_run=$1/run gitstate_sys=$1/sys gitstate_proc=$1/proc\nshift\n"
+    'for part; do . "$part"; done\n'
     'gitstate_layers "$gitstate_run/../initrd/gitstate/machine" "$gitstate_run/../root"\n'
 )
 
@@ -84,6 +85,7 @@ def rows(work: Path, environment: Mapping[str, str], count: int = CLIENTS, own: 
         yield [*_pushes(ground), *_asked(ground), _boot(machine), *_relayers(machine)]
     finally:
         machine.unmount()
+        subprocess.run(["umount", "-q", str(place / "floor" / "tree")], check=False, capture_output=True)
 
 
 def versions(base: Mapping[str, str]) -> dict[str, str]:
@@ -107,13 +109,13 @@ def _pushes(ground: Ground) -> Iterator[Row]:
     by_hand = Contender(
         "jinja2, cpio",
         lambda: [[sys.executable, "-m", "tests.bench.render_floor", str(floor), str(count)]],
-        lambda: fresh(floor / "archives") and (floor / "archives").rmdir(),
+        lambda: fresh(floor / "archives"),
         lambda: expect(len(list((floor / "archives").iterdir())), count, "archives made by hand"),
     )
 
     def ready() -> None:
         machines.make()
-        _make_floor(machines, floor)
+        _make_floor(ground, floor)
 
     what = f"first render, {count:,} clients"
     yield Row("render-first", what, [first, by_hand], VERBS, ready, seconds=30, memory=400 * MB)
@@ -145,9 +147,11 @@ def _check_rendered(ground: Ground, rendered: int) -> None:
     expect(sum(path.stat().st_nlink == 1 for path in archives.values()), rendered, "archives that are new")
 
 
-def _make_floor(machines: Machines, floor: Path) -> None:
-    """As many files and templates as one machine gets."""
-    fresh(floor)
+def _make_floor(ground: Ground, floor: Path) -> None:
+    """As many files and templates as one machine gets; what is written anew for each machine stands in memory."""
+    machines, tree = ground.machines, floor / "tree"
+    tree.mkdir(parents=True)
+    ground.do("mount", "-t", "tmpfs", "tmpfs", tree)
     one = next(client for client in machines.clients("") if client.name == ONE)
     names = ("base", f"network/10.77.{ONE[3]}.0_24", f"class/{one.classes[0]}", f"workload/{one.workload}")
     for name in (*names, f"lab/{ONE[:4]}", f"host/{ONE}", f"ip/{one.ips[0]}"):
@@ -181,8 +185,10 @@ def _asked(ground: Ground) -> Iterator[Row]:
         if archive() == inodes[-1]:
             raise BenchError(f"{ONE} has the archive that it had")
 
+    workloads = itertools.cycle(name for name in reversed(WORKLOADS))
+
     def another() -> list[list[str]]:
-        return [ground.gitstate("client", "set", ONE, "--workload", f"team{next(ground.rounds) % 7}")]
+        return [ground.gitstate("client", "set", ONE, "--workload", next(workloads))]
 
     client = Contender("gitstate client set", another, lambda: inodes.append(archive()), check)
     yield Row("client-set", "one client gets another workload", [client], VERBS)
@@ -195,7 +201,7 @@ def _asked(ground: Ground) -> Iterator[Row]:
 
 
 class Machine:
-    """A root below an overlay in memory, an archive unpacked as the kernel does it, and the programs of an initramfs."""
+    """An overlay in memory, an archive unpacked as the kernel does it, and the programs of an initramfs."""
 
     def __init__(self, ground: Ground) -> None:
         self._ground = ground

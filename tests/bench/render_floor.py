@@ -1,7 +1,7 @@
 """``python -m tests.bench.render_floor FOLDER COUNT``: what nobody can leave out who renders and packs by hand.
 
-FOLDER has ``tree``, with the files that all machines share, and ``templates``. For each machine plain jinja2 writes its
-templates into the tree, and cpio packs that.
+FOLDER has ``tree``, with the files that all machines share, ``templates``, and ``archives``, which is empty. For each
+machine plain jinja2 writes its templates into the tree, and cpio packs that.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ def main(folder: Path, count: int) -> None:
         {str(path.relative_to(tree)) for path in tree.rglob("*")} | {name.removesuffix(".j2") for name in names}
     )
     said = "\0".join(paths).encode()
-    (folder / "archives").mkdir()
     for number in range(count):
         host = f"lab{number % 10}-{number // 10:04}"
         facts = {

@@ -243,9 +243,9 @@ def report(site: Site, host: str, text: str) -> None:
 def test_what_a_machine_had_reported_is_known(site: Site) -> None:
     look = ("layer", "render", "lab3-14", "--at", "lab3/2")
     key = site.json(*look)["key"]
-    report(site, "lab3-14", '{"arch": "riscv64", "memory": 8}')
+    report(site, "lab3-14", '{"architecture": "riscv64", "memory": 8}')
     assert site.json(*look)["key"] != key
-    report(site, "lab3-15", '{"arch": "riscv64"}')
+    report(site, "lab3-15", '{"architecture": "riscv64"}')
     assert site.json(*look)["key"] == key
     for text in ("[1]", "{", "[" * 100_000):
         report(site, "lab3-14", text)

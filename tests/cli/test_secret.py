@@ -190,7 +190,7 @@ def released(site: Site, tmp_path: Path) -> Site:
     return site
 
 
-def test_a_push_makes_host_keys_once(released: Site) -> None:
+def test_a_push_makes_host_keys_once(released: Site, tmp_path: Path) -> None:
     released.run("push", "desktop", "lab3", "--yes", "-n")
     assert not kept(released, ".").exists()
     released.run("push", "desktop", "lab3", "--yes")
@@ -198,9 +198,11 @@ def test_a_push_makes_host_keys_once(released: Site) -> None:
     assert len(before.splitlines()) == 2
     assert not kept(released, ".", "lab3-13").exists()  # which follows nothing
     released.run("client", "set", "lab3-13", "--channel", "lab3")
-    released.run("checkin", "desktop", "-m", "second", "--replace")
-    released.run("push", "desktop", "lab3", "2", "--yes", code=10)
+    (tmp_path / "root/etc/motd").write_text("changed\n")
+    released.run("checkin", "desktop", "-m", "second")
+    released.run("push", "desktop", "lab3", "--yes")
     assert released.out("secret", "known-hosts", "lab3-12") == before
+    assert len(released.out("secret", "known-hosts", "lab3-13").splitlines()) == 2
 
 
 def test_a_site_without_host_keys(released: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.ground import Machine, layout, packed
+from gitstate.render.archive import Laid
+from tests.client.ground import CAPABILITY, FILE, Machine, layout, packed
 from tests.support import PROJECT, root_only
 
 CLIENT = PROJECT / "hooks/client"
@@ -115,6 +117,34 @@ def test_drift_tells_what_was_written_over_the_snapshot(machine: Machine) -> Non
         "changed  /etc/a  snapshot\nmetadata /etc/b  snapshot\nremoved  /etc/gone  snapshot\n"
         "added    /etc/new\\040x\\012  snapshot\n"
     )
+
+
+@root_only
+def test_drift_compares_capabilities_and_acls(machine: Machine) -> None:
+    able = Laid(b"", FILE._replace(mode=0o755, xattrs=((b"security.capability", CAPABILITY),)), b"x")
+    plain = Laid(b"", FILE._replace(mode=0o755), b"x")
+    machine.serve(packed(layout({"bin/a b": able, "bin/lost": able, "bin/same": able, "bin/won": plain})))
+    machine.relayer()
+    assert machine.run("drift") == ""
+    for name in ("a b", "lost"):
+        subprocess.run(["setfattr", "-x", "security.capability", machine.root / "bin" / name], check=True)
+    subprocess.run(["setcap", "cap_chown+ep", machine.root / "bin/won"], check=True)
+    expected = "metadata /bin/a\\040b  layers\nmetadata /bin/lost  layers\nmetadata /bin/won  layers\n"
+    assert machine.run("drift") == expected
+
+
+@root_only
+def test_drift_compares_what_the_boot_restored_with_the_snapshot(machine: Machine) -> None:
+    machine.has({"bin/same": "1", "bin/lost": "1"})
+    upper = machine.root / "run/gitstate/tmpfs/upper"
+    (upper / "bin").mkdir(parents=True)
+    text = ""
+    for name in ("same", "lost"):
+        (upper / "bin" / name).write_text("1")
+        text += f"# file: bin/{name}\nsecurity.capability=0s{base64.b64encode(CAPABILITY).decode()}\n\n"
+    (machine.root / "run/gitstate/xattrs").write_text(text)
+    subprocess.run(["setcap", "cap_net_raw+ep", machine.root / "bin/same"], check=True)
+    assert machine.run("drift") == "metadata /bin/lost  snapshot\n"
 
 
 @root_only

@@ -137,7 +137,7 @@ from pathlib import Path
 site = Site(Path(sys.argv[1]))
 options = secrets.Options("")
 print("begin", flush=True)
-(secrets.renew if sys.argv[2] == "renew" else secrets.ensure_host_keys)(site, sys.argv[3:], options, SILENT)
+made = (secrets.renew if sys.argv[2] == "renew" else secrets.ensure_host_keys)(site, sys.argv[3:], options, SILENT)
 print("end", flush=True)
 """
 
@@ -173,6 +173,17 @@ def test_killed_at_any_moment(site: Site, verb: str) -> None:
     ensure(site, *hosts)
     assert [judged(site, host) for host in hosts] == [2] * len(hosts)
     assert not (site.path / "secrets" / ".new").exists()
+
+
+def test_two_at_once_make_each_key_once(site: Site) -> None:
+    """Who comes second waits, and finds them made."""
+    hosts = [f"h{number}" for number in range(30)]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    argv = [sys.executable, "-c", PROGRAM.replace('"end"', "len(made)"), str(site.path), "make", *hosts]
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment, text=True) for _ in range(2)]
+    said = [child.communicate()[0].split() for child in both]
+    assert sorted(said) == [["begin", "0"], ["begin", "60"]]
+    assert [judged(site, host) for host in hosts] == [2] * len(hosts)
 
 
 def test_killed_between_the_two_halves(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
