@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,6 @@ from gitstate.directory import Client, Directory, HardwareClass, open_directory
 from gitstate.layers import Classes, hardware
 from gitstate.monitor import Observer
 from gitstate.publish import archives as files
-from gitstate.publish.places import Places
 from gitstate.release.reports import Reports
 from gitstate.release.shapes import Name, Release
 from gitstate.release.waiting import patiently
@@ -133,16 +132,16 @@ def make(
     """Make the archives of a release that is to be; what was done, in words. Raises GitstateError."""
     maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
     maker.give_keys(observer)
-    for text in maker.missing():
-        observer.notice(text)
     if not boots(site):
         maker.try_out(maker.keys(), observer)
         return []
     donor = before.name.version if before else None
-    with alone(site) as places:
+    with locked(site), files.open_places(site, boot.load(site)) as places:
         plan = files.plan(places, name.channel, name.version, donor, maker.keys())
         if not plan:
             return []
+        for text in maker.missing():
+            observer.notice(text)
         files.apply(plan, places, maker.content, observer)
     count, new = len(plan.keys), len(plan.made)
     return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
@@ -175,7 +174,7 @@ def stand(site: Site, release: Release) -> bool:
 def forget(site: Site, channel: str, stay: Iterable[Release]) -> None:
     """Remove the archives of releases that nobody boots any more: they hold secrets."""
     if boots(site) and (site.path / files.FOLDER / channel).is_dir():
-        with alone(site) as places:
+        with locked(site), files.open_places(site, boot.load(site)) as places:
             files.forget(places, channel, [release.name.version for release in stay])
 
 
@@ -184,8 +183,6 @@ def boots(site: Site) -> bool:
     return "boot" in site.settings()
 
 
-@contextmanager
-def alone(site: Site) -> Iterator[Places]:
-    """The places of boot files, to be changed by nobody else meanwhile. Raises Locked."""
-    with patiently(lambda: publish.lock(site)), files.open_places(site, boot.load(site)) as places:
-        yield places
+def locked(site: Site) -> AbstractContextManager[None]:
+    """Nobody else writes boot files meanwhile. Raises Locked."""
+    return patiently(lambda: publish.lock(site))

@@ -34,7 +34,7 @@ def look(site: Site) -> list[Refreshed]:
     if not archives.boots(site):
         return []
     with files.look_places(site, boot.load(site)) as places:
-        return [_told(release, plan) for release, _, plan in _works(site, places, None)]
+        return [_told(release, plan) for release, _, plan in _works(site, places, None, None)]
 
 
 def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None] | None = None) -> list[Refreshed]:
@@ -45,12 +45,14 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
     """
     if not archives.boots(site) or changed == {}:
         return []
-    done = []
-    with archives.alone(site) as places:
-        for release, maker, plan in _works(site, places, changed):
-            files.apply(plan, places, maker.content, observer)
-            done.append(_told(release, plan))
-    return done
+    with archives.locked(site):
+        with files.look_places(site, boot.load(site)) as places:
+            works = list(_works(site, places, changed, observer))
+        if any(plan for _, _, plan in works):
+            with files.open_places(site, boot.load(site)) as places:
+                for _, maker, plan in works:
+                    files.apply(plan, places, maker.content, observer)
+    return [_told(release, plan) for release, _, plan in works]
 
 
 def again(site: Site, hosts: Iterable[str], observer: Observer) -> list[Refreshed]:
@@ -66,9 +68,12 @@ def _told(release: Release, plan: files.Plan) -> Refreshed:
 
 
 def _works(
-    site: Site, places: Places, changed: Mapping[str, Client | None] | None
+    site: Site, places: Places, changed: Mapping[str, Client | None] | None, observer: Observer | None
 ) -> Iterator[tuple[Release, Maker, files.Plan]]:
-    """What is to be looked at for each channel that runs something, and what there is to do."""
+    """What is to be looked at for each channel that runs something, and what there is to do.
+
+    With ``observer`` machines get host keys that they lack.
+    """
     directory = open_directory(site)
     book = Book(site)
     for channel in directory.channels():
@@ -84,6 +89,8 @@ def _works(
         following = [one for one in clients.values() if one.channel == channel and one.pin is None]
         there = {known: oid for known, oid in release.commits.items() if site.repository_path(known).exists()}
         maker = Maker(site, release.prototype, there, following)
+        if observer is not None and following:
+            maker.give_keys(observer)
         yield release, maker, files.plan(places, channel, name.version, None, maker.keys(), changed)
 
 
@@ -94,7 +101,7 @@ def clear(site: Site) -> list[Path]:
     directory = open_directory(site)
     book = Book(site)
     gone = []
-    with archives.alone(site) as places:
+    with archives.locked(site), files.open_places(site, boot.load(site)) as places:
         for channel in sorted(places.names(files.FOLDER)):
             release = book.current(channel) if channel in directory.channels() else None
             stay = [release, book.before(release)] if release else []

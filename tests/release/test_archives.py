@@ -325,3 +325,5 @@ def test_host_keys_are_made_once_and_are_in_one_machine_s_archive_alone(boots: G
     boots("push", "desktop", "lab3", "--yes")
     assert (unpacked(boots, "lab3-12", 2) / key).read_bytes() == first.read_bytes()
     assert inode(boots, "lab3-12", 1) == inode(boots, "lab3-12", 2)
+    boots("client", "add", "lab3-14", "--channel", "lab3")
+    assert (unpacked(boots, "lab3-14", 2) / key).exists()
