@@ -90,13 +90,15 @@ class Batch:
 
     def machine(self, client: Client) -> Machine:
         """What a client's layers are chosen by."""
-        return Machine(
-            client.name,
-            choosing.with_masks(client.ips, self._ground.options.networks),
-            hardware.in_order(client.classes, self._ground.rules),
-            client.workload,
-            client.layers,
-        )
+        if client not in self._machines:
+            self._machines[client] = Machine(
+                client.name,
+                choosing.with_masks(client.ips, self._ground.options.networks),
+                hardware.in_order(client.classes, self._ground.rules),
+                client.workload,
+                client.layers,
+            )
+        return self._machines[client]
 
     def key(self, client: Client) -> str:
         """What a client gets depends on this alone. Raises NotFound, ConfigFault."""

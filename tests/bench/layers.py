@@ -28,6 +28,16 @@ OWN: Final = 300
 """So many have layers by their names and addresses."""
 ROOM: Final = 8 << 30
 PROGRAMS: Final = ("busybox", "dash", "cpio", "setfattr", "mount")
+NAMES: Final = (
+    "render-first",
+    "render-one",
+    "client-set",
+    "resolve",
+    "which",
+    "boot",
+    "relayer-dash",
+    "relayer-busybox",
+)
 VERBS: Final = frozenset(("push", "channel", "client", "layer", "export"))
 _HOOKS: Final = Path(__file__).resolve().parents[2] / "hooks"
 _PARTS: Final = ("say", "arguments", "network", "root", "archive", "layers", "state", "machine")
@@ -103,7 +113,7 @@ def _pushes(ground: Ground) -> Iterator[Row]:
         "gitstate push",
         lambda: [ground.gitstate("push", PROTOTYPE, ground.channel, "--yes")],
         partial(_another_channel, ground),
-        lambda: _check_rendered(ground, count),
+        lambda: check_rendered(ground, count),
     )
     floor = ground.place / "floor"
     by_hand = Contender(
@@ -123,20 +133,23 @@ def _pushes(ground: Ground) -> Iterator[Row]:
         f"gitstate push host/{ONE}",
         lambda: [ground.gitstate("push", f"host/{ONE}", ground.channel, "--yes")],
         lambda: machines.edit(next(ground.rounds)),
-        lambda: _check_rendered(ground, 1),
+        lambda: check_rendered(ground, 1),
     )
     yield Row("render-one", "after one host layer changed", [again], VERBS, seconds=1, memory=400 * MB)
 
 
 def _another_channel(ground: Ground) -> None:
-    """Nothing is rendered for it yet."""
+    """The only one, and nothing is rendered for it yet."""
+    named = ground.place / "channel"
     channel = f"all{next(ground.rounds)}"
     ground.do(*ground.gitstate("channel", "create", channel, "--prototype", PROTOTYPE))
     ground.machines.follow(channel)
-    (ground.place / "channel").write_text(channel)
+    if named.exists():
+        ground.do(*ground.gitstate("channel", "remove", ground.channel, "--yes"))
+    named.write_text(channel)
 
 
-def _check_rendered(ground: Ground, rendered: int) -> None:
+def check_rendered(ground: Ground, rendered: int) -> None:
     """What the command says that it did, and whether the archives are new files, or links to those of before."""
     count = ground.machines.count
     told = f"machine archives: {count}" + (f", {rendered} of them rendered" if rendered != count else "")

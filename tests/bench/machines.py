@@ -20,7 +20,7 @@ FILES: Final = 500
 TEMPLATES: Final = 50
 LAYERS: Final = 7
 LABS: Final = 10
-ONE: Final = "lab3-0003"
+ONE: Final = "lab3-0000"
 """A machine that has a layer of its own."""
 PROTOTYPE: Final = "desktop"
 CLASSES: Final = ("nvidia", "intel", "virtual")

@@ -7,15 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from gitstate.site import Site
-from tests.bench import directory, rows, stage, table
+from tests.bench import directory, layers, rows, stage, table
 from tests.bench.corpus import RECIPES, Corpus, Recipe, find, unpack
 from tests.bench.ground import file_system, own_file_system
+from tests.bench.machines import ONE, Machines
 from tests.bench.measure import MB, Bench, BenchError, Contender, Figures, Outcome, Row, Run, judge, timed
 from tests.bench.trees import below, disk_usage
 from tests.support import PROJECT, needs, root_only
@@ -253,7 +255,7 @@ def test_the_table_goes_between_its_markers_only(tmp_path: Path) -> None:
 def test_the_page_has_a_place_for_each_corpus(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text((PROJECT / "docs" / "performance.md").read_text())
-    for name in (*RECIPES, "directory"):
+    for name in (*RECIPES, "directory", "layers"):
         table.write_docs(page, name, "text")
 
 
@@ -391,6 +393,53 @@ def test_a_row_that_does_not_do_its_work_fails(monkeypatch: pytest.MonkeyPatch) 
     found = directory._measured(directory.Work("list", broken, (site, site)), 1)
     assert (found.verdict, found.failure) == ("FAILED", "3 instead of 200")
     assert directory.Report(1, table.machine(PROJECT), {}, 1, [found]).failed
+
+
+# --- layers ---
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> layers.Ground:
+    place = tmp_path / "place"
+    folder = tmp_path / "site/tftp/archives/all0/1"
+    for made in (place, folder):
+        made.mkdir(parents=True)
+    (place / "channel").write_text("all0")
+    (place / "said").write_text("all0/1 = desktop 1234567\n  machine archives: 2, 1 of them rendered\n")
+    (folder / "lab3-0000.cpio").write_text("new")
+    (folder / "lab3-0001.cpio").write_text("old")
+    os.link(folder / "lab3-0001.cpio", tmp_path / "of an earlier release")
+    return layers.Ground(Machines(Site(tmp_path / "site"), 2, 0), place, os.environ)
+
+
+def test_a_push_that_renders_too_much_or_too_little_fails(few: layers.Ground) -> None:
+    layers.check_rendered(few, 1)
+    with pytest.raises(BenchError, match="doesn't say 'machine archives: 2'"):
+        layers.check_rendered(few, 2)
+    (few.place.parent / "of an earlier release").unlink()
+    with pytest.raises(BenchError, match="archives that are new: 2, not 1"):
+        layers.check_rendered(few, 1)
+    (few.machines.archives("all0")[ONE]).unlink()
+    with pytest.raises(BenchError, match="archives: 1, not 2"):
+        layers.check_rendered(few, 1)
+
+
+@pytest.mark.slow
+@root_only
+@needs("git", "busybox", "dash", "cpio", "setfattr", "mount")
+def test_layers_of_few_clients(tmp_path: Path) -> None:
+    environment = stage.environment(tmp_path)
+    mounts = Path("/proc/self/mountinfo").read_text()
+    with layers.rows(tmp_path, environment, count=12, own=4) as made:
+        measured = Bench(1, environment, layers.VERBS, lambda: None, lambda text: None)
+        outcomes = [measured.measure(one) for one in made]
+        assert [(one.name, one.failure) for one in outcomes] == [(name, "") for name in layers.NAMES]
+        (tmp_path / "place/memory/root/etc/default/base-100.conf").write_text("mine")
+        assert "exit code 3" in measured.measure(replace(made[-1], ready=lambda: None)).failure
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    found = table.Report(layers.about(), table.machine(PROJECT), {"gitstate": "1"}, 1, False, outcomes)
+    assert "1,000 clients" in found.as_text()
+    assert {budget.what for one in outcomes for budget in one.figures[0].budgets} == {"seconds", "memory"}
 
 
 # --- the whole ---

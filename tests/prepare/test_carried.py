@@ -147,6 +147,6 @@ def test_a_root_without_apt_gets_nothing_of_apt(tmp_path: Path) -> None:
 
 
 def test_dnf_calls_it_once_for_each_transaction() -> None:
-    lines = (PROJECT / "hooks/packages/dnf.actions").read_text().splitlines()
+    lines = (PROJECT / "hooks/packages/dnf5.actions").read_text().splitlines()
     (action,) = [line for line in lines if not line.startswith("#")]
     assert action.split(":", 4) == ["post_transaction", "", "", "", f"/{AUTOFIX}"]
