@@ -105,11 +105,15 @@ def _lines(
     for user in plan.group.join:
         yield f"user {user} {word}made a member of group {plan.group.name}"
     if not plan and not _differs(refreshed):
-        yield f"nothing to write: {plan.clients} clients, {len(plan.images.images)} snapshots"
+        yield f"nothing to write: {_counted(plan.clients, 'client')}, {_counted(len(plan.images.images), 'snapshot')}"
     for one in told:
         command = " ".join(one.command)
         outcome = {"done": command, "by hand": f"by hand: {command}", "failed": f"{command} failed"}
         yield f"{one.server}: {outcome.get(one.outcome, one.outcome)}"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" + "s" * (number != 1)
 
 
 _COLUMNS: Final = ("new", "changed", "removed", "unchanged")
@@ -197,7 +201,7 @@ def _as_json(
         "archives": [
             {
                 "release": str(one.release.name),
-                "directory": location(site.path / archives.folder_of(one.release)),
+                "directory": location(site.path / archives.folder_of(one.release.name)),
                 "added": sorted(one.added),
                 "changed": sorted(one.changed),
                 "removed": sorted(one.removed),

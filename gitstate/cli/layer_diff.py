@@ -13,9 +13,9 @@ from gitstate.change.content import ContentChange, KeyChange
 from gitstate.cli.app import Session, common, names, pass_session
 from gitstate.cli.client_values import complete_client
 from gitstate.cli.help import Command
-from gitstate.cli.layer_ground import Standing, rendered, source_of, stand, standing_json
+from gitstate.cli.layer_ground import Standing, is_moment, rendered, source_of, stand, standing_json
 from gitstate.cli.layer_looks import at_option
-from gitstate.cli.output import emit, letter, printable, talk, write_name
+from gitstate.cli.output import emit, letter, printable, printable_line, talk, write_name
 from gitstate.errors import UsageFault
 from gitstate.names import octal
 from gitstate.render import Item
@@ -74,9 +74,9 @@ def _named(standing: Standing) -> str:
 def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[Standing, Standing]:
     """Two hosts by one release, or one host by two. Raises UsageFault."""
     if len(others) != 1:
-        raise UsageFault("two sides are compared", "write HOST1 HOST2, or HOST --at RELEASE1 RELEASE2")
+        raise UsageFault("two sides are compared", "write HOST1 HOST2, or HOST --at RELEASE1 RELEASE2; or two days")
     other = others[0]
-    if at is not None and ("/" in other or other.isdigit()):
+    if at is not None and ("/" in other or other.isdigit() or is_moment(other)):
         return stand(session, host, at), stand(session, host, other)
     return stand(session, host, at), stand(session, other, at)
 
@@ -97,7 +97,7 @@ def _content_lines(content: ContentChange) -> Iterator[str]:
         for key in content.keys:
             yield _key_line(key)
     elif content.lines is not None:
-        yield from (printable(line) for line in content.lines)
+        yield from (printable_line(line) for line in content.lines)
     else:
         yield "binary content differs"
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from gitstate import layers as choosing
 from gitstate.cli.app import Session
-from gitstate.directory import Client, open_directory
-from gitstate.errors import Damaged, UsageFault
+from gitstate.directory import Client, Directory, open_directory
+from gitstate.errors import Damaged, NotFound, UsageFault
 from gitstate.layers import Resolution
 from gitstate.names import octal
 from gitstate.release.book import Book
@@ -21,6 +24,8 @@ from gitstate.store import MAIN, Repository
 from gitstate.store.objects import FILE, TREE
 
 _LARGEST: Final = 4 << 20
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d|\Z)")
+_DAY_LENGTH: Final = len("2026-05-03")
 
 
 class Standing(NamedTuple):
@@ -33,15 +38,14 @@ class Standing(NamedTuple):
 
 
 def stand(session: Session, host: str, at: str | None) -> Standing:
-    """What ``host`` runs, or ran by the release ``at``. Raises NotFound, UsageFault, ConfigFault."""
+    """What ``host`` runs, or ran by the release, or on the day, ``at``. Raises NotFound, UsageFault, ConfigFault."""
     site = session.site
     directory = open_directory(site)
-    client = directory.client(host.lower())
-    release = _release(site, client, at)
+    client, release = _meant(session, directory, host.lower(), at)
     ground = Ground(
         prototype=(release.prototype, release.commit) if release else _prototype(site, client),
         layers=release.layers if release else _mains(site),
-        options=choosing.load(site),
+        options=_options(site, release) if release and at else choosing.load(site),
         hardware=_hardware(site, release if at else None, client.name),
         entries={client.name: directory.entries().get(client.name, {})},
         rules=tuple(directory.classes().values()),
@@ -83,14 +87,65 @@ def standing_json(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _release(site: Site, client: Client, at: str | None) -> Release | None:
-    book = Book(site)
+def _meant(session: Session, directory: Directory, host: str, at: str | None) -> tuple[Client, Release | None]:
+    """The client, and the release that it is about."""
+    book = Book(session.site)
+    if at is not None and (moment := _moment(at)) is not None and not _is_release(book, directory, host, at):
+        return _on(session, directory, book, host, moment)
+    client = directory.client(host)
     if at is None:
-        return book.current(client.channel) if client.channel and not client.pin else None
+        return client, book.current(client.channel) if client.channel and not client.pin else None
     channel, slash, version = at.rpartition("/")
     if not slash and client.channel is None:
         raise UsageFault(f"{client.name} follows no channel", f"name one: --at CHANNEL/{at}")
-    return book.find(Name(channel if slash else client.channel or "", version_name(version)))
+    return client, book.find(Name(channel if slash else client.channel or "", version_name(version)))
+
+
+def _moment(text: str) -> int | None:
+    """Seconds since the epoch of a moment in the server's own time, of a day its end; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if not _DAY.match(text):
+        return None
+    return int((found.replace(hour=23, minute=59, second=59) if len(text) == _DAY_LENGTH else found).timestamp())
+
+
+def is_moment(text: str) -> bool:
+    """Whether ``--at`` takes it for a day, or a minute of it."""
+    return _moment(text) is not None
+
+
+def _is_release(book: Book, directory: Directory, host: str, version: str) -> bool:
+    """Whether a channel's version is called like a day."""
+    client = directory.clients().get(host)
+    return client is not None and client.channel is not None and book.get(Name(client.channel, version)) is not None
+
+
+def _on(session: Session, directory: Directory, book: Book, host: str, moment: int) -> tuple[Client, Release]:
+    """The client as it was at a moment, and what its channel ran then. Raises NotFound, UsageFault."""
+    client = directory.client_on(host, moment)
+    if client is None:
+        client = directory.client(host)
+        session.observer.notice(f"{directory.about()} keeps no history: {host} is taken as it is today")
+    if client.channel is None or client.pin:
+        raise UsageFault(f"{host} followed no channel then", "--at wants a release, or a day on which it followed one")
+    for release in book.of(client.channel):
+        if release.when <= moment:
+            return client, release
+    raise NotFound(f"{client.channel} had no release then", f"gitstate channel show {client.channel}")
+
+
+def _options(site: Site, release: Release) -> choosing.Options:
+    """``[layers]`` of site.toml as it was when the release was made."""
+    repository = Book(site).open()
+    oid = _below(repository, repository.snapshot(release.oid).tree, b"site.toml", FILE)
+    where = f"site.toml of {release.name}"
+    try:
+        return choosing.parse(tomllib.loads(repository.read(oid).decode()) if oid else {}, where)
+    except ValueError as error:
+        raise Damaged(f"{where}: {error}", "git fsck in site.git; take it from a backup") from None
 
 
 def _prototype(site: Site, client: Client) -> tuple[str, bytes] | None:

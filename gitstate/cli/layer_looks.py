@@ -36,8 +36,9 @@ def host_argument(function: Function) -> Function:
 
 
 def at_option(function: Function) -> Function:
-    """``--at RELEASE``."""
-    return click.option("--at", metavar="RELEASE", help="As by this release, such as lab3/12 [what it runs].")(function)
+    """``--at RELEASE|DAY``."""
+    text = "As by this release, such as lab3/12, or on this day, such as 2026-05-03 [what it runs]."
+    return click.option("--at", metavar="RELEASE|DAY", help=text)(function)
 
 
 @click.command(cls=Command, examples=("gitstate layer resolve lab3-14", "gitstate layer resolve lab3-14 --at lab3/12"))

@@ -80,6 +80,11 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "?" for one in text)
 
 
+def printable_line(text: str) -> str:
+    """A line of a file as ``printable``; tabs stay."""
+    return "\t".join(map(printable, text.split("\t")))
+
+
 def shortened(text: str, most: int) -> str:
     """``text``, or its beginning and ``…``."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

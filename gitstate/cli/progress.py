@@ -19,6 +19,7 @@ class Plain:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
+        self._said: set[str] = set()
 
     def phase(self, what: str, total: int | None = None, unit: str = "entries") -> None:
         pass
@@ -28,7 +29,7 @@ class Plain:
 
     def notice(self, text: str) -> None:
         if not self._quiet:
-            print(f"note: {text}", file=sys.stderr)
+            _note(text, self._said)
 
 
 class Bars:
@@ -42,6 +43,7 @@ class Bars:
         self._unit = ""
         self._done = 0
         self._shown = time.monotonic()
+        self._said: set[str] = set()
 
     def phase(self, what: str, total: int | None = None, unit: str = "entries") -> None:
         self._close()
@@ -61,7 +63,7 @@ class Bars:
 
     def notice(self, text: str) -> None:
         self._close()
-        print(f"note: {text}", file=sys.stderr)
+        _note(text, self._said)
 
     def _show(self) -> None:
         from rich.console import Console
@@ -90,3 +92,10 @@ class Bars:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _note(text: str, said: set[str]) -> None:
+    """Say it once: a release is looked at before its tag is made and again when it is published."""
+    if text not in said:
+        said.add(text)
+        print(f"note: {text}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import click
 
 from gitstate import layers, names, secrets
 from gitstate.cli.app import Function, Session, common, pass_session, writes
+from gitstate.cli.client_report import renew_archives
 from gitstate.cli.client_values import Named, clients_meant, complete_client, named, parsed
 from gitstate.cli.help import Group
 from gitstate.cli.output import ago, emit, moment, size, table, talk
@@ -20,7 +21,6 @@ from gitstate.directory import Client, open_directory
 from gitstate.entry import Kind, Meta
 from gitstate.errors import ConfigFault, NotFound, UsageFault
 from gitstate.names import octal
-from gitstate.release import refresh
 from gitstate.render.archive import Laid
 
 _MODE: Final = re.compile("0?[0-7]{3}")
@@ -40,13 +40,6 @@ def secret() -> None:
     and are laid over it after all layers. docs/security.md tells who else can
     get at them.
     """
-
-
-def after_change(session: Session, hosts: Sequence[str]) -> None:
-    """What machines get has changed: their archives are made anew."""
-    for one in refresh.again(session.site, hosts, session.observer):
-        if changed := sorted([*one.added, *one.changed]):
-            talk(session, f"machine archives of {one.release.name} made anew: {', '.join(changed)}")
 
 
 _one_host = click.argument("host", callback=parsed(names.host_name), shell_complete=complete_client)
@@ -187,7 +180,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
     word = ("would replace" if replaced else "would add") if session.dry_run else "replaced" if replaced else "added"
     emit(session, "secret-add/1", value, [f"{host}: {word} /{octal(path)}  {mode:04o}  {size(len(content))}"])
     if not session.dry_run:
-        after_change(session, [host])
+        renew_archives(session, [host])
 
 
 def _content(file: Path) -> bytes:
@@ -223,7 +216,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     word = "would remove" if session.dry_run else "removed"
     emit(session, "secret-remove/1", value, [f"{host}: {word} /{octal(one)}" for one in gone])
     if not session.dry_run:
-        after_change(session, [host])
+        renew_archives(session, [host])
 
 
 # --- ssh host keys ----------------------------------------------------------------------------------------------------
@@ -287,4 +280,4 @@ def renew(session: Session, who: Named) -> None:
     if not made:
         talk(session, "none of them has host keys, and site.toml wants none ([secrets] host_keys)")
     elif not session.dry_run:
-        after_change(session, hosts)
+        renew_archives(session, hosts)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gitstate import fs
-from gitstate.directory import cache, ldif_things
+from gitstate.directory import cache, ldif_things, past
 from gitstate.directory.cache import Known
 from gitstate.directory.channels import Channel
 from gitstate.directory.classes import HardwareClass
@@ -94,13 +94,11 @@ class LdifDirectory:
     def last_change(self, name: str) -> LastChange | None:
         """The last commit of the client's file; None if there is none."""
         repository = self._repository()
-        if repository is None or repository.ref(MAIN) is None:
-            return None
-        found = repository.git("rev-list", "-1", MAIN, "--", f":(literal){path_of(name)}").decode().strip()
-        if not found:
-            return None
-        commit = repository.snapshot(bytes.fromhex(found))
-        return LastChange(found, commit.author, commit.when, commit.message.partition("\n")[0])
+        return past.last_change(repository, name) if repository else None
+
+    def client_on(self, name: str, when: int) -> Client:
+        """The client as its file was at a moment. Raises NotFound, ConfigFault."""
+        return past.client_on(self._repository(), name, when)
 
     def _repository(self) -> Repository | None:
         if self._opened is None and self._site.directory_path.is_dir():

@@ -54,6 +54,12 @@ class Directory(Protocol):
     def last_change(self, name: str) -> LastChange | None:
         """Who changed the entry of ``name`` last; None if the backend can't tell."""
 
+    def client_on(self, name: str, when: int) -> Client | None:
+        """A client as it was at a moment, in seconds since the epoch; None if the backend can't tell.
+
+        Raises NotFound if there was none then.
+        """
+
     def change(
         self,
         put: Iterable[Client],

@@ -77,9 +77,13 @@ class Maker:
         """Whether machines get anything: a site without layers needs no archives."""
         return bool(self._layers or self._secret)
 
-    def keys(self) -> dict[str, str]:
-        """What each machine's archive is made from, by its name. Raises NotFound, ConfigFault."""
-        return {host: self._key(client) for host, client in self._clients.items()} if self.is_needed else {}
+    def keys(self, *, anyway: bool = False) -> dict[str, str]:
+        """What each machine's archive is made from, by its name. Raises NotFound, ConfigFault.
+
+        ``anyway``: where the release has archives already its boot file asks for everybody's, needed or not.
+        """
+        needed = anyway or self.is_needed
+        return {host: self._key(client) for host, client in self._clients.items()} if needed else {}
 
     def _key(self, client: Client) -> str:
         return pack.key(self._batch, client, self._unknown_of(client), self._secrets_of(client.name).digest)
@@ -105,12 +109,13 @@ class Maker:
                 pass
             observer.advance()
 
-    def missing(self) -> list[str]:
-        """Layers that somebody named and that don't exist, in words."""
+    def tell_missing(self, observer: Observer) -> None:
+        """Say which layers somebody named that don't exist."""
         found: Counter[str] = Counter()
-        for client in self._clients.values():
+        for client in self._clients.values() if self.is_needed else ():
             found.update(f"there is no layer {one.name} ({one.why})" for one in self._batch.resolve(client).missing)
-        return [f"{text}: {count} machine{'s' if count > 1 else ''}" for text, count in sorted(found.items())]
+        for text, count in sorted(found.items()):
+            observer.notice(f"{text}: {count} machine{'s' if count > 1 else ''}")
 
 
 def followers(directory: Directory, channel: str) -> list[Client]:
@@ -133,15 +138,16 @@ def make(
     maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
     maker.give_keys(observer)
     if not boots(site):
-        maker.try_out(maker.keys(), observer)
+        keys = maker.keys()
+        maker.tell_missing(observer)
+        maker.try_out(keys, observer)
         return []
     donor = before.name.version if before else None
     with locked(site), files.open_places(site, boot.load(site)) as places:
-        plan = files.plan(places, name.channel, name.version, donor, maker.keys())
+        plan = files.plan(places, name.channel, name.version, donor, maker.keys(anyway=stand(site, name)))
         if not plan:
             return []
-        for text in maker.missing():
-            observer.notice(text)
+        maker.tell_missing(observer)
         files.apply(plan, places, maker.content, observer)
     count, new = len(plan.keys), len(plan.made)
     return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
@@ -157,18 +163,19 @@ def foresee(
         with files.look_places(site, boot.load(site)) as places:
             donor = before.name.version if before else None
             hosts = files.plan(places, name.channel, name.version, donor, maker.keys()).made
+    maker.tell_missing(observer)
     maker.try_out(hosts, observer)
     return len(hosts)
 
 
-def folder_of(release: Release) -> str:
+def folder_of(name: Name) -> str:
     """Where a release's archives stand, below the site."""
-    return files.folder_of(release.name.channel, release.name.version)
+    return files.folder_of(name.channel, name.version)
 
 
-def stand(site: Site, release: Release) -> bool:
-    """Whether clients of a release get archives."""
-    return (site.path / folder_of(release)).is_dir()
+def stand(site: Site, name: Name) -> bool:
+    """Whether clients of a release get archives: then each of them has one."""
+    return (site.path / folder_of(name)).is_dir()
 
 
 def forget(site: Site, channel: str, stay: Iterable[Release]) -> None:

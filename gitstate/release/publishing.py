@@ -27,7 +27,7 @@ def of_release(site: Site, release: Release) -> boot.BootChannel:
         release.name.version,
         release.prototype,
         release.commit.hex(),
-        archives.stand(site, release),
+        archives.stand(site, release.name),
     )
 
 

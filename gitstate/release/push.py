@@ -15,7 +15,7 @@ from gitstate.release import archives, wishes
 from gitstate.release.book import Book, next_number
 from gitstate.release.channels import channel_called
 from gitstate.release.difference import Difference, between
-from gitstate.release.reconcile import FROM, Publisher, Step, reconcile
+from gitstate.release.reconcile import FROM, Publisher, Step, alone, reconcile
 from gitstate.release.shapes import TAGS, Asked, Name, Outcome, Release, Wish
 from gitstate.site import Site
 from gitstate.store import MAIN, Repository, Signature, Type
@@ -167,7 +167,10 @@ def apply(
         trailers.append(f"{FROM}: {push.origin.name}")
     text = f"{message.strip()}\n\n" + "\n".join(trailers) + "\n"
     prototype = push.channel.prototype
-    rendered = archives.make(push.site, push.name, prototype, push.commits, push.current, observer)
+    with alone(book := Book(push.site), "push"):
+        if book.get(push.name) is not None:  # and machines boot with the archives of that name
+            raise _overtaken(push)
+        rendered = archives.make(push.site, push.name, prototype, push.commits, push.current, observer)
     observer.phase("tag")
     _tag(opened, push, text, who[0], sign=sign)
     step("tag")
@@ -191,8 +194,12 @@ def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, si
         repository.git(*words, stdin=text.encode(), variables=variables)
     except ProgramFailed as error:
         if repository.object_at(f"{TAGS}{push.name}") is not None:
-            raise Conflict(f"there is a tag {push.name} by now", "somebody pushed meanwhile: run it again") from None
+            raise _overtaken(push) from None
         raise _explained(error, sign=sign) from None
+
+
+def _overtaken(push: Push) -> Conflict:
+    return Conflict(f"there is a tag {push.name} by now", "somebody pushed meanwhile: run it again")
 
 
 def _explained(error: ProgramFailed, *, sign: bool) -> GitstateError:

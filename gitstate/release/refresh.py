@@ -11,7 +11,7 @@ from gitstate.directory import Client, open_directory
 from gitstate.monitor import Observer
 from gitstate.publish import archives as files
 from gitstate.publish.places import Places
-from gitstate.release import archives
+from gitstate.release import archives, publishing
 from gitstate.release.archives import Maker
 from gitstate.release.book import Book
 from gitstate.release.shapes import Release
@@ -52,6 +52,9 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
             with files.open_places(site, boot.load(site)) as places:
                 for _, maker, plan in works:
                     files.apply(plan, places, maker.content, observer)
+    for release, _, plan in works:
+        if plan and plan.is_new:  # the channel's boot file doesn't ask for them yet
+            publishing.announce(site, release, observer)
     return [_told(release, plan) for release, _, plan in works]
 
 
@@ -81,7 +84,8 @@ def _works(
         if release is None or release.prototype not in site.prototypes():
             continue
         name = release.name
-        if changed is None or not archives.stand(site, release):
+        stand = archives.stand(site, name)
+        if changed is None or not stand:
             clients = {one.name: one for one in archives.followers(directory, channel)}
             clients |= {host: one for host, one in (changed or {}).items() if one is not None}
         else:
@@ -91,7 +95,7 @@ def _works(
         maker = Maker(site, release.prototype, there, following)
         if observer is not None and following:
             maker.give_keys(observer)
-        yield release, maker, files.plan(places, channel, name.version, None, maker.keys(), changed)
+        yield release, maker, files.plan(places, channel, name.version, None, maker.keys(anyway=stand), changed)
 
 
 def clear(site: Site) -> list[Path]:

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     site.run("checkin", "desktop", "-m", "first")
     for name in LAYERS:
         site.run("layer", "create", name)
-    write(site, "base", "etc/motd.j2", "{{ fqdn }} {{ ip }}\nroom {{ vars.room }}\n")
+    write(site, "base", "etc/motd.j2", "{{ fqdn }} {{ ip }}\nroom\t{{ vars.room }}\n")
     write(site, "base", "vars.toml", 'room = "none"\n')
     write(site, "base", "lib/x", "x\n")
     write(site, "network/10.77.0.255", "etc/resolv.conf", "nameserver 10.77.0.1\n")
@@ -142,6 +143,30 @@ def test_a_directory_in_use_is_refused(site: Site, tmp_path: Path) -> None:
     site.run("layer", "render", "lab3-14", "--to", str(tmp_path / "link"), code=2)
 
 
+def test_what_a_machine_got_on_a_day(site: Site) -> None:
+    """Its release, its entry in the directory and site.toml as they were."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%S")
+    before = site.out("layer", "resolve", "lab3-14")
+    toml = site.path / "site.toml"
+    text = toml.read_text()
+    time.sleep(1.1)
+    site.run("client", "set", "lab3-14", "--ip", "10.77.0.99")
+    toml.write_text(text.replace("10.77.0.0/24", "10.78.0.0/24"))
+    try:
+        found = site.out("layer", "resolve", "lab3-14").splitlines()
+        assert [line.split()[0] for line in found] == ["base", *LAYERS[2:4]]
+        assert site.out("layer", "resolve", "lab3-14", "--at", now) == before
+        today = time.strftime("%Y-%m-%d")
+        changes = site.json("layer", "diff", "lab3-14", "--at", now, today)["changes"]
+        assert {one["path"] for one in changes} == {"etc/fstab"}
+        said = site.run("layer", "resolve", "lab3-14", "--at", "2001-01-01", code=10).stderr
+        assert "there was no client lab3-14 then" in said
+        site.run("layer", "resolve", "lab3-14", "--at", "2001-13-01", code=10)
+    finally:
+        toml.write_text(text)
+        site.run("client", "set", "lab3-14", "--ip", "10.77.0.14")
+
+
 def test_looking_leaves_no_trace(site: Site, place: Path, tmp_path: Path) -> None:
     site.run("layer", "resolve", "lab3-14")  # who reads clients first after a change keeps what was parsed
     before = listing(place)
@@ -184,6 +209,7 @@ def test_diff_of_machines_and_of_releases(site: Site) -> None:
         ("M", "etc/motd"),
         ("D", "etc/passwd"),
     ]
+    assert "   +room\tA7" in site.out("layer", "diff", "lab3-14", "lab3-15").splitlines()
     text = site.out("layer", "diff", "lab3-14", "--at", "lab3/1", "lab3/2")
     assert text.splitlines() == [
         "M  etc/app.yaml  lab/lab3",

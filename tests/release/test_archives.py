@@ -142,6 +142,18 @@ def test_a_plan_says_for_how_many_layers_are_rendered(layered: Ground) -> None:
     assert versions(layered) == ["1"]
 
 
+@pytest.mark.parametrize("machines_boot", [True, False])
+def test_a_layer_that_is_named_and_missing_is_told_once_by_plan_and_push(layered: Ground, machines_boot: bool) -> None:
+    if not machines_boot:
+        settings = layered.site / "site.toml"
+        settings.write_text(settings.read_text().partition("\n[boot]\n")[0])
+    layered("client", "set", "lab3-[13-14]", "--workload", "kiosk")
+    layered.edit("lab/lab3", "new")
+    for way in ("-n", "--yes"):
+        said = layered.run("push", "lab/lab3", "lab3", way).err
+        assert said.splitlines() == ["note: there is no layer workload/kiosk (workload kiosk): 2 machines"]
+
+
 def test_a_new_client_s_archive_is_there_when_the_command_returns(layered: Ground) -> None:
     layered("client", "add", "lab3-15", "--channel", "lab3")
     assert (unpacked(layered, "lab3-15", 1) / "files/etc/issue").read_text() == "lab3-15 of lab3\n"

@@ -105,6 +105,9 @@ class LdapDirectory:
         self._seen = state
         return state.revision
 
+    def client_on(self, name: str, when: int) -> None:
+        """A server keeps no history."""
+
     def last_change(self, name: str) -> LastChange | None:
         """As we noted it, if nobody has changed the entry since; else what the server knows of it."""
         attributes = ("cn", CSN, "modifyTimestamp", "modifiersName", _CHANGE)

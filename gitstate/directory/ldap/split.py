@@ -94,6 +94,9 @@ class SplitDirectory:
         """Of what is ours; hosts change without us."""
         return self._assigned.revision()
 
+    def client_on(self, name: str, when: int) -> None:
+        """A server keeps no history."""
+
     def last_change(self, name: str) -> LastChange | None:
         """The last commit of the client's file."""
         return self._assigned.last_change(name)
