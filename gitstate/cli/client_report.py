@@ -22,6 +22,7 @@ from gitstate.release import hardware
 from gitstate.store import Signature
 
 _NAMED: Final = 5
+_KEPT: Final = "that is kept, but machine archives stay as they were"
 
 
 @click.command(
@@ -80,7 +81,10 @@ def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
     try:
         made = refresh.refresh(site, observer) if hosts is None else refresh.again(site, hosts, observer)
     except GitstateError as error:
-        raise PartlyDone(f"that is kept, but machine archives stay as they were: {error.message}", error.hint) from None
+        raise PartlyDone(f"{_KEPT}: {error.message}", error.hint) from None
+    except OSError as error:
+        what = f"{_KEPT}: {error.filename}: {error.strerror}"
+        raise PartlyDone(what, "make room, or mend it; then: gitstate boot write") from None
     for one in made:
         names = [*one.added, *one.changed]
         what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"

@@ -12,7 +12,7 @@ from gitstate.cli.app import Session, common, names, pass_session
 from gitstate.cli.help import Command
 from gitstate.cli.layer_ground import Standing, rendered, stand, standing_json
 from gitstate.cli.layer_looks import at_option, host_argument
-from gitstate.cli.output import date, emit, moment, printable, write_name
+from gitstate.cli.output import date, emit, moment, printable, printable_line, write_name
 from gitstate.names import octal, tree_path
 from gitstate.render import Act
 from gitstate.render.trace import Line, Trace, Word, trace

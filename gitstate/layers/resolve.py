@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from typing import Final
 
 from gitstate.errors import ConfigFault, NotFound
 from gitstate.layers.options import Missing, Network, Options
 from gitstate.names import layer_word
 
 Interface = IPv4Interface | IPv6Interface
+
+_WANTED: Final = {
+    "network": "a broadcast address, or CIDR with / written _, without host bits",
+    "lab": "what host names have before the first -, in small letters",
+    "host": "a short host name in small letters",
+    "ip": "an address as gitstate writes it, : of IPv6 written -",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,27 @@ def _networks(address: Interface, known: Known) -> Iterator[Taken]:
         last = Taken(f"network/{layer_word(str(mask.broadcast_address))}", f"network {mask}")
         found.append((mask.prefixlen, 1, last))
     yield from (taken for _, _, taken in sorted(found, key=lambda one: one[:2]))
+
+
+def never_chosen(name: str) -> str | None:
+    """What ``KIND/NAME`` would have to be called if a machine is to get it unasked; None if one may."""
+    kind, _, rest = name.partition("/")
+    fits = {
+        "network": lambda: _is_address(rest) or _network_of(name) is not None,
+        "lab": lambda: re.fullmatch("[a-z0-9]+", rest) is not None,
+        "host": lambda: re.fullmatch("[a-z0-9]+(-+[a-z0-9]+)*", rest) is not None,
+        "ip": lambda: _is_address(rest),
+    }
+    return None if kind not in fits or fits[kind]() else _WANTED[kind]
+
+
+def _is_address(word: str) -> bool:
+    """Whether a word is an address as ``layer_word`` writes it."""
+    text = word if "." in word else word.replace("-", ":")
+    try:
+        return layer_word(str(ip_address(text))) == word or layer_word(str(ip_address(text[1:]))) == word
+    except ValueError:
+        return False
 
 
 def _network_of(name: str) -> Network | None:

@@ -39,7 +39,7 @@ class _Known(NamedTuple):
 class Plan:
     """What becomes of one folder: hosts whose archives stay, are linked from ``donor``, are to be made, or go.
 
-    ``added`` are those that have none there yet.
+    ``added`` are those that have none there yet; ``left`` are names of files that a killed run left.
     """
 
     folder: str
@@ -50,10 +50,11 @@ class Plan:
     made: tuple[str, ...]
     removed: tuple[str, ...]
     added: frozenset[str]
+    left: tuple[str, ...]
     is_new: bool
 
     def __bool__(self) -> bool:
-        return bool((self.is_new and self.keys) or self.linked or self.made or self.removed)
+        return bool((self.is_new and self.keys) or self.linked or self.made or self.removed or self.left)
 
 
 def folder_of(channel: str, version: str) -> str:
@@ -93,7 +94,8 @@ def plan(
     standing = set(_hosts(places, folder))
     removed = sorted((standing if looked_at is None else standing & looked_at) - wanted.keys())
     added = frozenset(keys.keys() - standing)
-    return Plan(folder, earlier, wanted, kept, linked, tuple(made), tuple(removed), added, is_new)
+    left = tuple(name for name in places.names(folder) if is_half(name))
+    return Plan(folder, earlier, wanted, kept, linked, tuple(made), tuple(removed), added, left, is_new)
 
 
 def _is_there(places: Places, folder: str, host: str, key: str, known: Mapping[str, _Known]) -> bool:
@@ -147,6 +149,8 @@ def apply(plan: Plan, places: Places, content: Content, observer: Observer) -> N
     places.make(above)
     places.remove_tree(f"{above}/{half(name)}")
     places.make(folder)
+    for one in plan.left:
+        places.remove(f"{folder}/{one}")
     try:
         _fill(plan, folder, places, content, observer)
         if plan.is_new:
@@ -154,11 +158,13 @@ def apply(plan: Plan, places: Places, content: Content, observer: Observer) -> N
             places.rename_directory(folder, plan.folder)
         else:
             _replace(plan, places)
-    except BaseException:
+    except BaseException as error:
         if plan.is_new:
             places.remove_tree(folder)
         else:
             _discard(plan, places)
+        if isinstance(error, OSError):
+            error.filename = places.shown(plan.folder)  # it knows of a descriptor at most
         raise
     places.sync_directories([plan.folder, _path(plan.folder, "")])
 

@@ -105,7 +105,7 @@ def test_render_writes_what_it_lists(site: Site, tmp_path: Path) -> None:
     assert (to / "etc" / "app.yaml").stat().st_mtime_ns == source.stat().st_mtime_ns
     other = tmp_path / "other"
     site.run("layer", "render", "lab3-15", "--to", str(other))
-    assert (other / "etc" / "motd").read_text() == "lab3-15.example.org 10.77.0.15\nroom A7\n"
+    assert (other / "etc" / "motd").read_text() == "lab3-15.example.org 10.77.0.15\nroom\tA7\n"
 
 
 def test_what_is_rendered_is_a_layer(site: Site, tmp_path: Path) -> None:

@@ -86,19 +86,30 @@ def ask(guest: Guest, command: str) -> None:
 
 
 def prepare_site(server: Server, tarball: Path) -> None:
-    """From nothing to a tagged snapshot, and a client that is pinned to it."""
+    """From nothing to a release, and a client that follows it."""
     step("a site on the network of the machines, and a prototype")
     server("gitstate", "init", "--interface", "br0")
     server.lab.configure(dhcp="own")
     server("gitstate", "prototype", "create", "desktop", "--from", str(tarball))
     furnish(server.lab.site / "live" / "desktop")
-    step("made fit to boot, checked in, tagged")
+    step("made fit to boot, checked in")
     server("gitstate", "prepare", "desktop")
     server("gitstate", "checkin", "desktop", "-m", "bookworm, ready to boot")
-    server("git", "-C", f"{SITE}/prototypes/desktop.git", "tag", "-a", "-m", "first", "v1")
+    step("what machines of lab3 have of their own: a layer")
+    server("gitstate", "layer", "create", "lab/lab3")
+    write_layer(server, "Welcome to {{ host }} of {{ lab }}, {{ ip }}")
+    server("gitstate", "checkin", "lab/lab3", "-m", "lab3 says welcome")
     step("who runs what, and what machines boot from")
-    server("gitstate", "client", "add", NAME, "--mac", MAC, "--ip", "10.77.0.112", "--pin", "desktop@v1")
+    server("gitstate", "channel", "create", "lab3", "--prototype", "desktop")
+    server("gitstate", "client", "add", NAME, "--mac", MAC, "--ip", "10.77.0.112", "--channel", "lab3")
+    server("gitstate", "push", "desktop", "lab3", "--yes")
     server("gitstate", "boot", "write")
+
+
+def write_layer(server: Server, text: str) -> None:
+    """The lab's message of the day, as a template."""
+    etc = f"{SITE}/live/lab/lab3/etc"
+    server("sh", "-c", f"mkdir -p {etc}; echo {shlex.quote(text)} >{etc}/motd.j2")
 
 
 def first_boot(server: Server) -> Guest:
@@ -112,25 +123,34 @@ def first_boot(server: Server) -> Guest:
         guest.wait_for(f"^{NAME} login: ")
     print(f"power-on to login prompt: {time.monotonic() - started:.1f} s")
     ask(guest, "for place in / /run/gitstate/lower; do findmnt -no TARGET,FSTYPE,SOURCE $place; done")
-    ask(guest, "touch /etc/written && ls -l /etc/written; getcap /usr/bin/ping; cat /run/gitstate/about")
+    ask(guest, "touch /etc/written && ls -l /etc/written; getcap /usr/bin/ping; cat /etc/motd; gitstate about")
     return guest
 
 
+def new_layer(server: Server, guest: Guest) -> None:
+    step("another layer reaches the machine while it runs")
+    write_layer(server, "Welcome to {{ host }} of {{ lab }}: the printer is print3")
+    server("gitstate", "checkin", "lab/lab3", "-m", "a printer")
+    server("gitstate", "push", "lab/lab3", "lab3", "--yes")
+    ask(guest, "gitstate relayer; cat /etc/motd")
+    server("gitstate", "layer", "which", NAME, "/etc/motd")
+
+
 def next_boot(server: Server, guest: Guest) -> None:
-    step("the admin edits the live tree; the client is pinned to the new tag, and reboots")
-    server("sh", "-c", f"echo 'Welcome to the second snapshot' >{LIVE}/etc/motd")
-    server("gitstate", "checkin", "desktop", "-m", "a new motd")
-    server("git", "-C", f"{SITE}/prototypes/desktop.git", "tag", "-a", "-m", "second", "v2")
-    server("gitstate", "client", "set", NAME, "--pin", "desktop@v2")
-    server("gitstate", "boot", "write")
+    step("the admin edits the live tree and pushes it; the machine reboots")
+    server("sh", "-c", f"echo 'second snapshot' >{LIVE}/etc/issue")
+    server("gitstate", "checkin", "desktop", "-m", "a new issue")
+    server("gitstate", "push", "desktop", "lab3", "--yes")
     guest.reboot()
     with shown(guest):
         guest.wait_for("iPXE")
         guest.wait_for(f"^{NAME} login: ")
-    ask(guest, "cat /etc/motd; ls /etc/written")
+    ask(guest, "cat /etc/issue /etc/motd; ls /etc/written")
     step("who changed what, by plain git")
-    server("git", "-C", f"{SITE}/prototypes/desktop.git", "--no-pager", "log", "-p", "--format=%h %an: %s", "v1..v2")
-    server("git", "-C", f"{SITE}/directory.git", "--no-pager", "log", "--format=%h %an: %s")
+    server("git", "-C", f"{SITE}/prototypes/desktop.git", "--no-pager", "log", "-p", "--format=%h %an: %s", "-1")
+    server("git", "-C", f"{SITE}/site.git", "--no-pager", "log", "--format=%h %an: %s", "lab3")
+    step("and all of it back")
+    server("gitstate", "rollback", "lab3", "lab3/1")
 
 
 def main() -> None:
@@ -147,7 +167,9 @@ def main() -> None:
     with lab_around(place / "site") as lab:
         server = Server(lab)
         prepare_site(server, tarball)
-        next_boot(server, first_boot(server))
+        guest = first_boot(server)
+        new_layer(server, guest)
+        next_boot(server, guest)
     step("where everything is")
     print(f"  site  {place / 'site'}   (in the demo's own network it stood at {SITE})")
     print("  how to do this with real machines: docs/netboot.md")
