@@ -157,8 +157,10 @@ class Site:
     def layers(self) -> list[str]:
         """The names of all layers, sorted."""
         above = self.path / "layers"
-        found = [path for path in above.glob("**/*.git") if not path.name.startswith(".")]
-        return sorted(str(path.relative_to(above)).removesuffix(".git") for path in found)
+        # Not `**`: that would look into every repository.
+        found = [path for pattern in ("base.git", "*/*.git") for path in above.glob(pattern)]
+        names = (str(path.relative_to(above)) for path in found if not path.name.startswith("."))
+        return sorted(name.removesuffix(".git") for name in names)
 
     def live_path(self, name: str) -> Path:
         """Where a live tree of ``name`` stands unless it was adopted elsewhere."""

@@ -9,6 +9,7 @@ from gitstate.cli.app import Session, common, pass_session, writes
 from gitstate.cli.help import Group
 from gitstate.cli.output import emit, location, talk
 from gitstate.errors import UsageFault
+from gitstate.layers import never_chosen
 from gitstate.names import LAYER_KINDS, layer_word
 
 
@@ -53,6 +54,8 @@ def create(session: Session, name: str, shipped: bool) -> None:
     value = {"repository": name, "git_dir": location(path), "live": location(live)}
     flags = {"shipped": shipped, "dry_run": session.dry_run}
     emit(session, "layer-create/1", value | flags, [f"{name}: {word} {live}"])
+    if wanted := never_chosen(name):
+        session.observer.notice(f"no machine gets {name} unless its entry names it: {kind}/ wants {wanted}")
     if not session.dry_run:
         do = "set what is yours in vars.toml" if shipped else "put files there"
         talk(session, f"next: {do}, then gitstate checkin {name} -m 'what they do'")

@@ -102,7 +102,8 @@ def _word_lines(found: Trace, word: Word) -> Iterator[str]:
 
 def _line(line: Line, width: int) -> str:
     author = printable(line.author.partition(" <")[0])
-    return f"{line.commit[:7]}  {date(line.when)}  {author:<{width}}  {line.number:>3}  {printable_line(line.text)}".rstrip()
+    text = printable_line(line.text)
+    return f"{line.commit[:7]}  {date(line.when)}  {author:<{width}}  {line.number:>3}  {text}".rstrip()
 
 
 def _word_json(word: Word) -> dict[str, Any]:

@@ -71,14 +71,14 @@ class LdifDirectory:
 
     def entries(self) -> Mapping[str, Entry]:
         """What stands in each client's file."""
-        from gitstate.directory.text import read_client
+        from gitstate.directory.text import read_entry
 
         tree = self._look()
         if self._opened is None or tree is None:
             return {}
         read = self._opened.read
         files = compare(read, None, tree).files
-        return {name: read_client(read(blob), name, _where(name))[1] for name, blob in sorted(files.items())}
+        return {name: read_entry(read(blob), name, _where(name)) for name, blob in sorted(files.items())}
 
     def netgroup(self, name: str) -> list[str]:
         """The machines of a netgroup, as this host's name service knows it."""

@@ -1,7 +1,7 @@
 """Which layers a machine gets, and in which order: pure, from names, addresses and the directory's entry."""
 
 from gitstate.layers.options import ORDER, Classes, Missing, Options, load, parse
-from gitstate.layers.resolve import Known, Machine, Resolution, Taken, resolve, with_masks
+from gitstate.layers.resolve import Known, Machine, Resolution, Taken, never_chosen, resolve, with_masks
 
 __all__ = [
     "ORDER",
@@ -13,6 +13,7 @@ __all__ = [
     "Resolution",
     "Taken",
     "load",
+    "never_chosen",
     "parse",
     "resolve",
     "with_masks",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from typing import Final
 
-from gitstate.errors import ConfigFault, NotFound
+from gitstate.errors import ConfigFault, NotFound, UsageFault
 from gitstate.layers.options import Missing, Network, Options
-from gitstate.names import layer_word
+from gitstate.names import host_name, layer_word
 
 Interface = IPv4Interface | IPv6Interface
 
@@ -136,18 +136,23 @@ def _networks(address: Interface, known: Known) -> Iterator[Taken]:
             found.append((network.prefixlen, 0, Taken(name, f"network {network}")))
     mask = address.network
     if mask.prefixlen < mask.max_prefixlen:
-        last = Taken(f"network/{layer_word(str(mask.broadcast_address))}", f"network {mask}")
-        found.append((mask.prefixlen, 1, last))
+        found.append((mask.prefixlen, 1, _by_broadcast(mask)))
     yield from (taken for _, _, taken in sorted(found, key=lambda one: one[:2]))
 
 
+@lru_cache(maxsize=1024)
+def _by_broadcast(network: Network) -> Taken:
+    """The layer that has a network's broadcast address for its name; machines of one network are many."""
+    return Taken(f"network/{layer_word(str(network.broadcast_address))}", f"network {network}")
+
+
 def never_chosen(name: str) -> str | None:
-    """What ``KIND/NAME`` would have to be called if a machine is to get it unasked; None if one may."""
+    """What the NAME of ``KIND/NAME`` has to be if machines are to get it by themselves; None if it is that."""
     kind, _, rest = name.partition("/")
     fits = {
         "network": lambda: _is_address(rest) or _network_of(name) is not None,
-        "lab": lambda: re.fullmatch("[a-z0-9]+", rest) is not None,
-        "host": lambda: re.fullmatch("[a-z0-9]+(-+[a-z0-9]+)*", rest) is not None,
+        "lab": lambda: "-" not in rest and _is_host(f"{rest}-1"),
+        "host": lambda: _is_host(rest),
         "ip": lambda: _is_address(rest),
     }
     return None if kind not in fits or fits[kind]() else _WANTED[kind]
@@ -157,8 +162,15 @@ def _is_address(word: str) -> bool:
     """Whether a word is an address as ``layer_word`` writes it."""
     text = word if "." in word else word.replace("-", ":")
     try:
-        return layer_word(str(ip_address(text))) == word or layer_word(str(ip_address(text[1:]))) == word
+        return layer_word(str(ip_address(text))) == word
     except ValueError:
+        return False
+
+
+def _is_host(word: str) -> bool:
+    try:
+        return host_name(word) == word
+    except UsageFault:
         return False
 
 

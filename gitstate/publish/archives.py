@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gitstate import boot
-from gitstate.monitor import Observer
+from gitstate.monitor import SILENT, Observer
 from gitstate.publish import group
 from gitstate.publish.images import untouched
 from gitstate.publish.places import TFTP, Places, Stamp, half, is_half
@@ -212,6 +212,13 @@ def forget(places: Places, channel: str, stay: Iterable[str]) -> list[str]:
     for name in gone:
         places.remove_tree(f"{above}/{name}")
     return gone
+
+
+def withdraw(places: Places, channel: str, version: str, stay: Collection[str]) -> None:
+    """Remove the archives of a release but those of the hosts that ``stay``. Raises OSError."""
+    gone = [host for host in _hosts(places, folder_of(channel, version)) if host not in stay]
+    if gone:
+        apply(plan(places, channel, version, None, {}, gone), places, lambda host: (), SILENT)
 
 
 def open_places(site: Site, options: boot.Options) -> Places:

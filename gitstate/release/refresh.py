@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitstate import boot
@@ -41,7 +41,8 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
     """Render what isn't as it should be; what was done for each release. Raises GitstateError.
 
     Of ``changed`` clients alone, if given: as they are to be from now on, whatever the directory says yet; None is for
-    one that goes. All archives of a release are made before one of them takes its place.
+    one that goes. All archives of a release are made before one of them takes its place. Who leaves a channel keeps the
+    archive there until ``clear``: its boot file asks for it.
     """
     if not archives.boots(site) or changed == {}:
         return []
@@ -51,7 +52,7 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
         if any(plan for _, _, plan in works):
             with files.open_places(site, boot.load(site)) as places:
                 for _, maker, plan in works:
-                    files.apply(plan, places, maker.content, observer)
+                    files.apply(plan if changed else replace(plan, removed=()), places, maker.content, observer)
     for release, _, plan in works:
         if plan and plan.is_new:  # the channel's boot file doesn't ask for them yet
             publishing.announce(site, release, observer)
@@ -95,11 +96,13 @@ def _works(
         maker = Maker(site, release.prototype, there, following)
         if observer is not None and following:
             maker.give_keys(observer)
-        yield release, maker, files.plan(places, channel, name.version, None, maker.keys(anyway=stand), changed)
+        keys = maker.keys(anyway=stand)
+        only = None if changed is None else [host for host, one in changed.items() if one is None or host in keys]
+        yield release, maker, files.plan(places, channel, name.version, None, keys, only)
 
 
 def clear(site: Site) -> list[Path]:
-    """Remove what belongs to no channel and to no release that anybody boots; the folders that went."""
+    """Remove what no boot file asks for, once they are written; the folders that went."""
     if not archives.boots(site) or not (site.path / files.FOLDER).is_dir():
         return []
     directory = open_directory(site)
@@ -111,4 +114,7 @@ def clear(site: Site) -> list[Path]:
             stay = [release, book.before(release)] if release else []
             versions = files.forget(places, channel, [one.name.version for one in stay if one])
             gone += [site.path / files.folder_of(channel, version) for version in versions]
+            if release is not None:
+                hosts = {one.name for one in archives.followers(directory, channel)}
+                files.withdraw(places, channel, release.name.version, hosts)
     return gone

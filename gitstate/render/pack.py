@@ -13,6 +13,7 @@ from gitstate.entry import Kind
 from gitstate.render import archive
 from gitstate.render.archive import Archive, Laid, Layout, Reload, Variant
 from gitstate.render.batch import Batch, Rendered
+from gitstate.render.image import Image
 from gitstate.render.shapes import Item
 
 _VERSION: Final = 1
@@ -92,7 +93,10 @@ def _variants(batch: Batch, client: Client, unknown: Unknown, common: Rendered) 
             units = tuple(one for one in reload(rendered) if one not in reload(common))
             changed = layout(list(_changed(common.items, rendered.items)), batch.read, units)
             lost = _lost(common.items, rendered.items)
-            yield Variant(name, patterns, replace(changed, removed=(*changed.removed, *lost)))
+            bare = [one for path in lost for one in _of_image(batch.image, path)]
+            laid = {one.path for one in bare}
+            removed = (*changed.removed, *(path for path in lost if path not in laid))
+            yield Variant(name, patterns, replace(changed, laid=(*changed.laid, *bare), removed=removed))
         else:
             yield Variant(name, patterns, Layout())
 
@@ -122,8 +126,16 @@ def _is_below(path: bytes, above: set[bytes]) -> bool:
 
 
 def _lost(common: Sequence[Item], special: Sequence[Item]) -> list[bytes]:
-    """What the common layout lays, and a class has nothing at."""
+    """What the common layout lays, and a class has nothing to say of."""
     there = {item.path for item in special}
     gone = {item.path for item in special if item.meta is None or item.covers}
     laid = [item.path for item in common if item.meta is not None and item.path not in there]
     return [path for path in laid if not _is_below(path, gone | set(laid))]
+
+
+def _of_image(image: Image, path: bytes) -> Iterator[Laid]:
+    """What a machine has at a path of which its layers have nothing to say."""
+    found = image.at(path)
+    if found is not None:
+        content = image.read(path)
+        yield Laid(path, found.meta, content[1] if content else found.target)

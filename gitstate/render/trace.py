@@ -65,7 +65,9 @@ def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
     latest = marks.get(place)
     words = [_word(batch, rendered, mark) for mark in _said(rendered, place, latest)]
     if not words and there is None:
-        raise NotFound(f"{rendered.client.name} has no /{octal(path)}", "gitstate layer render lists what layers set")
+        host = rendered.client.name
+        hint = f"gitstate layer render {host} lists what layers set, gitstate secret list {host} what it alone has"
+        raise NotFound(f"{host} has no /{octal(path)}, by its snapshot and layers", hint)
     return Trace(place, tuple(words), there is not None)
 
 

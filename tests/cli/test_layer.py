@@ -198,7 +198,9 @@ def test_which_of_whiteouts_links_and_what_nobody_sets(site: Site) -> None:
     assert "no layer says anything of it" in site.out("layer", "which", "lab3-14", "/etc/hosts")
     assert "adds lines" in site.out("layer", "which", "lab3-14", "/etc/passwd")
     assert site.run("layer", "which", "lab3-14", "/etc/motd", "--all", "-z").stdout == "host/lab3-14\0base\0"
-    assert "has no /nope" in site.run("layer", "which", "lab3-14", "/nope", code=10).stderr
+    said = site.run("layer", "which", "lab3-14", "/nope", code=10).stderr
+    assert "has no /nope" in said
+    assert "gitstate secret list lab3-14" in said
     site.run("layer", "which", "lab3-14", "../etc", code=2)
 
 

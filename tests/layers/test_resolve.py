@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitstate.errors import ConfigFault, NotFound
-from gitstate.layers import ORDER, Known, Machine, Missing, Options, resolve, with_masks
+from gitstate.layers import ORDER, Known, Machine, Missing, Options, never_chosen, resolve, with_masks
 from gitstate.names import layer_word
 
 CLASSIC = Machine("lab3-14", (ip_interface("192.168.1.23/24"),))
@@ -125,3 +125,24 @@ def test_every_layer_is_taken_once_and_by_kind(order: list[str], known: set[str]
     assert len(set(found)) == len(found)
     places = [order.index(name.partition("/")[0]) for name in found]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", [*ALL, "lab/9", "host/a--b", "ip/0--1", "class/X", "workload/A_b"])
+def test_names_by_which_machines_get_layers(name: str) -> None:
+    assert never_chosen(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("host/Lab3-14", "a short host name in small letters"),
+        ("host/lab3-14.example.org", "a short host name in small letters"),
+        ("lab/lab3-14", "what host names have before the first -, in small letters"),
+        ("ip/10.77.0.999", "an address as gitstate writes it, : of IPv6 written -"),
+        ("ip/fd00-0-0-0-0-0-0-17", "an address as gitstate writes it, : of IPv6 written -"),
+        ("network/foo", "a broadcast address, or CIDR with / written _, without host bits"),
+        ("network/10.77.0.5_24", "a broadcast address, or CIDR with / written _, without host bits"),
+    ],
+)
+def test_names_by_which_no_machine_gets_a_layer(name: str, wanted: str) -> None:
+    assert never_chosen(name) == wanted

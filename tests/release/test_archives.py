@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.errors import Conflict
 from gitstate.monitor import SILENT
-from gitstate.release import reconcile
+from gitstate.release import push, reconcile
 from gitstate.site import Site
 from gitstate.store import Signature
 from tests.release.ground import SCRIPT, Ground
@@ -186,16 +187,27 @@ def test_who_comes_while_a_release_is_made_is_part_of_it(layered: Ground) -> Non
     assert (unpacked(layered, "lab3-13", 2) / "files/etc/motd").read_text() == "host/lab3-12\n"
 
 
-def test_whoever_leaves_the_channel_has_no_archive_there(layered: Ground) -> None:
-    folder = layered.site / "tftp/archives/lab3/1"
+def test_whoever_leaves_the_channel_has_an_archive_there_while_its_boot_file_asks_for_it(layered: Ground) -> None:
+    def standing() -> list[str]:
+        return sorted(path.stem for path in (layered.site / "tftp/archives/lab3/1").glob("*.cpio"))
+
+    layered("boot", "write")
     layered("channel", "create", "lab4", "--prototype", "desktop")
     layered("push", "desktop", "lab4", "--yes")
     layered("client", "set", "lab3-12", "--channel", "lab4")
-    assert sorted(path.stem for path in folder.glob("*.cpio")) == ["lab3-13", "lab3-14"]
-    assert (unpacked(layered, "lab3-12", 1, "lab4") / "files/etc/issue").read_text() == "lab3-12 of lab3\n"
     layered("client", "set", "lab3-13", "--pin", "desktop@main")
+    layered("client", "add", "lab3-15")  # without a snapshot, nobody's boot files can be written
+    assert standing() == ["lab3-12", "lab3-13", "lab3-14"]
+    assert (unpacked(layered, "lab3-12", 1, "lab4") / "files/etc/issue").read_text() == "lab3-12 of lab3\n"
+    layered.fails(10, "boot", "write")
+    assert standing() == ["lab3-12", "lab3-13", "lab3-14"]
     layered("client", "remove", "lab3-14")
-    assert not [*folder.glob("*.cpio")]
+    assert standing() == ["lab3-12", "lab3-13"]
+    layered("client", "remove", "lab3-15")
+    told = layered.json("boot", "write")["archives"]
+    assert [one["removed"] for one in told if one["release"] == "lab3/1"] == [["lab3-12", "lab3-13"]]
+    assert standing() == []
+    assert layered("boot", "write").startswith("nothing to write")
 
 
 def test_a_rollback_gives_back_what_was(layered: Ground) -> None:
@@ -219,6 +231,81 @@ def test_archives_of_the_release_before_stay_and_older_ones_go(layered: Ground) 
     layered("channel", "remove", "lab3", "--yes")
     layered("boot", "write")
     assert not [*(layered.site / "tftp/archives").rglob("*.cpio")]
+
+
+def test_who_comes_too_late_with_a_push_changes_nothing(layered: Ground) -> None:
+    site, who = Site.open(layered.site), Signature("Ada <ada@example.org>", 1_700_000_000, "+0000")
+    layered.edit("lab/lab3", "late")
+    late = push.plan(site, "lab/lab3", "lab3", None, None, who, SILENT)
+    layered.edit("lab/lab3", "early")
+    layered("push", "lab/lab3", "lab3", "--yes")
+    with pytest.raises(Conflict, match="there is a tag lab3/2 by now"):
+        push.apply(late, "late", (who, who), SILENT)
+    assert (unpacked(layered, "lab3-12", 2) / "files/etc/motd").read_text() == "early"
+
+
+def test_where_one_machine_has_an_archive_the_channel_s_others_have_one(boots: Ground) -> None:
+    boots("client", "add", "lab3-13", "--channel", "lab3")
+    boots("push", "desktop", "lab3", "--yes")
+    keytab = boots.place / "keytab"
+    keytab.write_text("secret\n")
+
+    def check(*words: str) -> None:
+        boots(*words)
+        assert "set archive ../../archives/lab3/1/" in (boots.site / SCRIPT).read_text()
+        for host in ("lab3-12", "lab3-13"):
+            assert (unpacked(boots, host, 1) / "files/etc/krb5.keytab").exists() == (host in having)
+
+    having = {"lab3-12"}
+    check("secret", "add", "lab3-12", "/etc/krb5.keytab", str(keytab))
+    check("client", "set", "lab3-13", "--workload", "kiosk")
+    having = set()
+    check("secret", "remove", "lab3-12", "--all")
+    check("boot", "write")
+    boots.edit("desktop", "hello", "srv/plain")
+    boots("push", "desktop", "lab3", "--yes")
+    assert "archive" not in (boots.site / SCRIPT).read_text()
+
+
+def test_machines_boot_when_the_last_layer_is_gone(layered: Ground) -> None:
+    shutil.rmtree(layered.repository("lab/lab3"))
+    layered("boot", "write")
+    for host in ("lab3-12", "lab3-13", "lab3-14"):
+        assert not (unpacked(layered, host, 1) / "files/etc/motd").exists()
+
+
+def test_a_full_disk_is_named_and_keeps_what_stands(layered: Ground) -> None:
+    folder = layered.site / "tftp/archives"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], check=True)
+    try:
+        layered("boot", "write")
+        large = layered.place / "large"
+        large.write_text("x" * 100_000)
+        standing = sorted(path.name for path in (folder / "lab3/1").iterdir())
+        said = layered.fails(3, "secret", "add", "lab3-12", "/etc/large", str(large))
+        assert f"{folder}/lab3/1: No space left on device" in said
+        said = layered.fails(6, "client", "set", "lab3-12", "--workload", "kiosk")
+        assert f"{folder}/lab3/1: No space left on device" in said
+        assert sorted(path.name for path in (folder / "lab3/1").iterdir()) == standing
+        assert not (unpacked(layered, "lab3-12", 1) / "files/etc/large").exists()
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_what_a_killed_run_left_goes(layered: Ground) -> None:
+    left = layered.site / "tftp/archives/lab3/1/.lab3-12.cpio.gitstate-new"
+    left.write_text("half\n")
+    layered("boot", "write")
+    assert not left.exists()
+
+
+def test_a_secret_that_cannot_be_laid_is_told_to_be_kept(layered: Ground) -> None:
+    keytab = layered.place / "keytab"
+    keytab.write_text("secret\n")
+    before = (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes()
+    said = layered.fails(3, "secret", "add", "lab3-12", "/etc", str(keytab))
+    assert "that is kept, but machine archives stay as they were: secrets/lab3-12/etc: /etc of this machine is" in said
+    assert (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes() == before
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "open", "keys gone", "keys cut"])
@@ -294,6 +381,23 @@ def test_where_the_hardware_is_not_known_there_is_a_variant_of_each_class(layere
     assert not (known / "files/etc/glx").exists()
     assert not (unpacked(layered, "lab3-14", 2) / "files/etc/xorg.conf").exists()
     assert (unpacked(layered, "lab3-14", 2) / "files/etc/glx").exists()
+
+
+def test_what_a_class_has_nothing_to_say_of_is_the_image_s_again(layered: Ground) -> None:
+    layered.edit("desktop", "the image's\n", "srv/plain")
+    layered("class", "set", "nvidia", "10de:*:03")
+    layered.layer("class/nvidia")
+    (layered.site / "live/lab/lab3/srv").mkdir()
+    for name in ("plain", "added"):
+        text = "{% if 'nvidia' in classes %}{{ skip() }}{% endif %}\nmesa\n"
+        (layered.site / f"live/lab/lab3/srv/{name}.j2").write_text(text)
+    layered("checkin", "lab/lab3", "-m", "skip")
+    for name in ("desktop", "lab/lab3"):
+        layered("push", name, "lab3", "--yes")
+    machine = unpacked(layered, "lab3-12", 3)
+    assert (machine / "files/srv/plain").read_text() == "mesa\n"
+    assert (machine / "class/nvidia/files/srv/plain").read_text() == "the image's\n"
+    assert (machine / "class/nvidia/removed").read_text() == "w srv/added\n"
 
 
 def test_a_report_makes_the_machine_s_archive_anew_and_releases_keep_it(layered: Ground) -> None:
