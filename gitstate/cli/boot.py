@@ -67,7 +67,7 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
             plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
             publish.apply(plan, session.observer)
             told = publish.tell(plan) if tells else []
-        refresh.clear(site)
+        refresh.clear(site, session.observer)
     for path in plan.texts.kept:
         session.observer.notice(f"{plan.location(path)} is not the packaged one, and stays")
     diff = "\n".join(_diff(plan)) if with_diff else None

@@ -60,7 +60,9 @@ def rendered(session: Session, standing: Standing) -> Rendered:
 
 
 def tell_missing(session: Session, client: Client, resolution: Resolution) -> None:
-    """Say which layers somebody named that don't exist."""
+    """Say which layers somebody named that don't exist, and who gets none."""
+    if client.pin is not None:
+        session.observer.notice(f"{client.name} is pinned to {client.pin}: it boots that snapshot without layers")
     for one in resolution.missing:
         session.observer.notice(f"{client.name}: there is no layer {one.name} ({one.why})")
 

@@ -221,9 +221,15 @@ def withdraw(places: Places, channel: str, version: str, stay: Collection[str]) 
         apply(plan(places, channel, version, None, {}, gone), places, lambda host: (), SILENT)
 
 
-def open_places(site: Site, options: boot.Options) -> Places:
-    """The places of a site's boot files, whose group is made if need be. Raises EnvironmentFault."""
-    return Places(site.tftp, options.etc, group.make(group.plan(options)))
+def open_places(site: Site, options: boot.Options, observer: Observer) -> Places:
+    """The places of a site's boot files, whose group is made if need be, and that told. Raises EnvironmentFault."""
+    planned = group.plan(options)
+    gid = group.make(planned)
+    if planned.gid is None:
+        observer.notice(f"made the group {planned.name}, which may read {site.tftp}")
+    for user in planned.join:
+        observer.notice(f"{user} is a member of the group {planned.name} now")
+    return Places(site.tftp, options.etc, gid)
 
 
 def look_places(site: Site, options: boot.Options) -> Places:

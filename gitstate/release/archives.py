@@ -143,7 +143,7 @@ def make(
         maker.try_out(keys, observer)
         return []
     donor = before.name.version if before else None
-    with locked(site), files.open_places(site, boot.load(site)) as places:
+    with locked(site), files.open_places(site, boot.load(site), observer) as places:
         plan = files.plan(places, name.channel, name.version, donor, maker.keys(anyway=stand(site, name)))
         if not plan:
             return []
@@ -178,10 +178,10 @@ def stand(site: Site, name: Name) -> bool:
     return (site.path / folder_of(name)).is_dir()
 
 
-def forget(site: Site, channel: str, stay: Iterable[Release]) -> None:
+def forget(site: Site, channel: str, stay: Iterable[Release], observer: Observer) -> None:
     """Remove the archives of releases that nobody boots any more: they hold secrets."""
     if boots(site) and (site.path / files.FOLDER / channel).is_dir():
-        with locked(site), files.open_places(site, boot.load(site)) as places:
+        with locked(site), files.open_places(site, boot.load(site), observer) as places:
             files.forget(places, channel, [release.name.version for release in stay])
 
 

@@ -135,7 +135,7 @@ class Publisher:
             changed.append(f"directory: {channel.name} runs {release.name}")
         self._step("directory")
         before = self.book.before(release)
-        archives.forget(self.site, channel.name, [release, *([before] if before else [])])
+        archives.forget(self.site, channel.name, [release, *([before] if before else [])], self._observer)
         return changed
 
 

@@ -50,7 +50,7 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
         with files.look_places(site, boot.load(site)) as places:
             works = list(_works(site, places, changed, observer))
         if any(plan for _, _, plan in works):
-            with files.open_places(site, boot.load(site)) as places:
+            with files.open_places(site, boot.load(site), observer) as places:
                 for _, maker, plan in works:
                     files.apply(plan if changed else replace(plan, removed=()), places, maker.content, observer)
     for release, _, plan in works:
@@ -101,14 +101,14 @@ def _works(
         yield release, maker, files.plan(places, channel, name.version, None, keys, only)
 
 
-def clear(site: Site) -> list[Path]:
+def clear(site: Site, observer: Observer) -> list[Path]:
     """Remove what no boot file asks for, once they are written; the folders that went."""
     if not archives.boots(site) or not (site.path / files.FOLDER).is_dir():
         return []
     directory = open_directory(site)
     book = Book(site)
     gone = []
-    with archives.locked(site), files.open_places(site, boot.load(site)) as places:
+    with archives.locked(site), files.open_places(site, boot.load(site), observer) as places:
         for channel in sorted(places.names(files.FOLDER)):
             release = book.current(channel) if channel in directory.channels() else None
             stay = [release, book.before(release)] if release else []
