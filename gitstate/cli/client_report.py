@@ -15,7 +15,7 @@ from gitstate.cli.app import Session, common, pass_session, writes
 from gitstate.cli.client_values import one_name
 from gitstate.cli.help import Command
 from gitstate.cli.output import emit, talk
-from gitstate.errors import GitstateError, PartlyDone
+from gitstate.errors import GitstateError, NotFound, PartlyDone
 from gitstate.layers import probe
 from gitstate.layers.hardware import Match
 from gitstate.release import hardware
@@ -44,9 +44,16 @@ def report(session: Session, name: str, file: Path, author: str | None) -> None:
     - reads standard input. The rules of gitstate class say of which hardware
     classes it is. gitstate probe --report does the same from the machine.
     """
-    with sys.stdin.buffer if str(file) == "-" else open(file, "rb") as stream:
-        data = stream.read(probe.LONGEST + 1)
-    _take(session, name, data, settings.author(session.settings, author))
+    _take(session, name, content(file), settings.author(session.settings, author))
+
+
+def content(file: Path) -> bytes:
+    """What a report may hold of a file, or of standard input. Raises NotFound."""
+    try:
+        with sys.stdin.buffer if str(file) == "-" else open(file, "rb") as stream:
+            return stream.read(probe.LONGEST + 1)
+    except FileNotFoundError:
+        raise NotFound(f"{file}: no such file", "- is standard input") from None
 
 
 def receive(session: Session, host: str) -> int:

@@ -47,7 +47,7 @@ def stand(session: Session, host: str, at: str | None) -> Standing:
         layers=release.layers if release else _mains(site),
         options=_options(site, release) if release and at else choosing.load(site),
         hardware=_hardware(site, release if at else None, client.name),
-        entries={client.name: directory.entries().get(client.name, {})},
+        entries=directory.entries([client.name]),
         rules=tuple(directory.classes().values()),
     )
     return Standing(client, release, ground, Batch(ground, site.repository))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
@@ -69,7 +69,7 @@ class LdifDirectory:
         """How many clients of each kind follow a channel."""
         return Counter(one.kind for one in self.find({"channel": channel}).values() if one.pin is None)
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
         """What stands in each client's file."""
         from gitstate.directory.text import read_entry
 
@@ -77,7 +77,7 @@ class LdifDirectory:
         if self._opened is None or tree is None:
             return {}
         read = self._opened.read
-        files = compare(read, None, tree).files
+        files = compare(read, None, tree).files if names is None else find(read, tree, names)
         return {name: read_entry(read(blob), name, _where(name)) for name, blob in sorted(files.items())}
 
     def netgroup(self, name: str) -> list[str]:

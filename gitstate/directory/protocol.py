@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,8 +42,8 @@ class Directory(Protocol):
     def followers(self, channel: str) -> Mapping[Kind, int]:
         """How many clients of each kind follow a channel; whoever is pinned doesn't."""
 
-    def entries(self) -> Mapping[str, Entry]:
-        """What stands in the directory for each client, also what is nothing to gitstate; sorted by name."""
+    def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
+        """What stands in the directory for each client, or those named, also what is nothing to gitstate; sorted."""
 
     def netgroup(self, name: str) -> Sequence[str]:
         """The short names of a netgroup's machines, sorted. Raises NotFound, UsageFault for one that holds any."""

@@ -47,7 +47,7 @@ class Maker:
 
     @cached_property
     def _batch(self) -> Batch:
-        entries = self._directory.entries() if self._layers else {}
+        entries = self._directory.entries(self._clients) if self._layers else {}
         ground = Ground(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
         return Batch(ground, self._site.repository)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from gitstate import boot
-from gitstate.directory import Client, open_directory
+from gitstate.directory import Client, Directory, open_directory
 from gitstate.monitor import Observer
 from gitstate.publish import archives as files
 from gitstate.publish.places import Places
@@ -16,6 +17,8 @@ from gitstate.release.archives import Maker
 from gitstate.release.book import Book
 from gitstate.release.shapes import Release
 from gitstate.site import Site
+
+_FEW: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,15 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
 
 def again(site: Site, hosts: Iterable[str], observer: Observer) -> list[Refreshed]:
     """``refresh`` for clients that the directory knows, by name: something else of theirs has changed."""
-    clients = open_directory(site).clients()
-    return refresh(site, observer, {host: clients[host] for host in hosts if host in clients})
+    directory = open_directory(site)
+    names = list(hosts)
+    clients = directory.clients() if len(names) > _FEW else _some(directory, names)
+    return refresh(site, observer, {host: clients[host] for host in names if host in clients})
+
+
+def _some(directory: Directory, names: Iterable[str]) -> dict[str, Client]:
+    """The clients of those names, where an LDAP server needn't tell all."""
+    return {name: one for asked in names for name, one in directory.find({"name": asked}).items()}
 
 
 def _told(release: Release, plan: files.Plan) -> Refreshed:

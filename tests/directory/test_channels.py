@@ -108,6 +108,9 @@ def test_who_follows(place: Place) -> None:
     )
     assert dict(place.open().followers("lab3")) == {Kind.DISKLESS: 2, Kind.LIVE: 1}
     assert dict(place.open().followers("*")) == {}
+    all_of_them = place.open().entries()
+    assert place.open().entries(["lab3-02", "lab3-77"]) == {"lab3-02": all_of_them["lab3-02"]}
+    assert place.open().entries([]) == {}
 
 
 def test_a_change_of_channels_doesnt_lose_one_of_clients(place: Place) -> None:

@@ -212,7 +212,9 @@ def test_facts_of_a_machine() -> None:
 def test_what_isnt_known_isnt_defined() -> None:
     facts = facts_of(Client("x"), Machine("x"), None, [], None, None, None)
     assert sorted(facts) == sorted(["host", "fqdn", "ips", "macs", "classes", "kind", "state", "layers", "directory"])
-    facts = facts_of(Client("x"), Machine("x", (ip_interface("fd00::1/64"),)), None, [], "arm", {"architecture": "aarch64"}, {})
+    facts = facts_of(
+        Client("x"), Machine("x", (ip_interface("fd00::1/64"),)), None, [], "arm", {"architecture": "aarch64"}, {}
+    )
     assert (facts["network"], facts["arch"]) == ("fd00::/64", "aarch64")
     assert "netmask" not in facts
     facts = facts_of(Client("x"), Machine("x", (ip_interface("10.0.0.1/32"),)), None, [], None, None, None)

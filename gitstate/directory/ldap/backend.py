@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
@@ -16,7 +16,7 @@ from gitstate.directory.entries import Entry
 from gitstate.directory.ldap import clashes, netgroups, writing
 from gitstate.directory.ldap.connection import Connection, Found
 from gitstate.directory.ldap.journal import Item, Journal
-from gitstate.directory.ldap.reader import CREATOR, Reader, named
+from gitstate.directory.ldap.reader import CREATOR, MANY, Reader, named
 from gitstate.directory.ldap.state import CSN, State
 from gitstate.directory.ldap.things import LdapThings
 from gitstate.directory.ldap.ways import difference, either, name_of
@@ -85,14 +85,18 @@ class LdapDirectory:
         """How many clients of each kind follow a channel, of each of which no more is read than that takes."""
         return self._reader.followers(channel)
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
         """What stands in the server for each client, in our own attributes, but for our mark of the last change."""
-        rows, _ = self._reader.read(("*",))
+        if names is not None and not names:
+            return {}
+        narrower = either(named(names)) if names and len(names) <= MANY else ""
+        rows, _ = self._reader.read(("*",), narrower, alone=True)
         found = {}
         for dn, entry in rows.items():
             entry.pop(_CHANGE, None)
             client = self._reader.client(dn, entry, "")
-            found[client.name] = entry_of(client, self._reader.form.bared(entry))
+            if names is None or client.name in names:
+                found[client.name] = entry_of(client, self._reader.form.bared(entry))
         return dict(sorted(found.items()))
 
     def netgroup(self, name: str) -> list[str]:

@@ -17,7 +17,7 @@ from gitstate.directory.options import LdapOptions, Way
 from gitstate.errors import ConfigFault
 
 CREATOR: Final = "creatorsName"
-_MANY: Final = 100
+MANY: Final = 100
 """Names or addresses that one search asks for."""
 _HINT: Final = "mend that entry with the tools of the LDAP server"
 Rows = dict[str, dict[str, list[bytes]]]
@@ -154,4 +154,4 @@ def named(names: Iterable[str]) -> Iterator[str]:
 
 def portions(words: Sequence[str]) -> Iterator[Sequence[str]]:
     """``words`` in parts, each short enough for one search."""
-    return (words[start : start + _MANY] for start in range(0, len(words), _MANY))
+    return (words[start : start + MANY] for start in range(0, len(words), MANY))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
@@ -79,12 +79,12 @@ class SplitDirectory:
         """How many clients of each kind follow a channel; no host is asked for."""
         return self._assigned.followers(channel)
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
         """What stands in each client's file, with the addresses of the host."""
         from gitstate.directory.mapping import entry_of
 
         clients = self.clients()
-        return {name: entry_of(clients[name], entry) for name, entry in self._assigned.entries().items()}
+        return {name: entry_of(clients[name], entry) for name, entry in self._assigned.entries(names).items()}
 
     def netgroup(self, name: str) -> list[str]:
         """The machines of a netgroup of the LDAP server."""
