@@ -72,5 +72,6 @@ def _junctions(site: Site) -> Iterator[Check]:
 
 
 def _secrets(site: Site) -> Check:
-    count = sum(1 for _ in (site.path / "secrets").iterdir()) if (site.path / "secrets").is_dir() else 0
+    folder = site.path / "secrets"
+    count = sum(not path.name.startswith(".") for path in folder.iterdir()) if folder.is_dir() else 0
     return ok("secrets", f"of {count} machines" if count else "none")

@@ -66,7 +66,8 @@ def ensure_host_keys(site: Site, hosts: Iterable[str], options: Options, observe
 
     Call it for machines whose root has an sshd, for many at once: two processors make 400 machines' in a second.
     """
-    if not lacking(site, wanted := list(hosts), options):
+    left = (folder(site) / os.fsdecode(_STAGING)).exists()  # by a run that was killed
+    if not lacking(site, wanted := list(hosts), options) and not left:
         return ()
     with opened(site) as secrets:
         keys = lacking(site, wanted, options)  # somebody may have made them while we waited for the lock
