@@ -175,8 +175,8 @@ class StagedPack:
             written = os.pwrite(self._file, data, offset)
             data, offset = data[written:], offset + written
 
-    def publish(self, objects: Path, keep: bytes, step: Callable[[str], None]) -> list[Path]:
-        """Enter ``objects/pack`` under a ``.keep`` holding ``keep``; the keep files, for the caller to remove.
+    def publish(self, objects: Path, keep: bytes, kept: list[Path], step: Callable[[str], None]) -> None:
+        """Enter ``objects/pack`` under a ``.keep`` holding ``keep``, which joins ``kept``, for the caller to remove.
 
         The keep file stands before the index makes the pack visible and is removed after a ref names its commit:
         a fresh pack that no ref reaches yet was lost to a concurrent ``git repack -ad``.
@@ -187,13 +187,18 @@ class StagedPack:
         index = self._path.with_suffix(".idx")
         self._write_index(index, checksum)
         keep_file = base.with_suffix(".keep")
+        kept.append(keep_file)  # before it is there: an interruption may come at any moment
         fs.write_file(keep_file, keep, 0o600)
-        os.rename(self._path, base.with_suffix(".pack"))
-        os.rename(index, base.with_suffix(".idx"))
+        try:
+            os.rename(self._path, base.with_suffix(".pack"))
+            os.rename(index, base.with_suffix(".idx"))
+        except BaseException:
+            if not base.with_suffix(".idx").exists():
+                base.with_suffix(".pack").unlink(missing_ok=True)
+            raise
         fs.sync_directory(base.parent)
         step("idx")
         self.close()
-        return [keep_file]
 
     def _write_index(self, path: Path, pack_checksum: bytes) -> None:
         data = format_index(self._slots, self._offsets, self._checksums, pack_checksum)

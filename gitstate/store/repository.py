@@ -126,11 +126,23 @@ class Repository(Objects):
 
     def resolve(self, revision: str) -> bytes:
         """The commit that ``revision`` names, in git's own syntax. Raises NotFound with the nearest names."""
-        with suppress(Damaged):  # git may say that there is no such revision
+        damage = None
+        try:
             oid = self.identify(revision)
             if oid is not None:
                 return self.commit(oid)[0]
-        return self._resolved_by_git(revision)
+        except Damaged as error:  # of an id git may say that there is no such object
+            damage = error
+        try:
+            return self._resolved_by_git(revision)
+        except NotFound:
+            if damage is not None and self._is_branch(re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"):
+                raise damage from None
+            raise
+
+    def _is_branch(self, name: str) -> bool:
+        """Whether that names a commit, whatever can be read of it."""
+        return name == "HEAD" or self.ref(f"refs/heads/{name}") is not None
 
     def identify(self, revision: str) -> bytes | None:
         """The object of an id or a plain name, with ``~2`` or ``^`` behind it; None: ask git. Raises Damaged."""

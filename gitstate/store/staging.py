@@ -71,7 +71,7 @@ class Staging:
         kept: list[Path] = []
         try:
             for pack in [*self._large, self.main]:
-                kept += pack.publish(self._objects, keep, step)
+                pack.publish(self._objects, keep, kept, step)
             self._move_refs(moves, reason)
             step("ref")
         finally:
@@ -82,7 +82,7 @@ class Staging:
         """Write the packs to another object directory, for git to look at; no ref moves."""
         (objects / "pack").mkdir()
         for pack in [*self._large, self.main]:
-            pack.publish(objects, b"", lambda name: None)
+            pack.publish(objects, b"", [], lambda name: None)
 
     def close(self) -> None:
         """Let go of all files."""

@@ -56,7 +56,9 @@ def staged(directory: Path, objects: list[Object]) -> Path:
 
 
 def published(pack: StagedPack, directory: Path) -> Path:
-    (keep,) = pack.publish(directory, b"gitstate 1\n", nothing)
+    kept: list[Path] = []
+    pack.publish(directory, b"gitstate 1\n", kept, nothing)
+    (keep,) = kept
     return keep.with_suffix(".pack")
 
 
@@ -113,7 +115,7 @@ def test_fsck_is_silent_and_cat_file_reads_it_all(tmp_path: Path) -> None:
     pack = StagedPack(tmp_path, "main")
     for kind, data in objects:
         pack.add(kind, object_id(kind, data), len(data), deflate(data))
-    pack.publish(git.path / "objects", b"", nothing)
+    pack.publish(git.path / "objects", b"", [], nothing)
     git("update-ref", "refs/heads/main", object_id(*objects[-1]).hex())
     assert git.fsck() == ""
     for kind, data in objects:
@@ -265,7 +267,9 @@ def test_a_pack_enters_in_an_order_that_survives(tmp_path: Path) -> None:
         seen[name] = sorted(path.suffix for path in packs.iterdir())
 
     assert list(packs.iterdir()) == []
-    (keep,) = pack.publish(git.path / "objects", b"gitstate 7\n", step)
+    kept: list[Path] = []
+    pack.publish(git.path / "objects", b"gitstate 7\n", kept, step)
+    (keep,) = kept
     assert seen == {"pack": [], "idx": [".idx", ".keep", ".pack"]}
     assert keep.read_bytes() == b"gitstate 7\n"
     assert {path.suffix: path.stat().st_mode & 0o777 for path in packs.iterdir()} == {

@@ -157,7 +157,9 @@ def test_streams_of_any_size_come_back(tmp_path_factory: pytest.TempPathFactory,
     stream = StagedPack(directory, "large-1")
     pieces = iter([*(data[start : start + MIB] for start in range(0, len(data), MIB)), b""])
     oid = stream.stream(Type.BLOB, len(data), lambda: next(pieces))
-    (keep,) = stream.publish(directory, b"", lambda name: None)
+    kept: list[Path] = []
+    stream.publish(directory, b"", kept, lambda name: None)
+    (keep,) = kept
     pack = Pack(keep.with_suffix(".idx"))
     place = pack.find(oid)
     assert place is not None
@@ -281,7 +283,9 @@ def staged(directory: Path, entries: list[tuple[bytes, int, bytes]]) -> Path:
     pack = StagedPack(directory, "main")
     for oid, size, deflated in entries:
         pack.add(Type.BLOB, oid, size, deflated)
-    (keep,) = pack.publish(directory, b"", lambda name: None)
+    kept: list[Path] = []
+    pack.publish(directory, b"", kept, lambda name: None)
+    (keep,) = kept
     return keep.with_suffix(".idx")
 
 
