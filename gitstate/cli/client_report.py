@@ -6,23 +6,21 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from gitstate import settings
 from gitstate.cli.app import Session, common, pass_session, writes
 from gitstate.cli.client_values import one_name
+from gitstate.cli.given import content
 from gitstate.cli.help import Command
-from gitstate.cli.output import emit, talk
-from gitstate.errors import GitstateError, NotFound, PartlyDone
+from gitstate.cli.output import emit
+from gitstate.cli.renewal import renew_archives
 from gitstate.layers import probe
 from gitstate.layers.hardware import Match
 from gitstate.release import hardware
 from gitstate.store import Signature
-
-_NAMED: Final = 5
-_KEPT: Final = "that is kept, but machine archives stay as they were"
 
 
 @click.command(
@@ -44,16 +42,7 @@ def report(session: Session, name: str, file: Path, author: str | None) -> None:
     - reads standard input. The rules of gitstate class say of which hardware
     classes it is. gitstate probe --report does the same from the machine.
     """
-    _take(session, name, content(file), settings.author(session.settings, author))
-
-
-def content(file: Path) -> bytes:
-    """What a report may hold of a file, or of standard input. Raises NotFound."""
-    try:
-        with sys.stdin.buffer if str(file) == "-" else open(file, "rb") as stream:
-            return stream.read(probe.LONGEST + 1)
-    except FileNotFoundError:
-        raise NotFound(f"{file}: no such file", "- is standard input") from None
+    _take(session, name, content(file, probe.LONGEST), settings.author(session.settings, author))
 
 
 def receive(session: Session, host: str) -> int:
@@ -78,25 +67,6 @@ def _take(session: Session, host: str, data: bytes, author: Signature) -> None:
     emit(session, "client-report/1", value, _told(planned, dry_run=session.dry_run))
     if not session.dry_run and (planned.is_news or planned.classes != planned.before):
         renew_archives(session, [planned.host])
-
-
-def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
-    """Machine archives follow what is known of machines: those of ``hosts``, or all. Raises PartlyDone."""
-    from gitstate.release import refresh  # most reports say nothing new
-
-    site, observer = session.site, session.observer
-    try:
-        made = refresh.refresh(site, observer) if hosts is None else refresh.again(site, hosts, observer)
-    except GitstateError as error:
-        raise PartlyDone(f"{_KEPT}: {error.message}", error.hint) from None
-    except OSError as error:
-        what = f"{_KEPT}: {error.filename}: {error.strerror}"
-        raise PartlyDone(what, "make room, or mend it; then: gitstate boot write") from None
-    for one in made:
-        names = [*one.added, *one.changed]
-        what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"
-        if names:
-            talk(session, f"machine archives of {one.release.name} made anew: {what}")
 
 
 def _told(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:

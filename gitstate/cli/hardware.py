@@ -12,13 +12,14 @@ import click
 from gitstate import settings
 from gitstate.cli.app import Session, common, pass_session, writes
 from gitstate.cli.client_report import as_json as why_as_json
-from gitstate.cli.client_report import content, renew_archives
 from gitstate.cli.client_values import one_name, parsed, who_and_why
+from gitstate.cli.given import content
 from gitstate.cli.help import Group
 from gitstate.cli.output import emit, table, talk
+from gitstate.cli.renewal import renew_archives
 from gitstate.directory import HardwareClass, classes, model, open_directory
 from gitstate.errors import GitstateError, NotFound, UsageFault
-from gitstate.layers import Classes, load, lspci
+from gitstate.layers import Classes, load, lspci, probe
 from gitstate.layers.hardware import SHIPPED, Match, matches_of
 from gitstate.release import hardware
 from gitstate.release.reports import Reports
@@ -197,7 +198,7 @@ def test(session: Session, file: Path) -> None:
     FILE is what gitstate probe prints, or lspci -n, -nn or -nm, or a list of
     modaliases; - is standard input.
     """
-    data = content(file)
+    data = content(file, probe.LONGEST)
     rules = open_directory(session.site).classes()
     every = load(session.site).classes is Classes.ALL
     _tell(session, "class-test", matches_of(rules.values(), lspci.modaliases(data), every))

@@ -121,7 +121,7 @@ def is_moment(text: str) -> bool:
 
 def _is_release(book: Book, directory: Directory, host: str, version: str) -> bool:
     """Whether a channel's version is called like a day."""
-    client = directory.clients().get(host)
+    client = directory.find({"name": host}).get(host)
     return client is not None and client.channel is not None and book.get(Name(client.channel, version)) is not None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +12,14 @@ import click
 
 from gitstate import layers, names, secrets
 from gitstate.cli.app import Function, Session, common, pass_session, writes
-from gitstate.cli.client_report import renew_archives
 from gitstate.cli.client_values import Named, clients_meant, complete_client, named, parsed
+from gitstate.cli.given import content
 from gitstate.cli.help import Group
 from gitstate.cli.output import ago, emit, moment, size, table, talk
+from gitstate.cli.renewal import renew_archives
 from gitstate.directory import Client, open_directory
 from gitstate.entry import Kind, Meta
-from gitstate.errors import ConfigFault, NotFound, UsageFault
+from gitstate.errors import ConfigFault, UsageFault
 from gitstate.names import octal
 from gitstate.render.archive import Laid
 
@@ -159,39 +159,28 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
     written beside it. HOST may be a client or become one later.
     """
     site, options = session.site, secrets.load(session.site)
-    content = _content(file)
+    data = content(file, secrets.LARGEST)
     meta = Meta(Kind.FILE, mode, *owner)
     if host not in open_directory(site).clients():
         session.observer.notice(f"{host} is no client")
     if session.dry_run:
-        replaced = secrets.foresee(site, host, path, content, meta)
+        replaced = secrets.foresee(site, host, path, data, meta)
     else:
-        replaced = secrets.add(site, host, path, content, meta, options)
+        replaced = secrets.add(site, host, path, data, meta, options)
     value = {
         "host": host,
         "path": octal(path),
         "mode": f"{mode:04o}",
         "uid": owner[0],
         "gid": owner[1],
-        "size": len(content),
+        "size": len(data),
         "replaced": replaced,
         "dry_run": session.dry_run,
     }
     word = ("would replace" if replaced else "would add") if session.dry_run else "replaced" if replaced else "added"
-    emit(session, "secret-add/1", value, [f"{host}: {word} /{octal(path)}  {mode:04o}  {size(len(content))}"])
+    emit(session, "secret-add/1", value, [f"{host}: {word} /{octal(path)}  {mode:04o}  {size(len(data))}"])
     if not session.dry_run:
         renew_archives(session, [host])
-
-
-def _content(file: Path) -> bytes:
-    """All of a file, or of standard input, as far as it could be a secret."""
-    try:
-        if str(file) == "-":
-            return sys.stdin.buffer.read(secrets.LARGEST + 1)
-        with file.open("rb") as opened:
-            return opened.read(secrets.LARGEST + 1)
-    except FileNotFoundError:
-        raise NotFound(f"{file}: no such file", "- is standard input") from None
 
 
 @secret.command(examples=("gitstate secret remove lab3-12 /etc/krb5.keytab", "gitstate secret remove lab3-12 --all"))

@@ -235,8 +235,3 @@ def open_places(site: Site, options: boot.Options, observer: Observer) -> Places
 def look_places(site: Site, options: boot.Options) -> Places:
     """The same, to look only."""
     return Places(site.tftp, options.etc, group.plan(options).gid)
-
-
-def size_of(places: Places, folder: str) -> int:
-    """Bytes of all archives of a folder."""
-    return sum(status.st_size for name, status in places.names(folder).items() if name.endswith(_END))

@@ -66,11 +66,10 @@ class Maker:
         hosts = self._clients.keys() & set(secrets.hosts(self._site))
         return {host: secrets.machine_secrets(self._site, host, self._secret_options) for host in sorted(hosts)}
 
-    def give_keys(self, observer: Observer) -> int:
-        """Let machines that people reach by ssh have host keys of their own; how many were made. Raises ConfigFault."""
-        if not self._secret_options.host_keys or not secrets.has_sshd(self._batch.image):
-            return 0
-        return len(secrets.ensure_host_keys(self._site, self._clients, self._secret_options, observer))
+    def give_keys(self, observer: Observer) -> None:
+        """Let machines that people reach by ssh have host keys of their own. Raises ConfigFault."""
+        if self._secret_options.host_keys and secrets.has_sshd(self._batch.image):
+            secrets.ensure_host_keys(self._site, self._clients, self._secret_options, observer)
 
     @property
     def is_needed(self) -> bool:
@@ -158,11 +157,12 @@ def foresee(
 ) -> int:
     """Make what would be made, and keep nothing; how many machines' archives that are. Raises GitstateError."""
     maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
-    hosts: Collection[str] = maker.keys()
+    keys = maker.keys()
+    hosts: Collection[str] = keys
     if boots(site):
         with files.look_places(site, boot.load(site)) as places:
             donor = before.name.version if before else None
-            hosts = files.plan(places, name.channel, name.version, donor, maker.keys()).made
+            hosts = files.plan(places, name.channel, name.version, donor, keys).made
     maker.tell_missing(observer)
     maker.try_out(hosts, observer)
     return len(hosts)

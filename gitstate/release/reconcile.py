@@ -1,9 +1,8 @@
 """Tags become releases: whatever woke us, only the refs as they stand say what is to be done.
 
 A release is made in this order: it is looked into; what its clients need is made, and layers are rendered for each of
-them; its commits are kept from gc;
-``site.git`` moves, all of it in one step; boot files follow; the directory tells of it. Killed before ``site.git``
-moves, the channel stands where it was; after that the next run does the rest.
+them; its commits are kept from gc; ``site.git`` moves, all of it in one step; boot files follow; the directory tells of
+it. Killed before ``site.git`` moves, the channel stands where it was; after that the next run does the rest.
 """
 
 from __future__ import annotations

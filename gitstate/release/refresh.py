@@ -19,6 +19,7 @@ from gitstate.release.shapes import Release
 from gitstate.site import Site
 
 _FEW: Final = 8
+"""Clients that are asked for one by one; for more all are read."""
 
 
 @dataclass(frozen=True, slots=True)

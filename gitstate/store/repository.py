@@ -14,7 +14,7 @@ from typing import Final
 from gitstate import fs, process
 from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, Refused, UsageFault
 from gitstate.names import LAYER_KINDS
-from gitstate.store import configuration, hooks
+from gitstate.store import configuration, hooks, revisions
 from gitstate.store.lock import exclusive, scratch
 from gitstate.store.objects import Type, parse_commit
 from gitstate.store.odb import Objects
@@ -133,16 +133,7 @@ class Repository(Objects):
                 return self.commit(oid)[0]
         except Damaged as error:  # of an id git may say that there is no such object
             damage = error
-        try:
-            return self._resolved_by_git(revision)
-        except NotFound:
-            if damage is not None and self._is_branch(re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"):
-                raise damage from None
-            raise
-
-    def _is_branch(self, name: str) -> bool:
-        """Whether that names a commit, whatever can be read of it."""
-        return name == "HEAD" or self.ref(f"refs/heads/{name}") is not None
+        return revisions.asked_of_git(self, revision, damage)
 
     def identify(self, revision: str) -> bytes | None:
         """The object of an id or a plain name, with ``~2`` or ``^`` behind it; None: ask git. Raises Damaged."""
@@ -156,36 +147,6 @@ class Repository(Objects):
                 above = [commit.oid, *commit.parents] if commit else []
                 oid = above[parent] if parent < len(above) else None
         return oid
-
-    def _resolved_by_git(self, revision: str) -> bytes:
-        asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
-        found = ""
-        try:
-            found = self.git(*asked).decode().strip()
-        except process.ProgramFailed as error:
-            if error.tells_of_damage:
-                raise
-        if not _ID.fullmatch(found):  # `a..b` is two ids, and `^a` is one in front of which a sign stands
-            self._check_reference(revision)
-            import difflib
-
-            names = self.names()
-            near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
-            hint = f"did you mean {', '.join(near)}?" if near else "nothing is checked in yet: gitstate checkin"
-            raise NotFound(f"{self.name} has no revision {revision!r}", hint)
-        return bytes.fromhex(found)
-
-    def _check_reference(self, revision: str) -> None:
-        """Raise Damaged if ``revision`` starts with a ref after all, which can't be read or whose object can't.
-
-        So does the id at which a ref stands.
-        """
-        first = re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"
-        target = plain_name(self.path, first)
-        if target is None and _ID.fullmatch(first):
-            target = next((oid for oid in read_refs(self.path, "refs/").values() if oid.hex() == first), None)
-        if target is not None:
-            self.peeled(target)
 
     def names(self) -> list[str]:
         """Short names of branches and tags. Raises Damaged."""
