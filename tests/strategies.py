@@ -7,8 +7,8 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from gitstate.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, IN_GIT, Entry, Kind, Meta
-from gitstate.manifest import MAX_ID
+from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, IN_GIT, Entry, Kind, Meta
+from gitstate.tree.manifest import MAX_ID
 
 SECOND: Final = 10**9
 NOT_DIRECTORIES: Final = [kind for kind in Kind if kind is not Kind.DIRECTORY]

@@ -3,10 +3,10 @@
 A site overrides a template by ``SITE/templates/NAME.j2``; ``{% extends "gitstate/NAME.j2" %}`` is ours.
 """
 
-from gitstate.boot.asked import Asked, asked
 from gitstate.boot.options import Dhcp, Nfs, Options, load, parse
 from gitstate.boot.plan import BootChannel, BootClient, BootPlan, Image, machine_id
 from gitstate.boot.render import ETC_FILES, MARK, Renderer, render
+from gitstate.boot.request import Asked, asked
 
 __all__ = [
     "ETC_FILES",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Final
 
-from gitstate.errors import ConfigFault
+from gitstate.core.errors import ConfigFault
 
 _KINDS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
     "name": (re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?").fullmatch, "a host name of one label"),

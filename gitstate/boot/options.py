@@ -9,10 +9,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate import network
 from gitstate.boot import checks
-from gitstate.errors import ConfigFault, NotFound
-from gitstate.site import Site
+from gitstate.core import network
+from gitstate.core.errors import ConfigFault, NotFound
+from gitstate.store.site import Site
 
 _SEE: Final = "see docs/netboot.md"
 _LONGEST_ARGUMENTS: Final = 1000  # of the 2047 characters that an x86 kernel takes

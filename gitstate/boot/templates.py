@@ -12,7 +12,7 @@ from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader, StrictUndefined
 from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gitstate.errors import ConfigFault
+from gitstate.core.errors import ConfigFault
 
 SHIPPED: Final = Path(__file__).parent / "templates"
 _is_word = re.compile(r"[A-Za-z0-9_.,:=+/@%~\[\]-]*").fullmatch

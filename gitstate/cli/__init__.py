@@ -8,6 +8,6 @@ import gc
 def main() -> None:
     """Run the command line and exit with the documented code (docs/cli.md)."""
     gc.disable()  # to look for garbage while modules are read takes a twentieth of a short command
-    from gitstate.cli.run import run
+    from gitstate.cli.base.run import run
 
     run()

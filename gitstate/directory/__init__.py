@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gitstate.directory import options
-from gitstate.directory.channels import Channel, no_such_channel
-from gitstate.directory.classes import HardwareClass, no_such_class
-from gitstate.directory.ldif import LdifDirectory
-from gitstate.directory.model import DEFAULT_STATE, STATES, Client, Kind
+from gitstate.directory.git.backend import LdifDirectory
+from gitstate.directory.model.channels import Channel, no_such_channel
+from gitstate.directory.model.classes import HardwareClass, no_such_class
+from gitstate.directory.model.clients import DEFAULT_STATE, STATES, Client, Kind
 from gitstate.directory.protocol import Directory, LastChange
-from gitstate.site import Site
+from gitstate.store.site import Site
 
 __all__ = [
     "DEFAULT_STATE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gitstate.directory.model import find_clash
+from gitstate.directory.model.clients import find_clash
 from gitstate.directory.protocol import Directory
 
 

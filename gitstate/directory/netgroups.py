@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gitstate import process
-from gitstate.errors import NotFound, UsageFault
-from gitstate.names import host_name
+from gitstate.core import process
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.names import host_name
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,254}")
 _TRIPLE: Final = re.compile(r"\(([^(),]*),([^(),]*),([^(),]*)\)")

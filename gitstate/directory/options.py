@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.errors import ConfigFault, UsageFault
-from gitstate.site import Site
+from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.store.site import Site
 
 _SEE: Final = "see docs/directory.md"
 

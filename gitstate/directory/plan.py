@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gitstate.directory.channels import no_such_channel
-from gitstate.directory.model import Client, no_such_client, normal, refuse_clash
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.names import Pin
+from gitstate.core.signature import Signature
+from gitstate.directory.model.channels import no_such_channel
+from gitstate.directory.model.clients import Client, no_such_client, normal, refuse_clash
 from gitstate.directory.protocol import Directory
-from gitstate.errors import NotFound, UsageFault
-from gitstate.names import Pin
-from gitstate.site import Site
-from gitstate.store import Signature
+from gitstate.store.site import Site
 
 _WORDS: Final = {
     "macs": "MAC",

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gitstate.directory.channels import Channel
-from gitstate.directory.classes import HardwareClass
-from gitstate.directory.entries import Entry
-from gitstate.directory.model import Client, Kind
-from gitstate.store import Signature
+from gitstate.core.signature import Signature
+from gitstate.directory.model.channels import Channel
+from gitstate.directory.model.classes import HardwareClass
+from gitstate.directory.model.clients import Client, Kind
+from gitstate.directory.model.entries import Entry
 
 
 @dataclass(frozen=True, slots=True)

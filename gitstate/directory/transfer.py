@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gitstate.directory.channels import Channel
-from gitstate.directory.classes import HardwareClass
-from gitstate.directory.entries import Entry
-from gitstate.directory.model import Client, refuse_clash
+from gitstate.core.errors import ConfigFault
+from gitstate.core.signature import Signature
+from gitstate.directory.model.channels import Channel
+from gitstate.directory.model.classes import HardwareClass
+from gitstate.directory.model.clients import Client, refuse_clash
+from gitstate.directory.model.entries import Entry
+from gitstate.directory.model.record_types import CHANNELS, CLASSES, SORTS, Sort, Thing
+from gitstate.directory.model.text import dn_of, dn_of_thing, read_client, read_thing, written
 from gitstate.directory.protocol import Directory
-from gitstate.directory.sorts import CHANNELS, CLASSES, SORTS, Sort, Thing
-from gitstate.directory.text import dn_of, dn_of_thing, read_client, read_thing, written
-from gitstate.errors import ConfigFault
-from gitstate.store import Signature
 
 BASE: Final = "o=gitstate"
 _CLASS: Final = re.compile(rb"^objectclass: *(gitstate(?:Client|Channel|Class))\r?$", re.IGNORECASE | re.MULTILINE)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gitstate.core.errors import Conflict, Refused, UsageFault
+from gitstate.core.signature import Signature
 from gitstate.directory import Channel, no_such_channel, open_directory
-from gitstate.directory.model import channel_name
-from gitstate.errors import Conflict, Refused, UsageFault
-from gitstate.release.book import Book
+from gitstate.directory.model.clients import channel_name
+from gitstate.release.log import Book
+from gitstate.release.models import TAGS
 from gitstate.release.reconcile import alone
-from gitstate.release.shapes import TAGS
-from gitstate.release.wishes import open_all, pending
-from gitstate.site import Site
-from gitstate.store import Signature, hooks
+from gitstate.release.requests import open_all, pending
+from gitstate.store import hooks
+from gitstate.store.site import Site
 
 _NAMED = 5
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from gitstate.entry import Kind
-from gitstate.errors import Damaged, Refused, UsageFault
-from gitstate.monitor import Observer
-from gitstate.names import from_octal, join, octal
-from gitstate.policy import Policy, Refusal, parse, policy_path
-from gitstate.snapshot import Lookup, put_together, read_links, take_apart
+from gitstate.core.entry import Kind
+from gitstate.core.errors import Damaged, Refused, UsageFault
+from gitstate.core.monitor import Observer
+from gitstate.core.names import from_octal, join, octal
 from gitstate.store import Repository
 from gitstate.store.objects import TREE, TreeItem
+from gitstate.tree.policy import Policy, Refusal, parse, policy_path
+from gitstate.tree.snapshot import Lookup, put_together, read_links, take_apart
 
 _NAMED: Final = 5
 _ALLOW: Final = re.compile(r"^Gitstate-Allow: (\S+) because (.+)$", re.MULTILINE)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gitstate.change import Added, Change, Modified, compare
-from gitstate.checkin import reader
-from gitstate.entry import Kind
-from gitstate.monitor import Observer
-from gitstate.snapshot import Lookup, walk
+from gitstate.core.entry import Kind
+from gitstate.core.monitor import Observer
 from gitstate.store import Repository
+from gitstate.tree.change import Added, Change, Modified, compare
+from gitstate.tree.checkin import reader
+from gitstate.tree.snapshot import Lookup, walk
 
 NAMED: Final = 10
 _WHY: Final = (

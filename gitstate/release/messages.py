@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gitstate.release.book import ROLLBACK, TAG, subject_of
-from gitstate.release.shapes import Asked, Release
+from gitstate.release.log import ROLLBACK, TAG, subject_of
+from gitstate.release.models import Asked, Release
 from gitstate.store import Repository
 
 _MOST: Final = 20

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from gitstate import boot, export, publish
-from gitstate.monitor import Observer
-from gitstate.release import archives
-from gitstate.release.book import Book
-from gitstate.release.shapes import Release
-from gitstate.release.waiting import patiently
-from gitstate.site import Site
+from gitstate import boot
+from gitstate.boot import files as publish
+from gitstate.core.monitor import Observer
+from gitstate.machine.archives import maker as archives
+from gitstate.release.log import Book
+from gitstate.release.models import Release
+from gitstate.store.site import Site
+from gitstate.store.waiting import patiently
+from gitstate.tree import export
 
 
 def running(site: Site) -> list[boot.BootChannel]:

@@ -7,20 +7,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gitstate.core.errors import Conflict, GitstateError, NotFound, Refused
+from gitstate.core.monitor import Observer
+from gitstate.core.process import ProgramFailed
+from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind, open_directory
-from gitstate.errors import Conflict, GitstateError, NotFound, Refused
-from gitstate.monitor import Observer
-from gitstate.process import ProgramFailed
-from gitstate.release import archives, wishes
-from gitstate.release.book import Book, next_number
+from gitstate.machine.archives import maker as archives
+from gitstate.release import requests as wishes
 from gitstate.release.channels import channel_called
 from gitstate.release.difference import Difference, between
+from gitstate.release.log import Book, next_number
+from gitstate.release.models import TAGS, Asked, Name, Outcome, Release, Wish
 from gitstate.release.reconcile import FROM, Publisher, Step, alone, reconcile
-from gitstate.release.shapes import TAGS, Asked, Name, Outcome, Release, Wish
-from gitstate.site import Site
-from gitstate.store import MAIN, Repository, Signature, Type
+from gitstate.store import MAIN, Repository, Type
+from gitstate.store.site import Site
 from gitstate.store.tags import Tag
-from gitstate.verify import full_manifest
+from gitstate.tree.verify import full_manifest
 
 
 @dataclass(frozen=True, slots=True)

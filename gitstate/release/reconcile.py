@@ -13,16 +13,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from gitstate.core.errors import EnvironmentFault, GitstateError, NotFound, Refused, StorageFault
+from gitstate.core.monitor import Observer
+from gitstate.core.signature import Signature
 from gitstate.directory import Channel, open_directory
-from gitstate.errors import EnvironmentFault, GitstateError, NotFound, Refused, StorageFault
-from gitstate.monitor import Observer
-from gitstate.release import archives, leftovers, messages, publishing, refresh, wishes
-from gitstate.release.book import Book
-from gitstate.release.reports import Reports
-from gitstate.release.shapes import PINS, Asked, Done, Name, Outcome, Problem, Release
-from gitstate.release.waiting import patiently
-from gitstate.site import Site
-from gitstate.store import MAIN, Repository, Signature, hooks
+from gitstate.machine.archives import maker as archives
+from gitstate.machine.hardware.reports import Reports
+from gitstate.release import messages, publishing, refresh
+from gitstate.release import requests as wishes
+from gitstate.release.log import Book
+from gitstate.release.models import PINS, Asked, Done, Name, Outcome, Problem, Release
+from gitstate.store import MAIN, Repository, hooks, leftovers
+from gitstate.store.site import Site
+from gitstate.store.waiting import patiently
 
 Step = Callable[[str], None]
 

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from gitstate import boot
+from gitstate.core.monitor import Observer
+from gitstate.core.output import Places
 from gitstate.directory import Client, Directory, open_directory
-from gitstate.monitor import Observer
-from gitstate.publish import archives as files
-from gitstate.publish.places import Places
-from gitstate.release import archives, publishing
-from gitstate.release.archives import Maker
-from gitstate.release.book import Book
-from gitstate.release.shapes import Release
-from gitstate.site import Site
+from gitstate.machine.archives import files
+from gitstate.machine.archives import maker as archives
+from gitstate.machine.archives.maker import Maker
+from gitstate.release import publishing
+from gitstate.release.log import Book
+from gitstate.release.models import Release
+from gitstate.store.site import Site
 
 _FEW: Final = 8
 """Clients that are asked for one by one; for more all are read."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gitstate.core.errors import GitstateError, Locked, NotFound
+from gitstate.core.monitor import Observer
+from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
-from gitstate.errors import GitstateError, Locked, NotFound
-from gitstate.monitor import Observer
 from gitstate.release import messages
-from gitstate.release.book import Book, next_number
 from gitstate.release.channels import channel_called
+from gitstate.release.log import Book, next_number
+from gitstate.release.models import Done, Name, Problem, Release, release_name, unfinished
 from gitstate.release.push import clients_of, taken
 from gitstate.release.reconcile import Publisher, Step, alone, told
-from gitstate.release.shapes import Done, Name, Problem, Release, release_name, unfinished
-from gitstate.release.wishes import open_all
-from gitstate.site import Site
-from gitstate.store import Signature
+from gitstate.release.requests import open_all
+from gitstate.store.site import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gitstate import process
-from gitstate.errors import Refused
-from gitstate.site import Site
+from gitstate.core import process
+from gitstate.core.errors import Refused
 from gitstate.store import Repository
+from gitstate.store.site import Site
 
 
 def signers(site: Site) -> Path:

@@ -1,6 +1,6 @@
 """Objects, packs and refs: the only room that knows libgit2."""
 
-from gitstate.store.objects import Commit, Signature, TreeItem, Type, object_id
+from gitstate.store.objects import Commit, TreeItem, Type, object_id
 from gitstate.store.repository import MAIN, Repository, Snapshot
 from gitstate.store.small import write_objects
 from gitstate.store.staging import Staging
@@ -9,7 +9,6 @@ __all__ = [
     "MAIN",
     "Commit",
     "Repository",
-    "Signature",
     "Snapshot",
     "Staging",
     "TreeItem",

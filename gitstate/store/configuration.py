@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from gitstate.errors import ConfigFault
-from gitstate.manifest import FORMAT
+from gitstate.core.entry import FORMAT
+from gitstate.core.errors import ConfigFault
 
 VALUES: Final = {
     "gc.auto": "0",

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from gitstate import fs
+from gitstate.core import fs
+from gitstate.core.data import data_file
 
 _MARK: Final = b"gitstate's hook"
 """What stands in the second line of each: a file without it is somebody else's, and stays."""
@@ -32,11 +33,11 @@ def install(repository: Path) -> list[str]:
 
 @cache
 def _texts() -> dict[str, bytes]:
-    package = Path(__file__).parent.parent
-    shipped = package / "_data" / "hooks" / "git"
-    source = shipped if shipped.is_dir() else package.parent / "hooks" / "git"
     line = f"\ngitstate={shlex.quote(_program())}\n"
-    return {path.name: path.read_text().replace(_LINE, line).encode() for path in sorted(source.iterdir())}
+    return {
+        path.name: path.read_text().replace(_LINE, line).encode()
+        for path in sorted(data_file("hooks", "git").iterdir())
+    }
 
 
 def _program() -> str:

@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from gitstate import fs
-from gitstate.errors import Locked
+from gitstate.core import fs
+from gitstate.core.errors import Locked
 
 _SCRATCH: Final = "scratch-"
 

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from gitstate.errors import Damaged
+from gitstate.core.errors import Damaged
 from gitstate.store.objects import Type, object_id
 
 _HEADER: Final = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")

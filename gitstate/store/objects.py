@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from gitstate.errors import Damaged
+from gitstate.core.errors import Damaged
+from gitstate.core.signature import Signature
 
 FILE: Final = 0o100644
 EXECUTABLE: Final = 0o100755
@@ -73,18 +74,6 @@ def parse_tree(data: bytes) -> list[TreeItem]:
     if start != end:
         raise Damaged("a tree object is truncated", "run: gitstate fsck")
     return items
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Who and when: ``name <mail>``, seconds since the epoch, offset as ``+hhmm``."""
-
-    who: str
-    when: int
-    offset: str = "+0000"
-
-    def __str__(self) -> str:
-        return f"{self.who} {self.when} {self.offset}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitstate.errors import Damaged
+from gitstate.core.errors import Damaged
 from gitstate.store.deltas import Bases, read_delta
 from gitstate.store.loose import read_loose
 from gitstate.store.objects import TreeItem, Type, parse_tree, tagged

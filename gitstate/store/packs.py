@@ -18,8 +18,8 @@ from typing import Final, Protocol
 
 from isal import isal_zlib
 
-from gitstate import fs
-from gitstate.errors import StorageFault
+from gitstate.core import fs
+from gitstate.core.errors import StorageFault
 from gitstate.store.objects import Type
 
 LEVEL: Final = 1

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, cast
 
 from isal import igzip_lib, isal_zlib
 
-from gitstate.errors import Damaged
+from gitstate.core.errors import Damaged
 from gitstate.store.objects import Type
 
 _INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gitstate.errors import Damaged
+from gitstate.core.errors import Damaged
 
 _DEEPEST: Final = 5  # git's own limit for refs that name refs
 _ID: Final = re.compile(rb"([0-9a-f]{40})\s*")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate.errors import Locked
+from gitstate.core.errors import Locked
 from gitstate.store.repository import Repository
 
 GRACE: Final = "2.weeks.ago"

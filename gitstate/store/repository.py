@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from gitstate import fs, process
-from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, Refused, UsageFault
-from gitstate.names import LAYER_KINDS
+from gitstate.core import fs, process
+from gitstate.core.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, Refused, UsageFault
+from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions
 from gitstate.store.lock import exclusive, scratch
 from gitstate.store.objects import Type, parse_commit

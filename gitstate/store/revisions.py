@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gitstate.errors import Damaged, NotFound
-from gitstate.process import ProgramFailed
+from gitstate.core.errors import Damaged, NotFound
+from gitstate.core.process import ProgramFailed
 from gitstate.store.refs import plain_name, read_ref, read_refs
 
 if TYPE_CHECKING:

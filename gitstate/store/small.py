@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from gitstate import fs
+from gitstate.core import fs
 from gitstate.store.objects import Type
 from gitstate.store.repository import Repository
 from gitstate.store.staging import Move

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from gitstate.errors import Damaged
-from gitstate.store.objects import Signature, Type
+from gitstate.core.errors import Damaged
+from gitstate.core.signature import Signature
+from gitstate.store.objects import Type
 
 _TAG: Final = re.compile(
     rb"object (?P<target>[0-9a-f]{40})\ntype (?P<kind>commit|tree|blob|tag)\ntag (?P<name>[^\n]*)\n"

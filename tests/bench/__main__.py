@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from tests.bench import boots, directory, growth, layers, rows, scale, table, upgrades, writes
 from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, Corpus, find, unpack
-from tests.bench.ground import MAKERS, own_file_system, room
+from tests.bench.harness import MAKERS, own_file_system, room
 from tests.bench.measure import Bench, BenchError, progress, run_untimed
 from tests.bench.trees import disk_usage, remove
 

@@ -19,16 +19,16 @@ from typing import Final
 
 import ldap as python_ldap
 
+from gitstate.core.errors import GitstateError
 from gitstate.directory import Client, open_directory
-from gitstate.directory.mapping import FIELDS
-from gitstate.errors import GitstateError
+from gitstate.directory.model.mapping import FIELDS
 from gitstate.release.push import clients_of
-from gitstate.site import Site
+from gitstate.store.site import Site
 from tests.bench.measure import BenchError, failure_text, progress, run_untimed
 from tests.bench.stage import environment, gitstate_command
 from tests.bench.table import aligned, machine_facts
-from tests.directory.ground import ADA, Place, choose_ldap
-from tests.directory.ground import machine as client
+from tests.directory.harness import ADA, Place, choose_ldap
+from tests.directory.harness import machine as client
 from tests.lab.ldap import ADMIN, PASSWORD, SUFFIX, Server, ldap_server
 
 CLIENTS: Final = 10_000

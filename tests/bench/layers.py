@@ -16,12 +16,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from gitstate.site import Site
+from gitstate.store.site import Site
 from tests.bench.machines import FILES, LAYERS, ONE, PROTOTYPE, TEMPLATES, WORKLOADS, Machines, expect
 from tests.bench.measure import MB, BenchError, Contender, Row, run_untimed
 from tests.bench.stage import gitstate_command
 from tests.bench.trees import fresh
-from tests.client.ground import only_busybox
+from tests.client.harness import only_busybox
 
 CLIENTS: Final = 1000
 OWN: Final = 300

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate import checkin
+from gitstate.core.monitor import SILENT
+from gitstate.core.signature import Signature
 from gitstate.directory import Client, open_directory
-from gitstate.monitor import SILENT
-from gitstate.site import Site
-from gitstate.store import Signature
+from gitstate.store.site import Site
+from gitstate.tree import checkin
 from tests.bench.measure import BenchError
-from tests.publish.ground import OPTIONS, make
+from tests.boot.files.harness import OPTIONS, make
 
 FILES: Final = 500
 TEMPLATES: Final = 50

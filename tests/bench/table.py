@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.bench.ground import file_system
+from tests.bench.harness import file_system
 from tests.bench.measure import MB, BenchError, Budget, Figures, Outcome, run_untimed
 
 HEAD: Final = ("work", "command", "seconds", "CPU", "memory", "repository", "gitstate ÷ it", "budget", "verdict")

@@ -13,10 +13,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from gitstate.site import Site
+from gitstate.store.site import Site
 from tests.bench import directory, layers, rows, stage, table
 from tests.bench.corpus import RECIPES, Corpus, Recipe, find, unpack
-from tests.bench.ground import file_system, own_file_system
+from tests.bench.harness import file_system, own_file_system
 from tests.bench.machines import ONE, Machines
 from tests.bench.measure import MB, Bench, BenchError, Contender, Figures, Outcome, Row, Run, judge, timed
 from tests.bench.trees import below, disk_usage

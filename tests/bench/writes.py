@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from gitstate.core.names import pin
+from gitstate.core.signature import Signature
 from gitstate.directory import Client, open_directory
-from gitstate.names import pin
-from gitstate.site import Site
-from gitstate.store import Signature
+from gitstate.store.site import Site
 from tests.bench.measure import BenchError, Contender, Row, run_untimed
 from tests.bench.stage import gitstate_command
-from tests.publish.ground import OPTIONS, make
+from tests.boot.files.harness import OPTIONS, make
 
 CLIENTS: Final = 10_000
 NAMES: Final = ("write-first", "write-change", "write-nothing")

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gitstate.boot import Asked, asked
-from gitstate.names import ip_address, mac_address
+from gitstate.boot import Asked
+from gitstate.boot import request as asked
+from gitstate.core.names import ip_address, mac_address
 
 LOGS: Final = Path(__file__).parent / "logs"
 MAC: Final = "52:54:00:12:34:56"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.site import Site
+from gitstate.store.site import Site
 from tests.boot.dhcp_servers import servers, within
 from tests.support import needs, root_only
 

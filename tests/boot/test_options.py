@@ -18,10 +18,10 @@ from gitstate import boot
 from gitstate.boot import Dhcp, Nfs, Options, parse
 from gitstate.boot.checks import is_good
 from gitstate.boot.options import from_table
-from gitstate.errors import ConfigFault, NotFound
-from gitstate.network import Address
-from gitstate.site import Site
-from tests.boot.ground import MINIMAL, OWN, UUID
+from gitstate.core.errors import ConfigFault, NotFound
+from gitstate.core.network import Address
+from gitstate.store.site import Site
+from tests.boot.harness import MINIMAL, OWN, UUID
 from tests.support import PROJECT
 
 ETH1: Final = [ip_interface("fe80::1/64"), ip_interface("10.77.0.1/24"), ip_interface("192.168.5.9/16")]

@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gitstate.boot import ETC_FILES, MARK, BootChannel, BootPlan, Dhcp, Nfs, Renderer, machine_id, render
-from gitstate.errors import ConfigFault
-from tests.boot.ground import COMMIT, MAC, OWN, SITE, UUID, client, commands, image, lines_of, options, plan
+from gitstate.core.errors import ConfigFault
+from tests.boot.harness import COMMIT, MAC, OWN, SITE, UUID, client, commands, image, lines_of, options, plan
 
 MAC_FILE: Final = "tftp/boot/mac/52-54-00-12-34-56.ipxe"
 SNAPSHOT: Final = f"tftp/desktop/{COMMIT}/boot.ipxe"

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from gitstate.boot import BootPlan, Renderer, machine_id, render
-from tests.boot.ground import COMMIT, MAC, OWN, UUID, client, image, options
+from tests.boot.harness import COMMIT, MAC, OWN, UUID, client, image, options
 from tests.lab.guest import Firmware, Guest
 from tests.lab.netlab import BRIDGE, SERVER, NetLab, netlab
 from tests.lab.servers import foreign_dhcp, nginx, router

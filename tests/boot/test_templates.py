@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gitstate.boot import BootPlan, render
-from gitstate.errors import ConfigFault
-from tests.boot.ground import SITE, UUID, client, image, lines_of, options
+from gitstate.core.errors import ConfigFault
+from tests.boot.harness import SITE, UUID, client, image, lines_of, options
 
 DNSMASQ = "etc/gitstate/dnsmasq.conf"
 

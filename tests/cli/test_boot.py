@@ -14,10 +14,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
+from tests.boot.files.harness import OPTIONS, Ground, forget, looks, make
 from tests.gitstate_command import git
 from tests.lab.netlab import NetLab, netlab
 from tests.lab.servers import dnsmasq, foreign_dhcp
-from tests.publish.ground import OPTIONS, Ground, forget, looks, make
 from tests.support import PROJECT, needs, require, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setcap", "setfacl")]

@@ -21,11 +21,11 @@ import click
 import pytest
 
 from gitstate import cli
-from gitstate.cli.app import Session, app
-from gitstate.cli.help import Command, Group
-from gitstate.cli.output import table
-from gitstate.errors import Conflict
-from tests.cli.ground import ODD, edit, listing, plant
+from gitstate.cli.base.app import Session, app
+from gitstate.cli.base.help import Command, Group
+from gitstate.cli.base.output import table
+from gitstate.core.errors import Conflict
+from tests.cli.harness import ODD, edit, listing, plant
 from tests.cli.terminal import PATIENCE, Screen, on_terminal
 from tests.gitstate_command import Site, make_site
 from tests.support import PROJECT, needs, root_only
@@ -723,14 +723,24 @@ def test_completion_scripts_are_printed(shell: str) -> None:
 
 # --- imports ----------------------------------------------------------------------------------------------------------
 
-_ALWAYS: Final = {"rich", "jinja2", "deepdiff", "ldap", "pygit2", "tomlkit", "tempfile", "json", "gitstate.bootstrap"}
-_WRITERS: Final = {"gitstate.checkin", "gitstate.policy", "gitstate.scan", "concurrent.futures"}
+_ALWAYS: Final = {
+    "rich",
+    "jinja2",
+    "deepdiff",
+    "ldap",
+    "pygit2",
+    "tomlkit",
+    "tempfile",
+    "json",
+    "gitstate.tree.bootstrap",
+}
+_WRITERS: Final = {"gitstate.tree.checkin", "gitstate.tree.policy", "gitstate.scan", "concurrent.futures"}
 NEEDLESS: Final = {
-    "status desktop": _ALWAYS | {"gitstate.history", "gitstate.export"},
-    "checkin desktop -m x -n": _ALWAYS | {"gitstate.history", "gitstate.export"},
-    "log desktop": _ALWAYS | _WRITERS | {"gitstate.export", "gitstate.verify"},
-    "diff desktop HEAD HEAD": _ALWAYS | _WRITERS | {"gitstate.export", "gitstate.verify"},
-    "export desktop -n": _ALWAYS | _WRITERS | {"gitstate.history", "gitstate.verify", "gitstate.change"},
+    "status desktop": _ALWAYS | {"gitstate.tree.history", "gitstate.tree.export"},
+    "checkin desktop -m x -n": _ALWAYS | {"gitstate.tree.history", "gitstate.tree.export"},
+    "log desktop": _ALWAYS | _WRITERS | {"gitstate.tree.export", "gitstate.tree.verify"},
+    "diff desktop HEAD HEAD": _ALWAYS | _WRITERS | {"gitstate.tree.export", "gitstate.tree.verify"},
+    "export desktop -n": _ALWAYS | _WRITERS | {"gitstate.tree.history", "gitstate.tree.verify", "gitstate.tree.change"},
 }
 
 
@@ -749,7 +759,7 @@ finally:
     argv = [sys.executable, "-c", script]
     done = subprocess.run(argv, env=environment(site), capture_output=True, text=True, check=True)
     modules = set(done.stderr.rpartition("MODULES")[2].split())
-    assert "gitstate.cli.app" in modules
+    assert "gitstate.cli.base.app" in modules
     assert not modules & NEEDLESS[line]
 
 

@@ -15,11 +15,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from gitstate.cli.app import app
-from tests.cli.ground import edit, plant
+from gitstate.cli.base.app import app
+from tests.cli.harness import edit, plant
 from tests.gitstate_command import Site, git
-from tests.prepare import ground as bootable
 from tests.support import PROJECT, needs, root_only
+from tests.tree.prepare import harness as bootable
 
 pytestmark = [root_only, needs("git", "setfacl", "setcap"), pytest.mark.xdist_group("json")]
 

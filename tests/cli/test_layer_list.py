@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitstate import site as sites
-from gitstate.cli.layer_list import uses
+from gitstate.cli.layer.list import uses
+from gitstate.store import site as sites
 from tests.gitstate_command import Site, make_site
 from tests.support import needs, root_only
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.ground import listing
+from tests.cli.harness import listing
 from tests.cli.terminal import on_terminal
 from tests.gitstate_command import Site, make_site
-from tests.prepare.ground import INITRD, can, dirty, plant, probe
 from tests.support import PROJECT, needs, root_only
+from tests.tree.prepare.harness import INITRD, can, dirty, plant, probe
 
 pytestmark = [root_only, needs("busybox", "unshare", "setpriv", "git")]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.ground import listing
+from tests.cli.harness import listing
 from tests.gitstate_command import Site, make_site
 from tests.support import PROJECT, needs, root_only
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.ground import Machine, only_busybox
+from tests.client.harness import Machine, only_busybox
 from tests.support import require
 
 

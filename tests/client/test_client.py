@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.render.archive import Laid
-from tests.client.ground import CAPABILITY, FILE, Machine, layout, packed
+from gitstate.machine.archives.content import Laid
+from tests.client.harness import CAPABILITY, FILE, Machine, layout, packed
 from tests.support import PROJECT, root_only
 
 CLIENT = PROJECT / "hooks/client"

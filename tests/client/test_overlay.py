@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.ground import Machine, layout, looks, packed
+from tests.client.harness import Machine, layout, looks, packed
 from tests.support import root_only
 
 pytestmark = root_only

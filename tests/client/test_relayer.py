@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.entry import Kind, Meta
-from gitstate.render.archive import Laid, Reload, Variant
-from tests.client.ground import CAPABILITY, FILE, SECOND, WHEN, Machine, layout, looks, packed
+from gitstate.core.entry import Kind, Meta
+from gitstate.machine.archives.content import Laid, Reload, Variant
+from tests.client.harness import CAPABILITY, FILE, SECOND, WHEN, Machine, layout, looks, packed
 from tests.support import PROJECT, root_only
 
 pytestmark = root_only

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.equipment import hostile, judges
 from tests.gitstate_command import Site, git, make_site
 from tests.roots import tarball
 from tests.support import needs, root_only
+from tests.testing import hostile, judges
 
 pytestmark = [root_only, needs("mtree", "rsync", "getcap", "getfacl", "setcap", "setfacl", "git")]
 

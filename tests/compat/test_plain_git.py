@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.equipment import hostile, judges
 from tests.gitstate_command import Site, git, make_site
 from tests.support import needs, root_only
+from tests.testing import hostile, judges
 
 pytestmark = [root_only, needs("git", "setcap", "getcap", "setfacl", "bsdtar", "rsync")]
 

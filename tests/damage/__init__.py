@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.damage.ground")
+pytest.register_assert_rewrite("tests.damage.harness")

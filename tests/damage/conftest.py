@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import Ground, environment, forced_removal, is_tmpfs
-from tests.damage.zygote import Zygote
+from tests.damage.fork_server import Zygote
+from tests.damage.harness import Ground, environment, forced_removal, is_tmpfs
 from tests.support import PROJECT, unavailable
 
 

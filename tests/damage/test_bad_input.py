@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.damage.forge import FILE, HEAD, OWN, SET, VERSION, Forge
-from tests.damage.ground import NOBODY, Ground, environment, forced_removal, git, gitstate, looks, mounted, plant
-from tests.damage.zygote import Zygote
-from tests.equipment import judges
+from tests.damage.fork_server import Zygote
+from tests.damage.harness import NOBODY, Ground, environment, forced_removal, git, gitstate, looks, mounted, plant
 from tests.support import PROJECT, needs, root_only, unavailable
+from tests.testing import judges
 
 pytestmark = [root_only, needs("rsync", "setpriv")]
 

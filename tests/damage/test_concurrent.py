@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import GITSTATE, PATIENCE, Ground, Said, edit, environment, git, plant
-from tests.equipment import judges
+from tests.damage.harness import GITSTATE, PATIENCE, Ground, Said, edit, environment, git, plant
 from tests.support import needs, root_only
+from tests.testing import judges
 
 pytestmark = [root_only, needs("rsync")]
 

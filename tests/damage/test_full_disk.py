@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.errors import StorageFault
+from gitstate.core.errors import StorageFault
 from gitstate.store import Type
 from gitstate.store.packs import StagedPack, entry_header
-from tests.damage.ground import GITSTATE, Ground, edit, environment, fill, mounted, names_of_exports, plant
-from tests.equipment import judges
+from tests.damage.harness import GITSTATE, Ground, edit, environment, fill, mounted, names_of_exports, plant
 from tests.support import needs, root_only
+from tests.testing import judges
 
 pytestmark = [root_only, needs("rsync", "mkfs.ext4")]
 

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import pytest
 
-from gitstate import fs
+from gitstate.core import fs
 from tests.damage.forge import EXECUTABLE, FILE, GITLINK, HEAD, LINK, OWN, SET, TREE, VERSION, Forge, Item, missing
-from tests.damage.ground import Canary, Ground, complaints, forced_removal, looks, plant
-from tests.damage.zygote import Zygote
-from tests.equipment import judges
+from tests.damage.fork_server import Zygote
+from tests.damage.harness import Canary, Ground, complaints, forced_removal, looks, plant
 from tests.support import needs, root_only
+from tests.testing import judges
 
 pytestmark = [root_only, needs("rsync", "tar", "mtree")]
 

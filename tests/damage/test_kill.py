@@ -12,9 +12,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.damage.ground import GITSTATE, PATIENCE, Ground, edit, environment, names_of_exports, plant, wait_for_orphans
-from tests.equipment import judges
+from tests.damage.harness import (
+    GITSTATE,
+    PATIENCE,
+    Ground,
+    edit,
+    environment,
+    names_of_exports,
+    plant,
+    wait_for_orphans,
+)
 from tests.support import PROJECT, needs, root_only
+from tests.testing import judges
 
 pytestmark = [root_only, needs("rsync")]
 

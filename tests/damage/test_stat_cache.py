@@ -21,12 +21,13 @@ from pathlib import Path
 
 import pytest
 
-from gitstate import checkin
-from gitstate.monitor import SILENT
-from gitstate.store import Repository, Signature
-from tests.damage.ground import Ground, complaints, edit, environment, mounted, plant
-from tests.equipment import hostile, mutation
+from gitstate.core.monitor import SILENT
+from gitstate.core.signature import Signature
+from gitstate.store import Repository
+from gitstate.tree import checkin
+from tests.damage.harness import Ground, complaints, edit, environment, mounted, plant
 from tests.support import needs, root_only
+from tests.testing import hostile, mutation
 
 pytestmark = [root_only]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.site import Site
-from tests.directory.ground import Place, choose_ldap
+from gitstate.store.site import Site
+from tests.directory.harness import Place, choose_ldap
 from tests.lab.ldap import Server, ldap_server
 from tests.support import require
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from typing import Final
 
-from gitstate.directory.schema import definitions
+from gitstate.directory.model.schema import definitions
 from tests.support import PROJECT
 
 SOURCE: Final = PROJECT / "schemas" / "gitstate.schema"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import environment
-from tests.damage.zygote import Zygote
-from tests.directory.ground import Place, machines
+from tests.damage.fork_server import Zygote
+from tests.damage.harness import environment
+from tests.directory.harness import Place, machines
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "slapd")]

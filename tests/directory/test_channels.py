@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from gitstate.core.errors import GitstateError, Locked, NotFound, UsageFault
 from gitstate.directory import Channel, Kind
-from gitstate.errors import GitstateError, Locked, NotFound, UsageFault
-from tests.directory.ground import ADA, Place, machine
+from tests.directory.harness import ADA, Place, machine
 from tests.support import needs
 
 pytestmark = needs("git")

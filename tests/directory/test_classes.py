@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.core.errors import ConfigFault, GitstateError, NotFound, UsageFault
 from gitstate.directory import Channel, HardwareClass, open_directory
 from gitstate.directory.check import check
-from gitstate.errors import ConfigFault, GitstateError, NotFound, UsageFault
-from gitstate.site import Site
-from tests.directory.ground import ADA, Place, choose_ldap, complaints, machine
-from tests.directory.ground import clone as cloned
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, choose_ldap, complaints, machine
+from tests.directory.harness import clone as cloned
 from tests.lab.ldap import SUFFIX, Server
 from tests.support import needs
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.core.errors import GitstateError, Locked, NotFound, UsageFault
+from gitstate.core.names import Pin
 from gitstate.directory import Client, Kind, open_directory
-from gitstate.errors import GitstateError, Locked, NotFound, UsageFault
-from gitstate.names import Pin
-from gitstate.site import Site
-from tests.directory.ground import ADA, Place, machine, machines
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, machine, machines
 from tests.lab.ldap import GITSTATE
 from tests.support import needs
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.names import Pin
 from gitstate.directory import Client, Kind, plan
-from gitstate.directory.importing import Import, Wishes, plan_import, plan_new
-from gitstate.directory.lists import Form, Listing, form_of, read
-from gitstate.directory.model import normal
-from gitstate.errors import NotFound, UsageFault
-from gitstate.names import Pin
-from gitstate.site import Site
+from gitstate.directory.importing.lists import Form, Listing, form_of, read
+from gitstate.directory.importing.plan import Import, Wishes, plan_import, plan_new
+from gitstate.directory.model.clients import normal
 from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
-from tests.directory.ground import ADA, Place, clients
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, clients
 from tests.support import needs
 
 

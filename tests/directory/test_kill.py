@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from gitstate.site import Site
-from tests.damage.ground import wait_for_orphans
-from tests.directory.ground import Place, complaints, machine, machines
+from gitstate.store.site import Site
+from tests.damage.harness import wait_for_orphans
+from tests.directory.harness import Place, complaints, machine, machines
 from tests.support import PROJECT, needs
 
 pytestmark = needs("git")
@@ -25,7 +25,7 @@ def place(site: Site) -> Place:
 
 def put(place: Place, number: int, point: int) -> int:
     """Put a client in another process, killed at ``point``; how many operations it made, or 0."""
-    words = [sys.executable, "-m", "tests.directory.doomed", str(place.site.path), str(number), str(point)]
+    words = [sys.executable, "-m", "tests.directory.interrupted", str(place.site.path), str(number), str(point)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     wait_for_orphans(place.site.path)

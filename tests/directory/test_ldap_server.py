@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.core.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
 from gitstate.directory import Client, Directory, Kind, open_directory
 from gitstate.directory.check import check
+from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.ldap import writing
 from gitstate.directory.ldap.connection import Connection
-from gitstate.directory.ldif import LdifDirectory
-from gitstate.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
-from gitstate.site import Site
-from tests.directory.ground import ADA, Place, choose_ldap, machine, machines
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, choose_ldap, machine, machines
 from tests.lab.ldap import GITSTATE, OURS, PASSWORD, SUFFIX, Server, ldap_server, postdate
 from tests.support import needs
 

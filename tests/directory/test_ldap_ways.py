@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from gitstate.core.errors import ConfigFault, NotFound, UsageFault
+from gitstate.core.names import Pin
 from gitstate.directory import Client, Directory, Kind, open_directory, plan
 from gitstate.directory.check import check
-from gitstate.errors import ConfigFault, NotFound, UsageFault
-from gitstate.names import Pin
-from gitstate.site import Site
-from tests.directory.ground import ADA, Place, choose_ldap, machine
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, choose_ldap, machine
 from tests.lab.ldap import SUFFIX, Server
 from tests.support import needs
 

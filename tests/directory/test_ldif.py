@@ -16,14 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.directory import Client, Kind, ldif, text
-from gitstate.directory.mapping import entry_of
-from gitstate.directory.text import read_client, write_client
-from gitstate.directory.tree import path_of
-from gitstate.errors import ConfigFault, Damaged, GitstateError, Locked, UsageFault
-from gitstate.site import Site
-from gitstate.store import Repository, Signature
-from tests.directory.ground import ADA, Place, clients, clone, complaints, files, log, machine, machines
+from gitstate.core.errors import ConfigFault, Damaged, GitstateError, Locked, UsageFault
+from gitstate.core.signature import Signature
+from gitstate.directory import Client, Kind
+from gitstate.directory.git import backend as ldif
+from gitstate.directory.git.tree import path_of
+from gitstate.directory.model import text
+from gitstate.directory.model.mapping import entry_of
+from gitstate.directory.model.text import read_client, write_client
+from gitstate.store import Repository
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, clients, clone, complaints, files, log, machine, machines
 from tests.support import needs
 
 pytestmark = needs("git")

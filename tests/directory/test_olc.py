@@ -6,7 +6,7 @@ import subprocess
 
 import ldap
 
-from tests.directory.ground import entry_of_machine
+from tests.directory.harness import entry_of_machine
 from tests.directory.olc import TARGET, olc
 from tests.lab.ldap import PASSWORD, SUFFIX, ldap_server
 from tests.support import needs

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from gitstate.core.errors import ConfigFault
 from gitstate.directory import open_directory
-from gitstate.directory.ldif import LdifDirectory
+from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.options import DEFAULT_MAP, Login, Place, Way, parse
-from gitstate.errors import ConfigFault
-from gitstate.site import Site
+from gitstate.store.site import Site
 from tests.support import PROJECT
 
 LDAP: Mapping[str, Any] = {"backend": "ldap", "uri": "ldapi:///", "base": "dc=example,dc=org"}

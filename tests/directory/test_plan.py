@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from gitstate.core.errors import GitstateError, Locked, NotFound, UsageFault
+from gitstate.core.names import Pin
+from gitstate.core.signature import Signature
 from gitstate.directory import Client, Kind, plan
-from gitstate.errors import GitstateError, Locked, NotFound, UsageFault
-from gitstate.names import Pin
-from gitstate.site import Site
-from gitstate.store import MAIN, Commit, Repository, Signature, Type, object_id, write_objects
-from tests.directory.ground import ADA, Place, machine
+from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, machine
 from tests.support import needs
 
 pytestmark = needs("git")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitstate.core.errors import NotFound, UsageFault
 from gitstate.directory import netgroups
-from gitstate.directory.ranges import MOST, expand
-from gitstate.errors import NotFound, UsageFault
+from gitstate.directory.model.ranges import MOST, expand
 from tests.support import needs
 
 

@@ -20,12 +20,13 @@ from ldap.ldapobject import LDAPObject
 from ldap.modlist import addModlist
 from ldap.schema import AttributeType, ObjectClass, SubSchema
 
-from gitstate.directory.entries import Fault
-from gitstate.directory.mapping import FIELDS, entry_of
-from gitstate.directory.model import Client
-from gitstate.directory.schema import data_file, definitions, schema
-from gitstate.directory.text import BASE, dn_of
-from tests.directory.ground import clients, machine
+from gitstate.core.data import data_file
+from gitstate.directory.model.clients import Client
+from gitstate.directory.model.entries import Fault
+from gitstate.directory.model.mapping import FIELDS, entry_of
+from gitstate.directory.model.schema import definitions, schema
+from gitstate.directory.model.text import BASE, dn_of
+from tests.directory.harness import clients, machine
 from tests.support import PROJECT, needs
 
 OURS: Final = PROJECT / "schemas" / "gitstate.schema"
@@ -236,7 +237,7 @@ def test_openldap_format_is_read() -> None:
 
 
 def test_the_files_are_found_in_a_checkout() -> None:
-    assert data_file("gitstate.schema") == OURS
+    assert data_file("schemas", "gitstate.schema") == OURS
 
 
 def test_an_entry_keeps_what_others_put_there() -> None:

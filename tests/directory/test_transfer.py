@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.names import Pin
 from gitstate.directory import Channel, Client, HardwareClass, Kind, transfer
 from gitstate.directory.check import check
-from gitstate.errors import ConfigFault, UsageFault
-from gitstate.names import Pin
-from gitstate.site import Site
-from tests.directory.ground import ADA, Place, choose_ldap, files, machine, machines
-from tests.directory.ground import clone as cloned
+from gitstate.store.site import Site
+from tests.directory.harness import ADA, Place, choose_ldap, files, machine, machines
+from tests.directory.harness import clone as cloned
 from tests.lab.ldap import SUFFIX, Server
 from tests.support import needs
 

@@ -12,8 +12,8 @@ from typing import Final
 import click
 
 from gitstate import __version__
-from gitstate.cli.app import app
-from gitstate.cli.help import Command, CommonOption, Group
+from gitstate.cli.base.app import app
+from gitstate.cli.base.help import Command, CommonOption, Group
 from tests.support import PROJECT
 
 REFERENCE: Final = PROJECT / "docs" / "cli.md"

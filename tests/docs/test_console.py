@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import click
 import pytest
 
-from gitstate.cli.app import app
+from gitstate.cli.base.app import app
 from tests.docs.console import SETUPS, Scratch, differences, masked, outputs, rewritten
 from tests.docs.pages import anchors, commands, fences, links, pages, prose, setups
 from tests.docs.reference import MAN_PAGE, REFERENCE, leaves

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gitstate import errors, settings
+from gitstate.core import errors, settings
 from tests.docs import reference
 from tests.docs.reference import CODES, MAN_PAGE, REFERENCE, REPOSITORY_KEYS, SITE_KEYS, VARIABLES, leaves
 from tests.gitstate_command import make_site

@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from tests.cli.ground import listing
+from tests.cli.harness import listing
 from tests.docs.pages import fences
 from tests.gitstate_command import Site
 from tests.lab import prototype

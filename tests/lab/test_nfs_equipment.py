@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.equipment import hostile
 from tests.lab import nfs
 from tests.lab.nfs_reader import CHUNK, Seen, Tree
 from tests.support import needs, root_only
+from tests.testing import hostile
 
 pytestmark = [pytest.mark.lab, root_only, needs("ganesha.nfsd", "nfs-ls", "git", "setfacl", "setcap")]
 

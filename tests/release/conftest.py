@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.ground import environment
-from tests.damage.zygote import Zygote
-from tests.publish.ground import OPTIONS, plant
-from tests.release.ground import Ground, begin
+from tests.boot.files.harness import OPTIONS, plant
+from tests.damage.fork_server import Zygote
+from tests.damage.harness import environment
+from tests.release.harness import Ground, begin
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.errors import Conflict
-from gitstate.monitor import SILENT
+from gitstate.core.errors import Conflict
+from gitstate.core.monitor import SILENT
+from gitstate.core.signature import Signature
 from gitstate.release import push, reconcile
-from gitstate.site import Site
-from gitstate.store import Signature
-from tests.release.ground import SCRIPT, Ground
+from gitstate.store.site import Site
+from tests.release.harness import SCRIPT, Ground
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap", "cpio", "sha256sum")]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.publish.ground import initrd
-from tests.release.ground import SCRIPT, Ground, chained
+from tests.boot.files.harness import initrd
+from tests.release.harness import SCRIPT, Ground, chained
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gitstate_command import git
-from tests.release.ground import Ground
+from tests.release.harness import Ground
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git")]

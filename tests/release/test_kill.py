@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from tests.damage.ground import environment, wait_for_orphans
-from tests.release.ground import SCRIPT, Ground, chained
+from tests.damage.harness import environment, wait_for_orphans
+from tests.release.harness import SCRIPT, Ground, chained
 from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]
@@ -25,7 +25,7 @@ STEPS = ("export", "archives", "pin", "release", "boot", "directory")
 
 def doomed(ground: Ground, point: str, *words: str) -> tuple[bool, int]:
     """Run a command that dies at ``point``; whether it did, and how many operations it made if it lived."""
-    argv = [sys.executable, "-m", "tests.release.doomed", point, "--site", str(ground.site), *words]
+    argv = [sys.executable, "-m", "tests.release.interrupted", point, "--site", str(ground.site), *words]
     done = subprocess.run(argv, env=environment(), cwd=PROJECT, capture_output=True, text=True, check=False)
     wait_for_orphans(ground.site)
     if done.returncode == -signal.SIGKILL:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.cli.ground import listing
-from tests.damage.ground import GITSTATE, environment
+from tests.cli.harness import listing
+from tests.damage.harness import GITSTATE, environment
 from tests.gitstate_command import git
-from tests.release.ground import Ground
+from tests.release.harness import Ground
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git")]

@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
+from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.signature import Signature
 from gitstate.directory import open_directory
-from gitstate.errors import Damaged, UsageFault
-from gitstate.layers.hardware import SHIPPED
-from gitstate.release.reports import REF, Reports
-from gitstate.site import Site
-from gitstate.store import Signature
-from tests.equipment.sysfs import MACHINES, plant
+from gitstate.machine.hardware.match import SHIPPED
+from gitstate.machine.hardware.reports import REF, Reports
+from gitstate.store.site import Site
 from tests.gitstate_command import git
-from tests.release.ground import Ground
+from tests.release.harness import Ground
 from tests.release.sshd import Server, serving
 from tests.support import PROJECT, needs, root_only
+from tests.testing.sysfs import MACHINES, plant
 
 pytestmark = [root_only, needs("git")]
 

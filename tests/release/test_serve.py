@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.errors import NotFound, UsageFault
-from gitstate.release.serve import Report, Service, parse
-from gitstate.site import Site
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.release.gate.serve import Report, Service, parse
+from gitstate.store.site import Site
 from tests.gitstate_command import git
-from tests.release.ground import Ground
+from tests.release.harness import Ground
 from tests.release.sshd import Server, serving
 from tests.support import needs, root_only
 

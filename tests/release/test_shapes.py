@@ -6,13 +6,14 @@ import itertools
 
 import pytest
 
-from gitstate.errors import Damaged, UsageFault
-from gitstate.release.book import next_number, trailers
-from gitstate.release.guard import updates
-from gitstate.release.shapes import Asked, Name, Wish, natural, number, release_name, version_name
-from gitstate.store import Signature, Type
+from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.signature import Signature
+from gitstate.release.gate.guard import updates
+from gitstate.release.log import next_number, trailers
+from gitstate.release.models import Asked, Name, Wish, natural, number, release_name, version_name
+from gitstate.store import Type
 from gitstate.store.tags import Tag, parse_tag
-from tests.release.ground import Ground
+from tests.release.harness import Ground
 from tests.support import PROJECT, needs, root_only
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.release.ground import Ground
+from tests.release.harness import Ground
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "ssh-keygen", "gpg")]

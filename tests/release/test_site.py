@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.site import Site
-from tests.directory.ground import choose_ldap
+from gitstate.store.site import Site
+from tests.directory.harness import choose_ldap
 from tests.lab.ldap import SUFFIX, Server, ldap_server
-from tests.release.ground import Ground
+from tests.release.harness import Ground
 from tests.support import needs, require, root_only
 
 pytestmark = [root_only, needs("git")]

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.errors import Damaged
+from gitstate.core.errors import Damaged
 from gitstate.store.deltas import Bases, apply, read_delta
 from gitstate.store.objects import Type, object_id
 from gitstate.store.packs import deflate, entry_header, format_index
 from gitstate.store.reader import Pack
 from gitstate.store.repository import Repository
-from tests.equipment.git import Git
 from tests.support import PROJECT, needs
+from tests.testing.git import Git
 
 pytestmark = needs("git")
 

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitstate.errors import StorageFault
+from gitstate.core.errors import StorageFault
 from gitstate.store.objects import FILE, TreeItem, Type, format_tree, object_id
 from gitstate.store.packs import StagedPack, deflate, entry_header, format_index
-from tests.equipment.git import Git
 from tests.support import needs
+from tests.testing.git import Git
 
 pytestmark = needs("git")
 

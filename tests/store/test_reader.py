@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitstate.errors import Damaged
-from gitstate.store.objects import FILE, Commit, Signature, TreeItem, Type, format_tree, object_id
+from gitstate.core.errors import Damaged
+from gitstate.core.signature import Signature
+from gitstate.store.objects import FILE, Commit, TreeItem, Type, format_tree, object_id
 from gitstate.store.packs import StagedPack, deflate, entry_header, format_index
 from gitstate.store.reader import Pack
 from gitstate.store.repository import MAIN, Repository
-from tests.equipment.git import Git
 from tests.support import PROJECT, needs
+from tests.testing.git import Git
 
 pytestmark = needs("git")
 

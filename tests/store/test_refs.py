@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitstate.errors import Damaged
+from gitstate.core.errors import Damaged
 from gitstate.store import refs
 from gitstate.store.configuration import VALUES, read_plain
 from gitstate.store.refs import list_refs, plain_name, read_ref, read_refs
 from gitstate.store.repository import MAIN, Repository
-from tests.equipment.git import EMPTY_TREE, Git
 from tests.support import needs
+from tests.testing.git import EMPTY_TREE, Git
 
 pytestmark = needs("git")
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from gitstate.errors import Locked
+from gitstate.core.errors import Locked
 from gitstate.store import repack
 from gitstate.store.objects import Type, object_id
 from gitstate.store.repository import MAIN, Repository

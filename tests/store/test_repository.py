@@ -18,13 +18,14 @@ from typing import Final
 
 import pytest
 
-from gitstate.errors import ConfigFault, Damaged, EnvironmentFault, GitstateError, Locked, NotFound, Refused
+from gitstate.core.errors import ConfigFault, Damaged, EnvironmentFault, GitstateError, Locked, NotFound, Refused
+from gitstate.core.signature import Signature
 from gitstate.store import objects
-from gitstate.store.objects import FILE, TREE, Commit, Signature, TreeItem, Type, format_tree, object_id
+from gitstate.store.objects import FILE, TREE, Commit, TreeItem, Type, format_tree, object_id
 from gitstate.store.repository import MAIN, Repository
 from gitstate.store.staging import Staging
-from tests.equipment.git import EMPTY_TREE, Git
 from tests.support import PROJECT, needs
+from tests.testing.git import EMPTY_TREE, Git
 
 pytestmark = needs("git")
 

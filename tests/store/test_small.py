@@ -8,12 +8,13 @@ from typing import Final
 
 import pytest
 
-from gitstate.errors import Locked
-from gitstate.store import MAIN, Commit, Repository, Signature, TreeItem, Type, object_id, write_objects
+from gitstate.core.errors import Locked
+from gitstate.core.signature import Signature
+from gitstate.store import MAIN, Commit, Repository, TreeItem, Type, object_id, write_objects
 from gitstate.store.objects import FILE, format_tree
 from gitstate.store.small import FEW
-from tests.equipment.git import Git
 from tests.support import needs
+from tests.testing.git import Git
 
 pytestmark = needs("git")
 

@@ -10,27 +10,27 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from gitstate.directory.channels import Channel
-from gitstate.directory.classes import HardwareClass
-from gitstate.directory.entries import Entry
+from gitstate.core.errors import Locked, UsageFault
+from gitstate.core.signature import Signature
+from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.ldap import clashes, netgroups, writing
 from gitstate.directory.ldap.connection import Connection, Found
 from gitstate.directory.ldap.journal import Item, Journal
+from gitstate.directory.ldap.modes import difference, either, name_of
 from gitstate.directory.ldap.reader import CREATOR, MANY, Reader, named
+from gitstate.directory.ldap.records import LdapThings
 from gitstate.directory.ldap.state import CSN, State
-from gitstate.directory.ldap.things import LdapThings
-from gitstate.directory.ldap.ways import difference, either, name_of
 from gitstate.directory.ldap.writing import make_container
-from gitstate.directory.ldif import LdifDirectory
-from gitstate.directory.mapping import entry_of
-from gitstate.directory.model import Client, Kind, no_such_client, normal
+from gitstate.directory.model.channels import Channel
+from gitstate.directory.model.classes import HardwareClass
+from gitstate.directory.model.clients import Client, Kind, no_such_client, normal
+from gitstate.directory.model.entries import Entry
+from gitstate.directory.model.mapping import entry_of
+from gitstate.directory.model.record_types import CHANNELS, CLASSES, Sort, Thing
+from gitstate.directory.model.text import checked_client
 from gitstate.directory.options import LdapOptions, Way
 from gitstate.directory.protocol import LastChange
-from gitstate.directory.sorts import CHANNELS, CLASSES, Sort, Thing
-from gitstate.directory.text import checked_client
-from gitstate.errors import Locked, UsageFault
-from gitstate.site import Site
-from gitstate.store import Signature
+from gitstate.store.site import Site
 
 _CHANGE: Final = "gitstateLastChange"
 _TIME: Final = "%Y%m%d%H%M%SZ"

@@ -6,12 +6,12 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from gitstate.directory.entries import Entry
+from gitstate.core.errors import UsageFault
 from gitstate.directory.ldap.connection import Connection, Found
+from gitstate.directory.ldap.modes import either, equal, name_of
 from gitstate.directory.ldap.reader import portions
-from gitstate.directory.ldap.ways import either, equal, name_of
-from gitstate.directory.model import Client, refuse_clash
-from gitstate.errors import UsageFault
+from gitstate.directory.model.clients import Client, refuse_clash
+from gitstate.directory.model.entries import Entry
 
 _ATTRIBUTES: Final = ("macAddress", "ipHostNumber")
 _MAC: Final = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}")

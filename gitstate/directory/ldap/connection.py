@@ -17,10 +17,10 @@ from ldap.controls.libldap import AssertionControl
 from ldap.filter import escape_filter_chars
 from ldap.ldapobject import LDAPObject
 
-from gitstate.directory.entries import Entry
+from gitstate.core.errors import ConfigFault, Unreachable
 from gitstate.directory.ldap.faults import DOWN, explained, hint_of, no_schema, probe, said, told, unreachable
+from gitstate.directory.model.entries import Entry
 from gitstate.directory.options import LdapOptions, Login
-from gitstate.errors import ConfigFault, Unreachable
 
 _PAGE: Final = 1000
 _ROW: Final = 50  # slapd closes a connection on which more than a hundred wait

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import ldap
 
-from gitstate import network
+from gitstate.core import network
+from gitstate.core.data import data_file
+from gitstate.core.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
 from gitstate.directory.options import LdapOptions
-from gitstate.directory.schema import data_file
-from gitstate.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
 
 DOWN: Final = (ldap.SERVER_DOWN, ldap.CONNECT_ERROR, ldap.TIMEOUT, ldap.UNAVAILABLE, ldap.BUSY)
 """After these the next server is asked."""
@@ -129,7 +129,7 @@ def explained(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
 
 def no_schema(uri: str) -> ConfigFault:
     """The server doesn't know our classes."""
-    file = data_file("gitstate.ldif")
+    file = data_file("schemas", "gitstate.ldif")
     return ConfigFault(
         f"{uri}: the server doesn't know gitstate's schema",
         f"load it there: ldapadd -Y EXTERNAL -H ldapi:/// -f {file}",

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate import fs
-from gitstate.directory.entries import Entry
-from gitstate.directory.ldap.ways import rebased
-from gitstate.errors import Damaged, Locked
+from gitstate.core import fs
+from gitstate.core.errors import Damaged, Locked
+from gitstate.directory.ldap.modes import rebased
+from gitstate.directory.model.entries import Entry
 
 _MAGIC: Final = "gitstate pending change 1"
 

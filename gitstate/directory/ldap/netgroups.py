@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from gitstate.core.errors import NotFound
 from gitstate.directory.ldap.connection import Connection
-from gitstate.directory.ldap.ways import equal
+from gitstate.directory.ldap.modes import equal
 from gitstate.directory.netgroups import hosts_of_triples, netgroup_name
-from gitstate.errors import NotFound
 
 _CLASS: Final = "(objectClass=nisNetgroup)"
 

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from gitstate.directory.entries import Entry, Fault
+from gitstate.core.errors import ConfigFault
 from gitstate.directory.ldap.connection import Connection, Found, check_schema
 from gitstate.directory.ldap.journal import Journal, Pending, overlaid
+from gitstate.directory.ldap.modes import CLASS, CLIENT, HOSTS, either, equal, form_of, name_of
+from gitstate.directory.ldap.records import LdapThings
 from gitstate.directory.ldap.state import CSN, State, by_name, marks
-from gitstate.directory.ldap.things import LdapThings
-from gitstate.directory.ldap.ways import CLASS, CLIENT, HOSTS, either, equal, form_of, name_of
-from gitstate.directory.model import Client, Kind, fits
+from gitstate.directory.model.clients import Client, Kind, fits
+from gitstate.directory.model.entries import Entry, Fault
 from gitstate.directory.options import LdapOptions, Way
-from gitstate.errors import ConfigFault
 
 CREATOR: Final = "creatorsName"
 MANY: Final = 100

@@ -8,21 +8,21 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from gitstate import names
-from gitstate.directory.channels import Channel
-from gitstate.directory.classes import HardwareClass
-from gitstate.directory.entries import Entry
+from gitstate.core import names
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.signature import Signature
+from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.ldap import netgroups
 from gitstate.directory.ldap.connection import Connection
+from gitstate.directory.ldap.modes import HOSTS, either, equal, name_of
 from gitstate.directory.ldap.reader import named, portions
-from gitstate.directory.ldap.ways import HOSTS, either, equal, name_of
-from gitstate.directory.ldif import LdifDirectory
-from gitstate.directory.model import Client, Kind, fits, no_such_client, normal
+from gitstate.directory.model.channels import Channel
+from gitstate.directory.model.classes import HardwareClass
+from gitstate.directory.model.clients import Client, Kind, fits, no_such_client, normal
+from gitstate.directory.model.entries import Entry
 from gitstate.directory.options import LdapOptions
 from gitstate.directory.protocol import LastChange
-from gitstate.errors import NotFound, UsageFault
-from gitstate.site import Site
-from gitstate.store import Signature
+from gitstate.store.site import Site
 
 _ATTRIBUTES: Final = ("cn", "macAddress", "ipHostNumber")
 _OF_HOSTS: Final = {"macs": ("macAddress", names.mac_address), "ips": ("ipHostNumber", names.ip_address)}
@@ -81,7 +81,7 @@ class SplitDirectory:
 
     def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
         """What stands in each client's file, with the addresses of the host."""
-        from gitstate.directory.mapping import entry_of
+        from gitstate.directory.model.mapping import entry_of
 
         clients = self.clients()
         return {name: entry_of(clients[name], entry) for name, entry in self._assigned.entries(names).items()}

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from gitstate.core.errors import ConfigFault
 from gitstate.directory.ldap.connection import Found
-from gitstate.directory.ldap.ways import name_of
-from gitstate.errors import ConfigFault
+from gitstate.directory.ldap.modes import name_of
 
 CSN = "entryCSN"
 """The server's own mark of an entry's last change."""

@@ -9,11 +9,11 @@ from typing import Final
 import ldap
 from ldap.dn import str2dn
 
+from gitstate.core.errors import ConfigFault, Unreachable
 from gitstate.directory.ldap.connection import Connection, Write
 from gitstate.directory.ldap.faults import DOWN, explained
 from gitstate.directory.ldap.journal import Item, Journal, Pending
-from gitstate.directory.ldap.ways import difference, rebased
-from gitstate.errors import ConfigFault, Unreachable
+from gitstate.directory.ldap.modes import difference, rebased
 
 _EVERYTHING: Final = "(objectClass=*)"
 

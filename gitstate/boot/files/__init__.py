@@ -1,0 +1,21 @@
+"""Boot files on disk: what the directory asks for is exported, copied and written, and servers are told of it."""
+
+from gitstate.boot.files.lookup import machines_that_asked
+from gitstate.boot.files.planning import Plan, plan, plan_release
+from gitstate.boot.files.services import Outcome, Told, servers
+from gitstate.boot.files.texts import File
+from gitstate.boot.files.write import apply, lock, tell
+
+__all__ = [
+    "File",
+    "Outcome",
+    "Plan",
+    "Told",
+    "apply",
+    "lock",
+    "machines_that_asked",
+    "plan",
+    "plan_release",
+    "servers",
+    "tell",
+]

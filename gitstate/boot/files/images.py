@@ -1,0 +1,166 @@
+"""A snapshot in ``tftp/PROTOTYPE/COMMIT/``: kernel, initrd and the list of what NFS loses; never changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gitstate.boot.files import kernel, restore
+from gitstate.boot.files.state import Copied, State
+from gitstate.boot.files.wanted import raise_all
+from gitstate.boot.options import Options
+from gitstate.boot.plan import Image
+from gitstate.core.errors import GitstateError
+from gitstate.core.monitor import Observer
+from gitstate.core.output import TFTP, Places, Stamp, half, stamp
+from gitstate.store import Repository
+from gitstate.store.site import Site
+
+KERNEL: Final = "vmlinuz"
+INITRD: Final = "initrd.img"
+CAPS: Final = "caps.cpio"
+_PIECE: Final = 1 << 20
+
+Content = Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A snapshot whose files are to be written: all of them, or those of them that aren't as they should be.
+
+    ``kept`` are the stamps of the others.
+    """
+
+    image: Image
+    version: str
+    restored: int
+    """Entries with capabilities or ACLs."""
+    contents: Mapping[str, Content]
+    kept: Mapping[str, Stamp]
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """All snapshots that clients boot; ``copied`` those that stand already."""
+
+    images: tuple[Image, ...]
+    copies: tuple[Copy, ...]
+    copied: Mapping[str, Copied]
+
+
+def plan(
+    site: Site,
+    options: Options,
+    wanted: Iterable[tuple[str, bytes]],
+    places: Places,
+    state: State,
+    observer: Observer,
+) -> Images:
+    """What is to be copied for the snapshots ``wanted``, by prototype and commit.
+
+    Raises NotFound that names every snapshot that can't boot, and why; Damaged, Refused.
+    """
+    images: list[Image] = []
+    copies: list[Copy] = []
+    copied: dict[str, Copied] = {}
+    problems: list[GitstateError] = []
+    for prototype, commit in wanted:
+        path = f"{TFTP}/{prototype}/{commit.hex()}"
+        known = state.copied.get(path)
+        if known and known.nfs == options.nfs_version and all(untouched(places, *one) for one in known.files.items()):
+            copied[path] = known
+            images.append(Image(prototype, commit.hex(), known.epoch, known.has_caps))
+            continue
+        observer.phase(f"kernel and initrd of {prototype}@{commit.hex()[:7]}")
+        try:
+            copy = _examine(site.repository(prototype), prototype, commit, options, places)
+        except GitstateError as error:
+            error.message = f"{prototype}@{commit.hex()[:7]}: {error.message}"
+            problems.append(error)
+            continue
+        images.append(copy.image)
+        if copy.kept.keys() >= copy.contents.keys():
+            copied[path] = Copied(copy.image.epoch, copy.image.has_caps, options.nfs_version, dict(copy.kept))
+        else:
+            copies.append(copy)
+    raise_all(problems)
+    return Images(tuple(images), tuple(copies), copied)
+
+
+def untouched(places: Places, path: str, written: Stamp) -> bool:
+    """Whether what stands at ``path`` is what was written there, with its rights."""
+    status = places.look(path)
+    return status is not None and stamp(status) == written and places.in_order(path, status)
+
+
+def _examine(repository: Repository, prototype: str, commit: bytes, options: Options, places: Places) -> Copy:
+    """What the snapshot boots with, looked into, and what of it stands already."""
+    snapshot = repository.snapshot(commit)
+    files = kernel.Files(repository, snapshot.tree)
+    found = kernel.find(files)
+    text = restore.restore_list(repository, snapshot.tree)
+    kernel.check(repository, files, found, options.nfs_version, restores=bool(text))
+    contents: dict[str, Content] = {
+        KERNEL: lambda: kernel.content(repository, found.kernel),
+        INITRD: lambda: kernel.content(repository, found.initrd),
+    }
+    if text:
+        contents[CAPS] = lambda: iter([restore.archive(text, snapshot.when)])
+    image = Image(prototype, commit.hex(), snapshot.when, bool(text))
+    folder = f"{TFTP}/{image.path}"
+    is_new = places.directory(folder) is None
+    kept: dict[str, Stamp] = {}
+    for name, content in contents.items():
+        path = f"{folder}/{name}"
+        status = None if is_new else places.look(path)
+        if status and places.in_order(path, status) and _equal(places, path, content()):
+            kept[path] = stamp(status)
+    by_path = {f"{folder}/{name}": content for name, content in contents.items()}
+    return Copy(image, found.version, text.count(b"# file: "), by_path, kept, is_new)
+
+
+def _equal(places: Places, path: str, pieces: Iterator[bytes]) -> bool:
+    """Whether the file at ``path`` is what ``pieces`` are together."""
+    with places.open(path) as file:
+        for piece in pieces:
+            if file.read(len(piece)) != piece:
+                return False
+        return not file.read(1)
+
+
+def apply(copy: Copy, nfs_version: str, places: Places, observer: Observer) -> Copied:
+    """Write the files: a new directory appears as a whole, in an old one each file is replaced. Raises OSError."""
+    final = f"{TFTP}/{copy.image.path}"
+    above, _, name = final.rpartition("/")
+    folder = f"{above}/{half(name)}" if copy.is_new else final
+    places.make(above)
+    places.remove_tree(f"{above}/{half(name)}")
+    stamps = dict(copy.kept)
+    try:
+        for path, content in copy.contents.items():
+            if path not in stamps:
+                own = f"{folder}/{path.rpartition('/')[2]}"
+                stamps[path] = places.stage(own, _told(content(), observer))
+        places.sync()
+        for path in copy.contents.keys() - copy.kept.keys():
+            places.settle(f"{folder}/{path.rpartition('/')[2]}")
+        if copy.is_new:
+            places.sync()
+            places.rename_directory(folder, final)
+    except BaseException:
+        if copy.is_new:
+            places.remove_tree(folder)
+        else:
+            for path in copy.contents:
+                places.discard(path)
+        raise
+    places.sync_directories([*copy.contents, final])
+    return Copied(copy.image.epoch, copy.image.has_caps, nfs_version, stamps)
+
+
+def _told(pieces: Iterator[bytes], observer: Observer) -> Iterator[bytes]:
+    for piece in pieces:
+        observer.advance(len(piece))
+        yield piece

@@ -1,0 +1,183 @@
+"""What ``gitstate boot write`` would do: everything is looked at, and everything that is wrong is named, before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gitstate.boot.files import group, images, state, texts, wanted
+from gitstate.boot.options import Dhcp, Options, load
+from gitstate.boot.plan import BootChannel
+from gitstate.core import network
+from gitstate.core.errors import EnvironmentFault, Refused
+from gitstate.core.monitor import SILENT, Observer
+from gitstate.core.output import TFTP, Places
+from gitstate.store.site import Site
+
+if TYPE_CHECKING:
+    from gitstate.directory import Client, Directory
+
+IPXE: Final = Path("/usr/lib/ipxe")
+_DHCP: Final = "etc/gitstate/dnsmasq.conf"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is to be done; ``clients`` and ``copied`` tell what it is done for.
+
+    ``pending`` are the files whose readers must be told, after this run or since an earlier one.
+    """
+
+    site: Site
+    options: Options
+    clients: int
+    group: group.Group
+    log_in_order: bool
+    exports: tuple[tuple[str, bytes], ...]
+    images: images.Images
+    texts: texts.Texts
+    directories: tuple[str, ...]
+    """Those that are there, with other rights than theirs."""
+    pending: frozenset[str]
+    known: state.State
+
+    def location(self, path: str) -> Path:
+        """Where ``tftp/…`` or ``etc/…`` is on this machine."""
+        top, _, rest = path.partition("/")
+        return (self.site.tftp if top == TFTP else self.options.etc) / rest
+
+    def __bool__(self) -> bool:
+        """Whether anything that others see is to be made, changed or removed."""
+        if self.group.gid is None or self.group.join or self.directories or not self.log_in_order:
+            return True
+        return bool(self.exports or self.images.copies or self.texts.files or self.texts.stale)
+
+    @property
+    def state_is_current(self) -> bool:
+        """Whether the state on disk needs no change, either."""
+        known = self.known
+        return (
+            known.units == self.texts.units
+            and known.copied.items() >= self.images.copied.items()
+            and known.pending == self.pending
+        )
+
+
+def plan(
+    site: Site,
+    directory: Directory,
+    observer: Observer = SILENT,
+    loaders: Path = IPXE,
+    running: Sequence[BootChannel] = (),
+) -> Plan:
+    """Plan the boot files of all clients; ``running`` is what channels run, for those that follow one.
+
+    Nothing is written, but a DHCP server may be asked for. Raises NotFound for clients without a snapshot and
+    snapshots that can't boot; ConfigFault; Refused for files that aren't ours, and for a second DHCP server;
+    EnvironmentFault.
+    """
+    if os.geteuid() != 0:
+        raise EnvironmentFault("boot files are root's", "run it with sudo")
+    options = load(site)
+    uuid = str(site.settings().get("uuid"))
+    clients = list(directory.clients().values())
+    known = state.load(site.path)
+    running = _that_matter(running, clients, known)
+    channels = {channel.name: channel for channel in running}
+    commits = wanted.resolve(site, clients, channels)
+    snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
+    its_group = group.plan(options)
+    with Places(site.tftp, options.etc, its_group.gid) as places:
+        its_images = images.plan(site, options, snapshots, places, known, observer)
+        boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
+        inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)
+        its_texts = texts.plan(inputs, places, known)
+        directories = tuple(_out_of_order(places, [image.path for image in its_images.images]))
+    changed = {file.path for file in its_texts.files} | {one.path for one in its_texts.stale}
+    if options.dhcp is Dhcp.OWN and _DHCP in changed:
+        _refuse_another_server(options)
+    return Plan(
+        site=site,
+        options=options,
+        clients=len(clients),
+        group=its_group,
+        log_in_order=group.log_in_order(log_path(site), its_group.gid),
+        exports=tuple(one for one in snapshots if not _export(site, *one).is_dir()),
+        images=its_images,
+        texts=its_texts,
+        pending=frozenset(known.pending | {path for path in changed if path.startswith("etc/")}),
+        directories=directories,
+        known=known,
+    )
+
+
+def plan_release(
+    site: Site, snapshot: tuple[str, bytes], channel: BootChannel | None, observer: Observer = SILENT
+) -> Plan:
+    """Plan what one snapshot boots with, and with ``channel`` the script that its clients follow; nothing else.
+
+    Raises NotFound for a snapshot that can't boot, ConfigFault, Refused, EnvironmentFault.
+    """
+    options = load(site)
+    uuid = str(site.settings().get("uuid"))
+    known = state.load(site.path)
+    its_group = group.plan(options)
+    with Places(site.tftp, options.etc, its_group.gid) as places:
+        its_images = images.plan(site, options, [snapshot], places, known, observer)
+        channels = [channel] if channel else []
+        inputs = texts.Inputs(site.path, uuid, options, its_images.images, [], channels, IPXE)
+        its_texts = texts.plan_some(inputs, places, known)
+        directories = tuple(_out_of_order(places, [image.path for image in its_images.images]))
+    return Plan(
+        site=site,
+        options=options,
+        clients=0,
+        group=its_group,
+        log_in_order=group.log_in_order(log_path(site), its_group.gid),
+        exports=() if _export(site, *snapshot).is_dir() else (snapshot,),
+        images=its_images,
+        texts=its_texts,
+        pending=frozenset(known.pending),
+        directories=directories,
+        known=known,
+    )
+
+
+def _that_matter(running: Iterable[BootChannel], clients: Iterable[Client], known: state.State) -> list[BootChannel]:
+    """Channels that clients follow, and those whose snapshot stands in ``tftp/``: others' needn't even boot."""
+    followed = {client.channel for client in clients if client.pin is None}
+    return [one for one in running if one.name in followed or f"{TFTP}/{one.prototype}/{one.commit}" in known.copied]
+
+
+def _snapshots(running: Iterable[BootChannel]) -> Iterator[tuple[str, bytes]]:
+    return ((one.prototype, bytes.fromhex(one.commit)) for one in running)
+
+
+def _out_of_order(places: Places, paths: Iterable[str]) -> Iterator[str]:
+    """Directories below ``tftp/`` that others couldn't read, or too many could."""
+    below = sorted({f"{TFTP}/{part}" for path in paths for part in (path, path.partition("/")[0])})
+    for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below):
+        descriptor = places.directory(path)
+        if descriptor is not None and not places.in_order(path, os.fstat(descriptor)):
+            yield path
+
+
+def log_path(site: Site) -> Path:
+    """The directory of the boot services' logs."""
+    return site.path / "log"
+
+
+def _export(site: Site, prototype: str, commit: bytes) -> Path:
+    return site.exports_path(prototype) / commit.hex()
+
+
+def _refuse_another_server(options: Options) -> None:
+    others = [server for server in network.dhcp_servers(options.interface) if server != options.server]
+    if others:
+        raise Refused(
+            f"another DHCP server answers on {options.interface}: {', '.join(others)}",
+            'turn it off, or write dhcp = "proxy" into site.toml, and it keeps giving addresses',
+        )

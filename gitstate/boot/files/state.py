@@ -1,0 +1,84 @@
+"""What the last run wrote, and from what: so that the next one renders and reads only what may have changed.
+
+It is never trusted over the disk: a file counts as written only if inode, size and time are still those. Without
+this file, or with one that is damaged, everything is rendered and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gitstate.core import fs
+from gitstate.core.output import Stamp
+
+_FORMAT: Final = 1
+NAME: Final = "boot.state"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Files that are rendered together: the digest of what they were made from, and their stamps by path."""
+
+    digest: str
+    files: dict[str, Stamp]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A snapshot in ``tftp/``: what was found out about it, and the stamps of its files by path.
+
+    ``nfs`` is the version of NFS for which its initrd was found fit.
+    """
+
+    epoch: int
+    has_caps: bool
+    nfs: str
+    files: dict[str, Stamp]
+
+
+@dataclass(slots=True)
+class State:
+    """All of it; ``pending`` are the files whose readers haven't been told to read them again."""
+
+    units: dict[str, Unit] = field(default_factory=dict)
+    copied: dict[str, Copied] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
+
+
+def load(site: Path) -> State:
+    """The state of a site; an empty one if there is none that can be read."""
+    try:
+        head, _, body = (site / NAME).read_bytes().partition(b"\n")
+        if head != _head(body):
+            return State()
+        value = json.loads(body)
+    except (OSError, ValueError):
+        return State()
+    return State(
+        {key: Unit(one[0], _stamps(one[1])) for key, one in value["units"].items()},
+        {key: Copied(one[0], one[1], one[2], _stamps(one[3])) for key, one in value["copied"].items()},
+        set(value["pending"]),
+    )
+
+
+def save(site: Path, state: State) -> None:
+    """Replace the state of a site. Raises OSError."""
+    value: dict[str, Any] = {
+        "units": {key: (one.digest, one.files) for key, one in state.units.items()},
+        "copied": {key: (one.epoch, one.has_caps, one.nfs, one.files) for key, one in state.copied.items()},
+        "pending": sorted(state.pending),
+    }
+    body = json.dumps(value, separators=(",", ":")).encode()
+    fs.write_file(site / NAME, _head(body) + b"\n" + body, 0o600)
+
+
+def _head(body: bytes) -> bytes:
+    return b"gitstate boot state %d %s" % (_FORMAT, hashlib.blake2b(body, digest_size=16).hexdigest().encode())
+
+
+def _stamps(value: dict[str, list[int]]) -> dict[str, Stamp]:
+    return {path: Stamp(*one) for path, one in value.items()}

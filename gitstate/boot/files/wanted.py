@@ -1,0 +1,117 @@
+"""Which snapshot each client boots: pins and channels turned into commits, or all that is wrong with them named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from gitstate.boot.plan import BootChannel, BootClient, machine_id
+from gitstate.core.errors import GitstateError, NotFound
+from gitstate.core.names import Pin
+from gitstate.store.site import Site
+
+if TYPE_CHECKING:
+    from gitstate.directory import Client
+
+_NAMED: Final = 5
+"""How many clients, or problems, an error names."""
+
+
+def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootChannel]) -> Mapping[Pin, bytes]:
+    """The commit of every pin; ``running`` is what channels run.
+
+    Raises NotFound that names all clients without a snapshot, and why.
+    """
+    users: dict[Pin, list[str]] = {}
+    channels: dict[str, list[str]] = {}
+    without: list[str] = []
+    for client in clients:
+        if client.pin is not None:
+            users.setdefault(client.pin, []).append(client.name)
+        elif client.channel in running:
+            continue
+        elif client.channel is not None:
+            channels.setdefault(client.channel, []).append(client.name)
+        else:
+            without.append(client.name)
+    commits, problems = _commits(site, users)
+    for channel, names in channels.items():
+        message = f"channel {channel} of {some(names)} has no release"
+        problems.append(NotFound(message, f"gitstate channel show {channel} tells what it waits for"))
+    if without:
+        message = f"{some(without)} {'have' if len(without) > 1 else 'has'} no snapshot"
+        hint = f"gitstate client set {without[0]} --channel NAME, or --pin PROTOTYPE@REV"
+        problems.append(NotFound(message, hint))
+    raise_all(problems)
+    return commits
+
+
+def _commits(site: Site, users: Mapping[Pin, Sequence[str]]) -> tuple[dict[Pin, bytes], list[GitstateError]]:
+    """The commits of all pins that can be had, and what is wrong with the others: one git for each prototype."""
+    pins: dict[str, list[Pin]] = {}
+    for pin in users:
+        pins.setdefault(pin.prototype, []).append(pin)
+    commits: dict[Pin, bytes] = {}
+    problems: list[GitstateError] = []
+    for prototype, its in pins.items():
+        try:
+            repository = site.repository(prototype)
+            asked = "".join(f"{pin.revision}^{{commit}}\n" for pin in its)
+            said = repository.git("cat-file", "--batch-check=%(objectname)", stdin=asked.encode()).decode().splitlines()
+        except GitstateError as error:
+            names = [name for pin in its for name in users[pin]]
+            problems.append(_with_users(error, names))
+            continue
+        for pin, answer in zip(its, said, strict=True):
+            try:
+                commits[pin] = bytes.fromhex(answer) if len(answer) == 40 else repository.resolve(pin.revision)
+            except GitstateError as error:
+                problems.append(_with_users(error, users[pin]))
+    return commits, problems
+
+
+def _with_users(error: GitstateError, names: Sequence[str]) -> GitstateError:
+    error.message = f"{error.message}, which {some(names)} should boot"
+    return error
+
+
+def boot_clients(
+    uuid: str, clients: Iterable[Client], commits: Mapping[Pin, bytes], running: Mapping[str, BootChannel]
+) -> list[BootClient]:
+    """The clients as the renderers want them. Of one that follows a channel no script changes when that moves."""
+    from gitstate.directory.model.clients import DEFAULT_STATE  # who has clients has that room
+
+    words = {pin: commit.hex() for pin, commit in commits.items()}
+    found = []
+    for client in clients:
+        channel = None if client.pin else running[client.channel or ""]
+        found.append(
+            BootClient(
+                name=client.name,
+                macs=client.macs,
+                prototype=client.pin.prototype if client.pin else "",
+                commit=words[client.pin] if client.pin else "",
+                machine_id=machine_id(uuid, client.name),
+                ips=client.ips,
+                arguments=() if client.state == DEFAULT_STATE else (f"gitstate.state={client.state}",),
+                channel=channel.name if channel else None,
+            )
+        )
+    return found
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of ``names``, and how many more."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def raise_all(problems: Sequence[GitstateError]) -> None:
+    """Raise one error that names all ``problems``, of the first one's class and with its hint."""
+    if not problems:
+        return
+    if len(problems) > 1:
+        more = len(problems) - _NAMED
+        messages = [one.message for one in problems[:_NAMED]]
+        problems[0].message = "; ".join(messages) + (f"; and {more} more" if more > 0 else "")
+    raise problems[0]

@@ -1,0 +1,144 @@
+"""Carrying out a plan: exports and images first, then the texts that name them, each replaced by a rename.
+
+So a machine that boots meanwhile gets the old or the new, and a run that is killed leaves each file old or new.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from gitstate.boot.files import group, images, services, state
+from gitstate.boot.files.planning import Plan, log_path
+from gitstate.boot.files.state import Copied, State, Unit
+from gitstate.boot.files.texts import CHANNELS, FIRST, MACHINES
+from gitstate.boot.render import ETC_FILES
+from gitstate.core import fs
+from gitstate.core.errors import Locked
+from gitstate.core.monitor import Observer
+from gitstate.core.output import TFTP, Places, is_half
+from gitstate.store.site import Site
+from gitstate.tree import export
+
+Step = Callable[[str], None]
+
+
+@contextmanager
+def lock(site: Site) -> Iterator[None]:
+    """Be the only one who writes boot files; a plan is made and carried out under it. Raises Locked."""
+    site.tftp.mkdir(mode=0o750, exist_ok=True)
+    descriptor = fs.open_tree(site.tftp)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(f"the boot files of {site.path} are being written", "try again when that is done") from None
+        yield
+    finally:
+        fs.close(descriptor)
+
+
+def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> None:
+    """Carry out a plan. Raises StorageFault, Damaged, EnvironmentFault, OSError; then the old files stand."""
+    if not plan and plan.state_is_current:
+        return
+    gid = group.make(plan.group)
+    if not plan.log_in_order:
+        group.make_log(log_path(plan.site), gid)
+    _export(plan, observer)
+    step("exported")
+    with Places(plan.site.tftp, plan.options.etc, gid) as places:
+        _clear(plan, places)
+        copied = _copy(plan, places, observer)
+        step("copied")
+        after = _state_after(plan, copied)
+        _write(plan, places, after, observer, step)
+    state.save(plan.site.path, after)
+
+
+def _export(plan: Plan, observer: Observer) -> None:
+    for prototype, commit in plan.exports:
+        observer.phase(f"export {prototype}")
+        repository = plan.site.repository(prototype)
+        export.apply(export.plan(repository, commit, plan.site.exports_path(prototype), None), observer)
+
+
+def _copy(plan: Plan, places: Places, observer: Observer) -> Mapping[str, Copied]:
+    copied = {}
+    for one in plan.images.copies:
+        observer.phase(f"kernel and initrd {one.image.prototype}", unit="bytes")
+        path = f"{TFTP}/{one.image.path}"
+        copied[path] = images.apply(one, plan.options.nfs_version, places, observer)
+    return copied
+
+
+def _clear(plan: Plan, places: Places) -> None:
+    """Put the directories in order, and remove what a killed run left."""
+    for path in (TFTP, FIRST, CHANNELS, MACHINES, *plan.directories):
+        places.make(path)
+    tops = _folders(places, TFTP)
+    for folder in [TFTP, *tops, *(below for top in tops for below in _folders(places, top))]:
+        for name, status in list(places.names(folder).items()):
+            if is_half(name):
+                remove = places.remove_tree if stat.S_ISDIR(status.st_mode) else places.remove
+                remove(f"{folder}/{name}")
+    for path in ETC_FILES:
+        places.discard(path)
+    for left in plan.site.path.glob(f".{state.NAME}.*"):
+        left.unlink()
+
+
+def _folders(places: Places, folder: str) -> list[str]:
+    """The directories in ``folder`` that have their final names."""
+    found = places.names(folder).items()
+    return [f"{folder}/{name}" for name, status in found if stat.S_ISDIR(status.st_mode) and not is_half(name)]
+
+
+def _state_after(plan: Plan, copied: Mapping[str, Copied]) -> State:
+    """The state after ``plan``, but for the stamps of texts that it writes.
+
+    Snapshots that stand in ``tftp/`` and that nobody boots now stay known: a client may be pinned back to one.
+    """
+    units = {key: Unit(unit.digest, dict(unit.files)) for key, unit in plan.texts.units.items()}
+    standing = {path: one for path, one in plan.known.copied.items() if (plan.site.path / path).is_dir()}
+    return State(units, {**standing, **plan.images.copied, **copied}, set(plan.pending))
+
+
+def _write(plan: Plan, places: Places, after: State, observer: Observer, step: Step) -> None:
+    """Write all texts beside their places, make them durable, then let each take its place."""
+    files, stale, settled = plan.texts.files, plan.texts.stale, 0
+    observer.phase("boot files", len(files), "files")
+    try:
+        for file in files:
+            after.units[file.unit].files[file.path] = places.stage(file.path, [file.new])
+            observer.advance()
+        places.sync()
+        step("staged")
+        if not plan.pending <= plan.known.pending:  # if we die before the end, it is still known who must be told
+            state.save(plan.site.path, replace(plan.known, pending=set(plan.pending)))
+        for file in files:
+            places.settle(file.path)
+            settled += 1
+        step("settled")
+        for one in stale:
+            places.remove(one.path)
+        places.sync_directories([*(file.path for file in files), *(one.path for one in stale)])
+    finally:
+        for file in files[settled:]:
+            places.discard(file.path)
+
+
+def tell(plan: Plan) -> list[services.Told]:
+    """Tell the servers whose configuration changed; those that can't be told are told again by the next call.
+
+    Raises OSError.
+    """
+    found = list(services.tell(plan.pending, plan.options.etc))
+    failed = {path for path, told in found if told.outcome is services.Outcome.FAILED}
+    known = state.load(plan.site.path)
+    if known.pending != failed:
+        state.save(plan.site.path, replace(known, pending=failed))
+    return list({told.server: told for _, told in found}.values())

@@ -1,0 +1,304 @@
+"""The root of the command line: options that every command takes, and commands imported when they are called."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import cached_property
+from keyword import iskeyword
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from gitstate import __version__
+from gitstate.cli.base.help import CommonOption, Group
+from gitstate.core import fs, settings
+from gitstate.core.errors import EnvironmentFault, GitstateError, NotFound, UsageFault
+from gitstate.core.monitor import Observer
+from gitstate.store import Repository
+from gitstate.store.site import Site
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_COMMANDS: Final = {
+    "init": "site.site",
+    "prototype": "site.site",
+    "prepare": "tree.prepare",
+    "local": "tree.local",
+    "status": "tree.record",
+    "checkin": "tree.record",
+    "export": "tree.export",
+    "manifest": "tree.verify",
+    "verify": "tree.verify",
+    "log": "tree.history",
+    "show": "tree.history",
+    "diff": "tree.history",
+    "clone": "tree.history",
+    "boot": "site.boot",
+    "client": "client.group",
+    "doctor": "site.doctor",
+    "push": "release.release",
+    "rollback": "release.release",
+    "reconcile": "release.release",
+    "channel": "release.channel",
+    "class": "client.hardware",
+    "layer": "layer.group",
+    "secret": "client.secret",
+    "directory": "client.directory",
+    "fsck": "site.care",
+    "gc": "site.care",
+    "merge-driver": "site.care",
+    "serve": "release.serve",
+    "hook": "release.serve",
+}
+"""Command by the module that has it, as TOPIC.MODULE."""
+
+
+class ReaderGone(Exception):
+    """Who read our output has closed it. Not a BrokenPipeError, from which click makes exit code 1."""
+
+
+@contextmanager
+def _reader() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+class LazyGroup(Group):
+    """Commands are imported when they are called: a check-in doesn't wait for the code of all the others."""
+
+    def make_context(self, *arguments: Any, **attributes: Any) -> click.Context:
+        with _reader():
+            return super().make_context(*arguments, **attributes)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader():
+            return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"gitstate.cli.{_COMMANDS[cmd_name]}")
+        word = cmd_name.replace("-", "_")
+        command = getattr(module, f"{word}_" if iskeyword(word) else word)
+        assert isinstance(command, click.Command)
+        return command
+
+
+class Session:
+    """What a command works with; the common options say so wherever they stand on the line."""
+
+    def __init__(self) -> None:
+        self.settings = settings.read()
+        self.given_site: Path | None = None
+        self.json = False
+        self.quiet = False
+        self.verbose = False
+        self.zero = False
+        self.dry_run = False
+
+    @property
+    def site_path(self) -> Path:
+        """Where the site is, whether or not it exists."""
+        return self.given_site or self.settings.site
+
+    @cached_property
+    def site(self) -> Site:
+        """The site. Raises NotFound, ConfigFault."""
+        return replace(Site.open(self.site_path), credentials=self.settings.credentials)
+
+    @property
+    def colour(self) -> bool:
+        """Whether to colour standard output."""
+        return self.settings.colour and sys.stdout.isatty() and not self.json
+
+    @cached_property
+    def observer(self) -> Observer:
+        """Who shows progress: bars on a terminal, notices elsewhere."""
+        from gitstate.cli.base.progress import Bars, Plain
+
+        if sys.stderr.isatty() and not self.quiet and not self.json:
+            return Bars()
+        return Plain(quiet=self.quiet or self.json)
+
+    @property
+    def raw(self) -> bool:
+        """Whether names alone are printed. Raises UsageFault for --json besides."""
+        if self.zero and self.json:
+            raise UsageFault("-z and --json exclude each other", "JSON has every name in octal")
+        return self.zero
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if "observer" in self.__dict__:
+            self.observer.phase("")
+
+    # --- repositories ---
+
+    def repository(self, name: str) -> Repository:
+        """The repository ``name``. Raises NotFound with the nearest name, EnvironmentFault, ConfigFault."""
+        try:
+            return self.site.repository(name)
+        except NotFound as error:
+            import difflib
+
+            near = difflib.get_close_matches(name, list(self.site.repositories()), n=1, cutoff=0.5)
+            raise NotFound(error.message, f"did you mean {near[0]}?" if near else error.hint) from None
+
+    def name(self, given: str | None) -> str:
+        """The repository named, or the one whose live tree we stand in. Raises UsageFault."""
+        return given or self.site.repository_of(Path.cwd())
+
+    def take(self, *words: str | None) -> tuple[str, list[str | None]]:
+        """REPO, which may be left out inside a live tree, and the other words at their places. Raises UsageFault."""
+        given = [word for word in words if word is not None]
+        name, rest = self.split(given, given[:1])
+        if len(rest) == len(words):  # inside a live tree, and the first of them was meant as REPO
+            self.repository(rest[0])
+        return name, [*rest, *[None] * (len(words) - 1 - len(rest))]
+
+    def split(self, words: Sequence[str], candidates: Sequence[str]) -> tuple[str, list[str]]:
+        """The first of ``candidates`` that names a repository, else the one whose live tree we stand in; the rest.
+
+        Raises UsageFault, NotFound.
+        """
+        rest = list(words)
+        for word in candidates:
+            if self._is_repository(word):
+                rest.remove(word)
+                return word, rest
+        try:
+            return self.name(None), rest
+        except GitstateError:
+            for word in candidates[:1]:
+                with suppress(UsageFault):  # not even a name
+                    self.repository(word)
+            raise
+
+    def _is_repository(self, name: str) -> bool:
+        try:
+            return self.site.repository_path(name).is_dir()
+        except UsageFault:
+            return False
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def _wish(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value:
+            setattr(context.ensure_object(Session), name, value)
+
+    return remember
+
+
+def _flag(*words: str, wish: str, text: str, kind: type[click.Option] = click.Option) -> Callable[[Function], Function]:
+    return click.option(*words, wish, cls=kind, is_flag=True, expose_value=False, callback=_wish(wish), help=text)
+
+
+def common(function: Function) -> Function:
+    """The options that every command takes."""
+    options = [
+        click.option(
+            "--site",
+            "given_site",
+            cls=CommonOption,
+            metavar="DIR",
+            type=click.Path(path_type=Path, readable=False),
+            expose_value=False,
+            callback=_wish("given_site"),
+            help="The site's directory [GITSTATE_SITE, /srv/gitstate].",
+        ),
+        _flag("--json", wish="json", text="Print one JSON object.", kind=CommonOption),
+        _flag("-q", "--quiet", wish="quiet", text="Print results only: no notes, no progress.", kind=CommonOption),
+        _flag("-v", "--verbose", wish="verbose", text="Show where a bug happened.", kind=CommonOption),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def writes(function: Function) -> Function:
+    """``-n`` for commands that write."""
+    return _flag("-n", "--dry-run", wish="dry_run", text="Say what would be done; write nothing.")(function)
+
+
+def names(function: Function) -> Function:
+    """``-z`` for commands that print names."""
+    return _flag("-z", wish="zero", text="Print names alone, raw, each ended by NUL.")(function)
+
+
+# --- completion -------------------------------------------------------------------------------------------------------
+
+
+def complete_repository(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of repositories that begin so; none where anything is wrong."""
+    session = context.ensure_object(Session)
+    try:
+        return [name for name in session.site.repositories() if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+def complete_revision(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The branches and tags that begin so, of the repository that the line names."""
+    session = context.ensure_object(Session)
+    try:
+        repository = session.repository(session.name(context.params.get("repo")))
+        return [name for name in ["HEAD", *repository.names()] if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+def repo_argument(function: Function) -> Function:
+    """REPO, which may be left out inside its live tree."""
+    return click.argument("repo", required=False, shell_complete=complete_repository)(function)
+
+
+def rev_argument(function: Function) -> Function:
+    """REV, HEAD if left out."""
+    return click.argument("rev", required=False, shell_complete=complete_revision)(function)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=(
+        "gitstate init",
+        "gitstate prototype create desktop --bootstrap bookworm",
+        'gitstate checkin desktop -m "bookworm as installed"',
+        "gitstate diff desktop HEAD~1 HEAD",
+        "gitstate export desktop HEAD",
+    ),
+)
+@common
+@click.version_option(__version__, prog_name="gitstate")
+def app() -> None:
+    """Stateless Linux with git inside: root filesystems as git repositories.
+
+    REPO is a prototype (desktop) or a layer (lab/lab3); inside its live tree it
+    may be left out. REV is a revision in git's own syntax.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise EnvironmentFault("the current directory doesn't exist any more", "cd to another one") from None
+    fs.allow_many_descriptors()
+    # Entries make no cycles: looking for them took a tenth of an export's time.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    gc.enable()

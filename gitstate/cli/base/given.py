@@ -1,0 +1,17 @@
+"""What a person gives a command by FILE or ``-``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from gitstate.core.errors import NotFound
+
+
+def content(file: Path, most: int) -> bytes:
+    """What a file, or standard input, begins with, at most ``most`` bytes and one more. Raises NotFound."""
+    try:
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
+            return stream.read(most + 1)
+    except FileNotFoundError:
+        raise NotFound(f"{file}: no such file", "- is standard input") from None

@@ -1,0 +1,145 @@
+"""How results are printed: JSON for scripts, aligned columns for people, names octal or raw."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gitstate.cli.base.app import Session
+from gitstate.core.names import octal
+
+_LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
+_DAY = 86400
+
+
+def put(data: str | bytes) -> None:
+    """Write to standard output."""
+    with _told_as_output():
+        sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape"))
+
+
+def flush() -> None:
+    """What is printed counts as done when it is out."""
+    with _told_as_output():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _told_as_output() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = "standard output"
+        raise
+
+
+def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print ``value`` as one JSON object of ``schema`` (``NAME/1``), or ``lines`` for people."""
+    if session.json:
+        import json
+
+        lines = [json.dumps({"schema": schema, **value})]
+    for line in lines:
+        put(f"{line}\n")
+    flush()
+
+
+def talk(session: Session, line: str) -> None:
+    """A line for people that is no result: what to do next."""
+    if not session.json and not session.quiet:
+        print(line, file=sys.stderr)
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def table(rows: Sequence[Sequence[str]], heads: Sequence[str], *, colour: bool = False) -> list[str]:
+    """Rows as columns under their heads, two spaces between, aligned as a terminal shows them."""
+    if not rows:
+        return []
+    shown = [list(heads), *[[printable(cell) for cell in row] for row in rows]]
+    widths = [max(map(_columns, column)) for column in zip(*shown, strict=True)]
+    lines = [
+        "  ".join(cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in shown
+    ]
+    if colour:
+        lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
+    return lines
+
+
+def printable(text: str) -> str:
+    """``text`` with ``?`` for whatever a terminal would obey; the bytes of paths stay."""
+    return "".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "?" for one in text)
+
+
+def printable_line(text: str) -> str:
+    """A line of a file as ``printable``; tabs stay."""
+    return "\t".join(map(printable, text.split("\t")))
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, or its beginning and ``…``."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes."""
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
+
+
+def letter(text: str, *, colour: bool) -> str:
+    """A status letter, coloured on a terminal."""
+    return f"\x1b[{_LETTER_COLOURS[text]}m{text}\x1b[0m" if colour and text in _LETTER_COLOURS else text
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that people read."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError(count)
+
+
+def date(seconds: int) -> str:
+    """A moment in the server's own time."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def ago(when: int) -> str:
+    """A moment, for what may be days old."""
+    days = int((time.time() - when) // _DAY)
+    return date(when) if days < 2 else f"{days} days ago"
+
+
+def seconds(amount: float) -> str:
+    """A duration."""
+    return f"{amount:.1f} s" if amount < 100 else f"{amount / 60:.1f} min"
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def write_name(path: bytes) -> None:
+    """A path alone, raw, ended by NUL; the root is ``.``."""
+    put((path or b".") + b"\0")
+
+
+def location(path: Path) -> str:
+    """Where something stands on this machine, for JSON: absolute, octal as all names."""
+    return octal(os.fsencode(path.absolute()))
+
+
+def moment(seconds: int) -> str:
+    """A time for JSON: UTC, ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,138 @@
+"""One run of the command line: streams, errors in words, the exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from contextlib import suppress
+
+import click
+
+from gitstate.cli.base.app import ReaderGone, Session, app
+from gitstate.cli.base.help import HelpWanted
+from gitstate.cli.base.output import flush
+from gitstate.core.errors import GitstateError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_CLOSED = 141  # what a shell makes of SIGPIPE
+
+
+def run() -> None:
+    """Run the command line and exit with the documented code (docs/cli.md)."""
+    session = Session()
+    _open_streams()
+    code = _run(session)
+    _let_go_of_output()
+    sys.exit(code)
+
+
+def _run(session: Session) -> int:
+    try:
+        try:
+            code = app.main(standalone_mode=False, prog_name="gitstate", obj=session)
+        finally:
+            session.close()
+        flush()
+    except SystemExit as end:  # of shell completion
+        return end.code if isinstance(end.code, int) else 0
+    except HelpWanted as wanted:
+        if not session.json:
+            with suppress(OSError):
+                print(wanted.format_message(), file=sys.stderr)
+            return 2
+        return _say(session, *_explain(wanted, session))
+    except BaseException as error:
+        return _say(session, *_explain(error, session))
+    return code if isinstance(code, int) else 0
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def _open_streams() -> None:
+    """Whatever the caller did to them: three descriptors that are open."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # else the next file that we open gets this number
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
+def _let_go_of_output() -> None:
+    """What can't be written was told of: Python would try again, complain, and end with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
+    """Message, hint and exit code of whatever was raised."""
+    match error:
+        case GitstateError():
+            return error.message, error.hint, error.code
+        case HelpWanted():
+            return "no command given", _usage_hint(error), 2
+        case click.ClickException():
+            return error.format_message(), _usage_hint(error), 2
+        case click.exceptions.Abort() | KeyboardInterrupt():
+            return "interrupted", "nothing half done is left; run it again", 130
+        case ReaderGone() | BrokenPipeError():
+            return "", "", _CLOSED
+        case OSError():
+            return _explain_system(error)
+        case Exception():
+            if session.verbose:
+                import traceback
+
+                traceback.print_exc()
+            return f"bug: {type(error).__name__}: {error}", "run it again with -v and report what it prints", 70
+        case _:
+            raise error
+
+
+def _explain_system(error: OSError) -> tuple[str, str, int]:
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    said = f"{where}{error.strerror or error}"
+    if error.errno in _FULL:
+        return said, "nothing half done is left; make room and run it again", 6
+    if error.errno == errno.EROFS:
+        return said, "remount it read-write", 5
+    return said, "is it there, and are you root?", 5
+
+
+def _say(session: Session, message: str, hint: str, code: int) -> int:
+    with suppress(OSError):  # so that both stand in order where they go to one place
+        sys.stdout.flush()
+    text = f"gitstate: {_one_line(message)}" + (f"\n  {_one_line(hint)}" if hint else "")
+    if session.json or _json_is_wanted(sys.argv):
+        import json
+
+        text = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
+    if message:
+        with suppress(OSError):
+            print(text, file=sys.stderr)
+    return code
+
+
+def _one_line(text: str) -> str:
+    """Whatever names stand in it, nothing in a message ends the line or moves the cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _json_is_wanted(argv: list[str]) -> bool:
+    """By the bare words: a line that can't be parsed is complained of in JSON, too."""
+    return "--json" in argv[: argv.index("--") if "--" in argv else None]
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path} --help shows how" if context else "gitstate --help shows how"

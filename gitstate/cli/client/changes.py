@@ -1,0 +1,182 @@
+"""client add, set, remove, adopt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import talk
+from gitstate.cli.client.told import make
+from gitstate.cli.client.values import (
+    Named,
+    assigned_values,
+    client_values,
+    clients_meant,
+    complete_client,
+    machines,
+    many_names,
+    new_names,
+    parsed,
+    removals,
+    wanted,
+    who_and_why,
+)
+from gitstate.core import names
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.directory import Client, Directory, open_directory, plan
+from gitstate.directory.importing.plan import plan_new
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "gitstate client add lab3-12 --mac 52:54:00:12:34:56 --pin desktop@v12",
+        "gitstate client add lab3-13 --mac 525400123457 \\\n    --ip 10.77.0.13 --pin desktop@v12 --workload kiosk",
+        "gitstate client add 'lab3-[01-24]' --channel lab3",
+    ),
+)
+@new_names
+@client_values
+@who_and_why
+@common
+@writes
+@pass_session
+def add(session: Session, /, who: Named, message: str | None, author: str | None, **values: Any) -> None:
+    """Enter machines as clients.
+
+    NAME is a host name, a range of them (lab3-[01-24]) or a netgroup (@lab3).
+    No two clients have one MAC or one IP, so these go with one name alone. The
+    snapshot or channel must exist. They boot so after the next boot write.
+    """
+    given = {key: value for key, value in values.items() if value}
+    directory = open_directory(session.site)
+    make(session, plan_new(session.site, directory, machines(directory, who), given), message, author)
+
+
+@click.command(
+    "set",
+    cls=Command,
+    examples=(
+        "gitstate client set lab3-12 --pin desktop@v13",
+        "gitstate client set 'lab3-[01-24]' @kiosks --kind diskless --no-pin",
+        "gitstate client set lab3-12 --mac 52:54:00:aa:bb:cc -m 'new network card'",
+    ),
+)
+@many_names
+@client_values
+@removals
+@who_and_why
+@common
+@writes
+@pass_session
+def set_(session: Session, /, who: Named, message: str | None, author: str | None, **options: Any) -> None:
+    """Change clients: only what is named, for all of them at once.
+
+    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). --mac, --ip
+    and --layer say all that the client has from now on.
+    """
+    values = wanted(options)
+    directory = open_directory(session.site)
+    hosts = clients_meant(session, directory, who)
+    if len(hosts) > 1 and (values.get("macs") or values.get("ips")):
+        raise UsageFault("an address belongs to one client", "set --mac and --ip for one client at a time")
+    make(session, plan.plan_set(session.site, directory, hosts, values), message, author)
+
+
+@click.command(
+    cls=Command, examples=("gitstate client remove lab3-12", "gitstate client remove 'lab3-[01-24]' -m 'sold'")
+)
+@many_names
+@who_and_why
+@common
+@writes
+@pass_session
+def remove(session: Session, who: Named, message: str | None, author: str | None) -> None:
+    """Remove clients. History keeps their entries.
+
+    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). Secrets stay
+    for a machine of the same name that comes later; gitstate secret list tells
+    of them.
+    """
+    directory = open_directory(session.site)
+    hosts = clients_meant(session, directory, who)
+    make(session, plan.plan_remove(directory, hosts), message, author)
+    kept = [] if session.dry_run else [host for host in hosts if (session.site.path / "secrets" / host).is_dir()]
+    if kept:
+        more = f", and so of {len(kept) - 1} more" if len(kept) > 1 else ""
+        talk(session, f"its secrets stay: gitstate secret remove {kept[0]} --all{more}")
+
+
+# --- adopt ------------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "gitstate client adopt 52:54:00:12:34:56 lab3-12 --channel lab3",
+        "gitstate client adopt 52:54:00:12:34:56 lab3-12 --pin desktop@v12 --ip",
+    ),
+)
+@click.argument("mac", callback=parsed(names.mac_address))
+@click.argument("name", callback=parsed(names.host_name), shell_complete=complete_client)
+@assigned_values
+@click.option("--ip", "with_ip", is_flag=True, help="Its address when it asked stays its own.")
+@click.option("--force", is_flag=True, help="Adopt it although it never asked how to boot.")
+@who_and_why
+@common
+@writes
+@pass_session
+def adopt(
+    session: Session,
+    /,
+    mac: str,
+    name: str,
+    with_ip: bool,
+    force: bool,
+    message: str | None,
+    author: str | None,
+    **values: Any,
+) -> None:
+    """Make the machine of address MAC, which asked how to boot, the client NAME.
+
+    gitstate client list --new shows who asked. A client NAME that has no MAC
+    yet gets this one, and keeps what else it has.
+    """
+    given = {key: value for key, value in values.items() if value} | {"macs": (mac,)}
+    directory = open_directory(session.site)
+    if with_ip or not force:
+        given |= _asked(session, mac, with_ip=with_ip, force=force)
+    planned = _adoption(session, directory, name, given)
+    make(session, replace(planned, verb="adopt"), message, author)
+
+
+def _asked(session: Session, mac: str, *, with_ip: bool, force: bool) -> dict[str, Any]:
+    """The address of a machine that asked, if it is wanted. Raises NotFound."""
+    from gitstate.boot import files as publish  # whoever asks for clients needn't wait for it
+
+    found = next((one for one in publish.machines_that_asked(session.site) if one.mac == mac), None)
+    if found is None and not force:
+        raise NotFound(
+            f"{mac} never asked how to boot", "gitstate client list --new shows who did; --force adopts it all the same"
+        )
+    if not with_ip:
+        return {}
+    if found is None or found.ip is None:
+        raise NotFound(f"no address of {mac} is known", "say it afterwards: gitstate client set NAME --ip IP")
+    return {"ips": (names.ip_address(found.ip),)}
+
+
+def _adoption(session: Session, directory: Directory, name: str, given: dict[str, Any]) -> plan.Plan:
+    old = directory.clients().get(name)
+    if old is None:
+        return plan.plan_add(session.site, directory, Client(name, **given))
+    if old.macs and old.macs != given["macs"]:
+        raise UsageFault(
+            f"{name} has the MAC {' '.join(old.macs)} already",
+            f"a new card: gitstate client set {name} --mac {given['macs'][0]}; another machine: choose another name",
+        )
+    return plan.plan_set(session.site, directory, [name], given)

@@ -1,0 +1,135 @@
+"""directory: the whole of it, from one backend to another."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.help import Group
+from gitstate.cli.base.output import emit, talk
+from gitstate.cli.client.values import who_and_why
+from gitstate.core import settings
+from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.directory import open_directory
+
+_SHOWN = 20
+
+
+@click.group(cls=Group, examples=("gitstate directory check", "gitstate directory export >clients.ldif"))
+@common
+def directory() -> None:
+    """Say who runs what: clients, channels, hardware classes.
+
+    They stand in the site (directory.git), or in LDAP: [directory] in site.toml
+    says where.
+    """
+
+
+@directory.command(
+    examples=(
+        "gitstate directory export >clients.ldif",
+        "gitstate directory export | ldapadd -Y EXTERNAL -H ldapi:///",
+    )
+)
+@click.option("--base", metavar="DN", default=None, help="Below what the entries are to stand [o=gitstate].")
+@common
+@pass_session
+def export(session: Session, base: str | None) -> None:
+    """Print all entries as LDIF.
+
+    What gitstate itself makes nothing of is printed, too.
+    """
+    from gitstate.directory import transfer
+    from gitstate.directory.options import distinguished_name
+
+    opened = open_directory(session.site)
+    records = list(transfer.dump(opened, transfer.BASE if base is None else distinguished_name(base)))
+    text = "\n".join(records)
+    emit(session, "directory-export/1", {"ldif": text}, text.split("\n")[:-1])
+
+
+@directory.command(
+    "import",
+    examples=("gitstate directory import clients.ldif", "gitstate directory import -n --replace clients.ldif"),
+)
+@click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
+@click.option("--replace", is_flag=True, help="Remove what FILE hasn't: clients, channels, hardware classes.")
+@who_and_why
+@common
+@writes
+@pass_session
+def import_(session: Session, file: Path, replace: bool, message: str | None, author: str | None) -> None:
+    """Enter the clients, channels and hardware classes of FILE, which is LDIF.
+
+    As export or ldapsearch print it; - reads standard input.
+
+    Those that there are already become as FILE has them. It can be run again.
+    """
+    from gitstate.directory import transfer
+
+    if message is not None and not message.strip():
+        raise UsageFault("an empty message says nothing", "leave out -m: history says what was done")
+    data, where = (sys.stdin.buffer.read(), "standard input") if str(file) == "-" else (file.read_bytes(), str(file))
+    content = transfer.parse(data, where)
+    plan = transfer.plan_import(open_directory(session.site), content, replace=replace)
+    who = settings.author(session.settings, author)
+    lines = plan.describe()
+    if lines and not session.dry_run:
+        transfer.apply(plan, who, settings.committer(), message or f"directory import {where}")
+    value = {
+        "clients": [one.name for one in plan.clients],
+        "channels": [one.name for one in plan.channels],
+        "classes": [one.name for one in plan.classes],
+        "removed_clients": list(plan.gone),
+        "removed_channels": list(plan.channels_gone),
+        "removed_classes": list(plan.classes_gone),
+        "others": content.others,
+        "dry_run": session.dry_run,
+    }
+    word = "would enter" if session.dry_run else "entered"
+    shown = [f"{word} {one}" if not one.startswith("no ") else f"{word}: {one}" for one in lines[:_SHOWN]]
+    if len(lines) > _SHOWN:
+        shown.append(f"and {len(lines) - _SHOWN} more")
+    emit(session, "directory-import/1", value, shown or ["nothing to change"])
+    if lines and not session.dry_run:
+        talk(session, "next: gitstate boot write")
+
+
+@directory.command(examples=("gitstate directory check", "gitstate directory check --finish"))
+@click.option("--finish", is_flag=True, help="Do what is left of a change that was interrupted.")
+@common
+@pass_session
+def check(session: Session, finish: bool) -> None:
+    """Tell whether the directory can be reached, and is well.
+
+    Entries that are wrong, addresses that two clients have, channels that there
+    are not, a change that is half done.
+    """
+    from gitstate.directory.check import check as look
+
+    opened = open_directory(session.site)
+    if finish:
+        opened.finish()
+    report = look(opened)
+    value = {
+        "about": report.about,
+        "clients": report.clients,
+        "channels": report.channels,
+        "classes": report.classes,
+        "problems": list(report.problems),
+    }
+    counts = f"{_counted(report.clients, 'client')}, {_counted(report.channels, 'channel')}"
+    if report.classes:
+        counts += f", {report.classes} hardware class{'es' * (report.classes != 1)}"
+    emit(session, "directory-check/1", value, [report.about, counts, *(report.problems or ("ok",))])
+    if report.problems:
+        raise ConfigFault(
+            "the directory is not in order", "--finish does what is left of a half done change; correct the rest"
+        )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"

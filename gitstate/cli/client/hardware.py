@@ -1,0 +1,218 @@
+"""class: rules that say of which hardware class a machine is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.given import content
+from gitstate.cli.base.help import Group
+from gitstate.cli.base.output import emit, table, talk
+from gitstate.cli.client.renewal import renew_archives
+from gitstate.cli.client.report import as_json as why_as_json
+from gitstate.cli.client.values import one_name, parsed, who_and_why
+from gitstate.core import settings
+from gitstate.core.errors import GitstateError, NotFound, UsageFault
+from gitstate.directory import HardwareClass, open_directory
+from gitstate.directory.model import classes
+from gitstate.directory.model import clients as model
+from gitstate.machine.hardware import lspci, probe
+from gitstate.machine.hardware import rules as hardware
+from gitstate.machine.hardware.match import SHIPPED, Match, matches_of
+from gitstate.machine.hardware.reports import Reports
+from gitstate.machine.layers import Classes, load
+
+_SHOWN = 20
+
+
+def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of hardware classes that begin so; none where anything is wrong."""
+    session = context.ensure_object(Session)
+    try:
+        return [name for name in open_directory(session.site).classes() if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+@click.group("class", cls=Group, examples=("gitstate class list", "gitstate class set nvidia '10de:*:03'"))
+@common
+def class_() -> None:
+    """Say which devices make a machine one of a hardware class.
+
+    A machine of class NAME gets the layer class/NAME. [layers] classes in
+    site.toml says whether the first class that fits counts, or all of them.
+    """
+
+
+@class_.command(
+    "set",
+    examples=(
+        "gitstate class set --shipped",
+        "gitstate class set nvidia '10de:*:03' --order 10",
+        "gitstate class set fpga '10ee:*' 'pci:v00001172d*bc12*'",
+    ),
+)
+@click.argument("name", required=False, callback=parsed(model.class_name), shell_complete=_complete)
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, callback=parsed(classes.pattern))
+@click.option(
+    "--order",
+    metavar="N",
+    callback=parsed(classes.order_number),
+    help=f"Its place among the classes, 0 comes first [{classes.DEFAULT_ORDER}].",
+)
+@click.option("--shipped", is_flag=True, help="Make the classes nvidia, intel and virtual, unless they are there.")
+@who_and_why
+@common
+@writes
+@pass_session
+def set_(
+    session: Session,
+    name: str | None,
+    patterns: tuple[str, ...],
+    order: int | None,
+    shipped: bool,
+    message: str | None,
+    author: str | None,
+) -> None:
+    """Make the hardware class NAME, or change it.
+
+    A machine is of it if one of its PCI devices fits one of the PATTERNs:
+    VENDOR:DEVICE or VENDOR:DEVICE:CLASS in hex with * and ?, as lspci -nn shows
+    them (10de:*:03 is any display controller of vendor 10de), or a pattern for
+    modaliases. Clients that have reported their hardware change class at once.
+    """
+    if shipped == (name is not None) or (shipped and order is not None):
+        raise UsageFault("a class and its patterns, or --shipped", "gitstate class set nvidia '10de:*:03'")
+    standing = open_directory(session.site).classes()
+    if name is None:
+        wanted = [one for one in SHIPPED if one.name not in standing]
+    else:
+        old = standing.get(name, HardwareClass(name, ()))
+        wanted = [HardwareClass(name, patterns or old.patterns, old.order if order is None else order)]
+    plan = hardware.plan_rules(session.site, wanted, ())
+    said = ", ".join(f"{one.name}: {' '.join(one.patterns)}" for one in plan.put)
+    _make(session, "class-set", plan, message or f"class set {said}", author)
+    if name is None and plan.put and not session.dry_run:
+        talk(session, "next: gitstate layer create class/nvidia --shipped, and so on")
+
+
+@class_.command(examples=("gitstate class remove fpga",))
+@click.argument("name", nargs=-1, required=True, shell_complete=_complete)
+@who_and_why
+@common
+@writes
+@pass_session
+def remove(session: Session, name: tuple[str, ...], message: str | None, author: str | None) -> None:
+    """Remove hardware classes; clients that were of one are of what is left."""
+    plan = hardware.plan_rules(session.site, (), name)
+    _make(session, "class-remove", plan, message or f"class remove {', '.join(plan.removed)}", author)
+
+
+def _make(session: Session, shape: str, plan: hardware.RulesPlan, message: str, author: str | None) -> None:
+    if not message.strip():
+        raise UsageFault("an empty message says nothing", "leave out -m: history says what was changed")
+    who = settings.author(session.settings, author)
+    if not session.dry_run:
+        hardware.apply_rules(plan, who, settings.committer(), message)
+    value = {
+        "classes": [_as_json(one) for one in plan.put],
+        "removed": list(plan.removed),
+        "clients": [
+            {"name": new.name, "before": list(old.classes), "classes": list(new.classes)} for old, new in plan.clients
+        ],
+        "dry_run": session.dry_run,
+    }
+    would = "would " if session.dry_run else ""
+    lines = [
+        *(f"{would}set {one.name}: {' '.join(one.patterns)}, order {one.order}" for one in plan.put),
+        *(f"{would}remove{'' if would else 'd'} {name}" for name in plan.removed),
+        *_moved(plan),
+    ]
+    emit(session, f"{shape}/1", value, lines or ["nothing to change"])
+    if lines and not session.dry_run:
+        renew_archives(session, None)
+
+
+def _moved(plan: hardware.RulesPlan) -> list[str]:
+    lines = [
+        f"{new.name}: class {' '.join(new.classes) or 'none'} (before: {' '.join(old.classes) or 'none'})"
+        for old, new in plan.clients
+    ]
+    more = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], f"and {more} more clients"] if more > 1 else lines
+
+
+@class_.command("list", examples=("gitstate class list",))
+@common
+@pass_session
+def list_(session: Session) -> None:
+    """List the hardware classes in their order, and how many clients are of each."""
+    directory = open_directory(session.site)
+    found, layers = directory.classes(), set(session.site.layers())
+    counts = Counter(name for one in directory.clients().values() for name in one.classes)
+    rows = [
+        (
+            str(one.order),
+            one.name,
+            "yes" if f"class/{one.name}" in layers else "no",
+            str(counts[one.name]),
+            " ".join(one.patterns),
+        )
+        for one in found.values()
+    ]
+    value = {
+        "every": load(session.site).classes is Classes.ALL,
+        "classes": [
+            {**_as_json(one), "layer": f"class/{one.name}" in layers, "clients": counts[one.name]}
+            for one in found.values()
+        ],
+    }
+    heads = ("ORDER", "NAME", "LAYER", "CLIENTS", "PATTERNS")
+    emit(session, "class-list/1", value, table(rows, heads, colour=session.colour))
+    if not found:
+        talk(session, "no hardware classes yet: gitstate class set --shipped")
+
+
+@class_.command(examples=("gitstate class of lab3-12",))
+@one_name
+@common
+@pass_session
+def of(session: Session, name: str) -> None:
+    """Tell of which classes the client NAME is by what it last reported, and why."""
+    client = open_directory(session.site).client(name)
+    report = Reports(session.site).get(client.name)
+    if report is None:
+        raise NotFound(f"{client.name} has never reported its hardware", "gitstate probe --report does, on the machine")
+    _tell(session, "class-of", hardware.matches(session.site, report))
+
+
+@class_.command(examples=("gitstate class test probe.json", "lspci -n | gitstate class test -"))
+@click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
+@common
+@pass_session
+def test(session: Session, file: Path) -> None:
+    """Tell of which classes a machine would be, and why.
+
+    FILE is what gitstate probe prints, or lspci -n, -nn or -nm, or a list of
+    modaliases; - is standard input.
+    """
+    data = content(file, probe.LONGEST)
+    rules = open_directory(session.site).classes()
+    every = load(session.site).classes is Classes.ALL
+    _tell(session, "class-test", matches_of(rules.values(), lspci.modaliases(data), every))
+
+
+def _tell(session: Session, shape: str, why: Sequence[Match]) -> None:
+    rows = [(one.name, one.pattern, one.modalias) for one in why]
+    value = {"classes": why_as_json(why)}
+    lines = table(rows, ("CLASS", "PATTERN", "DEVICE"), colour=session.colour)
+    emit(session, f"{shape}/1", value, lines or ["no class fits"])
+
+
+def _as_json(one: HardwareClass) -> dict[str, Any]:
+    return {"name": one.name, "order": one.order, "patterns": list(one.patterns)}

@@ -1,0 +1,177 @@
+"""client import."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, flush, printable, put, talk
+from gitstate.cli.client.told import apply, as_changes, new_revision, signature
+from gitstate.cli.client.values import assigned_values, parsed_option, who_and_why
+from gitstate.core.errors import ConfigFault, EnvironmentFault, PartlyDone, UsageFault
+from gitstate.directory import open_directory
+from gitstate.directory.importing.lists import Form, Listing, Remark, read
+from gitstate.directory.importing.plan import Import, Wishes, plan_import
+
+_LONGEST: Final = 64 << 20
+_NAMED: Final = 3
+_STDIN: Final = "standard input"
+
+
+def _form(text: str) -> Form:
+    """How a list is written. Raises UsageFault."""
+    try:
+        return Form(text.lower())
+    except ValueError:
+        raise UsageFault(f"{text!r} is not a list's format", f"one of {', '.join(Form)}") from None
+
+
+@click.command(
+    "import",
+    cls=Command,
+    examples=(
+        "gitstate client import lab3.csv --channel lab3 -n",
+        "gitstate client import /var/lib/misc/dnsmasq.leases --pin desktop@v12",
+        "gitstate client import /etc/dhcp/dhcpd.conf --channel lab3 --update",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
+@parsed_option("--format", "form", "FORMAT", _form, f"How the list is written, if it isn't clear: {', '.join(Form)}.")
+@assigned_values
+@click.option("--ip", "leased_ips", is_flag=True, help="Addresses of leases become the clients' own, too.")
+@click.option("--update", is_flag=True, help="Clients that differ become as the list says.")
+@click.option("--skip-bad", is_flag=True, help="Leave wrong lines out, and exit with 3.")
+@who_and_why
+@common
+@writes
+@pass_session
+def import_(
+    session: Session,
+    /,
+    file: Path,
+    form: Form | None,
+    leased_ips: bool,
+    update: bool,
+    skip_bad: bool,
+    message: str | None,
+    author: str | None,
+    **values: Any,
+) -> None:
+    """Enter the machines of a list as clients, all in one change.
+
+    FILE is CSV (its first line names the columns: name, mac, ip, pin, ...), a
+    lease file or configuration of dnsmasq or of ISC dhcpd; - is standard input.
+    --pin, --channel and the like are for new clients, where the list says
+    nothing else. With a wrong line nothing is done.
+    """
+    source = _STDIN if str(file) == "-" else printable(str(file))
+    who = signature(session, message, author)
+    listing = _read(file, source, form)
+    defaults = {key: value for key, value in values.items() if value}
+    found = plan_import(session.site, open_directory(session.site), listing, Wishes(defaults, update, leased_ips))
+    may_apply = not found.bad or skip_bad
+    if not (may_apply or session.dry_run):
+        raise _wrong(source, found.bad)
+    lines = list(_lines(found, source))
+    if not session.json and not session.dry_run:  # the plan, before anything is done
+        for line in lines:
+            put(f"{line}\n")
+        flush()
+    why = found.message(source if source == _STDIN else printable(file.name)) if message is None else message
+    made = may_apply and apply(session, found.plan, who, why)
+    _tell(session, found, source, made, lines if session.dry_run else [])
+    if found.bad and not skip_bad:
+        raise _wrong(source, found.bad)
+    if found.bad:
+        raise PartlyDone(_named(source, found.bad), "mend these lines, and import it again")
+
+
+def _read(file: Path, source: str, form: Form | None) -> Listing:
+    """What the list says. Raises EnvironmentFault, ConfigFault, UsageFault."""
+    try:
+        if source == _STDIN:
+            data = sys.stdin.buffer.read(_LONGEST + 1)
+        else:
+            with file.open("rb") as stream:
+                data = stream.read(_LONGEST + 1)
+    except OSError as error:
+        raise EnvironmentFault(f"{source}: {error.strerror}", "name a file that can be read, or -") from None
+    if len(data) > _LONGEST:
+        raise ConfigFault(f"{source}: longer than {_LONGEST >> 20} MiB", "no list of machines is")
+    try:
+        return read(data.decode("utf-8", "replace"), form)
+    except UsageFault as fault:
+        raise UsageFault(f"{source}: {fault.message}", fault.hint) from None
+
+
+def _tell(session: Session, found: Import, source: str, made: bool, lines: Iterable[str]) -> None:
+    would = "would be " if session.dry_run else ""
+    counts = Counter("changed" if step.old else "added" for step in found.plan.steps)
+    words = [f"{counts[word]} {would}{word}" for word in ("added", "changed") if counts[word]]
+    if found.same:
+        words.append(f"{found.same} already so")
+    value = {
+        "changes": as_changes(found.plan.steps),
+        "unchanged": found.same,
+        "differing": as_changes(found.differing),
+        "left_out": _as_json(found.left_out),
+        "bad": _as_json(found.bad),
+        "revision": new_revision(session, found.plan.directory, made),
+        "dry_run": session.dry_run,
+    }
+    emit(session, "client-import/1", value, [*lines, f"{source}: {', '.join(words) or 'nothing to enter'}"])
+    if made:
+        talk(session, "next: gitstate boot write")
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def _lines(found: Import, source: str) -> Iterator[str]:
+    """The plan: what comes, what differs, what is left out, what is wrong."""
+    for step, line in zip(found.plan.steps, found.plan.describe(), strict=True):
+        yield f"{'set' if step.old else 'add'} {line}"
+    for step in found.differing:
+        yield f"leave {step.name}: the list says {step.words()}; --update changes it"
+    for why, lines in _by_reason(found.left_out).items():
+        yield f"left out: {why}: {_some_lines(lines)}"
+    for one in found.bad:
+        yield f"wrong: {source}, line {one.line}: {printable(one.why)}"
+
+
+def _by_reason(remarks: Iterable[Remark]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for one in remarks:
+        found.setdefault(printable(one.why), []).append(one.line)
+    return found
+
+
+def _some_lines(lines: Sequence[int]) -> str:
+    if len(lines) > _NAMED:
+        return f"{len(lines)} lines, the first is {lines[0]}"
+    return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+
+
+def _wrong(source: str, bad: Sequence[Remark]) -> ConfigFault:
+    return ConfigFault(
+        f"nothing entered: {_named(source, bad)}", "-n shows all; mend them, or leave them out with --skip-bad"
+    )
+
+
+def _named(source: str, bad: Sequence[Remark]) -> str:
+    first = "; ".join(f"line {one.line}: {printable(one.why)}" for one in bad[:_NAMED])
+    return f"{source}, {first}" + (f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def _as_json(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
+    return [{"line": one.line, "why": one.why} for one in remarks]

@@ -1,0 +1,212 @@
+"""client list, show."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import click
+
+from gitstate.cli.base.app import Session, common, complete_repository, pass_session
+from gitstate.cli.base.app import names as printing_names
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import date, emit, printable, size, table, talk, write_name
+from gitstate.cli.client.told import as_json, last_as_json
+from gitstate.cli.client.values import complete_client, machines, named, one_name, parsed_option
+from gitstate.core import names
+from gitstate.core.errors import UsageFault
+from gitstate.directory import DEFAULT_STATE, Client, Directory, open_directory
+from gitstate.directory.model import clients as model
+from gitstate.directory.protocol import LastChange
+from gitstate.machine.hardware import probe
+
+_COMMIT: Final = re.compile("[0-9a-f]{40}")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _network(text: str) -> Network:
+    """An address, or a network of them. Raises UsageFault."""
+    try:
+        return ipaddress.ip_network(text) if "/" in text else ipaddress.ip_network(names.ip_address(text))
+    except ValueError:
+        raise UsageFault(f"{text!r} is neither an IP address nor a network", "10.77.0.12, or 10.77.0.0/24") from None
+
+
+_FILTERS: Final = (
+    parsed_option("--kind", "kind", "KIND", model.kind_of, "Only those of this kind."),
+    parsed_option("--channel", "channel", "NAME", model.channel_name, "Only those of this channel, pinned ones too."),
+    parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "Only those that are pinned so."),
+    parsed_option(
+        "--prototype",
+        "prototype",
+        "NAME",
+        names.repo_name,
+        "Only those that are pinned to any snapshot of it.",
+        shell_complete=complete_repository,
+    ),
+    parsed_option("--workload", "workload", "NAME", model.workload_name, "Only those of this workload."),
+    parsed_option("--class", "class", "NAME", model.class_name, "Only those that have such hardware."),
+    parsed_option("--mac", "mac", "MAC", names.mac_address, "Only the one of this address."),
+    parsed_option("--ip", "ip", "IP", _network, "Only those of this address or network (10.77.0.0/24)."),
+)
+_KEYS: Final = {
+    "kind": "kind",
+    "channel": "channel",
+    "pin": "pin",
+    "workload": "workload",
+    "class": "classes",
+    "mac": "macs",
+}
+"""What the directory looks for, by the keys of ``Client``."""
+
+
+def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_FILTERS):
+        function = option(function)
+    return function
+
+
+@click.command(
+    "list",
+    cls=Command,
+    examples=(
+        "gitstate client list",
+        "gitstate client list 'lab3-*' --prototype desktop",
+        "gitstate client list 'lab3-[01-12]' @kiosks -z",
+        "gitstate client list --mac 52:54:00:12:34:56",
+    ),
+)
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, shell_complete=complete_client)
+@_filters
+@click.option("--new", "unknown", is_flag=True, help="Machines that asked how to boot and aren't known.")
+@common
+@printing_names
+@pass_session
+def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filters: Any) -> None:
+    """List the clients, or those that a PATTERN means.
+
+    A PATTERN is a name, with * and ? as in a shell, a range (lab3-[01-24]) or a
+    netgroup (@lab3). Filters are joined: only clients that pass all are listed.
+    """
+    raw, directory = session.raw, open_directory(session.site)
+    asked = {key: value for key, value in filters.items() if value is not None}
+    if unknown:
+        if patterns or asked:
+            raise UsageFault("--new lists machines that aren't clients yet", "leave names and filters out")
+        _list_new(session, directory.clients(), raw=raw)
+        return
+    is_meant = _meant(directory, patterns)
+    found = [one for one in _that_pass(directory, asked) if is_meant(one)]
+    if raw:
+        for one in found:
+            write_name(one.name.encode())
+        return
+    revision = directory.revision() if session.json else ""  # for which a server has to look at every entry
+    value = {"revision": revision or None, "clients": [as_json(one) for one in found]}
+    emit(session, "client-list/1", value, [] if session.json else _table(found, colour=session.colour))
+    if not found and not directory.clients():
+        talk(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
+
+
+def _that_pass(directory: Directory, asked: Mapping[str, Any]) -> list[Client]:
+    """The clients that pass all filters, sorted by name."""
+    wanted = {key: str(asked[word]) for word, key in _KEYS.items() if word in asked}
+    found = list((directory.find(wanted) if wanted else directory.clients()).values())
+    if "prototype" in asked:
+        found = [one for one in found if one.pin is not None and one.pin.prototype == asked["prototype"]]
+    if "ip" in asked:
+        network: Network = asked["ip"]
+        found = [one for one in found if any(ipaddress.ip_address(ip) in network for ip in one.ips)]
+    return found
+
+
+def _meant(directory: Directory, patterns: tuple[str, ...]) -> Callable[[Client], bool]:
+    """Whether a client is one of those that ``patterns`` mean. Raises NotFound, UsageFault."""
+    if not patterns:
+        return lambda one: True
+    wanted = machines(directory, named(patterns, str.lower))
+    plain = {name for name in wanted if not set("*?") & set(name)}
+    others = [name for name in wanted if name not in plain]
+    return lambda one: one.name in plain or any(fnmatchcase(one.name, pattern) for pattern in others)
+
+
+def _list_new(session: Session, clients: Mapping[str, Client], *, raw: bool) -> None:
+    """The machines of dnsmasq's log whose addresses no client has."""
+    from gitstate.boot import files as publish  # whoever asks for clients needn't wait for it
+
+    known = {mac for one in clients.values() for mac in one.macs}
+    found = [one for one in publish.machines_that_asked(session.site) if one.mac not in known]
+    if raw:
+        for one in found:
+            write_name(one.mac.encode())
+        return
+    value = [{"mac": one.mac, "ip": one.ip, "asked": one.when, "firmware": one.firmware} for one in found]
+    rows = [(one.mac, one.ip or "-", one.when, one.firmware or "-") for one in found]
+    lines = table(rows, ("MAC", "IP", "ASKED", "FIRMWARE"), colour=session.colour)
+    emit(session, "client-list-new/1", {"machines": value}, lines)
+    if found:
+        talk(session, f"next: gitstate client adopt {found[-1].mac} NAME --channel CHANNEL")
+    else:
+        talk(session, "no unknown machine has asked how to boot")
+
+
+def _table(clients: Iterable[Client], *, colour: bool) -> list[str]:
+    heads = ("NAME", "MAC", "IP", "RUNS", "KIND")
+    rows = [
+        (one.name, ",".join(one.macs) or "-", ",".join(one.ips) or "-", one.runs or "-", one.kind) for one in clients
+    ]
+    return table(rows, heads, colour=colour)
+
+
+@click.command(cls=Command, examples=("gitstate client show lab3-12",))
+@one_name
+@common
+@pass_session
+def show(session: Session, name: str) -> None:
+    """Tell all about one client, who changed it last, and its hardware."""
+    from gitstate.machine.hardware.reports import Reports  # whoever lists clients needn't wait for it
+
+    directory = open_directory(session.site)
+    found, last = directory.client(name), directory.last_change(name)
+    report = Reports(session.site).get(found.name)
+    value = {"client": as_json(found), "last_change": last_as_json(last), "hardware": report and dict(report)}
+    emit(session, "client-show/1", value, [*_told(found, last), *(_hardware(report) if report else ())])
+
+
+def _changed(last: LastChange) -> str:
+    """When and by whom; with the commit, if the directory has commits."""
+    commit = f"{last.revision[:7]} " if _COMMIT.fullmatch(last.revision) else ""
+    return f"{commit}{date(last.when)} {printable(last.author)}"
+
+
+def _told(one: Client, last: LastChange | None) -> list[str]:
+    facts = (
+        ("MAC", " ".join(one.macs) or "none"),
+        ("IP", " ".join(one.ips) or "none"),
+        ("runs", one.runs or "nothing yet"),
+        ("channel", one.channel if one.pin else None),
+        ("kind", one.kind),
+        ("workload", one.workload),
+        ("classes", " ".join(one.classes)),
+        ("layers", " ".join(one.layers)),
+        ("state", one.state if one.state != DEFAULT_STATE else None),
+        ("changed", _changed(last) if last else None),
+        ("", printable(last.subject) if last else None),
+    )
+    return [one.name, *(f"  {word:<8}  {text}" for word, text in facts if text)]
+
+
+def _hardware(report: Mapping[str, Any]) -> Iterable[str]:
+    """What it last reported, in a few lines."""
+    made = " ".join(word for key in ("sys_vendor", "product_name") if (word := report["dmi"].get(key)))
+    cpus = f"{report['cpus']} x" if report["cpus"] else None
+    facts = (
+        ("machine", made),
+        ("CPU", " ".join(word for word in (cpus, report.get("cpu"), report["architecture"]) if word)),
+        ("memory", size(report["memory"]) if report["memory"] else None),
+        *(("GPU", one) for one in probe.graphics(report)),
+    )
+    return (f"  {word:<8}  {printable(text)}" for word, text in facts if text)

@@ -1,0 +1,84 @@
+"""client report: what a machine says of its hardware."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.given import content
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit
+from gitstate.cli.client.renewal import renew_archives
+from gitstate.cli.client.values import one_name
+from gitstate.core import settings
+from gitstate.core.signature import Signature
+from gitstate.machine.hardware import probe
+from gitstate.machine.hardware import rules as hardware
+from gitstate.machine.hardware.match import Match
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "gitstate client report lab3-12 probe.json",
+        "ssh lab3-12 gitstate probe | gitstate client report lab3-12 -",
+    ),
+)
+@one_name
+@click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
+@click.option("--author", metavar="NAME", help="Who says so: 'Name <mail>'.")
+@common
+@writes
+@pass_session
+def report(session: Session, name: str, file: Path, author: str | None) -> None:
+    """Keep what gitstate probe printed on the machine NAME.
+
+    - reads standard input. The rules of gitstate class say of which hardware
+    classes it is. gitstate probe --report does the same from the machine.
+    """
+    _take(session, name, content(file, probe.LONGEST), settings.author(session.settings, author))
+
+
+def receive(session: Session, host: str) -> int:
+    """Take a report that came by ssh. Raises NotFound, UsageFault."""
+    data = sys.stdin.buffer.read(probe.LONGEST + 1)
+    _take(session, host, data, replace(settings.committer(), who=settings.caller()))
+    return 0
+
+
+def _take(session: Session, host: str, data: bytes, author: Signature) -> None:
+    planned = hardware.plan_report(session.site, host, data)
+    if not session.dry_run:
+        hardware.apply_report(planned, author, settings.committer())
+    value = {
+        "client": planned.host,
+        "is_news": planned.is_news,
+        "classes_before": list(planned.before),
+        "classes": list(planned.classes),
+        "why": as_json(planned.why),
+        "dry_run": session.dry_run,
+    }
+    emit(session, "client-report/1", value, _told(planned, dry_run=session.dry_run))
+    if not session.dry_run and (planned.is_news or planned.classes != planned.before):
+        renew_archives(session, [planned.host])
+
+
+def _told(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:
+    what = "would keep its report" if dry_run else "kept its report"
+    lines = [f"{planned.host}: {what if planned.is_news else 'its hardware is as it was'}"]
+    if planned.classes != planned.before:
+        word = "would be of class" if dry_run else "class"
+        before, after = " ".join(planned.before) or "none", " ".join(planned.classes) or "none"
+        lines.append(f"{planned.host}: {word} {after} (before: {before})")
+    return lines
+
+
+def as_json(why: Iterable[Match]) -> list[dict[str, Any]]:
+    """Why a machine is of its classes."""
+    return [{"class": one.name, "pattern": one.pattern, "modalias": one.modalias} for one in why]

@@ -1,0 +1,273 @@
+"""secret: what one machine alone may have."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gitstate.cli.base.app import Function, Session, common, pass_session, writes
+from gitstate.cli.base.given import content
+from gitstate.cli.base.help import Group
+from gitstate.cli.base.output import ago, emit, moment, size, table, talk
+from gitstate.cli.client.renewal import renew_archives
+from gitstate.cli.client.values import Named, clients_meant, complete_client, named, parsed
+from gitstate.core import names
+from gitstate.core.entry import Kind, Meta
+from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.names import octal
+from gitstate.directory import Client, open_directory
+from gitstate.machine import layers, secrets
+from gitstate.machine.archives.content import Laid
+
+_MODE: Final = re.compile("0?[0-7]{3}")
+_OWNER: Final = re.compile("([0-9]{1,10}):([0-9]{1,10})")
+_LAST_ID: Final = (1 << 32) - 2
+_SECOND: Final = 10**9
+
+
+@click.group(
+    cls=Group, examples=("gitstate secret list", "gitstate secret add lab3-12 /etc/krb5.keytab lab3-12.keytab")
+)
+@common
+def secret() -> None:
+    """Files that one machine alone gets: host keys, keytabs, certificates.
+
+    They stand in SITE/secrets/HOST/ as below that machine's root, never in git,
+    and are laid over it after all layers. docs/security.md tells who else can
+    get at them.
+    """
+
+
+_one_host = click.argument("host", callback=parsed(names.host_name), shell_complete=complete_client)
+
+
+def _some_hosts(*, required: bool) -> Callable[[Function], Function]:
+    def read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> Named:
+        return named(words)
+
+    return click.argument(
+        "who", metavar="HOST...", nargs=-1, required=required, callback=read, shell_complete=complete_client
+    )
+
+
+def _path(text: str) -> bytes:
+    return secrets.secret_path(os.fsencode(text))
+
+
+# --- list -------------------------------------------------------------------------------------------------------------
+
+
+@secret.command("list", examples=("gitstate secret list", "gitstate secret list lab3-12"))
+@click.argument(
+    "host",
+    required=False,
+    callback=parsed(names.host_name),
+    shell_complete=complete_client,
+)
+@common
+@pass_session
+def list_(session: Session, host: str | None) -> None:
+    """List secrets of HOST or of all machines, without content."""
+    site, options = session.site, secrets.load(session.site)
+    clients = open_directory(site).clients()
+    found: list[tuple[str, Laid]] = []
+    faults: list[ConfigFault] = []
+    for name in [host] if host else secrets.hosts(site):
+        try:
+            found += [(name, one) for one in secrets.machine_secrets(site, name, options).laid]
+        except ConfigFault as error:
+            faults.append(error)
+    rows = [_row(name, one) for name, one in found]
+    value = [_json(name, one, is_client=name in clients) for name, one in found]
+    heads = ("HOST", "PATH", "MODE", "OWNER", "SIZE", "CHANGED")
+    emit(session, "secret-list/1", {"secrets": value}, table(rows, heads, colour=session.colour))
+    for name in dict.fromkeys(name for name, _ in found if name not in clients):
+        session.observer.notice(f"{name} is no client")
+    for fault in faults[1:]:
+        session.observer.notice(str(fault))
+    if faults:
+        raise faults[0]
+    if not found:
+        talk(session, f"{host} has no secrets" if host else "no machine has secrets")
+
+
+def _row(host: str, one: Laid) -> tuple[str, ...]:
+    meta = one.meta
+    slash = "/" if meta.kind is Kind.DIRECTORY else ""
+    amount = size(len(one.content)) if meta.kind is Kind.FILE else "-"
+    when = ago(meta.time // _SECOND) if meta.time is not None else "-"
+    return host, f"/{octal(one.path)}{slash}", f"{meta.mode:04o}", f"{meta.uid}:{meta.gid}", amount, when
+
+
+def _json(host: str, one: Laid, *, is_client: bool) -> dict[str, Any]:
+    meta = one.meta
+    return {
+        "host": host,
+        "client": is_client,
+        "path": octal(one.path),
+        "type": meta.kind.value,
+        "mode": f"{meta.mode:04o}",
+        "uid": meta.uid,
+        "gid": meta.gid,
+        "size": len(one.content),
+        "changed": moment(meta.time // _SECOND) if meta.time is not None else None,
+    }
+
+
+# --- add, remove ------------------------------------------------------------------------------------------------------
+
+
+def _mode(text: str) -> int:
+    if not _MODE.fullmatch(text):
+        raise UsageFault(f"{text!r} is not a mode", "octal digits without setuid and setgid: 0600, 0640, 0644")
+    return int(text, 8)
+
+
+def _owner(text: str) -> tuple[int, int]:
+    match = _OWNER.fullmatch(text)
+    if not match or max(map(int, match.groups())) > _LAST_ID:
+        raise UsageFault(f"{text!r} is not an owner", "numbers, as the machine has them: UID:GID")
+    return int(match[1]), int(match[2])
+
+
+@secret.command(
+    examples=(
+        "gitstate secret add lab3-12 /etc/krb5.keytab lab3-12.keytab",
+        "gitstate secret add lab3-12 /etc/ssl/private/host.key host.key \\\n    --mode 0640 --owner 0:110",
+    )
+)
+@_one_host
+@click.argument("path", callback=parsed(_path))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
+@click.option(
+    "--mode", metavar="MODE", default="0600", show_default=True, callback=parsed(_mode), help="Its mode on the machine."
+)
+@click.option(
+    "--owner", default="0:0", metavar="UID:GID", show_default=True, callback=parsed(_owner), help="Its owner there."
+)
+@common
+@writes
+@pass_session
+def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: tuple[int, int]) -> None:
+    """Give HOST the file PATH, from FILE or standard input (-).
+
+    What stood there is replaced. Of a private ssh host key the public half is
+    written beside it. HOST may be a client or become one later.
+    """
+    site, options = session.site, secrets.load(session.site)
+    data = content(file, secrets.LARGEST)
+    meta = Meta(Kind.FILE, mode, *owner)
+    if host not in open_directory(site).clients():
+        session.observer.notice(f"{host} is no client")
+    if session.dry_run:
+        replaced = secrets.foresee(site, host, path, data, meta)
+    else:
+        replaced = secrets.add(site, host, path, data, meta, options)
+    value = {
+        "host": host,
+        "path": octal(path),
+        "mode": f"{mode:04o}",
+        "uid": owner[0],
+        "gid": owner[1],
+        "size": len(data),
+        "replaced": replaced,
+        "dry_run": session.dry_run,
+    }
+    word = ("would replace" if replaced else "would add") if session.dry_run else "replaced" if replaced else "added"
+    emit(session, "secret-add/1", value, [f"{host}: {word} /{octal(path)}  {mode:04o}  {size(len(data))}"])
+    if not session.dry_run:
+        renew_archives(session, [host])
+
+
+@secret.command(examples=("gitstate secret remove lab3-12 /etc/krb5.keytab", "gitstate secret remove lab3-12 --all"))
+@_one_host
+@click.argument("path", required=False, callback=parsed(_path))
+@click.option("--all", "everything", is_flag=True, help="All that HOST has.")
+@common
+@writes
+@pass_session
+def remove(session: Session, host: str, path: bytes | None, everything: bool) -> None:
+    """Remove the secret PATH of HOST, or all of them.
+
+    The machine keeps it until it gets its next archive. ssh host keys that the
+    site wants are made anew then.
+    """
+    if (path is None) != everything:
+        raise UsageFault("which secret?", f"name its PATH, or all of them: gitstate secret remove {host} --all")
+    gone = secrets.removed(session.site, host, path)
+    if not session.dry_run:
+        secrets.remove(session.site, host, path)
+    value = {"host": host, "paths": [octal(one) for one in gone], "dry_run": session.dry_run}
+    word = "would remove" if session.dry_run else "removed"
+    emit(session, "secret-remove/1", value, [f"{host}: {word} /{octal(one)}" for one in gone])
+    if not session.dry_run:
+        renew_archives(session, [host])
+
+
+# --- ssh host keys ----------------------------------------------------------------------------------------------------
+
+
+@secret.command("known-hosts", examples=("gitstate secret known-hosts >/etc/ssh/ssh_known_hosts",))
+@_some_hosts(required=False)
+@common
+@pass_session
+def known_hosts(session: Session, who: Named) -> None:
+    """Print the machines' public keys, as ssh_known_hosts has them.
+
+    Each line has a client's names and addresses. Without HOST all clients.
+    """
+    directory = open_directory(session.site)
+    clients = directory.clients()
+    wanted = clients_meant(session, directory, who) if any(who) else sorted(clients)
+    meant = [directory.client(name) for name in wanted]
+    domain = layers.load(session.site).domain
+    lines, value = [], []
+    called = {one.name: _called(one, domain) for one in meant}
+    for host, key in secrets.public_keys(session.site, called):
+        lines.append(f"{','.join(called[host])} {key}")
+        value.append({"host": host, "names": called[host], "key": key})
+    emit(session, "secret-known-hosts/1", {"keys": value}, lines)
+    if not lines:
+        talk(session, "none of them has ssh host keys yet")
+
+
+def _called(client: Client, domain: str | None) -> list[str]:
+    """What people type to reach a machine."""
+    return [client.name, *([f"{client.name}.{domain}"] if domain else []), *client.ips]
+
+
+@secret.command(examples=("gitstate secret renew lab3-12", "gitstate secret renew 'lab3-[01-24]' -n"))
+@_some_hosts(required=True)
+@common
+@writes
+@pass_session
+def renew(session: Session, who: Named) -> None:
+    """Make ssh host keys of HOST anew.
+
+    Those that it has, and those that the site wants machines to have. Who knows
+    the machine by its old keys is warned by ssh from then on.
+    """
+    site, options = session.site, secrets.load(session.site)
+    directory = open_directory(site)
+    hosts = clients_meant(session, directory, who)
+    for host in hosts:
+        directory.client(host)
+    made = (
+        secrets.renewed(site, hosts, options)
+        if session.dry_run
+        else secrets.renew(site, hosts, options, session.observer)
+    )
+    value = {"keys": [{"host": key.host, "type": key.type} for key in made], "dry_run": session.dry_run}
+    word = "would make" if session.dry_run else "made"
+    types = {host: [key.type for key in made if key.host == host] for host in hosts}
+    lines = [f"{host}: {word} {', '.join(kinds)}" for host, kinds in types.items() if kinds]
+    emit(session, "secret-renew/1", value, lines)
+    if not made:
+        talk(session, "none of them has host keys, and site.toml wants none ([secrets] host_keys)")
+    elif not session.dry_run:
+        renew_archives(session, hosts)

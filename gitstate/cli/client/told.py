@@ -1,0 +1,90 @@
+"""Clients as programs and people are told of them, and changes made or foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+from gitstate.cli.base.app import Session
+from gitstate.cli.base.output import emit, moment, talk
+from gitstate.core import settings
+from gitstate.core.errors import GitstateError, UsageFault
+from gitstate.core.signature import Signature
+from gitstate.directory import Client, Directory, plan
+from gitstate.directory.protocol import LastChange
+from gitstate.release import refresh
+
+_DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
+
+
+def make(session: Session, planned: plan.Plan, message: str | None, author: str | None) -> None:
+    """Make the changes, or say what they would be."""
+    made = apply(session, planned, signature(session, message, author), message)
+    revision = new_revision(session, planned.directory, made)
+    word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
+    value = {"changes": as_changes(planned.steps), "revision": revision, "dry_run": session.dry_run}
+    lines = [f"{word} {line}" for line in planned.describe()]
+    emit(session, f"client-{planned.verb}/1", value, lines or ["nothing to change"])
+    if made:
+        talk(session, "next: gitstate boot write")
+
+
+def signature(session: Session, message: str | None, author: str | None) -> Signature:
+    """Who makes a change. Raises UsageFault, also for a message that says nothing."""
+    if message is not None and not message.strip():
+        raise UsageFault("an empty message says nothing", "leave out -m: history says what was changed")
+    return settings.author(session.settings, author)
+
+
+def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> bool:
+    """Make the changes in one step; False if there is nothing to do or it is a dry run.
+
+    What layers make of the machines is rendered first: what can't be stops the change. Raises ConfigFault for that.
+    """
+    if not planned.steps or session.dry_run:
+        return False
+    refresh.refresh(session.site, session.observer, {step.name: step.new for step in planned.steps})
+    try:
+        plan.apply(planned, who, settings.committer(), message)
+    except BaseException:
+        with suppress(GitstateError):
+            refresh.refresh(session.site, session.observer, {step.name: step.old for step in planned.steps})
+        raise
+    refresh.again(session.site, [step.name for step in planned.steps], session.observer)  # the entry's own attributes
+    return True
+
+
+def new_revision(session: Session, directory: Directory, made: bool) -> str | None:
+    """That of what was made, for JSON alone: a server has to look at every entry for it."""
+    return directory.revision() if made and session.json else None
+
+
+def as_changes(steps: Iterable[plan.Step]) -> list[dict[str, Any]]:
+    """Changes of clients, for JSON."""
+    return [{"name": step.name, "old": as_json(step.old), "new": as_json(step.new)} for step in steps]
+
+
+def as_json(one: Client | None) -> dict[str, Any] | None:
+    """A client, for JSON."""
+    if one is None:
+        return None
+    return {
+        "name": one.name,
+        "macs": list(one.macs),
+        "ips": list(one.ips),
+        "kind": str(one.kind),
+        "channel": one.channel,
+        "pin": {"repository": one.pin.prototype, "revision": one.pin.revision} if one.pin else None,
+        "workload": one.workload,
+        "classes": list(one.classes),
+        "layers": list(one.layers),
+        "state": one.state,
+    }
+
+
+def last_as_json(last: LastChange | None) -> dict[str, Any] | None:
+    """Who changed a client last, for JSON."""
+    if last is None:
+        return None
+    return {"revision": last.revision, "author": last.author, "when": moment(last.when), "subject": last.subject}

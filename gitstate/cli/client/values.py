@@ -1,0 +1,177 @@
+"""A client's values as options, and who is named, parsed at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
+
+import click
+
+from gitstate.cli.base.app import Session
+from gitstate.core import names
+from gitstate.core.errors import GitstateError, NotFound, UsageFault
+from gitstate.directory import STATES, Directory, Kind, netgroups, open_directory
+from gitstate.directory.model import clients as model
+from gitstate.directory.model.ranges import expand
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_NAMED: Final = 5
+
+
+def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """An option's or argument's callback that takes its text, or each of its texts, through ``parse``."""
+
+    def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(parse(one) for one in value)
+        return None if value is None else parse(value)
+
+    return read
+
+
+def parsed_option(
+    word: str, key: str, metavar: str, parse: Callable[[str], Any], text: str, **more: Any
+) -> Callable[[_Function], _Function]:
+    """An option whose text goes through ``parse``."""
+    return click.option(word, key, metavar=metavar, callback=parsed(parse), help=text, **more)
+
+
+_ADDRESSES: Final = (
+    parsed_option("--mac", "macs", "MAC", names.mac_address, "Its Ethernet address; repeatable.", multiple=True),
+    parsed_option("--ip", "ips", "IP", names.ip_address, "Its IPv4 or IPv6 address; repeatable.", multiple=True),
+)
+_ASSIGNED: Final = (
+    parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "The snapshot that it boots: desktop@v12."),
+    parsed_option("--channel", "channel", "NAME", model.channel_name, "The channel that it follows."),
+    parsed_option("--kind", "kind", "KIND", model.kind_of, f"One of {', '.join(Kind)}."),
+    parsed_option("--workload", "workload", "NAME", model.workload_name, "What it is for: the layer workload/NAME."),
+    parsed_option(
+        "--layer", "layers", "LAYER", model.layer_name, "A further layer, KIND/NAME; repeatable.", multiple=True
+    ),
+    parsed_option("--state", "state", "MODE", model.state_mode, f"Where it keeps what it writes: {', '.join(STATES)}."),
+)
+_EMPTY: Final[dict[str, tuple[str, Any]]] = {
+    "no_mac": ("macs", ()),
+    "no_ip": ("ips", ()),
+    "no_pin": ("pin", None),
+    "no_channel": ("channel", None),
+    "no_workload": ("workload", None),
+    "no_layer": ("layers", ()),
+}
+
+
+def client_values(function: _Function) -> _Function:
+    """All that a client may have."""
+    for option in reversed(_ADDRESSES + _ASSIGNED):
+        function = option(function)
+    return function
+
+
+def assigned_values(function: _Function) -> _Function:
+    """All that a client may have besides addresses."""
+    for option in reversed(_ASSIGNED):
+        function = option(function)
+    return function
+
+
+def removals(function: _Function) -> _Function:
+    """What of it can be taken away."""
+    for flag in reversed(_EMPTY):
+        word = f"--{flag.replace('_', '-')}"
+        function = click.option(word, flag, is_flag=True, help=f"Take its {_named(flag)} away.")(function)
+    return function
+
+
+def _named(flag: str) -> str:
+    word = flag.removeprefix("no_")
+    return {"mac": "MACs", "ip": "IPs", "layer": "further layers"}.get(word, word)
+
+
+def who_and_why(function: _Function) -> _Function:
+    """Who makes a change and why."""
+    author = click.option("--author", metavar="NAME", help="Who makes the change: 'Name <mail>'.")
+    return click.option("-m", "--message", metavar="TEXT", help="What is changed and why, for history.")(
+        author(function)
+    )
+
+
+def wanted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the options ask for. Raises UsageFault."""
+    values = {key: value for key, value in options.items() if key not in _EMPTY and value}
+    for flag, (key, nothing) in _EMPTY.items():
+        if options[flag]:
+            if key in values:
+                word = flag.removeprefix("no_")
+                raise UsageFault(f"--{word} and --no-{word} exclude each other", "choose one")
+            values[key] = nothing
+    if not values:
+        raise UsageFault("nothing to set", "such as --pin PROTOTYPE@REV; gitstate client set --help tells all")
+    return values
+
+
+# --- who --------------------------------------------------------------------------------------------------------------
+
+
+class Named(NamedTuple):
+    """Who is meant: ``lab3-12``, ``lab3-[01-24]``, ``@lab3``."""
+
+    names: tuple[str, ...]
+    netgroups: tuple[str, ...]
+
+
+def named(words: Iterable[str], parse: Callable[[str], str] = names.host_name) -> Named:
+    """Words for clients, ranges expanded. Raises UsageFault."""
+    hosts: dict[str, None] = {}
+    groups: dict[str, None] = {}
+    for word in words:
+        if word.startswith("@"):
+            groups[netgroups.netgroup_name(word[1:])] = None
+        else:
+            hosts |= dict.fromkeys(parse(name) for name in expand(word))
+    return Named(tuple(hosts), tuple(groups))
+
+
+def machines(directory: Directory, who: Named) -> list[str]:
+    """The names of all machines that are meant, each once. Raises NotFound, UsageFault."""
+    found = dict.fromkeys(who.names)
+    for group in who.netgroups:
+        found |= dict.fromkeys(directory.netgroup(group))
+    return list(found)
+
+
+def clients_meant(session: Session, directory: Directory, who: Named) -> list[str]:
+    """As ``machines``; of a netgroup those that are clients, and the others are told. Raises NotFound."""
+    found = dict.fromkeys(who.names)
+    for group in who.netgroups:
+        clients = directory.clients()
+        members = directory.netgroup(group)
+        ours = [name for name in members if name in clients]
+        others = [name for name in members if name not in clients]
+        if not ours:
+            hint = f"gitstate client add @{group} enters all"
+            raise NotFound(f"no machine of the netgroup {group} is a client", hint)
+        if others:
+            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+            session.observer.notice(f"of @{group} these aren't clients: {', '.join(others[:_NAMED])}{more}")
+        found |= dict.fromkeys(ours)
+    return list(found)
+
+
+def _names_read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> Named:
+    return named(words)
+
+
+def complete_client(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of clients that begin so; none where anything is wrong."""
+    session = context.ensure_object(Session)
+    try:
+        return [name for name in open_directory(session.site).clients() if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+one_name = click.argument("name", callback=parsed(names.host_name), shell_complete=complete_client)
+many_names = click.argument(
+    "who", metavar="NAME...", nargs=-1, required=True, callback=_names_read, shell_complete=complete_client
+)
+new_names = click.argument("who", metavar="NAME...", nargs=-1, required=True, callback=_names_read)

@@ -1,0 +1,154 @@
+"""layer diff: how what machines get differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, names, pass_session
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, letter, printable, printable_line, talk, write_name
+from gitstate.cli.client.values import complete_client
+from gitstate.cli.layer.ground import Standing, is_moment, rendered, source_of, stand, standing_json
+from gitstate.cli.layer.looks import at_option
+from gitstate.core.errors import UsageFault
+from gitstate.core.names import octal
+from gitstate.machine.render import Item
+from gitstate.machine.render.difference import Different, differences
+from gitstate.tree.change import meta_json
+from gitstate.tree.change.content import ContentChange, KeyChange
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "gitstate layer diff lab3-14 lab3-15",
+        "gitstate layer diff lab3-14 --at lab3/11 lab3/12",
+        "gitstate layer diff lab3-14 lab3-15 --at lab3/12",
+    ),
+)
+@click.argument("host", shell_complete=complete_client)
+@click.argument("others", metavar="[HOST | RELEASE]...", nargs=-1, shell_complete=complete_client)
+@at_option
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences.")
+@common
+@names
+@pass_session
+@click.pass_context
+def diff(
+    context: click.Context, session: Session, host: str, others: tuple[str, ...], at: str | None, exit_code: bool
+) -> None:
+    """Compare what two machines get from their layers.
+
+    With one HOST and --at OLD NEW: what it got by two releases. JSON, YAML,
+    TOML and INI are compared key by key, other text by lines. Times are no
+    difference.
+    """
+    raw = session.raw
+    old, new = _sides(session, host, others, at)
+    both = [(one.batch, rendered(session, one)) for one in (old, new)]
+    found = list(differences(both[0], both[1]))
+    if raw:
+        for one in found:
+            write_name(one.path)
+    else:
+        value = {
+            "old": standing_json(old),
+            "new": standing_json(new),
+            "changes": [_json(one) for one in found],
+        }
+        lines = [] if session.json else [line for one in found for line in _lines(session, one)]
+        emit(session, "layer-diff/1", value, lines)
+        if not found:
+            talk(session, f"no difference: {_named(old)}, {_named(new)}")
+    context.exit(1 if exit_code and found else 0)
+
+
+def _named(standing: Standing) -> str:
+    return f"{standing.client.name} by {source_of(standing)}"
+
+
+def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[Standing, Standing]:
+    """Two hosts by one release, or one host by two. Raises UsageFault."""
+    if len(others) != 1:
+        raise UsageFault("two sides are compared", "write HOST1 HOST2, or HOST --at RELEASE1 RELEASE2; or two days")
+    other = others[0]
+    if at is not None and ("/" in other or other.isdigit() or is_moment(other)):
+        return stand(session, host, at), stand(session, host, other)
+    return stand(session, host, at), stand(session, other, at)
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def _lines(session: Session, one: Different) -> Iterator[str]:
+    words = f"  ({', '.join(one.metadata)})" if one.metadata else ""
+    layers = " -> ".join(dict.fromkeys(item.layer for item in (one.old, one.new) if item))
+    yield f"{letter(one.letter, colour=session.colour)}  {octal(one.path)}  {layers}{words}"
+    if one.content is not None:
+        yield from (f"   {line}" for line in _content_lines(one.content))
+
+
+def _content_lines(content: ContentChange) -> Iterator[str]:
+    if content.keys is not None:
+        for key in content.keys:
+            yield _key_line(key)
+    elif content.lines is not None:
+        yield from (printable_line(line) for line in content.lines)
+    else:
+        yield "binary content differs"
+
+
+def _key_line(key: KeyChange) -> str:
+    name = printable(key.key or "all of it")
+    if key.is_added:
+        return f"+{name} = {_value(key.new)}"
+    return f"-{name} = {_value(key.old)}" if key.is_removed else f"{name}: {_value(key.old)} -> {_value(key.new)}"
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def _json(one: Different) -> dict[str, Any]:
+    return {
+        "status": one.letter,
+        "path": octal(one.path),
+        "old": _side_json(one.old),
+        "new": _side_json(one.new),
+        "details": list(one.metadata),
+        "keys": _keys_json(one.content),
+        "lines": list(one.content.lines) if one.content and one.content.lines is not None else None,
+        "content": one.content is not None,
+    }
+
+
+def _side_json(item: Item | None) -> dict[str, Any] | None:
+    if item is None:
+        return None
+    return {
+        "layer": item.layer,
+        "commit": item.commit.hex(),
+        "meta": meta_json(item.meta) if item.meta else None,
+        "hides": item.covers,
+    }
+
+
+def _keys_json(content: ContentChange | None) -> list[dict[str, Any]] | None:
+    if content is None or content.keys is None:
+        return None
+    return [
+        {
+            "key": key.key,
+            "status": "A" if key.is_added else "D" if key.is_removed else "M",
+            "old": key.old,
+            "new": key.new,
+        }
+        for key in content.keys
+    ]

@@ -1,0 +1,145 @@
+"""layer resolve, render: which layers a machine gets, and what they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, names, pass_session, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, letter, location, talk, write_name
+from gitstate.cli.client.values import complete_client
+from gitstate.cli.layer.ground import Standing, commits_json, rendered, source_of, stand, standing_json, tell_missing
+from gitstate.core.entry import Kind, Meta
+from gitstate.core.errors import UsageFault
+from gitstate.core.names import octal
+from gitstate.machine.render import Item
+from gitstate.tree.snapshot import PLAIN_DIRECTORY
+
+Function = Callable[..., Any]
+
+
+def host_argument(function: Function) -> Function:
+    """HOST, a client's name."""
+    return click.argument("host", shell_complete=complete_client)(function)
+
+
+def at_option(function: Function) -> Function:
+    """``--at RELEASE|DAY``."""
+    text = "As by this release, such as lab3/12, or on this day, such as 2026-05-03 [what it runs]."
+    return click.option("--at", metavar="RELEASE|DAY", help=text)(function)
+
+
+@click.command(cls=Command, examples=("gitstate layer resolve lab3-14", "gitstate layer resolve lab3-14 --at lab3/12"))
+@host_argument
+@at_option
+@common
+@names
+@pass_session
+def resolve(session: Session, host: str, at: str | None) -> None:
+    """Say which layers HOST gets, the lowest first, and why.
+
+    A later layer wins file by file. HOST is a client; its layers are those of
+    the release that its channel runs, else as they stand.
+    """
+    raw = session.raw
+    standing = stand(session, host, at)
+    resolution = standing.batch.resolve(standing.client)
+    tell_missing(session, standing.client, resolution)
+    if raw:
+        for one in resolution.layers:
+            write_name(one.name.encode())
+        return
+    commits = standing.ground.layers
+    missing = [{"repository": one.name, "why": one.why} for one in resolution.missing]
+    value = standing_json(standing) | {"layers": commits_json(standing, resolution), "missing": missing}
+    width = max((len(one.name) for one in resolution.layers), default=0)
+    lines = [f"{one.name:<{width}}  {commits[one.name].hex()[:7]}  {one.why}" for one in resolution.layers]
+    emit(session, "layer-resolve/1", value, lines)
+    if not lines:
+        talk(session, f"{standing.client.name} gets no layers, by {source_of(standing)}")
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "gitstate layer render lab3-14",
+        "gitstate layer render lab3-14 --to /tmp/lab3-14",
+        "gitstate layer render lab3-14 --at lab3/12 --to /tmp/lab3-14 -n",
+        "gitstate layer render lab3-14 --to /srv/lab3-14/layers --overlay",
+    ),
+)
+@host_argument
+@at_option
+@click.option(
+    "--to", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="A new or empty directory to fill."
+)
+@click.option("--overlay", is_flag=True, help="Make DIR fit to be a lower directory of an overlay.")
+@common
+@names
+@writes
+@pass_session
+def render(session: Session, host: str, at: str | None, to: Path | None, overlay: bool) -> None:
+    """Render all that HOST gets from its layers, and list it.
+
+    With --to it is written, owners, modes and times included; what the layers
+    hide from the machine stands there as .wh.NAME, or with --overlay as
+    overlayfs hides it: a container can run off an export with DIR over it.
+    """
+    raw = session.raw
+    if overlay and to is None:
+        raise UsageFault("--overlay is of what --to writes", "gitstate layer render HOST --to DIR --overlay")
+    standing = stand(session, host, at)
+    found = rendered(session, standing)
+    if to is not None:
+        _write(session, standing, found.items, to, for_overlay=overlay)
+    if raw:
+        for item in found.items:
+            write_name(item.path)
+        return
+    value = standing_json(standing) | {
+        "layers": commits_json(standing, found.resolution),
+        "key": found.key,
+        "directory": location(to) if to else None,
+        "entries": [_item_json(item) for item in found.items],
+        "dry_run": session.dry_run,
+    }
+    lines = [] if session.json else list(_lines(session, found.items))
+    emit(session, "layer-render/1", value, lines)
+    if not found.items:
+        talk(session, f"{standing.client.name} gets nothing from layers, by {source_of(standing)}")
+
+
+def _write(session: Session, standing: Standing, items: Sequence[Item], to: Path, *, for_overlay: bool) -> None:
+    from gitstate.machine.render.lay_down import lay_down, refuse_used
+
+    def standing_meta(path: bytes) -> Meta:
+        there = standing.batch.image.at(path)
+        return there.meta if there and there.meta.kind is Kind.DIRECTORY else PLAIN_DIRECTORY
+
+    refuse_used(to)
+    if not session.dry_run:
+        lay_down(to, items, standing.batch.read, standing_meta, for_overlay=for_overlay)
+
+
+def _lines(session: Session, items: Sequence[Item]) -> Iterator[str]:
+    width = max((len(item.layer) for item in items), default=0)
+    for item in items:
+        sign = letter("D" if item.meta is None else "A", colour=session.colour)
+        slash = "/" if item.meta is not None and item.meta.kind is Kind.DIRECTORY else ""
+        yield f"{sign}  {item.layer:<{width}}  {octal(item.path)}{slash}"
+
+
+def _item_json(item: Item) -> dict[str, Any]:
+    from gitstate.tree.change import meta_json
+
+    return {
+        "path": octal(item.path),
+        "meta": meta_json(item.meta) if item.meta else None,
+        "hides": item.covers,
+        "layer": item.layer,
+        "commit": item.commit.hex(),
+    }

@@ -1,0 +1,80 @@
+"""layer owner: owners by name, in a layer's records."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, talk
+from gitstate.core import settings
+from gitstate.core.errors import UsageFault
+from gitstate.core.names import octal, tree_path
+from gitstate.tree import owners
+from gitstate.tree.owners import Owner
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "gitstate layer owner lab/lab3 root:lp /etc/cups/printers.conf",
+        "gitstate layer owner -R workload/kiosk kiosk:kiosk /home/kiosk",
+        "gitstate layer owner lab/lab3 - /etc/cups/printers.conf",
+    ),
+)
+@click.argument("words", nargs=-1, required=True, metavar="[LAYER] USER[:GROUP] PATH...")
+@click.option("-R", "--recursive", is_flag=True, help="What is below a directory, too.")
+@click.option("-m", "--message", metavar="TEXT", help="What is changed and why, for history.")
+@click.option("--author", metavar="NAME", help="Who makes the change: 'Name <mail>'.")
+@common
+@writes
+@pass_session
+def owner(session: Session, words: tuple[str, ...], recursive: bool, message: str | None, author: str | None) -> None:
+    """Let accounts of the image own files of LAYER, by their names.
+
+    Ids differ from image to image, names hardly do. Write USER, USER:GROUP,
+    :GROUP, or - to take names away. It is a snapshot of its own, of what is
+    checked in already; check-ins keep names until somebody changes the owner
+    in the live tree.
+    """
+    name, rest = session.split(words, words[:1])
+    if "/" not in name and name != "base":
+        raise UsageFault(f"{name} is a prototype", "owners by name are for layers; a prototype's are numbers")
+    if len(rest) < 2:
+        raise UsageFault("who shall own what?", "gitstate layer owner LAYER USER[:GROUP] PATH...")
+    wanted = owners.parse(os.fsencode(rest[0]))
+    repository = session.repository(name)
+    found = owners.plan(repository, wanted, [_path(word) for word in rest[1:]], recursive=recursive)
+    new = None
+    if found.paths and not session.dry_run:
+        told = message or _message(wanted, found.paths)
+        who = settings.author(session.settings, author)
+        new = owners.apply(found, repository, who, settings.committer(), told)
+    value = {
+        "repository": name,
+        "commit": new.hex() if new else None,
+        "uname": _told(wanted.user),
+        "gname": _told(wanted.group),
+        "paths": [octal(path) or "." for path in found.paths],
+        "dry_run": session.dry_run,
+    }
+    emit(session, "layer-owner/1", value, [f"{wanted}  /{octal(path)}" for path in found.paths])
+    if not found.paths:
+        talk(session, f"{name}: they are owned so already")
+    elif new:
+        talk(session, f"{name}: {new.hex()[:7]}; machines get it with the next push")
+
+
+def _path(word: str) -> bytes:
+    return tree_path(os.fsencode(word))
+
+
+def _told(name: bytes | None) -> str | None:
+    return None if name is None else octal(name)
+
+
+def _message(wanted: Owner, paths: tuple[bytes, ...]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"owner {wanted}: /{octal(paths[0])}{more}"

@@ -1,0 +1,34 @@
+"""layer create --shipped, layer list --shipped: the layers that come with gitstate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gitstate.cli.base.app import Session
+from gitstate.cli.base.output import emit, table, talk
+from gitstate.machine.layers import shipped as layers
+
+
+def list_shipped(session: Session) -> None:
+    """List what there is, and which of it the site has a layer of."""
+    own = set(session.site.layers())
+    found = layers.shipped()
+    value = [{"repository": one.name, "description": one.description, "taken": one.name in own} for one in found]
+    rows = [(one.name, "taken" if one.name in own else "-", one.description) for one in found]
+    emit(
+        session,
+        "layer-shipped/1",
+        {"layers": value},
+        table(rows, ("NAME", "HERE", "DESCRIPTION"), colour=session.colour),
+    )
+    talk(session, "one of them becomes your own by gitstate layer create NAME --shipped")
+
+
+def copy_shipped(name: str, live: Path) -> None:
+    """Fill the new live tree of ``name``. Raises NotFound."""
+    layers.copy(layers.find(name), live)
+
+
+def find_shipped(name: str) -> None:
+    """Raise NotFound if no such layer comes with gitstate."""
+    layers.find(name)

@@ -1,0 +1,129 @@
+"""layer which: who set a path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+import click
+
+from gitstate.cli.base.app import Session, common, names, pass_session
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import date, emit, moment, printable, printable_line, write_name
+from gitstate.cli.layer.ground import Standing, rendered, stand, standing_json
+from gitstate.cli.layer.looks import at_option, host_argument
+from gitstate.core.names import octal, tree_path
+from gitstate.machine.render import Act
+from gitstate.machine.render.trace import Line, Trace, Word, trace
+
+_DOES: Final = {
+    Act.LAY: "sets it",
+    Act.RENDER: "sets it, rendered",
+    Act.MERGE: "adds lines",
+    Act.DIRECTORY: "has a directory there",
+    Act.HIDE: "hides it",
+}
+_WORDS: Final = {
+    Act.LAY: "set",
+    Act.RENDER: "rendered",
+    Act.MERGE: "merged",
+    Act.DIRECTORY: "directory",
+    Act.HIDE: "hidden",
+}
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "gitstate layer which lab3-14 /etc/motd",
+        "gitstate layer which lab3-14 etc/passwd --all",
+        "gitstate layer which lab3-14 /etc/motd --at lab3/12",
+    ),
+)
+@host_argument
+@click.argument("path")
+@at_option
+@click.option("--all", "everything", is_flag=True, help="All layers that say something of it, not the one that wins.")
+@common
+@names
+@pass_session
+def which(session: Session, host: str, path: str, at: str | None, everything: bool) -> None:
+    """Say who set PATH on HOST: layer, commit, author, date, line by line.
+
+    The lines are those of the layer's file: of a template, the template's.
+    What it hides is named, too.
+    """
+    raw = session.raw
+    standing = stand(session, host, at)
+    found = trace(standing.batch, rendered(session, standing), tree_path(os.fsencode(path)))
+    shown = found.words if everything else found.words[: found.setters]
+    if raw:
+        for word in shown:
+            write_name(word.layer.encode())
+        return
+    hidden = found.words[found.setters :]
+    prototype = standing.ground.prototype
+    image = {"repository": prototype[0], "commit": prototype[1].hex()} if prototype and found.in_image else None
+    value = standing_json(standing) | {
+        "path": octal(found.path),
+        "layers": [_word_json(word) for word in shown],
+        "hides": [{"layer": word.layer, "path": octal(word.source)} for word in hidden],
+        "image": image,
+    }
+    lines = [] if session.json else list(_lines(standing, found, shown, everything=everything))
+    emit(session, "layer-which/1", value, lines)
+
+
+def _lines(standing: Standing, found: Trace, shown: tuple[Word, ...], *, everything: bool) -> Iterator[str]:
+    prototype = standing.ground.prototype
+    image = f"{prototype[0]} {prototype[1].hex()[:7]}" if prototype else "the image"
+    if not found.words:
+        yield f"/{octal(found.path)}: {image}; no layer says anything of it"
+        return
+    for word in shown:
+        yield from _word_lines(found, word)
+    below = [] if everything else [word.layer for word in found.words[found.setters :]]
+    if found.in_image:
+        below.append(image)
+    if below:
+        is_added_to = found.words[0].act in (Act.MERGE, Act.DIRECTORY)
+        yield f"{'below it' if is_added_to else 'it hides'}: {', '.join(dict.fromkeys(below))}"
+
+
+def _word_lines(found: Trace, word: Word) -> Iterator[str]:
+    one = word.snapshot
+    yield f"/{octal(found.path)}: {word.layer} {_DOES[word.act]} ({octal(word.source)})"
+    subject = printable(one.message.partition("\n")[0])
+    yield f"  {one.oid.hex()[:7]}  {date(one.when)}  {printable(one.author)}  {subject}"
+    width = max((len(line.author.partition(" <")[0]) for line in word.lines), default=0)
+    yield from (f"  {_line(line, width)}" for line in word.lines)
+
+
+def _line(line: Line, width: int) -> str:
+    author = printable(line.author.partition(" <")[0])
+    text = printable_line(line.text)
+    return f"{line.commit[:7]}  {date(line.when)}  {author:<{width}}  {line.number:>3}  {text}".rstrip()
+
+
+def _word_json(word: Word) -> dict[str, Any]:
+    one = word.snapshot
+    return {
+        "layer": word.layer,
+        "path": octal(word.source),
+        "does": _WORDS[word.act],
+        "commit": one.oid.hex(),
+        "author": one.author,
+        "when": moment(one.when),
+        "subject": one.message.partition("\n")[0],
+        "lines": [
+            {
+                "number": line.number,
+                "commit": line.commit,
+                "author": line.author,
+                "when": moment(line.when),
+                "text": line.text,
+            }
+            for line in word.lines
+        ],
+    }

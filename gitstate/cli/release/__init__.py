@@ -1,0 +1,1 @@
+"""Commands about channels and releases."""

@@ -1,0 +1,200 @@
+"""channel: what clients follow."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from typing import Any, Final
+
+import click
+
+from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
+from gitstate.cli.base.help import Group
+from gitstate.cli.base.output import ago, date, emit, moment, printable, shortened, table, talk
+from gitstate.core import settings
+from gitstate.core.errors import GitstateError, UsageFault
+from gitstate.directory import Channel, open_directory
+from gitstate.release import channels
+from gitstate.release.log import Book
+from gitstate.release.models import Release
+
+_LATEST: Final = 10
+
+
+def complete_channel(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of channels that begin so; none where anything is wrong."""
+    session = context.ensure_object(Session)
+    try:
+        return [name for name in channels.all_channels(session.site) if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+@click.group(cls=Group, examples=("gitstate channel list", "gitstate channel create --help"))
+@common
+def channel() -> None:
+    """Make, list, show and remove channels.
+
+    A channel is what clients follow: the releases of one prototype and its
+    layers. A tag CHANNEL/VERSION makes the next one.
+    """
+
+
+_one_name = click.argument("name", shell_complete=complete_channel)
+_author = click.option("--author", metavar="NAME", help="Who does it: 'Name <mail>'.")
+
+
+@channel.command(examples=("gitstate channel create lab3 --prototype desktop", "gitstate channel create lab4 --help"))
+@click.argument("name")
+@click.option(
+    "--prototype", metavar="NAME", required=True, shell_complete=complete_repository, help="The prototype it releases."
+)
+@click.option("--signed", is_flag=True, help="Release signed tags only.")
+@_author
+@common
+@writes
+@pass_session
+def create(session: Session, name: str, prototype: str, signed: bool, author: str | None) -> None:
+    """Make the channel NAME."""
+    session.repository(prototype)
+    who = settings.author(session.settings, author)
+    plan = channels.plan(session.site, name, prototype, who, signed=signed)
+    if not session.dry_run:
+        channels.apply(plan, who, settings.committer())
+    word = "would make" if session.dry_run else "made"
+    value = {
+        "channel": _as_json(plan.channel, None, 0),
+        "waiting": list(plan.waiting),
+        "dry_run": session.dry_run,
+    }
+    emit(session, "channel-create/1", value, [f"{word} channel {name}, of {prototype}"])
+    if plan.waiting:
+        talk(session, f"tags that wait for it: {', '.join(plan.waiting)}; next: gitstate reconcile")
+    elif not session.dry_run:
+        talk(session, f"next: gitstate push {prototype} {name}")
+
+
+@channel.command("list", examples=("gitstate channel list",))
+@common
+@pass_session
+def list_(session: Session) -> None:
+    """List the channels, what they run, and how many clients follow."""
+    book, followers = Book(session.site), _followers(session)
+    found = [(one, book.current(one.name)) for one in channels.all_channels(session.site).values()]
+    rows = [
+        (
+            one.name,
+            one.prototype,
+            release.name.version if release else "-",
+            release.commit.hex()[:7] if release else "-",
+            ago(release.when) if release else "-",
+            str(followers.get(one.name, 0)),
+        )
+        for one, release in found
+    ]
+    heads = ("NAME", "PROTOTYPE", "RELEASE", "COMMIT", "RELEASED", "CLIENTS")
+    value = {"channels": [_as_json(one, release, followers.get(one.name, 0)) for one, release in found]}
+    emit(session, "channel-list/1", value, table(rows, heads, colour=session.colour))
+    if not found:
+        talk(session, "no channels yet: gitstate channel create NAME --prototype P")
+
+
+def _followers(session: Session) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for client in open_directory(session.site).clients().values():
+        if client.channel is not None and client.pin is None:
+            counts[client.channel] = counts.get(client.channel, 0) + 1
+    return counts
+
+
+@channel.command(examples=("gitstate channel show lab3",))
+@_one_name
+@common
+@pass_session
+def show(session: Session, name: str) -> None:
+    """Tell all about one channel, and its latest releases.
+
+    git log in site.git tells of all.
+    """
+    one = channels.channel_called(session.site, name)
+    releases = list(islice(Book(session.site).of(name), _LATEST))
+    current = releases[0] if releases else None
+    clients = _followers(session).get(name, 0)
+    value = _as_json(one, current, clients) | {"releases": [release_json(release) for release in releases]}
+    lines = [
+        name,
+        f"  prototype  {one.prototype}",
+        f"  signed     {'signed tags only' if one.signed else 'any annotated tag'}",
+        f"  made       {date(one.created)} {printable(one.author)}",
+        f"  clients    {clients}",
+        f"  runs       {_parts(current) if current else 'nothing yet'}",
+    ]
+    heads = ("RELEASE", "COMMIT", "RELEASED", "BY", "WHAT")
+    rows = [
+        (str(one.name), one.commit.hex()[:7], date(one.when), one.author.partition(" <")[0], _what(one))
+        for one in releases
+    ]
+    emit(session, "channel-show/1", value, [*lines, *([""] if rows else []), *table(rows, heads)])
+
+
+def _parts(release: Release) -> str:
+    layers = [f"{name} {oid.hex()[:7]}" for name, oid in sorted(release.layers.items())]
+    return " + ".join([f"{release.prototype} {release.commit.hex()[:7]}", *layers])
+
+
+def _what(release: Release) -> str:
+    """The first words of what the tag said, else what the release is made of."""
+    paragraphs = release.message.split("\n\n")
+    said = paragraphs[1].partition("\n")[0] if len(paragraphs) > 3 else paragraphs[0].partition(": ")[2]
+    return shortened(said, 40)
+
+
+@channel.command(examples=("gitstate channel remove lab3 --yes",))
+@_one_name
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@_author
+@common
+@writes
+@pass_session
+def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
+    """Remove a channel that no client follows.
+
+    The history of its releases stays in site.git.
+    """
+    one = channels.plan_removal(session.site, name)
+    if not session.dry_run:
+        if not yes:
+            if session.json or not sys.stdin.isatty():
+                raise UsageFault(f"removing {name} ends its releases", "say --yes if you mean it")
+            click.confirm(f"Remove the channel {name}?", abort=True, err=True)
+        channels.remove(session.site, one, settings.author(session.settings, author), settings.committer())
+    word = "would remove" if session.dry_run else "removed"
+    emit(session, "channel-remove/1", {"channel": name, "dry_run": session.dry_run}, [f"{word} channel {name}"])
+
+
+# --- for programs -----------------------------------------------------------------------------------------------------
+
+
+def _as_json(one: Channel, current: Release | None, clients: int) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "prototype": one.prototype,
+        "signed": one.signed,
+        "author": one.author,
+        "created": moment(one.created),
+        "clients": clients,
+        "current": release_json(current) if current else None,
+    }
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """A release for JSON."""
+    return {
+        "release": str(release.name),
+        "id": release.oid.hex(),
+        "prototype": release.prototype,
+        "commits": {name: oid.hex() for name, oid in sorted(release.commits.items())},
+        "author": release.author,
+        "when": moment(release.when),
+        "rollback": str(release.rollback) if release.rollback else None,
+    }

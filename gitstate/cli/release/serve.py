@@ -1,0 +1,107 @@
+"""serve and hook: what ssh and git call, not people."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session
+from gitstate.cli.base.help import Command
+from gitstate.core import process, settings
+from gitstate.core.errors import EnvironmentFault, GitstateError
+from gitstate.release import reconcile as reconciling
+from gitstate.release.gate import guard
+from gitstate.release.gate import serve as serving
+from gitstate.release.models import Name
+
+
+@click.command(
+    cls=Command,
+    hidden=True,
+    examples=(
+        'command="sudo -n /usr/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',
+        'command="sudo -n /usr/bin/gitstate serve --report-only",restrict ssh-ed25519 AAAA… lab3',
+    ),
+)
+@click.option("--report-only", is_flag=True, help="Take machines' reports of their hardware, and nothing else.")
+@common
+@pass_session
+def serve(session: Session, report_only: bool) -> int:
+    """Serve a push, a fetch or a report by ssh: the forced command of a key.
+
+    One repository of the site, named; nothing else of what the other side
+    sends or sets counts. A push waits for its release and tells of it. A report
+    of a machine's hardware, as gitstate probe prints it, comes on standard
+    input: report HOST.
+    """
+    service = serving.parse(session.site, session.settings.ssh_command, only_reports=report_only)
+    if isinstance(service, serving.Report):
+        from gitstate.cli.client import report as client_report
+
+        return client_report.receive(session, service.host)
+    before = serving.tags_of(session.site, service.repository) if service.writes else {}
+    name, _, mail = settings.caller().rpartition(" <")  # for the reflog: who came, whatever commits say
+    code = process.show(service.argv, variables={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail.rstrip(">")})
+    if service.writes and not code:
+        after = serving.tags_of(session.site, service.repository)
+        pushed = {name: oid for name, oid in after.items() if before.get(name) != oid}
+        if pushed:
+            return _tell(session, service.repository, pushed)
+    return code
+
+
+def _tell(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
+    """Publish what was pushed and say on the pusher's terminal how it went; 0 if all is released."""
+    from gitstate.cli.release.release import outcome_lines
+
+    outcome = reconciling.reconcile(session.site, settings.committer(), session.observer)
+    for line in outcome_lines(outcome):
+        _say(line)
+    code = 0
+    told = {str(name) for name in pushed}
+    for problem in outcome.problems:
+        if problem.what in told | {name.channel for name in pushed}:
+            _say(problem.words)
+            _say(f"  {problem.error.hint}")
+            code = problem.error.code
+    if not code and (waiting := serving.not_released(session.site, repository, pushed)):
+        _say(f"not released: {', '.join(str(one.name) for one in waiting)}")
+        code = 3
+    return code
+
+
+def _say(line: str) -> None:
+    print(f"gitstate: {line}", file=sys.stderr)
+
+
+@click.command(cls=Command, hidden=True, examples=("gitstate hook reference-transaction",))
+@click.argument("name", type=click.Choice(["reference-transaction", "pre-receive"]))
+@click.argument("objects", required=False, type=click.Path(path_type=Path))
+@common
+@pass_session
+def hook(session: Session, name: str, objects: Path | None) -> None:
+    """Say what git's hooks shall refuse.
+
+    git runs them in the repository, and tells of refs on standard input.
+    """
+    here = Path.cwd()
+    told = list(guard.updates(line.decode("utf-8", "surrogateescape") for line in sys.stdin.buffer))
+    try:
+        if name == "pre-receive":
+            guard.check_push(session.site, here, told, _quarantine(here, objects), session.observer)
+        else:
+            guard.check_tags(session.site, here, told, session.observer)
+    except PermissionError as error:
+        raise EnvironmentFault(f"{error.filename}: {error.strerror}", "push by ssh, or as root") from None
+
+
+def _quarantine(repository: Path, objects: Path | None) -> Path | None:
+    """Where git keeps what is being pushed. Raises GitstateError unless that is in the repository."""
+    if objects is None or not str(objects) or str(objects) == ".":
+        return None
+    place = objects.resolve()
+    if not place.is_relative_to((repository / "objects").resolve()):
+        raise GitstateError(f"{objects} is not git's place for a push", "git calls this, not people")
+    return place

@@ -1,0 +1,51 @@
+"""doctor."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import click
+
+from gitstate.boot import doctor as examination
+from gitstate.boot.doctor import Check, State
+from gitstate.cli.base.app import Session, common, pass_session
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, printable
+from gitstate.directory import open_directory
+
+_COLOURS = {State.OK: "32", State.NOTE: "33", State.BAD: "31"}
+
+
+@click.command(cls=Command, examples=("gitstate doctor", "gitstate doctor --json"))
+@common
+@pass_session
+def doctor(session: Session) -> int:
+    """Tell whether this server can boot machines, and how to mend it.
+
+    Services are asked as machines ask them: by TFTP, HTTP and DHCP. Exits with
+    1 if anything is wrong.
+    """
+    checks = examination.examine(session.site, open_directory(session.site), session.observer)
+    value = {
+        "checks": [
+            {"area": one.area, "state": str(one.state), "text": one.text, "mend": one.mend or None} for one in checks
+        ]
+    }
+    emit(session, "doctor/1", value, _lines(checks, colour=session.colour))
+    return 1 if any(one.state is State.BAD for one in checks) else 0
+
+
+def _lines(checks: list[Check], *, colour: bool) -> list[str]:
+    """A line for each finding under the name of its area, and one for what mends it."""
+    width = max((len(one.area) for one in checks), default=0)
+    lines = []
+    for area, found in groupby(checks, key=lambda one: one.area):
+        label = area
+        for one in found:
+            word = f"{one.state:<4}"
+            state = f"\x1b[{_COLOURS[one.state]}m{word}\x1b[0m" if colour else word
+            lines.append(f"{label:<{width}}  {state}  {printable(one.text)}")
+            if one.mend:
+                lines.append(f"{'':<{width}}        {printable(one.mend)}")
+            label = ""
+    return lines

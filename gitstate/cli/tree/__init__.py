@@ -1,0 +1,1 @@
+"""Commands about one repository and its live tree."""

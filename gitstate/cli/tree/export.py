@@ -1,0 +1,56 @@
+"""export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, repo_argument, rev_argument, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, location
+from gitstate.tree import export as exporting
+
+
+@click.command(cls=Command, examples=("gitstate export desktop", "gitstate export desktop v12 --to /mnt/root"))
+@repo_argument
+@rev_argument
+@click.option(
+    "--to",
+    metavar="DIR",
+    type=click.Path(path_type=Path, readable=False),
+    help="An empty or new directory, instead of the site's exports.",
+)
+@common
+@writes
+@pass_session
+def export(session: Session, repo: str | None, rev: str | None, to: Path | None) -> None:
+    """Make an immutable tree of snapshot REV; print where.
+
+    Files that the nearest export of REPO has are hard-linked from it. An
+    export that is there already is not made again. A tree of your own (--to)
+    shares no file with exports; on btrfs and XFS it shares the room on the disk.
+    """
+    name, (revision,) = session.take(repo, rev)
+    repository = session.repository(name)
+    commit = repository.resolve(revision or "HEAD")
+    plan = exporting.plan(repository, commit, session.site.exports_path(name), to)
+    nearest = plan.nearest.path if plan.nearest and plan.nearest.linked else None
+    value: dict[str, Any] = {
+        "repository": name,
+        "commit": commit.hex(),
+        "directory": location(plan.target),
+        "present": plan.done,
+        "nearest": location(nearest) if nearest else None,
+        "dry_run": session.dry_run,
+    }
+    if session.dry_run:
+        what = "is there already" if plan.done else f"would be linked from {nearest}" if nearest else "would be written"
+        nothing = {"linked": 0, "cloned": 0, "written": 0, "bytes": 0}
+        emit(session, "export/1", value | nothing, [f"{plan.target} {what}"])
+        return
+    session.observer.phase("export")
+    tally = exporting.apply(plan, session.observer)
+    value |= {"linked": tally.linked, "cloned": tally.cloned, "written": tally.written, "bytes": tally.bytes}
+    emit(session, "export/1", value, [str(plan.target)])

@@ -1,0 +1,218 @@
+"""local: files of a prototype that machines may write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Function, Session, common, names, pass_session, repo_argument, writes
+from gitstate.cli.base.help import Group
+from gitstate.cli.base.output import emit, location, table, talk, write_name
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.names import octal
+from gitstate.store import Repository
+from gitstate.tree import checkin
+from gitstate.tree import local as engine
+from gitstate.tree.local import Doubt, Plan, Trees
+
+_BASE = "base"
+Planner = Callable[[Trees, list[bytes]], Plan]
+
+
+@click.group(cls=Group, examples=("gitstate local add desktop /etc/fstab", "gitstate local list desktop"))
+@common
+def local() -> None:
+    """Files that machines may write whose root is read-only.
+
+    Each becomes a link into a directory `local` beside it. Its original stands
+    in the layer base, from where it reaches the machines.
+    """
+
+
+def _doubt(function: Function) -> Function:
+    keep = click.option("--keep", is_flag=True, help="If base has another one: leave that there.")
+    replace = click.option("--replace", is_flag=True, help="If base has another one: put the prototype's there.")
+    return keep(replace(function))
+
+
+def _words(metavar: str, required: bool) -> Callable[[Function], Function]:
+    return click.argument("words", nargs=-1, required=required, metavar=metavar)
+
+
+@local.command(examples=("gitstate local add desktop /etc/fstab /etc/hosts",))
+@_words("[REPO] PATH...", True)
+@_doubt
+@common
+@writes
+@pass_session
+def add(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> None:
+    """Make files of REPO's live tree links, their originals files of base.
+
+    PATH is a regular file, written from the root. What base has already has to
+    be the same, or you say what happens to it.
+    """
+    doubt = _decided(keep, replace)
+    name, paths = _parsed(session, words)
+    if not paths:
+        raise UsageFault("no file is named", "gitstate local add desktop /etc/fstab")
+    done = _work(session, "local-add/1", name, paths, lambda trees, paths: engine.add(trees, paths, doubt))
+    _next(session, name, done)
+
+
+@local.command(examples=("gitstate local remove desktop /etc/fstab",))
+@_words("[REPO] PATH...", True)
+@common
+@writes
+@pass_session
+def remove(session: Session, words: tuple[str, ...]) -> None:
+    """Make links of REPO's live tree files again.
+
+    The layer base keeps what it has: other prototypes may want it.
+    """
+    name, paths = _parsed(session, words)
+    if not paths:
+        raise UsageFault("no file is named", "gitstate local remove desktop /etc/fstab")
+    done = _work(session, "local-remove/1", name, paths, engine.remove)
+    _next(session, name, done)
+
+
+@local.command("list", examples=("gitstate local list desktop",))
+@repo_argument
+@common
+@names
+@pass_session
+def list_(session: Session, repo: str | None) -> None:
+    """List the files, and how they stand.
+
+    STATE is ok; replaced, by a package's new file; missing; dangling, a link
+    to nothing; or blocked, by what is no file. ORIGINAL is what base has of
+    it: the same, another one, a template, none.
+    """
+    name = _prototype(session, session.name(repo))
+    with _opened(session, name) as (trees, places):
+        found = engine.files(trees)
+    if session.zero:
+        for one in found:
+            write_name(one.path)
+        return
+    rows = [(f"/{octal(one.path)}", str(one.state), str(one.original)) for one in found]
+    files = [{"path": octal(one.path), "state": str(one.state), "original": str(one.original)} for one in found]
+    lines = table(rows, ("PATH", "STATE", "ORIGINAL"), colour=session.colour)
+    emit(session, "local-list/1", {**places, "files": files}, lines)
+    if not found:
+        talk(session, f"no files yet: gitstate local add {name} /PATH")
+
+
+@local.command(examples=("gitstate local fix desktop", "gitstate local fix desktop /etc/fstab --keep"))
+@_words("[REPO] [PATH]...", False)
+@_doubt
+@common
+@writes
+@pass_session
+def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> None:
+    """Mend what a package's update has replaced, in REPO's live tree and base.
+
+    The package's new file becomes the original in base, unless base has one
+    that you have changed; and the link comes back. Without PATH all files are
+    mended.
+    """
+    doubt = _decided(keep, replace)
+    name, paths = _parsed(session, words)
+    done = _work(session, "local-fix/1", name, paths, lambda trees, paths: engine.fix(trees, paths, doubt))
+    if not done:
+        talk(session, f"{name}: nothing to mend")
+    _next(session, name, done)
+
+
+@local.command(examples=("gitstate local autofix desktop",))
+@repo_argument
+@common
+@writes
+@pass_session
+def autofix(session: Session, repo: str | None) -> None:
+    """As fix, for package managers: says nothing if there is nothing to do.
+
+    What you have changed in base stays there, and is named.
+    """
+    name = _prototype(session, session.name(repo))
+    done = _work(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), Doubt.KEEP))
+    for path in done.kept:
+        talk(session, f"base keeps another /{octal(path)} than the package's")
+
+
+# --- what all of them do ----------------------------------------------------------------------------------------------
+
+
+def _decided(keep: bool, replace: bool) -> Doubt:
+    if keep and replace:
+        raise UsageFault("--keep and --replace exclude each other", "choose one of them")
+    return Doubt.KEEP if keep else Doubt.REPLACE if replace else Doubt.ASK
+
+
+def _parsed(session: Session, words: tuple[str, ...]) -> tuple[str, list[bytes]]:
+    """The prototype, and paths that can be on its list. Raises UsageFault."""
+    name, paths = session.split(words, words[:1])
+    return _prototype(session, name), [engine.writable_path(os.fsencode(path)) for path in paths]
+
+
+def _prototype(session: Session, name: str) -> str:
+    if name == _BASE or "/" in name:
+        raise UsageFault(f"{name} is a layer", "the list of writable files is a prototype's")
+    return name
+
+
+@contextmanager
+def _opened(session: Session, name: str, *, lock: bool = False) -> Iterator[tuple[Trees, dict[str, Any]]]:
+    """Both live trees, under their locks if something is to be written; and where they are, for JSON."""
+    repository, base = session.repository(name), _base(session)
+    live = checkin.live_tree(repository, None)
+    layer = checkin.live_tree(base, None) if base else None
+    with ExitStack() as stack:
+        if lock:
+            for one in (repository, base):
+                if one is not None:
+                    stack.enter_context(one.lock("local"))
+        trees = stack.enter_context(engine.open_trees(live, layer))
+        yield trees, _places(name, live, layer)
+
+
+def _base(session: Session) -> Repository | None:
+    try:
+        return session.site.repository(_BASE)
+    except NotFound:
+        return None
+
+
+def _places(name: str, live: Path, layer: Path | None) -> dict[str, Any]:
+    return {"repository": name, "live": location(live), "base": location(layer) if layer else None}
+
+
+def _work(session: Session, schema: str, name: str, paths: list[bytes], planner: Planner) -> Plan:
+    """Plan, and do it unless this is a dry run."""
+    with _opened(session, name, lock=not session.dry_run) as (trees, places):
+        todo = planner(trees, paths)
+        if not session.dry_run:
+            engine.apply(todo, trees)
+    steps = [{"do": step.do, "where": step.where, "path": octal(step.path)} for step in todo.steps]
+    value = {**places, "steps": steps, "kept": [octal(path) for path in todo.kept], "dry_run": session.dry_run}
+    emit(session, schema, value, _lines(session, todo))
+    return todo
+
+
+def _lines(session: Session, todo: Plan) -> list[str]:
+    if session.dry_run:
+        rows = [(step.do, step.where, f"/{octal(step.path)}") for step in todo.steps]
+        return table(rows, ("DO", "WHERE", "WHAT"), colour=session.colour) or ["nothing to do"]
+    links = [f"/{octal(step.path)} -> {octal(step.target)}" for step in todo.steps if isinstance(step, engine.Lend)]
+    files = [f"/{octal(step.path)} is a file again" for step in todo.steps if isinstance(step, engine.Return)]
+    return links + files
+
+
+def _next(session: Session, name: str, done: Plan) -> None:
+    if done and not session.dry_run:
+        talk(session, f"next: gitstate checkin {name} -m '…', and the same for {_BASE}")

@@ -1,0 +1,79 @@
+"""prepare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, location, table, talk
+from gitstate.core.names import octal
+from gitstate.tree import checkin
+from gitstate.tree import prepare as engine
+from gitstate.tree.prepare import Concern, Kernel, Step
+
+_TOLD: Final = {
+    Concern.HOST_KEYS: "host keys removed",
+    Concern.MACHINE_ID: "machine-id emptied",
+    Concern.FSTAB: "fstab without disks",
+    Concern.HOOK: "boot interface left alone",
+    Concern.INITRD: "initrd has nfs + overlay",
+}
+
+
+@click.command(
+    cls=Command,
+    examples=("gitstate prepare desktop --dry-run", "gitstate prepare desktop", "gitstate prepare desktop --install"),
+)
+@repo_argument
+@click.option("--install", is_flag=True, help="Install the packages that are missing, with apt-get in the live tree.")
+@common
+@writes
+@pass_session
+def prepare(session: Session, repo: str | None, install: bool) -> None:
+    """Make REPO's live tree fit to boot without a disk.
+
+    What belongs to one machine goes (host keys, machine-id, logs, caches), the
+    boot hook is installed, and the initrd of every kernel made anew if it would
+    come out otherwise. A check-in records the result.
+    """
+    name = session.name(repo)
+    repository = session.repository(name)
+    live = checkin.live_tree(repository, None)
+    value: dict[str, Any] = {"repository": name, "live": location(live), "dry_run": session.dry_run}
+    if session.dry_run:
+        plan = engine.plan(live, install=install, name=name)
+        value |= _as_json(plan.install, plan.steps, plan.kernels)
+        emit(session, "prepare/1", value, _rows(plan) if plan else [f"{name}: nothing to do"])
+        return
+    with repository.lock("prepare"):
+        done = engine.apply(engine.plan(live, install=install, name=name), session.observer)
+    value |= _as_json(done.installed, done.steps, done.kernels)
+    told = [text for concern, text in _TOLD.items() if concern in done.concerns]
+    if done.installed:
+        told.insert(0, f"{len(done.installed)} packages installed")
+    emit(session, "prepare/1", value, [", ".join(told) if told else f"{name}: {'tidied' if done else 'nothing to do'}"])
+    if done:
+        talk(session, f"next: gitstate checkin {name} -m 'ready to boot'")
+
+
+def _rows(plan: engine.Plan) -> Iterator[str]:
+    rows = [("install", package, "a boot needs it") for package in plan.install]
+    rows += [(step.do, f"/{octal(step.path)}", step.why) for step in plan.steps]
+    rows += [("make", f"/{octal(kernel.initrd)}", "nfs, overlay, boot hook") for kernel in plan.kernels]
+    if plan.install:
+        rows += [("make", "/boot/initrd.img-*", "of the kernels that are there then")]
+    yield from table(rows, ("DO", "WHAT", "WHY"))
+
+
+def _as_json(installed: Iterable[str], steps: Iterable[Step], kernels: Iterable[Kernel]) -> dict[str, Any]:
+    return {
+        "install": list(installed),
+        "steps": [
+            {"do": step.do, "path": octal(step.path), "concern": str(step.concern), "why": step.why} for step in steps
+        ],
+        "initrds": [{"kernel": kernel.version, "path": octal(kernel.initrd)} for kernel in kernels],
+    }

@@ -1,0 +1,83 @@
+"""manifest and verify: a snapshot held against a directory."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import click
+
+from gitstate.cli.base.app import Session, common, names, pass_session, repo_argument, rev_argument
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, location, put
+from gitstate.cli.tree.record import change_lines, unrecorded_json, write_changed
+from gitstate.core.errors import NotFound
+from gitstate.core.names import octal
+from gitstate.tree import verify as verifying
+from gitstate.tree.change import as_json
+
+
+@click.command(
+    cls=Command,
+    examples=("gitstate manifest desktop v12 > v12.mtree && mtree -f v12.mtree -p /mnt/root",),
+)
+@repo_argument
+@rev_argument
+@common
+@pass_session
+def manifest(session: Session, repo: str | None, rev: str | None) -> None:
+    """Print snapshot REV as one mtree specification.
+
+    NetBSD's mtree holds it against a directory: metadata and the SHA-256 of
+    every file. Extended attributes and hard links stand in comments.
+    """
+    name, (revision,) = session.take(repo, rev)
+    repository = session.repository(name)
+    commit = repository.resolve(revision or "HEAD")
+    digest, entries = hashlib.sha256(), 0
+    for line in verifying.full_manifest(repository, commit, session.observer):
+        digest.update(line.encode("ascii"))
+        entries += not line.startswith("#")
+        if not session.json:
+            put(line)
+    if session.json:
+        value = {"repository": name, "commit": commit.hex(), "entries": entries, "sha256": digest.hexdigest()}
+        emit(session, "manifest/1", value, [])
+
+
+@click.command(cls=Command, examples=("gitstate verify desktop v12", "gitstate verify desktop v12 /mnt/root"))
+@repo_argument
+@rev_argument
+@click.argument("directory", required=False, type=click.Path(readable=False))
+@common
+@names
+@pass_session
+def verify(session: Session, repo: str | None, rev: str | None, directory: str | None) -> int:
+    """Compare DIRECTORY with snapshot REV, every byte of it.
+
+    Without DIRECTORY it is REV's export. Exits with 1 if they differ.
+    """
+    name, (revision, where) = session.take(repo, rev, directory)
+    repository = session.repository(name)
+    commit = repository.resolve(revision or "HEAD")
+    target = Path(where) if where else session.site.exports_path(name) / commit.hex()
+    if not target.is_dir():
+        hint = "name a directory" if where else f"gitstate export {name} {revision or 'HEAD'} makes it"
+        raise NotFound(f"{target} doesn't exist", hint)
+    found = verifying.verify(repository, commit, target, session.observer)
+    if session.raw:
+        write_changed(found.changes, found.links, times=True)
+        return 1 if found else 0
+    value = {
+        "repository": name,
+        "commit": commit.hex(),
+        "directory": location(target),
+        "equal": not found,
+        "changes": [as_json(item) for item in found.changes],
+        "links": [as_json(item) for item in found.links],
+        "unread": unrecorded_json(found.unread),
+    }
+    lines = [*change_lines(session, found.changes, found.links, True)]
+    lines += [f"?  {octal(path)}  {why}" for path, why in found.unread]
+    emit(session, "verify/1", value, lines or [f"{target} is {commit.hex()[:7]}"])
+    return 1 if found else 0

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, names, entries, and one door to each outside power."""

@@ -1,0 +1,12 @@
+"""cpio archives as the kernel unpacks them at boot: written from entries, and looked into.
+
+The format is "newc" of Linux's Documentation/driver-api/early-userspace/buffer-format.rst: an initrd is a row of
+archives, each plain or compressed as a whole, with zeros between them.
+"""
+
+from gitstate.core.cpio.member import Member, plain
+from gitstate.core.cpio.read import LIMITS, Limits, members
+from gitstate.core.cpio.segments import Opaque
+from gitstate.core.cpio.write import write
+
+__all__ = ["LIMITS", "Limits", "Member", "Opaque", "members", "plain", "write"]

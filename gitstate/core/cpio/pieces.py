@@ -1,0 +1,91 @@
+"""A stream of pieces, taken in whatever amounts are wanted, with little in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gitstate.core.errors import Damaged
+
+TRUNCATED = "it is truncated"
+
+
+def damaged(why: str) -> Damaged:
+    """The error for an archive."""
+    return Damaged(f"not an initrd: {why}", "make it again: gitstate prepare, then check in")
+
+
+class Pieces:
+    """Bytes from ``source``, counted; more than ``most`` of them is an error."""
+
+    def __init__(self, source: Iterable[bytes], most: int) -> None:
+        self._source = iter(source)
+        self._piece = b""
+        self._start = 0
+        self._most = most
+        self.position = 0
+
+    def _fill(self) -> bool:
+        """Have at least a byte; False at the end."""
+        while self._start == len(self._piece):
+            piece = next(self._source, None)
+            if piece is None:
+                return False
+            self._piece, self._start = piece, 0
+        return True
+
+    def some(self, most: int) -> bytes:
+        """From 1 to ``most`` bytes, none at the end. Raises Damaged."""
+        if not self._fill():
+            return b""
+        taken = self._piece[self._start : self._start + most]
+        self._start += len(taken)
+        self.position += len(taken)
+        if self.position > self._most:
+            raise damaged(f"it unpacks to more than {self._most} bytes")
+        return taken
+
+    def take(self, count: int) -> bytes:
+        """Exactly ``count`` bytes. Raises Damaged."""
+        taken = self.some(count) if count else b""
+        if len(taken) == count:
+            return taken
+        parts = [taken]
+        left = count - len(taken)
+        while left:
+            parts.append(self.some(left))
+            if not parts[-1]:
+                raise damaged(TRUNCATED)
+            left -= len(parts[-1])
+        return b"".join(parts)
+
+    def skip(self, count: int) -> None:
+        """Pass over ``count`` bytes. Raises Damaged."""
+        while count:
+            passed = len(self.some(count))
+            if not passed:
+                raise damaged(TRUNCATED)
+            count -= passed
+
+    def peek(self, count: int) -> bytes:
+        """The next ``count`` bytes, fewer at the end, which stay."""
+        while len(self._piece) - self._start < count:
+            piece = next(self._source, None)
+            if piece is None:
+                break
+            self._piece, self._start = self._piece[self._start :] + piece, 0
+        return self._piece[self._start : self._start + count]
+
+    def skip_zeros(self) -> None:
+        """Pass over what pads archives. Raises Damaged."""
+        while self._fill():
+            rest = self._piece[self._start :]
+            zeros = len(rest) - len(rest.lstrip(b"\0"))
+            if zeros:
+                self.some(zeros)
+            if zeros < len(rest):
+                return
+
+    def give_back(self, data: bytes) -> None:
+        """Put the last bytes that were taken in front again."""
+        self._piece, self._start = data + self._piece[self._start :], 0
+        self.position -= len(data)

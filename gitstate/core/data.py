@@ -1,0 +1,14 @@
+"""Files that come with gitstate and aren't Python: ``hooks/``, ``layers/``, ``schemas/``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+_PACKAGE: Final = Path(__file__).parents[1]
+
+
+def data_file(*names: str) -> Path:
+    """A file or folder by its path in the checkout: there, or in an installed package's data."""
+    installed = _PACKAGE / "_data"
+    return (installed if installed.is_dir() else _PACKAGE.parent).joinpath(*names)

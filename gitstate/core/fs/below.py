@@ -1,0 +1,285 @@
+"""A live tree by paths from its root, looked at and changed in single places.
+
+No symlink is followed and no other mount is entered: what a path of a hostile tree leads to outside can't be reached.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from gitstate.core.entry import Kind, Meta
+from gitstate.core.fs.kernel import mount_id
+from gitstate.core.fs.read import (
+    by_descriptor,
+    descriptor_xattrs,
+    list_directory,
+    open_directory,
+    open_file,
+    open_tree,
+)
+from gitstate.core.fs.remove import remove_entry
+from gitstate.core.fs.write import seal_descriptor, seal_like
+
+_NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
+_PIECE: Final = 1 << 20
+PARTIAL: Final = b".gitstate.partial"
+_PARTIAL_DIRECTORY: Final = b".gitstate.partial.d"
+"""What a file or a directory is called until it is whole."""
+
+
+class Below:
+    """A directory, and what stands below it on the same mount. Paths are relative, their parts no ``..``."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._home = mount_id(root)
+
+    @contextmanager
+    def directory(self, path: bytes, *, make: bool = False) -> Iterator[int]:
+        """The directory at ``path``, open, made if wanted. Raises OSError; EXDEV if something is mounted there."""
+        current = os.dup(self._root)
+        try:
+            for part in path.split(b"/") if path else []:
+                made = make and _make(part, current)
+                above, current = current, open_directory(part, current)
+                os.close(above)
+                if made:
+                    os.fchmod(current, 0o755)
+                if mount_id(current) != self._home:
+                    raise OSError(errno.EXDEV, "something is mounted there", path)
+            yield current
+        finally:
+            os.close(current)
+
+    @contextmanager
+    def _parent(self, path: bytes, *, make: bool = False) -> Iterator[tuple[int, bytes]]:
+        above, _, name = path.rpartition(b"/")
+        with self.directory(above, make=make) as descriptor:
+            yield descriptor, name
+
+    # --- looking ---
+
+    def look(self, path: bytes) -> os.stat_result | None:
+        """What stands at ``path`` itself; None if nothing does, or not here."""
+        try:
+            with self._parent(path) as (parent, name):
+                return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NOTHING_THERE:
+                return None
+            raise
+
+    def is_file(self, path: bytes) -> bool:
+        """Whether a regular file stands there."""
+        found = self.look(path)
+        return found is not None and stat.S_ISREG(found.st_mode)
+
+    def is_directory(self, path: bytes) -> bool:
+        """Whether a directory stands there, and nothing is mounted on it."""
+        try:
+            with self.directory(path):
+                return True
+        except OSError as error:
+            if error.errno in _NOTHING_THERE:
+                return False
+            raise
+
+    def read(self, path: bytes) -> bytes | None:
+        """The content of a regular file; None if none stands there."""
+        return b"".join(self.pieces(path)) if self.is_file(path) else None
+
+    def pieces(self, path: bytes) -> Iterator[bytes]:
+        """The content of a regular file, piece by piece. Raises OSError."""
+        with self._parent(path) as (parent, name), open(open_file(name, parent), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", path)
+            while piece := file.read(_PIECE):
+                yield piece
+
+    def meta(self, path: bytes) -> Meta | None:
+        """All the metadata of a regular file; None if none stands there."""
+        if not self.is_file(path):
+            return None
+        with self._parent(path) as (parent, name):
+            descriptor = open_file(name, parent)
+            try:
+                found = os.fstat(descriptor)
+                mode, time = stat.S_IMODE(found.st_mode), found.st_mtime_ns
+                xattrs = descriptor_xattrs(descriptor)
+                return Meta(Kind.FILE, mode, found.st_uid, found.st_gid, time, xattrs=xattrs)
+            finally:
+                os.close(descriptor)
+
+    def link_target(self, path: bytes) -> bytes | None:
+        """The target of a symlink; None if none stands there."""
+        found = self.look(path)
+        if found is None or not stat.S_ISLNK(found.st_mode):
+            return None
+        with self._parent(path) as (parent, name):
+            return os.readlink(name, dir_fd=parent)
+
+    def names(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
+        """What stands in a directory, in bytewise order; nothing where there is no directory."""
+        try:
+            with self.directory(path) as descriptor:
+                return list_directory(descriptor)
+        except OSError as error:
+            if error.errno in _NOTHING_THERE:
+                return []
+            raise
+
+    def walk(self, path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+        """Everything below a directory, the directory before what is in it; other mounts are left out."""
+        todo = [path]
+        while todo:
+            above = todo.pop()
+            deeper = []
+            for name, found in self.names(above):
+                whole = above + b"/" + name
+                yield whole, found
+                if stat.S_ISDIR(found.st_mode):
+                    deeper.append(whole)
+            todo += reversed(deeper)
+
+    # --- changing ---
+
+    def write(self, path: bytes, data: bytes, mode: int, time: int | None = None) -> None:
+        """Put a regular file of root's at ``path`` in one step, whatever file stood there; directories are made."""
+        with self._parent(path, make=True) as (parent, name):
+            temporary = b".%s.gitstate" % name
+            with suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(temporary, flags, 0o600, dir_fd=parent), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                if time is not None:
+                    os.utime(file.fileno(), ns=(time, time))
+                os.fsync(file.fileno())
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def put(self, path: bytes, pieces: Iterable[bytes], meta: Meta) -> None:
+        """Put a regular file with all its metadata at ``path`` in one step, durably, whatever file stood there."""
+        with self._parent(path) as (parent, name):
+            _clear(parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(PARTIAL, flags, 0o600, dir_fd=parent), "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                seal_descriptor(file.fileno(), meta)
+                os.fsync(file.fileno())
+            os.rename(PARTIAL, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
+    def alias(self, old: bytes, new: bytes) -> None:
+        """Give the file ``old`` a second name ``new`` in one step, durably, whatever file stood there."""
+        with self._parent(old) as (source, name), self._parent(new) as (parent, other):
+            _clear(parent)
+            os.link(name, PARTIAL, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
+            os.rename(PARTIAL, other, src_dir_fd=parent, dst_dir_fd=parent)
+            with suppress(FileNotFoundError):  # of one inode, and then rename does nothing
+                os.unlink(PARTIAL, dir_fd=parent)
+            os.fsync(parent)
+
+    def make_like(self, path: bytes, model: Below, pattern: bytes) -> None:
+        """Make the directory ``path`` in one step, if there is none, with all metadata of ``pattern`` in ``model``."""
+        with self._parent(path) as (parent, name), model.directory(pattern) as like:
+            if self.look(path):
+                return
+            with suppress(FileNotFoundError):
+                os.rmdir(_PARTIAL_DIRECTORY, dir_fd=parent)
+            os.mkdir(_PARTIAL_DIRECTORY, 0o700, dir_fd=parent)
+            descriptor = open_directory(_PARTIAL_DIRECTORY, parent)
+            try:
+                seal_like(descriptor, like)
+            finally:
+                os.close(descriptor)
+            os.rename(_PARTIAL_DIRECTORY, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
+    def link(self, path: bytes, target: bytes) -> None:
+        """Put a symlink at ``path`` in one step, whatever stood there."""
+        with self._parent(path, make=True) as (parent, name):
+            _clear(parent)
+            os.symlink(target, PARTIAL, dir_fd=parent)
+            os.rename(PARTIAL, name, src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
+    def rename(self, old: bytes, new: bytes) -> None:
+        """Give the file ``old`` another name in the same directory, durably."""
+        with self._parent(old) as (parent, name):
+            os.rename(name, new.rpartition(b"/")[2], src_dir_fd=parent, dst_dir_fd=parent)
+            os.fsync(parent)
+
+    def move(self, old: bytes, new: bytes) -> None:
+        """Give the file ``old`` the place ``new`` in one step, whatever file stood there; directories are made."""
+        with self._parent(old) as (source, name), self._parent(new, make=True) as (parent, other):
+            os.rename(name, other, src_dir_fd=source, dst_dir_fd=parent)
+
+    def truncate(self, path: bytes) -> None:
+        """Empty a regular file. Raises OSError."""
+        with self._parent(path) as (parent, name):
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=parent)
+            try:
+                os.ftruncate(descriptor, 0)
+            finally:
+                os.close(descriptor)
+
+    def touch(self, path: bytes, time: int) -> None:
+        """Set the time of what stands at ``path``, in nanoseconds."""
+        with self._parent(path) as (parent, name):
+            os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
+
+    def make_directory(self, path: bytes, mode: int) -> None:
+        """Make a directory of this mode, and those above it."""
+        with self._parent(path, make=True) as (parent, name):
+            os.mkdir(name, mode, dir_fd=parent)
+            os.chmod(by_descriptor(name, parent), mode)
+
+    def remove_empty(self, path: bytes) -> None:
+        """Remove a directory in which nothing is; leave any other."""
+        try:
+            with self._parent(path) as (parent, name):
+                os.rmdir(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, *_NOTHING_THERE):
+                raise
+
+    def remove(self, path: bytes) -> None:
+        """Remove what stands at ``path``, a directory with all below it. Raises EnvironmentFault for a mount."""
+        with self._parent(path) as (parent, name):
+            remove_entry(name, parent)
+
+
+def _clear(parent: int) -> None:
+    """Remove what a killed process left half done."""
+    with suppress(FileNotFoundError):
+        os.unlink(PARTIAL, dir_fd=parent)
+
+
+def _make(name: bytes, parent: int) -> bool:
+    """Whether there was no such directory, and now is."""
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextmanager
+def open_below(path: Path) -> Iterator[Below]:
+    """The tree at ``path``. Raises EnvironmentFault."""
+    root = open_tree(path)
+    try:
+        yield Below(root)
+    finally:
+        os.close(root)

@@ -1,0 +1,116 @@
+"""What the kernel knows and Python's os module doesn't offer: mount ids, file system kinds, syncs, locks."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import resource
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from gitstate.core.errors import StorageFault
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
+_STATX_MNT_ID: Final = 0x1000
+_STATX_MASK_OFFSET: Final = 0
+_STATX_MNT_ID_OFFSET: Final = 144  # offsetof(struct statx, stx_mnt_id), linux/stat.h
+_SUPER_MAGIC_TMPFS: Final = 0x01021994  # linux/magic.h
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def mount_id(descriptor: int) -> int:
+    """The id of the mount that ``descriptor`` was opened on; unlike st_dev it tells a bind mount from its source."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_MNT_ID, buffer), "statx")
+    return _mount_id(buffer.raw)
+
+
+def is_mounted(name: bytes, parent: int, home: int) -> bool:
+    """Whether what stands at ``name``, and can't be opened (a device, a socket), is of another mount than ``home``."""
+    buffer = ctypes.create_string_buffer(256)
+    if _libc.statx(parent, name, _AT_SYMLINK_NOFOLLOW, _STATX_MNT_ID, buffer) < 0:  # gone meanwhile
+        return False
+    return _mount_id(buffer.raw) != home
+
+
+def _mount_id(statx: bytes) -> int:
+    return int.from_bytes(statx[_STATX_MNT_ID_OFFSET : _STATX_MNT_ID_OFFSET + 8], "little")
+
+
+def sync_file_system(descriptor: int) -> None:
+    """Write out everything dirty on the file system of ``descriptor``. Raises StorageFault."""
+    try:
+        _check(_libc.syncfs(descriptor), "syncfs")
+    except OSError as error:
+        raise StorageFault(str(error), "look at the kernel's log") from None
+
+
+def is_tmpfs(descriptor: int) -> bool:
+    """Whether ``descriptor`` is on a tmpfs, whose mmap writes move no time stamp."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.fstatfs(descriptor, buffer), "fstatfs")
+    return int.from_bytes(buffer.raw[:8], "little") == _SUPER_MAGIC_TMPFS
+
+
+def is_read_only(descriptor: int) -> bool:
+    """Whether ``descriptor`` is on a file system, or a mount, that can't be written."""
+    return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
+
+
+def scratch_time(descriptor: int) -> int | None:
+    """The file system's own idea of now, in nanoseconds, from a nameless file; None where it has no such files."""
+    try:
+        scratch = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
+    except OSError:
+        return None
+    try:
+        return os.fstat(scratch).st_mtime_ns
+    finally:
+        os.close(scratch)
+
+
+def allow_many_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one: a descriptor is held for every level of a deep tree."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def mounts_below(path: Path) -> list[str]:
+    """Mount points at or below ``path``, from the kernel's own list."""
+    real = os.path.realpath(path)
+    found = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        point = os.fsdecode(line.split(b" ")[4].decode("unicode_escape").encode("latin-1"))
+        if point == real or point.startswith(real.rstrip("/") + "/"):
+            found.append(point)
+    return found
+
+
+@contextmanager
+def shared_lock(descriptor: int, start: int, count: int) -> Iterator[bool]:
+    """Hold a shared OFD lock on ``count`` bytes from ``start``; yields whether it could be had.
+
+    OFD locks conflict with other programs' POSIX locks but aren't dropped when some other descriptor closes.
+    """
+    lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, start, count, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        unlock = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, start, count, 0)
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, unlock)

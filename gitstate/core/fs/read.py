@@ -1,0 +1,129 @@
+"""Reading a tree: descriptors, listings, links, extended attributes. Nothing is followed, nothing blocks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Xattrs
+from gitstate.core.errors import EnvironmentFault
+
+SELINUX: Final = b"security.selinux"
+DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def open_tree(path: Path) -> int:
+    """A descriptor of the directory ``path``, symlinks in ``path`` itself followed. Raises EnvironmentFault."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: {error.strerror}", "is it the right directory, and is it mounted?") from None
+
+
+def close(descriptor: int) -> None:
+    """Let go of a descriptor."""
+    os.close(descriptor)
+
+
+def open_directory(name: bytes, parent: int) -> int:
+    """A descriptor of the subdirectory ``name``. Raises OSError."""
+    return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+
+
+def open_path(path: bytes, root: int) -> int:
+    """A descriptor of the directory at ``path`` below an open one, no symlink followed. Raises OSError."""
+    current = os.dup(root)
+    for part in path.split(b"/") if path else []:
+        try:
+            below = open_directory(part, current)
+        finally:
+            os.close(current)
+        current = below
+    return current
+
+
+def open_file(name: bytes, parent: int) -> int:
+    """A descriptor to read the regular file ``name``; never blocks, never follows. Raises OSError."""
+    try:
+        return os.open(name, _FILE_FLAGS | os.O_NOATIME, dir_fd=parent)
+    except PermissionError:  # O_NOATIME is for owners
+        return os.open(name, _FILE_FLAGS, dir_fd=parent)
+
+
+def list_directory(descriptor: int) -> list[tuple[bytes, os.stat_result]]:
+    """The entries of an open directory with their lstat, in bytewise order; what vanishes meanwhile is left out."""
+    found = []
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                found.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False)))
+    found.sort()
+    return found
+
+
+def read_link(name: bytes, parent: int) -> bytes:
+    """The target of the symlink ``name``."""
+    return os.fsencode(os.readlink(name, dir_fd=parent))
+
+
+def read_below(root: int, path: bytes, limit: int) -> bytes | None:
+    """The first ``limit`` bytes of the file ``path`` below ``root``, no symlink followed; None if it isn't a file."""
+    *parents, name = path.split(b"/")
+    opened: list[int] = []
+    try:
+        current = root
+        for part in parents:
+            current = open_directory(part, current)
+            opened.append(current)
+        opened.append(open_file(name, current))
+        if not stat.S_ISREG(os.fstat(opened[-1]).st_mode):
+            return None
+        return os.read(opened[-1], limit)
+    except OSError:
+        return None
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def by_descriptor(name: bytes, parent: int) -> bytes:
+    """A path to ``name`` in the open directory ``parent`` for calls that take no directory descriptor."""
+    return b"/proc/self/fd/%d/%s" % (parent, name)
+
+
+_RECORDED: Final = frozenset({CAPABILITY, ACL_ACCESS, ACL_DEFAULT})
+
+
+def _is_recorded(name: bytes, selinux: bool) -> bool:
+    return name in _RECORDED or name.startswith(b"user.") or (selinux and name == SELINUX)
+
+
+def _read_xattrs(target: int | bytes, selinux: bool) -> Xattrs:
+    follow = isinstance(target, int)
+    try:
+        names = [os.fsencode(name) for name in os.listxattr(target, follow_symlinks=follow)]
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.EOPNOTSUPP):
+            return ()
+        raise
+    found = []
+    for name in names:
+        if _is_recorded(name, selinux):
+            with suppress(OSError):  # removed meanwhile: ENODATA
+                found.append((name, os.getxattr(target, name, follow_symlinks=follow)))
+    return tuple(sorted(found))
+
+
+def descriptor_xattrs(descriptor: int, *, selinux: bool = False) -> Xattrs:
+    """The recorded extended attributes of an open file or directory."""
+    return _read_xattrs(descriptor, selinux)
+
+
+def named_xattrs(name: bytes, parent: int, *, selinux: bool = False) -> Xattrs:
+    """The recorded extended attributes of an entry that can't be opened: a symlink, device or fifo."""
+    return _read_xattrs(by_descriptor(name, parent), selinux)

@@ -1,0 +1,188 @@
+"""Names parsed at the door, and the two ways in which names are written: octal in text, escaped in git trees.
+
+The rules are those of docs/format.md, sections 2 and 4. The lists of what git takes for ``.git`` and its kin follow
+git's own ``verify_path``, ``is_hfs_dotgit`` and ``is_ntfs_dot_generic`` (path.c, utf8.c of git 2.39).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final, NamedTuple
+
+from gitstate.core.errors import Damaged, UsageFault
+
+RECORDS: Final = b".gitstate"
+LINKS: Final = b".gitstate-links"
+ESCAPED: Final = b".gitstate="
+
+LAYER_KINDS: Final = ("network", "class", "workload", "lab", "host", "ip")
+RESERVED: Final = frozenset({"base", *LAYER_KINDS})
+_SERVED: Final = frozenset({"boot", "archives"})
+"""What stands in ``tftp/`` beside the prototypes."""
+
+_REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+def repo_name(text: str) -> str:
+    """A prototype's name: letters, digits and ``._+-``, not reserved for layers. Raises UsageFault."""
+    if not _REPO_NAME.fullmatch(text) or ".." in text or text.endswith((".git", ".lock", ".")):
+        raise UsageFault(
+            f"{text!r} is not a prototype's name",
+            "letters, digits and . _ + -, beginning with a letter or digit, at most 100",
+        )
+    if text in RESERVED:
+        raise UsageFault(f"{text!r} is reserved for layers", "choose another name for the prototype")
+    if text in _SERVED:
+        raise UsageFault(f"{text!r} is reserved for boot files", "choose another name for the prototype")
+    return text
+
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_MAC = re.compile(r"[0-9a-f]{2}(?:([:-]?)[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}")
+_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/~^{}@+-]{0,199}")
+
+
+def host_name(text: str) -> str:
+    """A machine's short name, in lower case: one label of RFC 1123. Raises UsageFault."""
+    name = text.lower()
+    if not _LABEL.fullmatch(name):
+        raise UsageFault(
+            f"{text!r} is not a host name", "one label: letters, digits and inner hyphens, at most 63, no domain"
+        )
+    if name.isdigit():
+        raise UsageFault(f"{text!r} is not a host name", "a name of digits alone would be taken for an address")
+    return name
+
+
+def mac_address(text: str) -> str:
+    """An Ethernet address as ``52:54:00:12:34:56``, of one machine. Raises UsageFault."""
+    if not _MAC.fullmatch(text.lower()):
+        raise UsageFault(f"{text!r} is not a MAC address", "six pairs of hex digits: 52:54:00:12:34:56")
+    digits = re.sub("[:-]", "", text.lower())
+    if int(digits[:2], 16) & 1 or not int(digits, 16):
+        raise UsageFault(f"{text!r} is not one machine's MAC address", "it is a group address, or all zeros")
+    return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
+
+
+def ip_address(text: str) -> str:
+    """An IPv4 or IPv6 address of one machine, in its canonical form. Raises UsageFault."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise UsageFault(
+            f"{text!r} is not an IP address", "such as 192.168.1.23 or fd00::17, without a /mask"
+        ) from None
+    if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
+        raise UsageFault(f"{text!r} is not one machine's IP address", "give it an address of its own")
+    return str(address)
+
+
+def layer_word(text: str) -> str:
+    """What stands behind ``KIND/`` in a layer's name: a network's ``/`` as ``_``, an IPv6 address's ``:`` as ``-``."""
+    word = text.replace("/", "_").replace(":", "-")
+    return f"0{word}" if word.startswith("-") else word
+
+
+class Pin(NamedTuple):
+    """One snapshot by name: ``PROTOTYPE@REV``."""
+
+    prototype: str
+    revision: str
+
+    def __str__(self) -> str:
+        return f"{self.prototype}@{self.revision}"
+
+
+def pin(text: str) -> Pin:
+    """``PROTOTYPE@REV``; whether REV exists is the repository's to say. Raises UsageFault."""
+    prototype, at, revision = text.partition("@")
+    if not at or not _REVISION.fullmatch(revision):
+        raise UsageFault(f"{text!r} is not a pinned snapshot", "write PROTOTYPE@REV: desktop@v12")
+    return Pin(repo_name(prototype), revision)
+
+
+def tree_path(text: bytes) -> bytes:
+    """A path inside a snapshot; ``/`` and ``./`` in front are dropped, ``..`` isn't allowed. Raises UsageFault."""
+    parts = [part for part in text.split(b"/") if part not in (b"", b".")]
+    if b".." in parts or b"\0" in text:
+        raise UsageFault(f"{octal(text)!r} is not a path inside a snapshot", "write it from the root, without '..'")
+    return b"/".join(parts)
+
+
+def join(directory: bytes, name: bytes) -> bytes:
+    """``name`` in ``directory``; the root is the empty path."""
+    return directory + b"/" + name if directory else name
+
+
+# --- octal: names in records, manifests and --json -------------------------------------------------------------------
+
+_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+@,:~/-"
+_OCTAL: Final = [chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in range(256)]
+_is_plain = re.compile(rb"[A-Za-z0-9._+@,:~/-]*").fullmatch
+_OCTAL_TEXT = re.compile(rb"(?:[A-Za-z0-9._+@,:~/-]|\\[0-3][0-7]{2})*")
+_OCTAL_BYTE = re.compile(rb"\\([0-3][0-7]{2})")
+
+
+def octal(name: bytes) -> str:
+    """``name`` as records write it: plain ASCII, everything unusual as ``\\ooo``."""
+    if _is_plain(name):
+        return name.decode("ascii")
+    return "".join([_OCTAL[byte] for byte in name])
+
+
+def from_octal(text: bytes) -> bytes:
+    """The name that ``octal`` wrote. Raises ValueError for anything else."""
+    if not _OCTAL_TEXT.fullmatch(text):
+        raise ValueError(f"bad octal name {text[:60]!r}")
+    if b"\\" not in text:
+        return text
+    return _OCTAL_BYTE.sub(lambda match: bytes([int(match[1], 8)]), text)
+
+
+# --- escaped: names in git trees ------------------------------------------------------------------------------------
+
+_HFS_IGNORED = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF], None)
+_DANGEROUS = re.compile(
+    rb"(?:\.(?:git|gitmodules|gitattributes|gitignore|mailmap)"
+    rb"|git~[0-9]+"
+    rb"|(?:gitmod|gitatt|gitign|mailma)~[1-9]"
+    rb"|(?:g|gi|gi[0-9a-f]{1,4}|m|ma|ma[0-9a-f]{1,4})~[1-9][0-9]*"
+    rb"|~[1-9][0-9]{6}"
+    rb")(?:[ .]*(?::.*)?|[\x80-\xff].*)",  # to git's HFS+ check a name ends where it stops being UTF-8
+    re.IGNORECASE | re.DOTALL,
+)
+_may_be_dangerous = re.compile(rb"[~\\\x80-\xff]|^\.git|^\.mailmap", re.IGNORECASE).search
+_ESCAPE_BYTE = re.compile(rb"[%\\~\x00-\x1f\x7f-\xff]")
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-F]{2})")
+_UNESCAPE_BYTE = re.compile(rb"%([0-9A-F]{2})")
+
+
+def _git_gives_meaning(name: bytes) -> bool:
+    if not _may_be_dangerous(name):
+        return False
+    without_ignored = name.decode("utf-8", "surrogateescape").translate(_HFS_IGNORED)
+    forms = (name, without_ignored.encode("utf-8", "surrogateescape"))
+    return any(_DANGEROUS.fullmatch(part) for form in forms for part in form.split(b"\\"))
+
+
+def stored_name(name: bytes) -> bytes:
+    """The name under which git holds the entry ``name``."""
+    if name[:1] != b"." and b"~" not in name and b"\\" not in name and name.isascii():
+        return name
+    if not name.startswith(RECORDS) and not _git_gives_meaning(name):
+        return name
+    return ESCAPED + _ESCAPE_BYTE.sub(lambda match: b"%%%02X" % match[0][0], name)
+
+
+def real_name(stored: bytes) -> bytes:
+    """The entry's name behind a stored name. Raises Damaged where no entry can have that name."""
+    name = stored
+    if stored.startswith(ESCAPED):
+        body = stored[len(ESCAPED) :]
+        if _BAD_ESCAPE.search(body):
+            raise Damaged(f"bad escape in the stored name {octal(stored)}", "rename it with plain git")
+        name = _UNESCAPE_BYTE.sub(lambda match: bytes([int(match[1], 16)]), body)
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+        raise Damaged(f"no file can be named {octal(name)!r} (stored as {octal(stored)})", "remove it with plain git")
+    return name

@@ -1,0 +1,250 @@
+"""The two places where boot files go, ``SITE/tftp`` and the system's ``etc``: looked at, and written file by file.
+
+Paths are ``tftp/…`` and ``etc/…``. Everything goes by directory descriptors. Below ``tftp`` no symlink is followed;
+the directories of ``etc`` are the system's, and may be links.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from gitstate.core import fs
+from gitstate.core.errors import Refused
+
+TFTP: Final = "tftp"
+ETC: Final = "etc"
+_HALF: Final = ".gitstate-new"
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Rights(NamedTuple):
+    """Who may do what with directories and files; the owner is root. A ``gid`` of None can't be had yet."""
+
+    directory: int
+    file: int
+    gid: int | None
+
+
+class Stamp(NamedTuple):
+    """By which a file is known to be the one that was written."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+
+def half(name: str) -> str:
+    """The name under which ``name`` is written before it takes its place."""
+    return f".{name}{_HALF}"
+
+
+def is_half(name: str) -> bool:
+    """Whether a killed run left that name."""
+    return name.startswith(".") and name.endswith(_HALF)
+
+
+class Places:
+    """Both places; directories are opened once, and those of ``tftp`` listed once."""
+
+    def __init__(self, tftp: Path, etc: Path, gid: int | None) -> None:
+        self._roots = {TFTP: tftp, ETC: etc}
+        self._rights = {TFTP: Rights(0o750, 0o640, gid), ETC: Rights(0o755, 0o644, 0)}
+        self._open: dict[str, int] = {}
+        self._listed: dict[str, Mapping[str, os.stat_result]] = {}
+        self._written: set[str] = set()
+
+    def __enter__(self) -> Places:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+
+    def rights(self, path: str) -> Rights:
+        """The rights of what stands at ``path``."""
+        return self._rights[path.partition("/")[0]]
+
+    # --- looking ---
+
+    def directory(self, path: str) -> int | None:
+        """A descriptor of the directory at ``path``, None if there is none. Raises Refused for anything else."""
+        if path in self._open:
+            return self._open[path]
+        above, _, name = path.rpartition("/")
+        try:
+            if not above:
+                self._open[path] = os.open(self._roots[path], _DIRECTORY)
+            else:
+                parent = self.directory(above)
+                if parent is None:
+                    return None
+                guard = os.O_NOFOLLOW if path.startswith(f"{TFTP}/") else 0
+                self._open[path] = os.open(name, _DIRECTORY | guard, dir_fd=parent)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            where = self.shown(path)
+            raise Refused(f"{where} is no directory: {error.strerror}", "remove it, or move it away") from None
+        return self._open[path]
+
+    def names(self, path: str) -> Mapping[str, os.stat_result]:
+        """What stands in the directory at ``path``, with its lstat; nothing if there is no directory."""
+        if path not in self._listed:
+            found: dict[str, os.stat_result] = {}
+            descriptor = self.directory(path)
+            if descriptor is not None:
+                with os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        with suppress(FileNotFoundError):
+                            found[entry.name] = entry.stat(follow_symlinks=False)
+            self._listed[path] = found
+        return self._listed[path]
+
+    def look(self, path: str) -> os.stat_result | None:
+        """The lstat of what stands at ``path``, None if there is nothing."""
+        above, _, name = path.rpartition("/")
+        if path.startswith(f"{TFTP}/"):
+            return self.names(above).get(name)
+        descriptor = self.directory(above)
+        with suppress(FileNotFoundError):
+            return os.stat(name, dir_fd=descriptor, follow_symlinks=False) if descriptor is not None else None
+        return None
+
+    def in_order(self, path: str, status: os.stat_result) -> bool:
+        """Whether kind, owner and mode are those of a boot file, or of a directory of such."""
+        rights = self.rights(path)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        mode = (stat.S_IFDIR | rights.directory) if is_directory else (stat.S_IFREG | rights.file)
+        return status.st_mode == mode and status.st_uid == 0 and status.st_gid == rights.gid
+
+    def open(self, path: str) -> BinaryIO:
+        """The regular file at ``path``, to read. Raises OSError."""
+        above, _, name = path.rpartition("/")
+        parent = self.directory(above)
+        assert parent is not None
+        return open(fs.open_file(os.fsencode(name), parent), "rb")
+
+    def read(self, path: str, most: int = -1) -> bytes:
+        """The first ``most`` bytes, or all, of the regular file at ``path``. Raises OSError."""
+        with self.open(path) as file:
+            return file.read(most)
+
+    def shown(self, path: str) -> str:
+        """Where that is on this machine."""
+        top, _, rest = path.partition("/")
+        return str(self._roots[top] / rest) if rest else str(self._roots[top])
+
+    # --- writing ---
+
+    def make(self, path: str) -> int:
+        """The directory at ``path``, made if need be, and those above it; below ``tftp`` with its rights."""
+        descriptor = self.directory(path)
+        made = descriptor is None
+        if descriptor is None:
+            above, _, name = path.rpartition("/")
+            if above:
+                os.mkdir(name, 0o700, dir_fd=self.make(above))
+                self._listed.pop(above, None)
+            else:
+                self._roots[path].mkdir(0o700, parents=True)
+            descriptor = self.directory(path)
+            assert descriptor is not None
+        rights = self.rights(path)
+        if made or (path.startswith(TFTP) and not self.in_order(path, os.fstat(descriptor))):
+            os.fchown(descriptor, 0, _known(rights))
+            os.fchmod(descriptor, rights.directory)
+        return descriptor
+
+    def stage(self, path: str, pieces: Iterable[bytes], private: int | None = None) -> Stamp:
+        """Write a file beside its place, with its rights, or root's alone with the mode ``private``. Raises OSError."""
+        above, _, name = path.rpartition("/")
+        parent = self.make(above)
+        self.discard(path)
+        self._written.add(above)
+        descriptor = fs.create_file(os.fsencode(half(name)), parent)
+        try:
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+            if private is None:
+                rights = self.rights(path)
+                os.fchown(descriptor, 0, _known(rights))
+                os.fchmod(descriptor, rights.file)
+            else:
+                os.fchmod(descriptor, private)
+            return stamp(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+
+    def stage_link(self, path: str, other: str) -> None:
+        """Have the file at ``other`` beside the place of ``path``, too. Raises OSError."""
+        above, _, name = path.rpartition("/")
+        there, _, source = other.rpartition("/")
+        parent = self.make(above)
+        self.discard(path)
+        self._written.add(above)
+        os.link(source, half(name), src_dir_fd=self._open[there], dst_dir_fd=parent, follow_symlinks=False)
+
+    def settle(self, path: str) -> None:
+        """Let the staged file take its place."""
+        above, _, name = path.rpartition("/")
+        parent = self._open[above]
+        os.rename(half(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def discard(self, path: str) -> None:
+        """Remove what was staged for ``path``, if anything was."""
+        above, _, name = path.rpartition("/")
+        self.remove(f"{above}/{half(name)}")
+
+    def remove(self, path: str) -> None:
+        """Remove the file at ``path``, if it is there."""
+        above, _, name = path.rpartition("/")
+        parent = self.directory(above)
+        if parent is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+
+    def rename_directory(self, old: str, new: str) -> None:
+        """Give a directory its final name, which nothing has."""
+        above, _, name = new.rpartition("/")
+        parent = self._open[above]
+        os.rename(old.rpartition("/")[2], name, src_dir_fd=parent, dst_dir_fd=parent)
+        self._open[new] = self._open.pop(old)
+        self._listed.pop(above, None)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove the directory at ``path`` and all in it, if it is there."""
+        above, _, name = path.rpartition("/")
+        self._listed.pop(above, None)
+        if path in self._open:
+            os.close(self._open.pop(path))
+        fs.remove_tree(Path(f"/proc/self/fd/{self._open[above]}", name))
+
+    def sync(self) -> None:
+        """Write out the file systems on which something was staged since the last time. Raises StorageFault."""
+        opened = [self._open[path] for path in self._written]
+        for descriptor in {os.fstat(one).st_dev: one for one in opened}.values():
+            fs.sync_file_system(descriptor)
+        self._written.clear()
+
+    def sync_directories(self, paths: Iterable[str]) -> None:
+        """Make what was renamed and removed in the directories of ``paths`` durable."""
+        for above in {path.rpartition("/")[0] for path in paths}:
+            os.fsync(self._open[above])
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """The stamp of a file."""
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _known(rights: Rights) -> int:
+    assert rights.gid is not None
+    return rights.gid

@@ -1,0 +1,1 @@
+"""The embedded backend: LDIF files in a git repository."""

@@ -1,0 +1,320 @@
+"""The embedded backend: LDIF files in ``directory.git``, a commit for each change."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from gitstate.core import fs
+from gitstate.core.errors import ConfigFault, Damaged, Locked, UsageFault
+from gitstate.core.signature import Signature
+from gitstate.directory.git import cache
+from gitstate.directory.git import history as past
+from gitstate.directory.git import records as ldif_things
+from gitstate.directory.git.cache import Known
+from gitstate.directory.git.tree import Objects, compare, find, path_of, replant
+from gitstate.directory.model.channels import Channel
+from gitstate.directory.model.classes import HardwareClass
+from gitstate.directory.model.clients import Client, Kind, find_clash, fits, no_such_client, normal, refuse_clash
+from gitstate.directory.model.entries import Entry
+from gitstate.directory.model.record_types import CHANNELS, CLASSES, Sort, Thing
+from gitstate.directory.protocol import LastChange
+from gitstate.store import MAIN, Commit, Repository, Type, write_objects
+from gitstate.store.site import Site
+
+_NOTHING: Final = Known(b"", MappingProxyType({}))
+_NAME: Final = "directory"
+
+
+def _where(name: str) -> str:
+    return f"directory.git: {path_of(name)}"
+
+
+def _joined(known: Mapping[str, Client], gone: Container[str], new: Mapping[str, Client]) -> dict[str, Client]:
+    """What is known without those that are gone and with those that are new, sorted by name."""
+    kept = {name: one for name, one in known.items() if name not in gone}
+    return dict(sorted({**kept, **new}.items()))
+
+
+class LdifDirectory:
+    """The directory of a site that has no LDAP. Made with the first change; until then it is empty."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._opened: Repository | None = None
+        self._known = _NOTHING
+        self._seen: bytes | None = None
+        self._has_read = False
+
+    # --- reading ---
+
+    def clients(self) -> Mapping[str, Client]:
+        """All clients by name, sorted by name. Raises ConfigFault with file and line, Damaged."""
+        return MappingProxyType(self._read_clients(self._look()).clients)
+
+    def client(self, name: str) -> Client:
+        """One client. Raises NotFound with the nearest names."""
+        clients = self._read_clients(self._look()).clients
+        if name not in clients:
+            raise no_such_client(name, clients)
+        return clients[name]
+
+    def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
+        """The clients whose values are those wanted."""
+        return {name: one for name, one in self.clients().items() if fits(one, wanted)}
+
+    def followers(self, channel: str) -> Mapping[Kind, int]:
+        """How many clients of each kind follow a channel."""
+        return Counter(one.kind for one in self.find({"channel": channel}).values() if one.pin is None)
+
+    def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
+        """What stands in each client's file."""
+        from gitstate.directory.model.text import read_entry
+
+        tree = self._look()
+        if self._opened is None or tree is None:
+            return {}
+        read = self._opened.read
+        files = compare(read, None, tree).files if names is None else find(read, tree, names)
+        return {name: read_entry(read(blob), name, _where(name)) for name, blob in sorted(files.items())}
+
+    def netgroup(self, name: str) -> list[str]:
+        """The machines of a netgroup, as this host's name service knows it."""
+        from gitstate.directory import netgroups
+
+        return netgroups.hosts(name)
+
+    def revision(self) -> str:
+        """The commit; empty before the first change."""
+        self._look()
+        return self._seen.hex() if self._seen else ""
+
+    def last_change(self, name: str) -> LastChange | None:
+        """The last commit of the client's file; None if there is none."""
+        repository = self._repository()
+        return past.last_change(repository, name) if repository else None
+
+    def client_on(self, name: str, when: int) -> Client:
+        """The client as its file was at a moment. Raises NotFound, ConfigFault."""
+        return past.client_on(self._repository(), name, when)
+
+    def _repository(self) -> Repository | None:
+        if self._opened is None and self._site.directory_path.is_dir():
+            self._opened = Repository.open(self._site.directory_path, _NAME)
+        return self._opened
+
+    def _look(self) -> bytes | None:
+        """The root tree of now; from here on a change by anybody else is noticed."""
+        repository = self._repository()
+        self._seen = repository.ref(MAIN) if repository else None
+        self._has_read = True
+        return repository.snapshot(self._seen).tree if repository and self._seen else None
+
+    @property
+    def _cache(self) -> Path:
+        return self._caches / "clients"
+
+    def _read_clients(self, tree: bytes | None) -> Known:
+        """The clients of a root tree; only what differs from what is known already is parsed."""
+        if tree is None:
+            self._known = _NOTHING
+        elif tree != self._known.tree:
+            known = cache.load(self._cache) or self._known
+            if tree != known.tree:
+                known = self._renewed(known, tree)
+                cache.save(self._cache, known)
+            self._known = known
+        return self._known
+
+    def _renewed(self, known: Known, tree: bytes) -> Known:
+        assert self._opened is not None
+        read = self._opened.read
+        try:
+            difference = compare(read, known.tree or None, tree)
+        except (ConfigFault, Damaged):  # the old tree may be gone with a repack; the new one speaks for itself
+            if not known.tree:
+                raise
+            return self._renewed(_NOTHING, tree)
+        from gitstate.directory.model.text import read_client  # python-ldap takes longer to load than all clients
+
+        found = {name: read_client(read(blob), name, _where(name))[0] for name, blob in difference.files.items()}
+        clients = _joined(known.clients, difference.gone, found)
+        self._refuse_clash(clients, tree)
+        return Known(tree, clients)
+
+    def _refuse_clash(self, clients: Mapping[str, Client], tree: bytes) -> None:
+        """Raise ConfigFault, with file and line, if two clients have one address."""
+        clash = find_clash(clients.values())
+        if clash is None:
+            return
+        from gitstate.directory.model.text import HINT, line_of_address
+
+        assert self._opened is not None
+        blob = find(self._opened.read, tree, [clash.second])[clash.second]
+        line = line_of_address(self._opened.read(blob), clash.second, clash.address)
+        raise ConfigFault(f"{_where(clash.second)}, line {line}: {clash.address} is {clash.first}'s already", HINT)
+
+    # --- how it is ---
+
+    def about(self) -> str:
+        """Where the clients stand."""
+        return str(self._site.directory_path)
+
+    def faults(self) -> list[str]:
+        """None: a file that is wrong stops every reader."""
+        return []
+
+    def finish(self) -> None:
+        """A commit is done or isn't."""
+
+    # --- channels and hardware classes ---
+
+    def channels(self) -> Mapping[str, Channel]:
+        """All channels by name, sorted by name. Raises ConfigFault with file and line, Damaged."""
+        return self._things(CHANNELS)
+
+    def classes(self) -> Mapping[str, HardwareClass]:
+        """All hardware classes by name, in their order. Raises ConfigFault with file and line, Damaged."""
+        return self._things(CLASSES)
+
+    def _things(self, sort: Sort[Thing]) -> dict[str, Thing]:
+        tree = self._look()
+        return ldif_things.read_all(sort, self._opened.read, tree, self._caches) if self._opened and tree else {}
+
+    @property
+    def _caches(self) -> Path:
+        return self._site.directory_path / "gitstate"
+
+    def change_channels(
+        self,
+        put: Iterable[Channel],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> None:
+        """One commit, all or nothing; see ``Directory.change_channels``."""
+        self._change_things(CHANNELS, put, remove, author, message, committer)
+
+    def change_classes(
+        self,
+        put: Iterable[HardwareClass],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> None:
+        """One commit, all or nothing; see ``Directory.change_classes``."""
+        self._change_things(CLASSES, put, remove, author, message, committer)
+
+    def _change_things(
+        self,
+        sort: Sort[Thing],
+        put: Iterable[Thing],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None,
+    ) -> None:
+        repository = self._repository() or self._make()
+        with repository.lock(f"a change of {sort.folder}"):
+            tree = self._look()
+            objects = Objects()
+            root = ldif_things.replace(sort, repository.read, tree, put, remove, objects)
+            if root is not None:
+                self._seen = self._commit(root, objects, author, committer or author, message)
+
+    # --- writing ---
+
+    def change(
+        self,
+        put: Iterable[Client],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+        besides: Mapping[str, Entry] | None = None,
+    ) -> None:
+        """One commit, all or nothing; see ``Directory.change``."""
+        changed = {client.name: normal(client) for client in put}
+        if not message.strip():
+            raise UsageFault("a change wants a message", "-m MSG")
+        repository = self._repository() or self._make()
+        with repository.lock("a change of clients"):
+            seen, has_read = self._seen, self._has_read
+            tree = self._look()
+            if has_read and seen != self._seen:
+                raise Locked("the directory has changed since it was read", "run the command again")
+            known = self._read_clients(tree)
+            gone = set(remove)
+            for name in sorted(gone):
+                if name not in known.clients:
+                    raise no_such_client(name, known.clients)
+            clients = _joined(known.clients, gone, changed)
+            refuse_clash(clients.values(), changed)
+            objects = Objects()
+            files = self._files(known, changed, gone - changed.keys(), tree, objects, besides or {})
+            if files:
+                root = replant(repository.read, tree, files, objects)
+                self._seen = self._commit(root, objects, author, committer or author, message)
+                self._known = Known(root, clients)
+                cache.save(self._cache, self._known)
+
+    def _commit(self, root: bytes, objects: Objects, author: Signature, committer: Signature, message: str) -> bytes:
+        """Make ``root`` what the directory holds, after what was seen last; the commit."""
+        assert self._opened is not None
+        parents = [self._seen] if self._seen else []
+        commit = objects.enter(Type.COMMIT, Commit(root, parents, author, committer, message).encode())
+        write_objects(self._opened, objects, [(MAIN, commit, self._seen)], message.strip().splitlines()[0][:60])
+        return commit
+
+    def _files(
+        self,
+        known: Known,
+        changed: Mapping[str, Client],
+        gone: Iterable[str],
+        tree: bytes | None,
+        objects: Objects,
+        besides: Mapping[str, Entry],
+    ) -> dict[str, bytes | None]:
+        """The blob of each file that differs, None where it goes. What gitstate doesn't know of an entry stays."""
+        from gitstate.directory.model.text import read_client, write_client
+
+        assert self._opened is not None
+        read = self._opened.read
+        standing = find(read, tree, changed.keys() & known.clients.keys())
+        files: dict[str, bytes | None] = dict.fromkeys(gone)
+        for name, client in changed.items():
+            had = standing.get(name)
+            if known.clients.get(name) != client or name in besides:
+                entry = besides.get(name) or (read_client(read(had), name, _where(name))[1] if had else None)
+                blob = objects.enter(Type.BLOB, write_client(client, entry))
+                if blob != had:
+                    files[name] = blob
+        return files
+
+    def _make(self) -> Repository:
+        """The repository, made under another name first: a crash leaves none that is half made."""
+        final = self._site.directory_path
+        partial = final.with_name(".directory.partial")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._site.lock())
+            except Locked:
+                raise Locked(f"{self._site.path} is locked by another command", "try again when it is done") from None
+            if not final.is_dir():
+                fs.remove_tree(partial)  # of a command that was killed
+                try:
+                    Repository.create(partial, hooked=False)
+                    os.rename(partial, final)
+                finally:
+                    fs.remove_tree(partial)
+                fs.sync_directory(final.parent)
+        opened = self._repository()
+        assert opened is not None
+        return opened

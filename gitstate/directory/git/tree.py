@@ -1,0 +1,167 @@
+"""Clients' files in a git tree: ``clients/12/lab3-12.ldif``, in folders by the last two characters of the name.
+
+In one flat folder of 10,000 every change wrote a tree of 260 KB, and git took 2 ms for each commit when it looked for
+those of one file; in folders it is 25 KB and 0.04 ms. Two characters from the end spread numbered names evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.names import host_name, octal
+from gitstate.store import TreeItem, Type, object_id
+from gitstate.store.objects import FILE, TREE, format_tree, parse_tree
+
+Read = Callable[[bytes], bytes]
+
+_TOP: Final = b"clients"
+_SUFFIX: Final = ".ldif"
+_HINT: Final = "clone directory.git, mend it, and push: a client's file stands at clients/12/lab3-12.ldif"
+
+
+def folder_of(name: str) -> str:
+    """The folder of a client's file."""
+    return name[-2:]
+
+
+def path_of(name: str) -> str:
+    """The file of a client."""
+    return f"clients/{folder_of(name)}/{name}{_SUFFIX}"
+
+
+class Difference(NamedTuple):
+    """What another tree has: files to be read, as blobs by client, and clients that are gone."""
+
+    files: Mapping[str, bytes]
+    gone: frozenset[str]
+
+
+def compare(read: Read, old: bytes | None, new: bytes | None) -> Difference:
+    """How the clients of the tree ``new`` differ from those of ``old``. Raises ConfigFault, Damaged."""
+    before, after = _folders(read, old), _folders(read, new)
+    files: dict[str, bytes] = {}
+    gone: set[str] = set()
+    for folder in sorted(before.keys() | after.keys()):
+        if before.get(folder) != after.get(folder):
+            known = dict(_files(read, folder, before.get(folder)))
+            found = dict(_files(read, folder, after.get(folder)))
+            files |= {name: blob for name, blob in found.items() if known.get(name) != blob}
+            gone |= known.keys() - found.keys()
+    return Difference(files, frozenset(gone))
+
+
+def find(read: Read, root: bytes | None, names: Iterable[str]) -> dict[str, bytes]:
+    """The blobs of those of ``names`` that have a file. Raises ConfigFault, Damaged."""
+    folders = _folders(read, root)
+    asked: dict[str, set[str]] = {}
+    for name in names:
+        asked.setdefault(folder_of(name), set()).add(name)
+    return {
+        name: blob
+        for folder, wanted in asked.items()
+        for name, blob in _files(read, folder, folders.get(folder))
+        if name in wanted
+    }
+
+
+def _items(read: Read, tree: bytes | None) -> list[TreeItem]:
+    return parse_tree(read(tree)) if tree else []
+
+
+def _top(read: Read, root: bytes | None) -> TreeItem | None:
+    return next((item for item in _items(read, root) if item.name == _TOP), None)
+
+
+def _folders(read: Read, root: bytes | None) -> dict[str, bytes]:
+    """The folders of clients below a root tree. Raises ConfigFault."""
+    top = _top(read, root)
+    if top is not None and top.mode != TREE:
+        raise ConfigFault("directory.git: clients is not a directory", _HINT)
+    found = {}
+    for item in _items(read, top.oid if top else None):
+        if item.mode != TREE:
+            raise ConfigFault(f"directory.git: clients/{octal(item.name)} is not one of its directories", _HINT)
+        found[item.name.decode("latin-1")] = item.oid
+    return found
+
+
+def _files(read: Read, folder: str, tree: bytes | None) -> Iterator[tuple[str, bytes]]:
+    """The client and the blob of each file of a folder. Raises ConfigFault."""
+    for item in _items(read, tree):
+        name = item.name.decode("latin-1").removesuffix(_SUFFIX)
+        place = f"clients/{octal(folder.encode('latin-1'))}/{octal(item.name)}"
+        if f"{name}{_SUFFIX}".encode("latin-1") != item.name or not _is_name(name):
+            raise ConfigFault(f"directory.git: {place} is not named as a client's file", _HINT)
+        if item.mode & ~0o777 != FILE & ~0o777:
+            raise ConfigFault(f"directory.git: {place} is not a file", _HINT)
+        if folder != folder_of(name):
+            raise ConfigFault(f"directory.git: {place} stands in the wrong place, not at {path_of(name)}", _HINT)
+        yield name, item.oid
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return host_name(text) == text
+    except UsageFault:
+        return False
+
+
+# --- channels and the like: few, in one folder each -------------------------------------------------------------------
+
+
+def things_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
+    """The tree that holds the files of one sort below a root tree; None if there is none. Raises ConfigFault."""
+    found = next((item for item in _items(read, root) if item.name == folder.encode()), None)
+    if found is not None and found.mode != TREE:
+        raise ConfigFault(f"directory.git: {folder} is not a directory", _HINT)
+    return found.oid if found else None
+
+
+def thing_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes]:
+    """The blobs of files by the names of their things, of the tree that holds them. Raises ConfigFault."""
+    found = {}
+    for item in _items(read, tree):
+        name = item.name.decode("latin-1")
+        if not name.endswith(_SUFFIX) or item.mode & ~0o777 != FILE & ~0o777:
+            raise ConfigFault(f"directory.git: {folder}/{octal(item.name)} is not NAME{_SUFFIX}", _HINT)
+        found[name.removesuffix(_SUFFIX)] = item.oid
+    return dict(sorted(found.items()))
+
+
+def replant_things(read: Read, root: bytes | None, folder: str, files: Mapping[str, bytes], objects: Objects) -> bytes:
+    """The root tree with ``files`` as all files of one sort; new trees go to ``objects``."""
+    items = [TreeItem(FILE, f"{name}{_SUFFIX}".encode(), blob) for name, blob in files.items()]
+    others = [item for item in _items(read, root) if item.name != folder.encode()]
+    ours = [TreeItem(TREE, folder.encode(), objects.enter(Type.TREE, format_tree(items)))] if items else []
+    return objects.enter(Type.TREE, format_tree([*others, *ours]))
+
+
+class Objects(dict[bytes, tuple[Type, bytes]]):
+    """New objects by their ids."""
+
+    def enter(self, kind: Type, data: bytes) -> bytes:
+        """One more; its id."""
+        oid = object_id(kind, data)
+        self[oid] = kind, data
+        return oid
+
+
+def replant(read: Read, root: bytes | None, files: Mapping[str, bytes | None], objects: Objects) -> bytes:
+    """The root tree with these blobs as clients' files, None for a file to remove; new trees go to ``objects``."""
+    folders = _folders(read, root)
+    touched: dict[str, dict[str, bytes | None]] = {}
+    for name, blob in files.items():
+        touched.setdefault(folder_of(name), {})[name] = blob
+    for folder, changes in touched.items():
+        merged = {**dict(_files(read, folder, folders.get(folder))), **changes}
+        items = [TreeItem(FILE, f"{name}{_SUFFIX}".encode(), blob) for name, blob in merged.items() if blob]
+        if items:
+            folders[folder] = objects.enter(Type.TREE, format_tree(items))
+        else:
+            folders.pop(folder, None)
+    top = [TreeItem(TREE, folder.encode("latin-1"), oid) for folder, oid in folders.items()]
+    others = [item for item in _items(read, root) if item.name != _TOP]
+    ours = [TreeItem(TREE, _TOP, objects.enter(Type.TREE, format_tree(top)))] if top else []
+    return objects.enter(Type.TREE, format_tree([*others, *ours]))

@@ -1,0 +1,179 @@
+"""A client as everything inside sees it, and its values parsed at the door."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.names import LAYER_KINDS, Pin, repo_name
+
+
+class Kind(StrEnum):
+    """How a machine runs."""
+
+    DISKLESS = "diskless"
+    CACHING = "caching"
+    LIVE = "live"
+    THICK = "thick"
+
+
+DEFAULT_STATE: Final = "overlay"
+STATES: Final = (DEFAULT_STATE, "local", "tmpfs-root")
+"""Where a machine keeps what it writes (docs/howto/clients.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A machine's entry. What it has several of is a set: sorted, each once.
+
+    ``pin`` wins over ``channel``; ``classes`` are its hardware classes as it last reported them.
+    """
+
+    name: str
+    macs: tuple[str, ...] = ()
+    ips: tuple[str, ...] = ()
+    kind: Kind = Kind.DISKLESS
+    channel: str | None = None
+    pin: Pin | None = None
+    workload: str | None = None
+    classes: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    state: str = DEFAULT_STATE
+
+    @property
+    def runs(self) -> str | None:
+        """The snapshot that it is pinned to, else the channel that it follows."""
+        return str(self.pin) if self.pin else self.channel
+
+
+def normal(client: Client) -> Client:
+    """``client`` with its sets as sets."""
+    unlike: dict[str, Any] = {}
+    for key in ("macs", "ips", "classes", "layers"):
+        values = getattr(client, key)
+        if len(values) > 1:
+            ordered = tuple(sorted(set(values), key=_by_number if key == "ips" else None))
+            if ordered != values:
+                unlike[key] = ordered
+    return replace(client, **unlike) if unlike else client
+
+
+def _by_number(text: str) -> tuple[int, int, str]:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:  # whoever checks values says so
+        return 0, 0, text
+    return address.version, int(address), text
+
+
+# --- at the door ------------------------------------------------------------------------------------------------------
+
+_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?")
+
+
+def _word(text: str, what: str) -> str:
+    if not _WORD.fullmatch(text) or ".." in text or text.endswith((".git", ".lock")):
+        raise UsageFault(
+            f"{text!r} is not {what}", "letters, digits and . _ + -, beginning with a letter or digit, at most 100"
+        )
+    return text
+
+
+def channel_name(text: str) -> str:
+    """A channel's name. Raises UsageFault."""
+    return _word(text, "a channel's name")
+
+
+def workload_name(text: str) -> str:
+    """A workload: the NAME of the layer ``workload/NAME``. Raises UsageFault."""
+    return _word(text, "a workload's name")
+
+
+def class_name(text: str) -> str:
+    """A hardware class: the NAME of the layer ``class/NAME``. Raises UsageFault."""
+    return _word(text, "a hardware class's name")
+
+
+def layer_name(text: str) -> str:
+    """A layer by its repository's name, ``KIND/NAME``. Raises UsageFault."""
+    kind, _, rest = text.partition("/")
+    try:
+        if kind in LAYER_KINDS:
+            repo_name(rest.replace("/", "_"))
+            return text
+    except UsageFault:
+        pass
+    raise UsageFault(f"{text!r} is not a layer", f"one of {', '.join(LAYER_KINDS)}, a slash and a name: workload/kiosk")
+
+
+def kind_of(text: str) -> Kind:
+    """How a machine runs. Raises UsageFault."""
+    try:
+        return Kind(text.lower())
+    except ValueError:
+        raise UsageFault(f"{text!r} is not a kind of client", f"one of {', '.join(Kind)}") from None
+
+
+def state_mode(text: str) -> str:
+    """Where a machine keeps what it writes. Raises UsageFault."""
+    if text.lower() not in STATES:
+        raise UsageFault(f"{text!r} is not a state mode", f"one of {', '.join(STATES)}")
+    return text.lower()
+
+
+def fits(client: Client, wanted: Mapping[str, str]) -> bool:
+    """Whether a client's values, by its keys, are those wanted; where it has several, whether one of them is."""
+    for key, value in wanted.items():
+        have = getattr(client, key)
+        is_set = isinstance(have, tuple) and not isinstance(have, Pin)
+        if value not in map(str, have) if is_set else str(have) != value:
+            return False
+    return True
+
+
+# --- all clients together ---------------------------------------------------------------------------------------------
+
+
+class Clash(NamedTuple):
+    """An address that two clients have, in the order of their names."""
+
+    kind: str
+    address: str
+    first: str
+    second: str
+
+
+def find_clash(clients: Iterable[Client]) -> Clash | None:
+    """The first address that two of ``clients``, sorted by name, have."""
+    owners: dict[str, str] = {}
+    for client in clients:
+        for address in client.macs + client.ips:
+            owner = owners.setdefault(address, client.name)
+            if owner != client.name:
+                return Clash("MAC" if address in client.macs else "IP", address, owner, client.name)
+    return None
+
+
+def refuse_clash(clients: Iterable[Client], changed: Iterable[str]) -> None:
+    """Raise UsageFault, naming who has it, if two of ``clients`` have one address; ``changed`` are those to blame."""
+    clash = find_clash(clients)
+    if clash is not None:
+        owner, other = (clash.second, clash.first) if clash.first in changed else (clash.first, clash.second)
+        raise UsageFault(
+            f"{clash.address} can't be {other}'s: {owner} has it",
+            f"gitstate client show {owner} tells about it",
+        )
+
+
+def no_such_client(name: str, clients: Iterable[str]) -> NotFound:
+    """The error for a name that no client has, with the nearest that one has."""
+    import difflib  # only who errs waits for it
+
+    near = difflib.get_close_matches(name, clients, n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(near)}?" if near else "gitstate client list shows whom there is"
+    return NotFound(f"no client {name}", hint)

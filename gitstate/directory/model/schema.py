@@ -1,0 +1,173 @@
+"""The schema that entries are checked against: the same file that an LDAP server loads, read by python-ldap."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import ldap.dn
+from ldap.schema import AttributeType, ObjectClass, SubSchema
+
+from gitstate.core.data import data_file
+from gitstate.directory.model.entries import Entry, Fault, shown
+
+_FILES: Final = ("standard.schema", "gitstate.schema")
+_STRUCTURAL: Final = 0
+
+
+# --- syntaxes (RFC 4517), stricter in one point: no control characters ------------------------------------------------
+
+_IA5: Final = re.compile(rb"[ -~]+")
+_PRINTABLE: Final = re.compile(rb"[A-Za-z0-9'()+,./:=? -]+")
+_OID: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)*")
+_CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f]")
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return False
+    return text.strip() != "" and not _CONTROL.search(text)
+
+
+def _is_dn(value: bytes) -> bool:
+    return _is_text(value) and bool(ldap.dn.is_dn(value.decode()))
+
+
+def _matches(pattern: re.Pattern[bytes]) -> Callable[[bytes], bool]:
+    return lambda value: pattern.fullmatch(value) is not None
+
+
+_SYNTAXES: Final[dict[str, tuple[str, Callable[[bytes], bool]]]] = {
+    "1.3.6.1.4.1.1466.115.121.1.7": ("TRUE or FALSE", _matches(re.compile(rb"TRUE|FALSE"))),
+    "1.3.6.1.4.1.1466.115.121.1.24": ("a time such as 20250312140900Z", _matches(re.compile(rb"[0-9]{14}Z"))),
+    "1.3.6.1.4.1.1466.115.121.1.12": ("a distinguished name", _is_dn),
+    "1.3.6.1.4.1.1466.115.121.1.15": ("UTF-8 text without control characters", _is_text),
+    "1.3.6.1.4.1.1466.115.121.1.26": ("ASCII text without control characters", _matches(_IA5)),
+    "1.3.6.1.4.1.1466.115.121.1.27": ("a whole number", _matches(re.compile(rb"0|-?[1-9][0-9]{0,17}"))),
+    "1.3.6.1.4.1.1466.115.121.1.38": ("a name or an OID", _matches(_OID)),
+    "1.3.6.1.4.1.1466.115.121.1.44": ("text of letters, digits and '()+,-./:=?", _matches(_PRINTABLE)),
+    "1.3.6.1.1.1.0.1": ("ASCII text without control characters", _matches(_IA5)),
+}
+
+
+# --- the files --------------------------------------------------------------------------------------------------------
+
+
+def definitions(text: str) -> Iterator[tuple[str, str]]:
+    """Keyword and definition of each ``attributetype`` and ``objectclass``, OIDs spelled out."""
+    macros: dict[str, str] = {}
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    for statement in re.split(r"\n(?=\S)", "\n".join(lines)):
+        keyword, *words = statement.split()
+        if words and words[0] == "(":
+            words[1] = _spelled_out(words[1], macros)
+            yield keyword, " ".join(words)
+        elif keyword == "objectidentifier":
+            macros[words[0]] = _spelled_out(words[1], macros)
+
+
+def _spelled_out(oid: str, macros: Mapping[str, str]) -> str:
+    name, colon, rest = oid.partition(":")
+    return f"{macros[name]}.{rest}" if colon else oid
+
+
+class Attribute(NamedTuple):
+    """What the schema says of an attribute."""
+
+    name: str
+    single: bool
+    ignores_case: bool
+    what: str
+    fits: Callable[[bytes], bool]
+
+
+class _Rules(NamedTuple):
+    """What a set of object classes asks for: attributes that must, and all that may stand in an entry."""
+
+    must: frozenset[str]
+    may: frozenset[str]
+
+
+class Schema:
+    """Attributes and classes by name, whatever its case."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        found = [definition for text in texts for definition in definitions(text)]
+        self._parsed = SubSchema(
+            {
+                "attributeTypes": [text for keyword, text in found if keyword == "attributetype"],
+                "objectClasses": [text for keyword, text in found if keyword == "objectclass"],
+            },
+            2,
+        )
+        self._attributes = {
+            name.lower(): self._attribute(self._parsed.get_obj(AttributeType, oid))
+            for oid in self._parsed.listall(AttributeType)
+            for name in self._parsed.get_obj(AttributeType, oid).names
+        }
+        self._rules: dict[tuple[bytes, ...], _Rules] = {}
+
+    def _attribute(self, parsed: Any) -> Attribute:
+        above = parsed
+        while above.syntax is None:
+            above = self._parsed.get_obj(AttributeType, above.sup[0])
+        what, fits = _SYNTAXES[above.syntax]
+        ignores_case = (above.equality or "").startswith("caseIgnore")
+        return Attribute(parsed.names[0], bool(parsed.single_value), ignores_case, what, fits)
+
+    def attribute(self, name: str) -> Attribute | None:
+        """The attribute ``name``, None if there is none."""
+        return self._attributes.get(name.lower())
+
+    def check(self, entry: Entry) -> None:
+        """Raise Fault unless the classes of ``entry`` are known, have what they must and no more than they may."""
+        rules = self._rules_of(tuple(entry.get("objectClass", ())))
+        for name, values in entry.items():
+            if name not in rules.may:
+                raise Fault(f"{name} belongs to none of the entry's classes", name)
+            self._check_values(self._attributes[name.lower()], values)
+        missing = rules.must - entry.keys()
+        if missing:
+            raise Fault(f"{min(missing)} is missing", "objectClass")
+
+    def _check_values(self, attribute: Attribute, values: Sequence[bytes]) -> None:
+        if attribute.single and len(values) > 1:
+            raise Fault(f"{attribute.name} has one value only", attribute.name, 1)
+        seen = set()
+        for place, value in enumerate(values):
+            if not attribute.fits(value):
+                raise Fault(f"{attribute.name}: {shown(value)} is not {attribute.what}", attribute.name, place)
+            same = value.lower() if attribute.ignores_case else value
+            if same in seen:
+                raise Fault(f"{attribute.name} has {shown(value)} twice", attribute.name, place)
+            seen.add(same)
+
+    def _rules_of(self, names: tuple[bytes, ...]) -> _Rules:
+        """The rules of the classes ``names``. Raises Fault."""
+        rules = self._rules.get(names)
+        if rules is None:
+            classes = [self._class(name, place) for place, name in enumerate(names)]
+            structural = [one for one in classes if one.kind == _STRUCTURAL]
+            if len(structural) != 1:  # none of ours, and none that we use, is derived from another structural one
+                raise Fault("an entry is of exactly one structural class, such as device", "objectClass")
+            must, may = self._parsed.attribute_types([one.oid for one in classes])
+            needed = frozenset(one.names[0] for one in must.values())
+            rules = _Rules(needed, needed | {one.names[0] for one in may.values()})
+            self._rules[names] = rules
+        return rules
+
+    def _class(self, name: bytes, place: int) -> Any:
+        found = self._parsed.get_obj(ObjectClass, name.decode("ascii", "replace"))
+        if found is None:
+            raise Fault(f"there is no class {shown(name)}", "objectClass", place)
+        return found
+
+
+@cache
+def schema() -> Schema:
+    """gitstate's schema and what it uses of others'."""
+    return Schema([data_file("schemas", name).read_text("utf-8") for name in _FILES])

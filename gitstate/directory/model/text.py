@@ -1,0 +1,226 @@
+"""Entries as LDIF text (RFC 2849), one in a file, read and written by python-ldap.
+
+What a person or a program may have put into a file by hand is looked at line by line before python-ldap sees it: it
+fetches URLs if it is told to, tries names by a pattern that takes for ever on some, and doesn't say where a fault is.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from io import BytesIO, StringIO
+from typing import Any, Final
+
+from ldif import LDIFRecordList, LDIFWriter
+
+from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.names import host_name
+from gitstate.directory.model.clients import Client
+from gitstate.directory.model.entries import Entry, Fault
+from gitstate.directory.model.mapping import FIELDS, client_of, entry_of
+from gitstate.directory.model.record_types import Sort, Thing
+from gitstate.directory.model.schema import schema
+
+HINT: Final = "clone directory.git, mend it, and push"
+BASE: Final = "ou=clients,o=gitstate"
+_LONGEST: Final = 64 * 1024
+_ONE_LINE: Final = _LONGEST  # a value in one line reads well in a diff
+_CONTROL: Final = re.compile("[\0-\x09\x0b-\x1f\x7f]")
+_SPECIFICATION: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*)((?:;[^:]*)?):([:<]?) *(.*)")
+
+
+def dn_of(name: str) -> str:
+    """The distinguished name of a client."""
+    return f"cn={name},{BASE}"
+
+
+def dn_of_thing(sort: Sort[Any], name: str) -> str:
+    """The distinguished name of a channel or the like."""
+    return f"cn={name},ou={sort.folder},o=gitstate"
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_client(client: Client, standing: Entry | None = None) -> bytes:
+    """The file of ``client``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+    return written(dn_of(client.name), checked_client(client, standing))
+
+
+def checked_client(client: Client, standing: Entry | None = None) -> Entry:
+    """The entry of ``client``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+    try:
+        if host_name(client.name) != client.name:
+            raise Fault("its name isn't in lower case")
+        entry = entry_of(client, standing)
+        schema().check(entry)
+        if client_of(client.name, entry) != client:
+            raise Fault("its values aren't in their canonical form")
+    except Fault as fault:
+        raise UsageFault(f"{client.name!r} can't be recorded: {fault.why}", "correct that value") from None
+    except UsageFault as fault:
+        raise UsageFault(f"{client.name!r} can't be recorded: {fault.message}", fault.hint) from None
+    return entry
+
+
+def write_thing(sort: Sort[Thing], thing: Thing, standing: Entry | None = None) -> bytes:
+    """The file of a channel or the like; what its entry so far held besides stays. Raises UsageFault."""
+    return written(dn_of_thing(sort, thing.name), checked_thing(sort, thing, standing))
+
+
+def checked_thing(sort: Sort[Thing], thing: Thing, standing: Entry | None = None) -> Entry:
+    """The entry of a channel or the like; what its entry so far held besides stays. Raises UsageFault."""
+    try:
+        entry = sort.entry_of(thing, standing)
+        schema().check(entry)
+        if sort.read(thing.name, entry) != thing:
+            raise Fault("its values aren't in their canonical form")
+    except Fault as fault:
+        raise UsageFault(f"{thing.name!r} can't be recorded: {fault.why}", "correct that value") from None
+    return entry
+
+
+def written(dn: str, entry: Entry) -> bytes:
+    """An entry as LDIF."""
+    text = StringIO()
+    LDIFWriter(text, cols=_ONE_LINE).unparse(dn, entry)
+    return text.getvalue().removesuffix("\n").encode()
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Client, Entry]:
+    """The client ``name`` and its entry from the file ``where``, of which ``above`` lines stand before ``data``.
+
+    Raises ConfigFault with file and line.
+    """
+    with _told(data, where, above):
+        entry = _entry(data, dn_of(name))
+        schema().check(entry)
+        return client_of(name, entry), entry
+
+
+@lru_cache(maxsize=20_000)
+def read_entry(data: bytes, name: str, where: str) -> Entry:
+    """The entry of the client ``name``, which a push looks at more than once. Raises ConfigFault as read_client."""
+    return read_client(data, name, where)[1]
+
+
+def read_thing(
+    sort: Sort[Thing], data: bytes, name: str, where: str, above: int = 0
+) -> tuple[Thing, dict[str, list[bytes]]]:
+    """The channel or the like ``name`` and its entry, from the file ``where``. Raises ConfigFault with its line."""
+    with _told(data, where, above):
+        entry = _entry(data, dn_of_thing(sort, name))
+        schema().check(entry)
+        return sort.read(name, entry), entry
+
+
+@contextmanager
+def _told(data: bytes, where: str, above: int) -> Iterator[None]:
+    """Faults with the line that they stand in."""
+    try:
+        yield
+    except Fault as fault:
+        line = fault.line or line_of(data, fault.attribute, fault.place)
+        raise ConfigFault(
+            f"{where}, line {above + line}: {fault.why}", HINT if not above else "correct the file"
+        ) from None
+
+
+def line_of(data: bytes, attribute: str, place: int) -> int:
+    """The line of the value at ``place`` of ``attribute``, else the first."""
+    text = data[:_LONGEST].decode(errors="replace").replace("\r\n", "\n")
+    found = [number for number, name in _attributes(_unfolded(text)) if name == attribute]
+    return (found[place:] or found[:1] or [1])[0]
+
+
+def line_of_address(data: bytes, name: str, address: str) -> int:
+    """The line in which a client has ``address``, in whatever way it is written there."""
+    entry = _entry(data, dn_of(name))
+    for field in FIELDS:
+        for place, value in enumerate(entry.get(field.attribute, ())):
+            if field.key in ("macs", "ips") and field.read(value.decode()) == address:
+                return line_of(data, field.attribute, place)
+    return 1
+
+
+def _attributes(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The line and attribute of every value."""
+    named = [(number, line.partition(":")[0]) for number, line in lines]
+    known = [(number, schema().attribute(name)) for number, name in named]
+    return [(number, one.name) for number, one in known if one is not None]
+
+
+def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
+    """The one entry of a file, attributes by their first name. Raises Fault."""
+    lines = _unfolded(_decoded(data))
+    head = f"dn: {dn}"
+    while lines and (not lines[0][1] or lines[0][1] == "version: 1"):
+        lines.pop(0)
+    if not lines or lines[0][1].lower() != head.lower():
+        raise Fault(f"the entry begins with {head}", line=lines[0][0] if lines else 1)
+    for number, line in lines[1:]:
+        _check_line(number, line)
+    records = LDIFRecordList(BytesIO("\n".join(line for _, line in [*lines, (0, "\n")]).encode()))
+    try:
+        records.parse()
+        ((_, found),) = records.all_records
+    except (ValueError, EOFError) as error:
+        raise Fault(f"not one LDIF entry: {' '.join(str(error).split())[:200]}", line=lines[0][0]) from None
+    entry: dict[str, list[bytes]] = {}
+    for key, values in found.items():
+        attribute = schema().attribute(key)
+        assert attribute is not None
+        entry.setdefault(attribute.name, []).extend(values)
+    return entry
+
+
+def _decoded(data: bytes) -> str:
+    if len(data) > _LONGEST:
+        raise Fault(f"longer than {_LONGEST >> 10} KiB, which no client's entry is", line=1)
+    try:
+        text = data.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise Fault("not UTF-8", line=data.count(b"\n", 0, error.start) + 1) from None
+    if found := _CONTROL.search(text):
+        raise Fault(f"the control character {found[0]!a}", line=text.count("\n", 0, found.start()) + 1)
+    return text
+
+
+def _unfolded(text: str) -> list[tuple[int, str]]:
+    """Lines by the number of their first part, continued ones joined, comments left out."""
+    found: list[tuple[int, list[str]]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.startswith(" ") and found:
+            found[-1][1].append(line[1:])
+        else:
+            found.append((number, [line]))
+    return [(number, "".join(parts)) for number, parts in found if not parts[0].startswith("#")]
+
+
+def _check_line(number: int, line: str) -> None:
+    """Raise Fault unless ``line`` is a value that we can read, of an attribute that the schema knows."""
+    if not line:
+        return
+    found = _SPECIFICATION.fullmatch(line)
+    if found is None:
+        raise Fault("not of the form 'attribute: value'", line=number)
+    name, options, sign, value = found.groups()
+    if schema().attribute(name) is None or options:
+        what = (
+            "change records aren't read" if name == "changetype" else f"there is no attribute {name[:60]}{options[:9]}"
+        )
+        raise Fault("a second entry: one stands in a file" if name == "dn" else what, line=number)
+    if sign == "<":
+        raise Fault("values from URLs are never read", line=number)
+    if sign == ":":
+        try:
+            b64decode(value, validate=True)
+        except binascii.Error:
+            raise Fault("not base64", line=number) from None

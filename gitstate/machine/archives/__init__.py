@@ -1,0 +1,1 @@
+"""Machine archives: what each holds, how they are packed, and their files."""

@@ -1,0 +1,237 @@
+"""Machine archives, ``tftp/archives/CHANNEL/VERSION/HOST.cpio``: a folder for each release, and from what it was made.
+
+An archive whose key was that of an earlier one is that one: a further link to it. The keys stand beside the archives in
+a file that is root's alone, as what they are made from may be secret. A file counts as written only if inode, size and
+time are still those, with its rights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from gitstate import boot
+from gitstate.boot.files import group
+from gitstate.boot.files.images import untouched
+from gitstate.core.monitor import SILENT, Observer
+from gitstate.core.output import TFTP, Places, Stamp, half, is_half
+from gitstate.store.site import Site
+
+FOLDER: Final = f"{TFTP}/archives"
+_KEYS: Final = ".keys"
+_KEYS_MODE: Final = 0o600
+_FORMAT: Final = 1
+_END: Final = ".cpio"
+
+Content = Callable[[str], Iterable[bytes]]
+
+
+class _Known(NamedTuple):
+    key: str
+    written: Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of one folder: hosts whose archives stay, are linked from ``donor``, are to be made, or go.
+
+    ``added`` are those that have none there yet; ``left`` are names of files that a killed run left.
+    """
+
+    folder: str
+    donor: str | None
+    keys: Mapping[str, str]
+    kept: Mapping[str, Stamp]
+    linked: Mapping[str, Stamp]
+    made: tuple[str, ...]
+    removed: tuple[str, ...]
+    added: frozenset[str]
+    left: tuple[str, ...]
+    is_new: bool
+
+    def __bool__(self) -> bool:
+        return bool((self.is_new and self.keys) or self.linked or self.made or self.removed or self.left)
+
+
+def folder_of(channel: str, version: str) -> str:
+    """Where the archives of a release stand."""
+    return f"{FOLDER}/{channel}/{version}"
+
+
+def plan(
+    places: Places,
+    channel: str,
+    version: str,
+    donor: str | None,
+    keys: Mapping[str, str],
+    only: Iterable[str] | None = None,
+) -> Plan:
+    """What there is to do for a release whose hosts' archives have ``keys``; ``donor`` is an earlier version.
+
+    Of a folder that is there ``only`` some hosts may be looked at: the others' archives stay as they are.
+    """
+    folder = folder_of(channel, version)
+    is_new = places.directory(folder) is None
+    known = _known(places, folder)
+    earlier = folder_of(channel, donor) if donor and donor != version else None
+    others = _known(places, earlier) if earlier else {}
+    kept, linked, made = {}, {}, []
+    for host, key in keys.items():
+        if _is_there(places, folder, host, key, known):
+            kept[host] = known[host].written
+        elif earlier and _is_there(places, earlier, host, key, others):
+            linked[host] = others[host].written
+        else:
+            made.append(host)
+    looked_at = None if only is None or is_new else set(only)
+    beside = {host: one for host, one in known.items() if looked_at is not None and host not in looked_at}
+    kept |= {host: one.written for host, one in beside.items()}
+    wanted = {host: one.key for host, one in beside.items()} | dict(keys)
+    standing = set(_hosts(places, folder))
+    removed = sorted((standing if looked_at is None else standing & looked_at) - wanted.keys())
+    added = frozenset(keys.keys() - standing)
+    left = tuple(name for name in places.names(folder) if is_half(name))
+    return Plan(folder, earlier, wanted, kept, linked, tuple(made), tuple(removed), added, left, is_new)
+
+
+def _is_there(places: Places, folder: str, host: str, key: str, known: Mapping[str, _Known]) -> bool:
+    one = known.get(host)
+    return one is not None and one.key == key and untouched(places, _path(folder, host), one.written)
+
+
+def _path(folder: str, host: str) -> str:
+    return f"{folder}/{host}{_END}"
+
+
+def _hosts(places: Places, folder: str) -> Iterator[str]:
+    return (name.removesuffix(_END) for name in places.names(folder) if name.endswith(_END) and not is_half(name))
+
+
+# --- what they were made from -----------------------------------------------------------------------------------------
+
+
+def _known(places: Places, folder: str) -> Mapping[str, _Known]:
+    """The keys of a folder; none if there is no file of them, or one that is damaged."""
+    status = places.look(f"{folder}/{_KEYS}")
+    if status is None or not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != _KEYS_MODE:
+        return {}
+    head, _, body = places.read(f"{folder}/{_KEYS}").partition(b"\n")
+    if head != _head(body):
+        return {}
+    return {host: _Known(key, Stamp(*written)) for host, (key, written) in json.loads(body).items()}
+
+
+def _head(body: bytes) -> bytes:
+    return b"gitstate archives %d %s" % (_FORMAT, hashlib.blake2b(body, digest_size=16).hexdigest().encode())
+
+
+def _text(keys: Mapping[str, str], stamps: Mapping[str, Stamp]) -> bytes:
+    body = json.dumps({host: (keys[host], stamps[host]) for host in keys}, separators=(",", ":")).encode()
+    return _head(body) + b"\n" + body
+
+
+# --- doing it ---------------------------------------------------------------------------------------------------------
+
+
+def apply(plan: Plan, places: Places, content: Content, observer: Observer) -> None:
+    """Bring the folder about: a new one appears as a whole, in an old one each archive is replaced. Raises OSError.
+
+    ``content`` makes a host's archive; what it raises leaves everything as it was.
+    """
+    if not plan:
+        return
+    above, _, name = plan.folder.rpartition("/")
+    folder = f"{above}/{half(name)}" if plan.is_new else plan.folder
+    places.make(above)
+    places.remove_tree(f"{above}/{half(name)}")
+    places.make(folder)
+    for one in plan.left:
+        places.remove(f"{folder}/{one}")
+    try:
+        _fill(plan, folder, places, content, observer)
+        if plan.is_new:
+            places.sync()
+            places.rename_directory(folder, plan.folder)
+        else:
+            _replace(plan, places)
+    except BaseException as error:
+        if plan.is_new:
+            places.remove_tree(folder)
+        else:
+            _discard(plan, places)
+        if isinstance(error, OSError):
+            error.filename = places.shown(plan.folder)  # it knows of a descriptor at most
+        raise
+    places.sync_directories([plan.folder, _path(plan.folder, "")])
+
+
+def _fill(plan: Plan, folder: str, places: Places, content: Content, observer: Observer) -> None:
+    """Stage what is new, and the keys; in a new folder everything takes its place at once."""
+    stamps = dict(plan.kept)
+    observer.phase("machine archives", len(plan.made) + len(plan.linked), "machines")
+    for host, written in plan.linked.items():
+        assert plan.donor is not None
+        places.stage_link(_path(folder, host), _path(plan.donor, host))
+        stamps[host] = written
+        observer.advance()
+    for host in plan.made:
+        stamps[host] = places.stage(_path(folder, host), content(host))
+        observer.advance()
+    places.stage(f"{folder}/{_KEYS}", [_text(plan.keys, stamps)], _KEYS_MODE)
+    places.sync()
+    if plan.is_new:
+        for host in (*plan.linked, *plan.made):
+            places.settle(_path(folder, host))
+        places.settle(f"{folder}/{_KEYS}")
+
+
+def _replace(plan: Plan, places: Places) -> None:
+    """The keys go last: killed before, an archive that was replaced is made once more."""
+    for host in (*plan.linked, *plan.made):
+        places.settle(_path(plan.folder, host))
+    for host in plan.removed:
+        places.remove(_path(plan.folder, host))
+    places.settle(f"{plan.folder}/{_KEYS}")
+
+
+def _discard(plan: Plan, places: Places) -> None:
+    for host in (*plan.linked, *plan.made):
+        places.discard(_path(plan.folder, host))
+    places.discard(f"{plan.folder}/{_KEYS}")
+
+
+def forget(places: Places, channel: str, stay: Iterable[str]) -> list[str]:
+    """Remove the folders of a channel's releases but those that ``stay``; the versions that went."""
+    above = f"{FOLDER}/{channel}"
+    staying = set(stay)
+    gone = [name for name in places.names(above) if name not in staying]
+    for name in gone:
+        places.remove_tree(f"{above}/{name}")
+    return gone
+
+
+def withdraw(places: Places, channel: str, version: str, stay: Collection[str]) -> None:
+    """Remove the archives of a release but those of the hosts that ``stay``. Raises OSError."""
+    gone = [host for host in _hosts(places, folder_of(channel, version)) if host not in stay]
+    if gone:
+        apply(plan(places, channel, version, None, {}, gone), places, lambda host: (), SILENT)
+
+
+def open_places(site: Site, options: boot.Options, observer: Observer) -> Places:
+    """The places of a site's boot files, whose group is made if need be, and that told. Raises EnvironmentFault."""
+    planned = group.plan(options)
+    gid = group.make(planned)
+    if planned.gid is None:
+        observer.notice(f"made the group {planned.name}, which may read {site.tftp}")
+    for user in planned.join:
+        observer.notice(f"{user} is a member of the group {planned.name} now")
+    return Places(site.tftp, options.etc, gid)
+
+
+def look_places(site: Site, options: boot.Options) -> Places:
+    """The same, to look only."""
+    return Places(site.tftp, options.etc, group.plan(options).gid)

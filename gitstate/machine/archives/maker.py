@@ -1,0 +1,199 @@
+"""Machine archives of a channel's clients: all when a release is made, one machine's whenever that changes.
+
+What is wrong in a layer shows here, before anybody is told of a release.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any
+
+from gitstate import boot
+from gitstate.boot import files as publish
+from gitstate.core.monitor import Observer
+from gitstate.directory import Client, Directory, HardwareClass, open_directory
+from gitstate.machine import layers as choosing
+from gitstate.machine import secrets
+from gitstate.machine.archives import content as archive
+from gitstate.machine.archives import files, pack
+from gitstate.machine.hardware import match as hardware
+from gitstate.machine.hardware.reports import Reports
+from gitstate.machine.layers import Classes
+from gitstate.machine.render import Batch, Ground
+from gitstate.release.models import Name, Release
+from gitstate.store.site import Site
+from gitstate.store.waiting import patiently
+
+
+class Maker:
+    """Makes the archives of machines that run one snapshot with layers; ``commits`` are those of a release."""
+
+    def __init__(self, site: Site, prototype: str, commits: Mapping[str, bytes], clients: Iterable[Client]) -> None:
+        self._site = site
+        self._options = choosing.load(site)
+        self._clients = {client.name: client for client in clients}
+        self._secret_options = secrets.load(site)
+        self._prototype = (prototype, commits[prototype])
+        self._layers = {name: oid for name, oid in commits.items() if name != prototype}
+
+    @cached_property
+    def _directory(self) -> Directory:
+        return open_directory(self._site)
+
+    @cached_property
+    def _hardware(self) -> dict[str, dict[str, Any]]:
+        """What machines have reported of themselves."""
+        reports = Reports(self._site).all()
+        return {host: dict(reports[host]) for host in reports if host in self._clients}
+
+    @cached_property
+    def _batch(self) -> Batch:
+        entries = self._directory.entries(self._clients) if self._layers else {}
+        ground = Ground(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
+        return Batch(ground, self._site.repository)
+
+    @cached_property
+    def _rules(self) -> tuple[HardwareClass, ...]:
+        return tuple(self._directory.classes().values())
+
+    @cached_property
+    def _unknown(self) -> pack.Unknown:
+        classes = tuple((rule.name, hardware.modalias_globs(rule)) for rule in self._rules)
+        return pack.Unknown(classes, self._options.classes is Classes.ALL)
+
+    @cached_property
+    def _secret(self) -> dict[str, secrets.Secrets]:
+        """The secrets of those machines that have any."""
+        hosts = self._clients.keys() & set(secrets.hosts(self._site))
+        return {host: secrets.machine_secrets(self._site, host, self._secret_options) for host in sorted(hosts)}
+
+    def give_keys(self, observer: Observer) -> None:
+        """Let machines that people reach by ssh have host keys of their own. Raises ConfigFault."""
+        if self._secret_options.host_keys and secrets.has_sshd(self._batch.image):
+            secrets.ensure_host_keys(self._site, self._clients, self._secret_options, observer)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether machines get anything: a site without layers needs no archives."""
+        return bool(self._layers or self._secret)
+
+    def keys(self, *, anyway: bool = False) -> dict[str, str]:
+        """What each machine's archive is made from, by its name. Raises NotFound, ConfigFault.
+
+        ``anyway``: where the release has archives already its boot file asks for everybody's, needed or not.
+        """
+        needed = anyway or self.is_needed
+        return {host: self._key(client) for host, client in self._clients.items()} if needed else {}
+
+    def _key(self, client: Client) -> str:
+        return pack.key(self._batch, client, self._unknown_of(client), self._secrets_of(client.name).digest)
+
+    def content(self, host: str) -> Iterator[bytes]:
+        """The archive of a machine, in pieces. Raises GitstateError that names machine, layer, commit and file."""
+        client = self._clients[host]
+        packed = pack.pack(self._batch, client, self._unknown_of(client))
+        return archive.write(secrets.lay_over(packed, self._secrets_of(host), self._batch.image.at, host))
+
+    def _secrets_of(self, host: str) -> secrets.Secrets:
+        return self._secret.get(host, secrets.Secrets())
+
+    def _unknown_of(self, client: Client) -> pack.Unknown:
+        known = client.classes or client.name in self._hardware
+        return pack.KNOWN if known else self._unknown
+
+    def try_out(self, hosts: Collection[str], observer: Observer) -> None:
+        """Make archives and keep none of them. Raises GitstateError."""
+        observer.phase("machine archives", len(hosts), "machines")
+        for host in hosts:
+            for _ in self.content(host):
+                pass
+            observer.advance()
+
+    def tell_missing(self, observer: Observer) -> None:
+        """Say which layers somebody named that don't exist."""
+        found: Counter[str] = Counter()
+        for client in self._clients.values() if self.is_needed else ():
+            found.update(f"there is no layer {one.name} ({one.why})" for one in self._batch.resolve(client).missing)
+        for text, count in sorted(found.items()):
+            observer.notice(f"{text}: {count} machine{'s' if count > 1 else ''}")
+
+
+def followers(directory: Directory, channel: str) -> list[Client]:
+    """The clients that get what a channel runs; whoever is pinned gets a snapshot as it is."""
+    return [client for client in directory.find({"channel": channel}).values() if client.pin is None]
+
+
+# --- a release --------------------------------------------------------------------------------------------------------
+
+
+def make(
+    site: Site,
+    name: Name,
+    prototype: str,
+    commits: Mapping[str, bytes],
+    before: Release | None,
+    observer: Observer,
+) -> list[str]:
+    """Make the archives of a release that is to be; what was done, in words. Raises GitstateError."""
+    maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
+    maker.give_keys(observer)
+    if not boots(site):
+        keys = maker.keys()
+        maker.tell_missing(observer)
+        maker.try_out(keys, observer)
+        return []
+    donor = before.name.version if before else None
+    with locked(site), files.open_places(site, boot.load(site), observer) as places:
+        plan = files.plan(places, name.channel, name.version, donor, maker.keys(anyway=stand(site, name)))
+        if not plan:
+            return []
+        maker.tell_missing(observer)
+        files.apply(plan, places, maker.content, observer)
+    count, new = len(plan.keys), len(plan.made)
+    return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
+
+
+def foresee(
+    site: Site, name: Name, prototype: str, commits: Mapping[str, bytes], before: Release | None, observer: Observer
+) -> int:
+    """Make what would be made, and keep nothing; how many machines' archives that are. Raises GitstateError."""
+    maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
+    keys = maker.keys()
+    hosts: Collection[str] = keys
+    if boots(site):
+        with files.look_places(site, boot.load(site)) as places:
+            donor = before.name.version if before else None
+            hosts = files.plan(places, name.channel, name.version, donor, keys).made
+    maker.tell_missing(observer)
+    maker.try_out(hosts, observer)
+    return len(hosts)
+
+
+def folder_of(name: Name) -> str:
+    """Where a release's archives stand, below the site."""
+    return files.folder_of(name.channel, name.version)
+
+
+def stand(site: Site, name: Name) -> bool:
+    """Whether clients of a release get archives: then each of them has one."""
+    return (site.path / folder_of(name)).is_dir()
+
+
+def forget(site: Site, channel: str, stay: Iterable[Release], observer: Observer) -> None:
+    """Remove the archives of releases that nobody boots any more: they hold secrets."""
+    if boots(site) and (site.path / files.FOLDER / channel).is_dir():
+        with locked(site), files.open_places(site, boot.load(site), observer) as places:
+            files.forget(places, channel, [release.name.version for release in stay])
+
+
+def boots(site: Site) -> bool:
+    """Whether this site has machines that boot from it."""
+    return "boot" in site.settings()
+
+
+def locked(site: Site) -> AbstractContextManager[None]:
+    """Nobody else writes boot files meanwhile. Raises Locked."""
+    return patiently(lambda: publish.lock(site))

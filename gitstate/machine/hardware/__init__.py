@@ -1,0 +1,1 @@
+"""What machines report of their hardware, and the classes that follow from it."""

@@ -1,0 +1,138 @@
+"""What machines reported of their hardware: in ``site.git`` under a ref of its own, a commit for each change."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, Final
+
+from gitstate.core import fs
+from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.names import host_name
+from gitstate.core.signature import Signature
+from gitstate.machine.hardware import probe
+from gitstate.release.log import Book
+from gitstate.store import Commit, Repository, TreeItem, Type, object_id, write_objects
+from gitstate.store.objects import FILE, format_tree
+from gitstate.store.site import Site
+
+REF: Final = "refs/gitstate/facts"
+_SUFFIX: Final = b".json"
+
+
+class _Parsed(Mapping[str, Mapping[str, Any]]):
+    """Reports by host, each parsed when somebody asks for it."""
+
+    def __init__(self, repository: Repository, blobs: Mapping[str, bytes]) -> None:
+        self._repository = repository
+        self._blobs = blobs
+        self._known: dict[str, Mapping[str, Any]] = {}
+
+    def __getitem__(self, host: str) -> Mapping[str, Any]:
+        if host not in self._known:
+            self._known[host] = _parsed(host, self._repository.read(self._blobs[host]))
+        return self._known[host]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blobs)
+
+    def __len__(self) -> int:
+        return len(self._blobs)
+
+
+def _parsed(host: str, data: bytes) -> Mapping[str, Any]:
+    try:
+        return MappingProxyType(probe.parse(data))
+    except UsageFault as fault:
+        hint = "let the machine report again, or gitstate client report HOST FILE"
+        raise Damaged(f"site.git, {REF}: {host}.json: {fault.message}", hint) from None
+
+
+class Reports:
+    """The last report of each machine."""
+
+    def __init__(self, site: Site) -> None:
+        self._book = Book(site)
+        self._path = site.releases_path
+
+    # --- reading ---
+
+    def all(self) -> Mapping[str, Mapping[str, Any]]:
+        """Reports by host; each is parsed when it is asked for, and raises Damaged then."""
+        blobs = self.blobs()
+        return _Parsed(self._book.open(), blobs) if blobs else {}
+
+    def get(self, host: str) -> Mapping[str, Any] | None:
+        """The last report of ``host``. Raises Damaged."""
+        return self.all().get(host)
+
+    def blobs(self) -> dict[str, bytes]:
+        """The object of each report, by host, in the order of a git tree."""
+        if not self._path.is_dir():
+            return {}
+        items = self._items(self._book.open())
+        return {name.removesuffix(_SUFFIX).decode("latin-1"): oid for name, oid in items.items()}
+
+    def _items(self, repository: Repository) -> dict[bytes, bytes]:
+        tip = repository.ref(REF)
+        items = repository.tree(repository.snapshot(tip).tree) if tip else ()
+        return {item.name: item.oid for item in items if item.name.endswith(_SUFFIX)}
+
+    # --- writing ---
+
+    def put(self, host: str, report: Mapping[str, Any], who: tuple[Signature, Signature]) -> bool:
+        """Keep the report of ``host``, by author and committer ``who``; False if it is no news. Raises StorageFault.
+
+        Who publishes holds the lock of ``site.git`` for as long as exports take; a machine that boots can't wait so
+        long, and nobody else moves this ref (docs/decisions/0008-reports-of-hardware.md).
+        """
+        if host_name(host) != host:
+            raise UsageFault(f"{host!r} is not a host name in lower case", "as gitstate client list has it")
+        if not self.is_news(host, report):
+            return False
+        repository = self._book.open()
+        with self._alone(repository):
+            if not self.is_news(host, report):
+                return False
+            self._write(repository, host, report, who)
+        return True
+
+    def is_news(self, host: str, report: Mapping[str, Any]) -> bool:
+        """Whether a report tells more than what is kept of ``host``; what can't be read any more is no obstacle."""
+        try:
+            old = self.get(host)
+        except Damaged:
+            return True
+        return probe.is_news(old, {**report, "host": host})
+
+    @contextmanager
+    def _alone(self, repository: Repository) -> Iterator[None]:
+        """Be the only one who writes reports, after whoever is before us."""
+        repository.private.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(repository.private / "reports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            fs.close(descriptor)
+
+    def _write(
+        self, repository: Repository, host: str, report: Mapping[str, Any], who: tuple[Signature, Signature]
+    ) -> None:
+        objects: dict[bytes, tuple[Type, bytes]] = {}
+
+        def enter(kind: Type, data: bytes) -> bytes:
+            oid = object_id(kind, data)
+            objects[oid] = kind, data
+            return oid
+
+        tip, name = repository.ref(REF), host.encode() + _SUFFIX
+        text = json.dumps({**report, "host": host}, indent=1)
+        items = self._items(repository) | {name: enter(Type.BLOB, f"{text}\n".encode())}
+        tree = enter(Type.TREE, format_tree([TreeItem(FILE, one, oid) for one, oid in items.items()]))
+        commit = Commit(tree, [tip] if tip else [], *who, f"{host} reports its hardware").encode()
+        write_objects(repository, objects, [(REF, enter(Type.COMMIT, commit), tip)], f"report: {host}")

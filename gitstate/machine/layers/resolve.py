@@ -1,0 +1,197 @@
+"""From a machine's facts to the layers that it gets, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from typing import Final
+
+from gitstate.core.errors import ConfigFault, NotFound, UsageFault
+from gitstate.machine.layers.options import Missing, Network, Options
+from gitstate.core.names import host_name, layer_word
+
+Interface = IPv4Interface | IPv6Interface
+
+_WANTED: Final = {
+    "network": "a broadcast address, or CIDR with / written _, without host bits",
+    "lab": "what host names have before the first -, in small letters",
+    "host": "a short host name in small letters",
+    "ip": "an address as gitstate writes it, : of IPv6 written -",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What layers are chosen by. ``name`` is short; ``addresses`` are with their netmasks where these are known.
+
+    ``extra`` are further layers by name, ``KIND/NAME``; each stands with those of its kind.
+    """
+
+    name: str
+    addresses: tuple[Interface, ...] = ()
+    classes: tuple[str, ...] = ()
+    workload: str | None = None
+    extra: tuple[str, ...] = ()
+
+    @property
+    def lab(self) -> str | None:
+        """The name up to the first hyphen; None without one."""
+        before, hyphen, _ = self.name.partition("-")
+        return before if hyphen else None
+
+
+class Known:
+    """The layers that there are; those of networks are looked at for every machine."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        found = ((name, _network_of(name)) for name in sorted(self.names))
+        self.networks = tuple((name, network) for name, network in found if network is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A layer that a machine gets, and why: in words, such as ``network 192.168.1.0/24``."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The layers of a machine, the lowest first, and those that somebody named and that don't exist."""
+
+    layers: tuple[Taken, ...]
+    missing: tuple[Taken, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The layers' names, the lowest first."""
+        return tuple(one.name for one in self.layers)
+
+
+def resolve(machine: Machine, known: Known, options: Options) -> Resolution:
+    """The layers of ``machine`` among those that are ``known``. Raises ConfigFault, NotFound by policy."""
+    if machine.name in ("", "localhost"):
+        raise ConfigFault(f"{machine.name!r} is no machine's name of its own", "give it a name in the directory")
+    taken: dict[str, Taken] = {}
+    missing: dict[str, Taken] = {}
+    for kind in options.order:
+        for one, is_named in _wanted(kind, machine, known):
+            if one.name in known.names:
+                taken.setdefault(one.name, one)
+            elif is_named:
+                missing.setdefault(one.name, one)
+    if missing and options.missing is Missing.FAIL:
+        one = next(iter(missing.values()))
+        raise NotFound(f"{machine.name}: there is no layer {one.name} ({one.why})", f"gitstate layer create {one.name}")
+    return Resolution(tuple(taken.values()), tuple(missing.values()))
+
+
+def _wanted(kind: str, machine: Machine, known: Known) -> Iterator[tuple[Taken, bool]]:
+    """The layers of one kind that a machine would get, and whether somebody named them."""
+    yield from ((one, False) for one in _of_itself(kind, machine, known))
+    yield from ((one, True) for one in _named(kind, machine))
+
+
+def _of_itself(kind: str, machine: Machine, known: Known) -> Iterator[Taken]:
+    """What a machine gets by its name and its addresses."""
+    match kind:
+        case "base":
+            yield Taken("base", "every machine")
+        case "network":
+            for address in machine.addresses:
+                yield from _networks(address, known)
+        case "lab" if machine.lab:
+            yield _layer(kind, machine.lab, f"lab {machine.lab}")
+        case "host":
+            yield _layer(kind, machine.name, f"host {machine.name}")
+        case "ip":
+            yield from (_layer(kind, str(one.ip), f"address {one.ip}") for one in machine.addresses)
+
+
+def _named(kind: str, machine: Machine) -> Iterator[Taken]:
+    """What the directory names for a machine."""
+    if kind == "class":
+        yield from (_layer(kind, name, f"class {name}") for name in machine.classes)
+    if kind == "workload" and machine.workload:
+        yield _layer(kind, machine.workload, f"workload {machine.workload}")
+    for name in machine.extra:
+        before, _, rest = name.partition("/")
+        if before == kind:
+            yield _layer(kind, rest, "named in the directory")
+
+
+def _layer(kind: str, name: str, why: str) -> Taken:
+    return Taken(f"{kind}/{layer_word(name)}", why)
+
+
+def _networks(address: Interface, known: Known) -> Iterator[Taken]:
+    """The layers of the networks that hold an address, the widest first; of one network its broadcast name last."""
+    found: list[tuple[int, int, Taken]] = []
+    for name, network in known.networks:
+        if network.version == address.version and address.ip in network:
+            found.append((network.prefixlen, 0, Taken(name, f"network {network}")))
+    mask = address.network
+    if mask.prefixlen < mask.max_prefixlen:
+        found.append((mask.prefixlen, 1, _by_broadcast(mask)))
+    yield from (taken for _, _, taken in sorted(found, key=lambda one: one[:2]))
+
+
+@lru_cache(maxsize=1024)
+def _by_broadcast(network: Network) -> Taken:
+    """The layer that has a network's broadcast address for its name; machines of one network are many."""
+    return Taken(f"network/{layer_word(str(network.broadcast_address))}", f"network {network}")
+
+
+def never_chosen(name: str) -> str | None:
+    """What the NAME of ``KIND/NAME`` has to be if machines are to get it by themselves; None if it is that."""
+    kind, _, rest = name.partition("/")
+    fits = {
+        "network": lambda: _is_address(rest) or _network_of(name) is not None,
+        "lab": lambda: "-" not in rest and _is_host(f"{rest}-1"),
+        "host": lambda: _is_host(rest),
+        "ip": lambda: _is_address(rest),
+    }
+    return None if kind not in fits or fits[kind]() else _WANTED[kind]
+
+
+def _is_address(word: str) -> bool:
+    """Whether a word is an address as ``layer_word`` writes it."""
+    text = word if "." in word else word.replace("-", ":")
+    try:
+        return layer_word(str(ip_address(text))) == word
+    except ValueError:
+        return False
+
+
+def _is_host(word: str) -> bool:
+    try:
+        return host_name(word) == word
+    except UsageFault:
+        return False
+
+
+def _network_of(name: str) -> Network | None:
+    """The network that a layer ``network/ADDRESS_PREFIX`` is for."""
+    kind, _, rest = name.partition("/")
+    address, mark, prefix = rest.partition("_")
+    if kind != "network" or not mark:
+        return None
+    try:
+        return ip_network(f"{address if '.' in address else address.replace('-', ':')}/{prefix}")
+    except ValueError:
+        return None
+
+
+def with_masks(addresses: Iterable[str], networks: Iterable[Network]) -> tuple[Interface, ...]:
+    """Addresses with the netmask of the narrowest of ``networks`` that holds each; a mask of its own without one."""
+    known = sorted(networks, key=lambda one: one.prefixlen, reverse=True)
+    found = []
+    for text in addresses:
+        address = ip_address(text)
+        home = next((one for one in known if one.version == address.version and address in one), None)
+        found.append(ip_interface(f"{address}/{home.prefixlen if home else address.max_prefixlen}"))
+    return tuple(found)

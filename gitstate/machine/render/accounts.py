@@ -1,0 +1,113 @@
+"""Account files are merged, line by line and by key: no layer replaces them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gitstate.core.errors import Conflict
+from gitstate.machine.render.models import LayerFault
+from gitstate.tree.manifest import MAX_ID
+
+_FIELDS: Final = {"passwd": 7, "group": 4, "shadow": 9, "gshadow": 4, "subuid": 3, "subgid": 3}
+_HINT: Final = "docs/layers.md tells what .merge files may say"
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines of an account file, and who wrote them, as errors name it."""
+
+    where: str
+    text: bytes
+
+
+def merge_accounts(name: str, image: Lines, layers: Sequence[Lines]) -> bytes:
+    """The file ``name`` (``passwd``) of the image with the lines of ``layers``, the lowest first.
+
+    A key that is there already keeps its place and its id; other fields are the latest layer's, members are joined.
+    Raises LayerFault for lines that are none, Conflict for ids that clash.
+    """
+    order: dict[bytes, bytes] = {}
+    for number, line in enumerate(image.text.splitlines()):
+        order[line.partition(b":")[0] or b"\n%d" % number] = line
+    before = dict(order)
+    for part in layers:
+        for number, line in enumerate(part.text.splitlines(), 1):
+            if not line.strip() or line.startswith(b"#"):
+                continue
+            key = _check(name, line, f"{part.where}, line {number}")
+            order[key] = _joined(name, order[key], line, f"{part.where}, line {number}") if key in order else line
+    _check_ids(name, before, order, [part.where for part in layers])
+    return b"".join(line + b"\n" for line in order.values())
+
+
+def _check(name: str, line: bytes, where: str) -> bytes:
+    """The line's key. Raises LayerFault."""
+    fields = line.split(b":")
+    key = fields[0]
+    if len(fields) != _FIELDS[name]:
+        raise LayerFault(f"{where}: {len(fields)} fields; {name} has {_FIELDS[name]}", _HINT)
+    if not key or key.startswith((b"+", b"-")) or any(one <= 0x20 or one == 0x7F for one in key) or b"/" in key:
+        raise LayerFault(f"{where}: a name is missing, or none", _HINT)
+    if b"\0" in line or b"\r" in line:
+        raise LayerFault(f"{where}: no line of an account file", _HINT)
+    for place in _numbers(name):
+        if not fields[place].isdigit() or int(fields[place]) > MAX_ID:
+            raise LayerFault(f"{where}: {fields[place][:20].decode(errors='replace')!r} is no number", _HINT)
+    return key
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    return {"passwd": (2, 3), "group": (2,), "subuid": (1, 2), "subgid": (1, 2)}.get(name, ())
+
+
+def _joined(name: str, old: bytes, new: bytes, where: str) -> bytes:
+    """What becomes of a line whose key is there already. Raises Conflict."""
+    before, after = old.split(b":"), new.split(b":")
+    if name in ("passwd", "group") and before[2:3] != after[2:3]:
+        key, was, now = (one.decode(errors="replace") for one in (after[0], before[2], after[2]))
+        raise Conflict(f"{where}: {key} has the id {was} already, not {now}", "give it that one, or another name")
+    if name in ("group", "gshadow") and len(before) == len(after):
+        after[3] = _members(before[3], after[3])
+        if name == "gshadow":
+            after[2] = _members(before[2], after[2])
+    return b":".join(after)
+
+
+def _members(first: bytes, second: bytes) -> bytes:
+    return b",".join(dict.fromkeys(one for one in (first + b"," + second).split(b",") if one))
+
+
+def _check_ids(name: str, before: dict[bytes, bytes], after: dict[bytes, bytes], wheres: Iterable[str]) -> None:
+    """Raise Conflict if a line that layers brought takes what another name has."""
+    taken: dict[int, bytes] = {}
+    ranges: list[tuple[int, int, bytes]] = []
+    for key, line in sorted(after.items(), key=lambda item: item[0] not in before):
+        fields = line.split(b":")
+        is_new = key not in before
+        if name in ("passwd", "group") and len(fields) > 2 and fields[2].isdigit():
+            other = taken.setdefault(int(fields[2]), key)
+            if other != key and is_new:
+                raise _clash(name, key, other, f"the id {int(fields[2])}", wheres)
+        elif name in ("subuid", "subgid") and len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
+            first, last = int(fields[1]), int(fields[1]) + int(fields[2])
+            for low, high, other in ranges:
+                if is_new and other != key and first < high and low < last:
+                    raise _clash(name, key, other, f"the range {first}:{last - first}", wheres)
+            ranges.append((first, last, key))
+
+
+def _clash(name: str, key: bytes, other: bytes, what: str, wheres: Iterable[str]) -> Conflict:
+    mine, yours = key.decode(errors="replace"), other.decode(errors="replace")
+    return Conflict(f"{', '.join(wheres)}: {mine} wants {what}, which {yours} has in {name}", "give it a free one")
+
+
+def ids(text: bytes) -> dict[bytes, int]:
+    """Ids by name, of a passwd or group file."""
+    found: dict[bytes, int] = {}
+    for line in text.splitlines():
+        fields = line.split(b":")
+        if len(fields) > 2 and fields[2].isdigit() and int(fields[2]) <= MAX_ID:
+            found.setdefault(fields[0], int(fields[2]))
+    return found

@@ -1,0 +1,196 @@
+"""Many machines of one release: what they share is read, composed and parsed once.
+
+A machine's ``key`` names all that what it gets depends on, so one whose key is known needs no rendering: a change in
+one host's layer renders one host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from gitstate.core.errors import GitstateError
+from gitstate.directory import Client, HardwareClass
+from gitstate.machine import layers as choosing
+from gitstate.machine.hardware import match as hardware
+from gitstate.machine.layers import Machine, Options, Resolution
+from gitstate.machine.render.compose import Composer, Composition
+from gitstate.machine.render.facts import facts_of
+from gitstate.machine.render.image import Image
+from gitstate.machine.render.machine import Finisher
+from gitstate.machine.render.models import Blob, Item, Layer
+from gitstate.machine.render.take import take_layer
+from gitstate.store import Repository
+
+_VERSION: Final = "1"
+"""Part of every key: another number renders all machines anew."""
+_OPEN: Final = 64
+"""Repositories that are kept open."""
+_SMALL: Final = 64 << 10
+_KEPT: Final = 16 << 20
+"""Bytes of small contents that are kept."""
+
+Open = Callable[[str], Repository]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a release is made of, and what is known of its machines; commits by the layers' names.
+
+    ``prototype`` is None for machines that run nothing yet: then there is no image to lay layers over. ``hardware`` is
+    what machines last reported, ``entries`` their attributes in the directory.
+    """
+
+    prototype: tuple[str, bytes] | None
+    layers: Mapping[str, bytes]
+    options: Options = field(default_factory=Options)
+    hardware: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    entries: Mapping[str, Mapping[str, Sequence[bytes]]] = field(default_factory=dict)
+    rules: Sequence[HardwareClass] = ()
+    """The hardware classes, whose layers stand in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a machine gets, and from where."""
+
+    client: Client
+    key: str
+    resolution: Resolution
+    facts: Mapping[str, Any]
+    composition: Composition
+    items: Sequence[Item]
+
+
+class Batch:
+    """Renders the machines of one release. ``repository`` opens one by its name."""
+
+    def __init__(self, ground: Ground, repository: Open) -> None:
+        self._ground = ground
+        self._open = repository
+        self._opened: OrderedDict[str, Repository] = OrderedDict()
+        self._layers: dict[str, Layer] = {}
+        self._known = choosing.Known(ground.layers)
+        self._contents: dict[tuple[str, bytes], bytes] = {}
+        self._kept = 0
+        self._machines: dict[Client, Machine] = {}
+        self._resolutions: dict[Client, Resolution] = {}
+
+    # --- what is known before anything is rendered ---
+
+    def resolve(self, client: Client) -> Resolution:
+        """The layers of a client. Raises NotFound, ConfigFault."""
+        if client not in self._resolutions:
+            self._resolutions[client] = choosing.resolve(self.machine(client), self._known, self._ground.options)
+        return self._resolutions[client]
+
+    def machine(self, client: Client) -> Machine:
+        """What a client's layers are chosen by."""
+        if client not in self._machines:
+            self._machines[client] = Machine(
+                client.name,
+                choosing.with_masks(client.ips, self._ground.options.networks),
+                hardware.in_order(client.classes, self._ground.rules),
+                client.workload,
+                client.layers,
+            )
+        return self._machines[client]
+
+    def key(self, client: Client) -> str:
+        """What a client gets depends on this alone. Raises NotFound, ConfigFault."""
+        return self._looked(client)[2]
+
+    def _looked(self, client: Client) -> tuple[Resolution, dict[str, Any], str]:
+        resolution = self.resolve(client)
+        ground = self._ground
+        facts = facts_of(
+            client,
+            self.machine(client),
+            ground.options.domain,
+            resolution.names,
+            self.image.arch,
+            ground.hardware.get(client.name),
+            ground.entries.get(client.name),
+        )
+        commits = [(name, ground.layers[name].hex()) for name in resolution.names]
+        image = [ground.prototype[0], ground.prototype[1].hex()] if ground.prototype else None
+        depends = [image, commits, facts] if commits else []  # without layers on nothing
+        text = json.dumps([_VERSION, *depends], sort_keys=True)
+        return resolution, facts, hashlib.sha256(text.encode()).hexdigest()
+
+    def has_class(self, name: str) -> bool:
+        """Whether there is a layer for a hardware class."""
+        return f"class/{name}" in self._ground.layers
+
+    # --- rendering ---
+
+    def render(self, client: Client) -> Rendered:
+        """All that a client gets. Raises GitstateError that names client, layer, commit and file."""
+        resolution, facts, key = self._looked(client)
+        try:
+            composition = self._composer.compose([self.layer(name) for name in resolution.names])
+        except GitstateError as error:
+            error.message = f"{client.name}: {error.message}"
+            raise
+        items = self._finisher.finish(composition, facts, client.name)
+        return Rendered(client, key, resolution, facts, composition, items)
+
+    def render_all(self, clients: Iterable[Client], known: Mapping[str, str] | None = None) -> Iterator[Rendered]:
+        """Those of ``clients`` whose key isn't the one that is known by their name. Raises GitstateError."""
+        for client in clients:
+            if (known or {}).get(client.name) != self.key(client):
+                yield self.render(client)
+
+    def layer(self, name: str) -> Layer:
+        """A layer of the release, taken apart. Raises NotFound, Damaged, LayerFault."""
+        if name not in self._layers:
+            repository, commit = self.repository(name), self._ground.layers[name]
+            self._layers[name] = take_layer(repository.read, name, commit, repository.snapshot(commit).tree)
+        return self._layers[name]
+
+    def read(self, item: Item) -> bytes:
+        """The content of an item: a file's bytes, a symlink's target. Raises Damaged."""
+        content = item.content
+        return self._read(*content) if isinstance(content, Blob) else content or b""
+
+    @cached_property
+    def image(self) -> Image:
+        """What the layers are laid over."""
+        if self._ground.prototype is None:
+            return Image(None, "", b"")
+        name, commit = self._ground.prototype
+        return Image(self._open(name), name, commit)
+
+    @cached_property
+    def _composer(self) -> Composer:
+        return Composer(self.image, self._read)
+
+    @cached_property
+    def _finisher(self) -> Finisher:
+        return Finisher(self.image, self._read)
+
+    def repository(self, name: str) -> Repository:
+        """A layer's repository; few are kept open, as each holds descriptors."""
+        found = self._opened.pop(name, None) or self._open(name)
+        self._opened[name] = found
+        if len(self._opened) > _OPEN:
+            self._opened.popitem(last=False)
+        return found
+
+    def _read(self, name: str, oid: bytes) -> bytes:
+        """A blob; what a thousand machines share isn't inflated a thousand times."""
+        found = self._contents.get((name, oid))
+        if found is None:
+            found = self.repository(name).read(oid)
+            if len(found) <= _SMALL:
+                if self._kept > _KEPT:
+                    self._contents.clear()
+                    self._kept = 0
+                self._contents[name, oid] = found
+                self._kept += len(found)
+        return found

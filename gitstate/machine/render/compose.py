@@ -1,0 +1,240 @@
+"""Layers laid over each other and over an image: entry by entry, a later one wins.
+
+What a layer's path means depends on the directory symlinks below it, the image's and those of lower layers, so a
+composition is kept for one image and one list of layers; lists that begin alike share what they begin with.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from gitstate.core.entry import Entry, Kind, Meta
+from gitstate.core.errors import Conflict, Refused
+from gitstate.core.names import join, octal
+from gitstate.machine.render.image import Image
+from gitstate.machine.render.models import ACCOUNTS, Act, Folder, Layer, Mark, Piece, ReadBlob
+from gitstate.machine.render.paths import NoWay, real
+from gitstate.machine.render.take import merged_vars
+
+_KERNEL: Final = (b"proc", b"sys", b"run", b"dev")
+"""What is mounted over before anybody would see it."""
+_KEPT: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What layers do together: the latest mark of every path, and their variables."""
+
+    layers: tuple[Layer, ...] = ()
+    marks: Mapping[bytes, Mark] = field(default_factory=dict)
+    vars: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def commits(self) -> dict[str, bytes]:
+        """Commits by the layers' names."""
+        return {layer.name: layer.commit for layer in self.layers}
+
+
+NOTHING: Final = Composition()
+
+
+class Composer:
+    """Lays layers over one image; keeps what lists of layers begin with."""
+
+    def __init__(self, image: Image, read: ReadBlob, kept: int = _KEPT) -> None:
+        self._image = image
+        self._read = read
+        self._most = kept
+        self._kept: OrderedDict[tuple[tuple[str, bytes], ...], Composition] = OrderedDict()
+
+    def compose(self, layers: Sequence[Layer]) -> Composition:
+        """The composition of ``layers``, the lowest first. Raises Conflict, Refused, LayerFault."""
+        keys = [tuple((one.name, one.commit) for one in layers[: count + 1]) for count in range(len(layers))]
+        start = next((count for count in range(len(layers), 0, -1) if keys[count - 1] in self._kept), 0)
+        found = NOTHING
+        if start:
+            self._kept.move_to_end(keys[start - 1])
+            found = self._kept[keys[start - 1]]
+        for count in range(start, len(layers)):
+            found = self._kept[keys[count]] = self.lay(found, layers[count])
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return found
+
+    def lay(self, below: Composition, layer: Layer) -> Composition:
+        """``layer`` over ``below``."""
+        laying = _Laying(self._image, self._read, dict(below.marks), layer)
+        laying.run()
+        return Composition((*below.layers, layer), laying.marks, merged_vars(below.vars, layer.vars))
+
+
+class _Laying:
+    """One layer being laid over ``marks``, which change."""
+
+    def __init__(self, image: Image, read: ReadBlob, marks: dict[bytes, Mark], layer: Layer) -> None:
+        self.marks = marks
+        self._image = image
+        self._read = read
+        self._layer = layer
+        self._places: dict[bytes, bytes] = {}
+
+    def run(self) -> None:
+        for folder in self._layer.folders:
+            place = self._places[folder.path] = self._place(folder)
+            for name in folder.hides:
+                self._hide(join(place, name), join(folder.path, b".wh." + name))
+            for piece in folder.pieces:
+                self._lay(join(place, piece.name), join(folder.path, piece.source), piece)
+
+    # --- directories ---
+
+    def _place(self, folder: Folder) -> bytes:
+        """Where a folder of the layer really is, made a directory if need be."""
+        if not folder.path:
+            place = b""
+        else:
+            parent, _, name = folder.path.rpartition(b"/")
+            place = self._real(self._places[parent], name, folder.path)
+            self._refuse_kernels(place, folder.path)
+            self._have_directory(place, folder)
+        if folder.is_opaque:
+            self._refuse_kernels(place + b"/", folder.path)
+            self._clear(place, folder.path)
+            under = self.marks.get(place)
+            own = under.entry if under and under.act is Act.DIRECTORY else None
+            self.marks[place] = Mark(Act.DIRECTORY, self._layer.name, folder.path, own, covers=True, under=under)
+        return place
+
+    def _have_directory(self, place: bytes, folder: Folder) -> None:
+        standing = self.marks.get(place)
+        is_there = standing is not None and standing.act is Act.DIRECTORY
+        if is_there and (folder.own is None or is_plain(folder.own)):
+            return
+        entry = None if folder.own is None else _entry(place, folder.own)
+        covers = standing is not None and (standing.covers or standing.act is Act.HIDE)
+        self.marks[place] = Mark(Act.DIRECTORY, self._layer.name, folder.path, entry, covers, under=standing)
+        self._have_parents(place, folder.path)
+
+    def _have_parents(self, place: bytes, source: bytes) -> None:
+        """A path that a symlink leads to may have parents that the layer doesn't name."""
+        parent = place.rpartition(b"/")[0]
+        while parent and (parent not in self.marks or self.marks[parent].act is not Act.DIRECTORY):
+            under = self.marks.get(parent)
+            covers = under is not None and under.act is Act.HIDE
+            self.marks[parent] = Mark(Act.DIRECTORY, self._layer.name, source, None, covers, under=under)
+            parent = parent.rpartition(b"/")[0]
+
+    def _real(self, parent: bytes, name: bytes, source: bytes) -> bytes:
+        """The directory ``name`` of the real directory ``parent``, symlinks followed inside the root."""
+
+        def target(path: bytes) -> bytes | None:
+            kind, target = self._look(path)
+            if kind not in (None, Kind.DIRECTORY, Kind.SYMLINK):
+                raise self._conflict(f"{octal(source)} is a directory, and /{octal(path)} is not", path)
+            return target if kind is Kind.SYMLINK else None
+
+        try:
+            return real(parent, name, target)
+        except NoWay as way:
+            path = way.args[0]
+            what = f"{octal(source)} is a directory, and /{octal(path)} a symlink to itself"
+            raise self._conflict(what, path) from None
+
+    # --- what is there ---
+
+    def _look(self, path: bytes) -> tuple[Kind | None, bytes]:
+        """What stands at a path so far, by its kind; a symlink's target."""
+        mark = self.marks.get(path)
+        if mark is None:
+            found = None if self._is_covered(path) else self._image.at(path)
+            return (found.meta.kind, found.target) if found else (None, b"")
+        if mark.act is Act.HIDE:
+            return None, b""
+        if mark.act is Act.DIRECTORY:
+            return Kind.DIRECTORY, b""
+        assert mark.entry is not None
+        kind = mark.entry.meta.kind
+        return kind, self._read(mark.layer, mark.entry.oid) if kind is Kind.SYMLINK else b""
+
+    def _is_covered(self, path: bytes) -> bool:
+        """Whether a layer has hidden what the image has around ``path``."""
+        while path:
+            path = path.rpartition(b"/")[0]
+            mark = self.marks.get(path)
+            if mark is not None and (mark.covers or mark.act is not Act.DIRECTORY):
+                return True
+        return False
+
+    # --- whiteouts ---
+
+    def _hide(self, place: bytes, source: bytes) -> None:
+        self._refuse_kernels(place + b"/", source)
+        self._clear(place, source)
+        self._have_parents(place, source)
+        self.marks[place] = Mark(Act.HIDE, self._layer.name, source, under=self.marks.get(place))
+
+    def _clear(self, place: bytes, source: bytes) -> None:
+        """Hide all that lower layers have below ``place``."""
+        before = place + b"/" if place else b""
+        if any(one.startswith(before) for one in ACCOUNTS):
+            raise Refused(f"{self._layer}: {octal(source)} would remove accounts", "they are merged: NAME.merge")
+        for path in [one for one in self.marks if one.startswith(before) and one != place]:
+            if self.marks[path].act is not Act.HIDE:
+                self.marks[path] = Mark(Act.HIDE, self._layer.name, source, under=self.marks[path])
+
+    # --- files ---
+
+    def _lay(self, place: bytes, source: bytes, piece: Piece) -> None:
+        self._refuse_kernels(place, source)
+        if place in ACCOUNTS and piece.act is not Act.MERGE:
+            hint = f"name it {octal(place)}.merge: its lines are joined with those of the image"
+            raise Refused(f"{self._layer}: no layer may replace /{octal(place)}", hint)
+        kind, _ = self._look(place)
+        if kind is Kind.DIRECTORY or (
+            kind is Kind.SYMLINK and piece.entry.meta.kind is not Kind.SYMLINK and self._leads_to_directory(place)
+        ):
+            raise self._conflict(f"{octal(source)} is a file, and /{octal(place)} a directory", place)
+        under = self.marks.get(place)
+        if under is not None and under.layer == self._layer.name and under.act is not Act.HIDE:
+            both = f"{octal(under.source)} and {octal(source)} are both /{octal(place)}"
+            raise Conflict(f"{self._layer}: {both}", "remove one of them from the layer")
+        self._have_parents(place, source)
+        self.marks[place] = Mark(
+            piece.act, self._layer.name, source, piece.entry, is_template=piece.is_template, under=under
+        )
+
+    def _leads_to_directory(self, place: bytes) -> bool:
+        parent, _, name = place.rpartition(b"/")
+        try:
+            return self._look(self._real(parent, name, place))[0] is Kind.DIRECTORY
+        except Conflict:
+            return False
+
+    # --- refusals ---
+
+    def _refuse_kernels(self, place: bytes, source: bytes) -> None:
+        top, slash, _ = place.partition(b"/")
+        if slash and top in _KERNEL:
+            there = octal(place.removesuffix(b"/"))
+            shown = f"/{there}" if octal(source) == there else f"{octal(source)}, which is /{there}"
+            raise Refused(
+                f"{self._layer}: {shown}: nobody would see it", f"/{octal(top)} is mounted over at boot; remove it"
+            )
+
+    def _conflict(self, what: str, path: bytes) -> Conflict:
+        mark = self.marks.get(path)
+        whose = f"{mark.layer}'s" if mark else f"{self._image}'s"
+        name = octal(path.rpartition(b"/")[2])
+        return Conflict(f"{self._layer}: {what} ({whose})", f"hide it first with .wh.{name} beside it, or rename yours")
+
+
+def is_plain(own: Meta) -> bool:
+    """Whether a directory is as ``mkdir -p`` makes it: that is no wish to open up one that is there already."""
+    return (own.mode, own.uid, own.gid, own.xattrs, own.uname, own.gname) == (0o755, 0, 0, (), b"", b"")
+
+
+def _entry(place: bytes, own: Meta) -> Entry:
+    return Entry(place.rpartition(b"/")[2], own)

@@ -1,0 +1,74 @@
+"""How what two machines get differs, or one machine by two releases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gitstate.core.entry import Kind
+from gitstate.machine.render.batch import Batch, Rendered
+from gitstate.machine.render.models import Item
+from gitstate.tree.change import Added, Modified, Removed, metadata
+from gitstate.tree.change.content import ContentChange, content_change
+
+_LARGEST = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Different:
+    """A path that one side has or hides and the other doesn't, or that both have otherwise. Times are no difference.
+
+    ``metadata`` in words; ``content`` None where it is equal, or only one side has some.
+    """
+
+    path: bytes
+    old: Item | None
+    new: Item | None
+    metadata: tuple[str, ...] = ()
+    content: ContentChange | None = None
+
+    @property
+    def letter(self) -> str:
+        """A, D, M, or T where the type differs; hidden on one side is a type, too."""
+        if self.old is None or self.new is None:
+            return "A" if self.old is None else "D"
+        kinds = {one.meta.kind if one.meta else None for one in (self.old, self.new)}
+        return "M" if len(kinds) == 1 else "T"
+
+
+def differences(old: tuple[Batch, Rendered], new: tuple[Batch, Rendered]) -> Iterator[Different]:
+    """What differs, by path."""
+    before, after = ({item.path: item for item in one.items} for _, one in (old, new))
+    for path in sorted(before.keys() | after.keys()):
+        left, right = before.get(path), after.get(path)
+        if left is None or right is None:
+            yield Different(path, left, right, tuple(_looks(left, right)))
+        elif left.meta is None or right.meta is None or left.meta.kind is not right.meta.kind:
+            if left.meta is not right.meta:
+                yield Different(path, left, right)
+        else:
+            texts = (old[0].read(left), new[0].read(right)) if left.content != right.content else (b"", b"")
+            words = metadata(Modified(path, left.meta, right.meta, content=False))
+            is_equal = texts[0] == texts[1] and left.covers == right.covers
+            if not is_equal or words:
+                content = _content(path, left, texts) if texts[0] != texts[1] else None
+                yield Different(path, left, right, tuple(words), content)
+
+
+def _content(path: bytes, item: Item, texts: tuple[bytes, bytes]) -> ContentChange:
+    if item.meta is not None and item.meta.kind is Kind.SYMLINK:
+        return ContentChange(lines=tuple(f"{sign}{_shown(one)}" for sign, one in zip("-+", texts, strict=True)))
+    return ContentChange() if max(map(len, texts)) > _LARGEST else content_change(path, *texts)
+
+
+def _shown(target: bytes) -> str:
+    return target.decode("utf-8", "replace")
+
+
+def _looks(left: Item | None, right: Item | None) -> list[str]:
+    """What stands out in an entry that only one side has."""
+    if left is not None and left.meta is not None:
+        return metadata(Removed(left.path, left.meta))
+    if right is not None and right.meta is not None:
+        return metadata(Added(right.path, right.meta))
+    return ["hidden"]

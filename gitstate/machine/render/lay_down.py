@@ -1,0 +1,124 @@
+"""What a machine gets, written into a directory: what it hides as OCI whiteouts, as in a layer, or as overlayfs's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gitstate.core import fs
+from gitstate.core.entry import Entry, Kind, Meta
+from gitstate.core.errors import UsageFault
+from gitstate.core.names import join
+from gitstate.machine.render.models import OPAQUE, WHITEOUT, Item
+
+_EMPTY: Final = Meta(Kind.FILE, 0o644, time=0)
+_HIDDEN: Final = Meta(Kind.CHARACTER, 0, time=0, device=(0, 0))
+_OPAQUE: Final = (b"trusted.overlay.opaque", b"y")
+
+
+class _Open(NamedTuple):
+    path: bytes
+    descriptor: int
+    meta: Meta
+
+
+def refuse_used(directory: Path) -> None:
+    """Raise UsageFault unless ``directory`` is new or empty."""
+    if directory.is_symlink() or (directory.exists() and (not directory.is_dir() or any(directory.iterdir()))):
+        raise UsageFault(f"{directory} is not an empty directory", "render into a new one: --to DIR")
+
+
+def lay_down(
+    directory: Path,
+    items: Sequence[Item],
+    read: Callable[[Item], bytes],
+    standing: Callable[[bytes], Meta],
+    *,
+    for_overlay: bool = False,
+) -> None:
+    """Write ``items`` into a new or empty directory, its owner's alone.
+
+    ``standing`` tells the metadata of directories that layers leave as they are. ``for_overlay`` makes it fit to be a
+    lower directory of an overlay, which needs root. Raises UsageFault, OSError.
+    """
+    refuse_used(directory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root = fs.open_tree(directory)
+    stack: list[_Open] = []
+    try:
+        for item in sorted(items, key=lambda one: one.path.split(b"/")):
+            parent = _enter(stack, root, item.path.rpartition(b"/")[0], standing)
+            _write(stack, parent, item, read, for_overlay=for_overlay)
+        _leave(stack, 0)
+    finally:
+        for one in stack:
+            fs.close(one.descriptor)
+        fs.close(root)
+
+
+def _enter(stack: list[_Open], root: int, path: bytes, standing: Callable[[bytes], Meta]) -> int:
+    """The directory ``path``, made if no item did; those that it isn't in are closed."""
+    depth = 0
+    while depth < len(stack) and (path + b"/").startswith(stack[depth].path + b"/"):
+        depth += 1
+    _leave(stack, depth)
+    here = stack[-1].path if stack else b""
+    for name in path[len(here) :].split(b"/"):
+        if name:
+            here = join(here, name)
+            parent = stack[-1].descriptor if stack else root
+            stack.append(_Open(here, fs.make_directory(name, parent), standing(here)))
+    return stack[-1].descriptor if stack else root
+
+
+def _leave(stack: list[_Open], depth: int) -> None:
+    """Seal and close all directories but the first ``depth``: nothing more is made in them."""
+    while len(stack) > depth:
+        one = stack.pop()
+        try:
+            fs.seal_descriptor(one.descriptor, one.meta)
+        finally:
+            fs.close(one.descriptor)
+
+
+def _write(stack: list[_Open], parent: int, item: Item, read: Callable[[Item], bytes], *, for_overlay: bool) -> None:
+    name = item.path.rpartition(b"/")[2]
+    if item.meta is None:
+        if for_overlay:
+            fs.make_special(Entry(name, _HIDDEN), parent)
+        else:
+            _file(WHITEOUT + name, parent, _EMPTY, b"")
+        return
+    kind = item.meta.kind
+    if kind is Kind.DIRECTORY:
+        descriptor = fs.make_directory(name, parent) if name else os.dup(parent)
+        meta = _opaque(item.meta) if for_overlay and item.covers else item.meta
+        stack.append(_Open(item.path, descriptor, meta))
+        if item.covers and not for_overlay:
+            _file(OPAQUE, descriptor, _EMPTY, b"")
+        return
+    if item.covers and not for_overlay:  # in an overlay whatever isn't a directory hides one
+        _file(WHITEOUT + name, parent, _EMPTY, b"")
+    if kind is Kind.FILE:
+        _file(name, parent, item.meta, read(item))
+    elif kind is Kind.SYMLINK:
+        os.symlink(read(item), name, dir_fd=parent)
+        fs.seal_name(name, parent, item.meta)
+    else:
+        fs.make_special(Entry(name, item.meta), parent)
+
+
+def _opaque(meta: Meta) -> Meta:
+    return meta._replace(xattrs=tuple(sorted((*meta.xattrs, _OPAQUE))))
+
+
+def _file(name: bytes, parent: int, meta: Meta, content: bytes) -> None:
+    descriptor = fs.create_file(name, parent)
+    try:
+        fs.write_sparse(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+        fs.seal_descriptor(descriptor, meta)
+    finally:
+        fs.close(descriptor)

@@ -1,0 +1,131 @@
+"""A layer's snapshot taken apart: whiteouts, templates, merge files, variables."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from gitstate.core.entry import Entry, Kind, Meta
+from gitstate.core.errors import Refused
+from gitstate.core.names import join, octal
+from gitstate.machine.render import layer_toml
+from gitstate.machine.render.models import (
+    ACCOUNTS,
+    MERGE,
+    NEVER_LAID,
+    OPAQUE,
+    SNIPPETS,
+    TEMPLATE,
+    WHITEOUT,
+    Act,
+    Folder,
+    Layer,
+    LayerFault,
+    LayerSettings,
+    Piece,
+)
+from gitstate.tree.change.content import refuse_depth
+from gitstate.tree.snapshot import Read, put_together, read_records, take_apart
+
+_LARGEST_VARS: Final = 1 << 20
+_VARS: Final = b"vars.toml"
+_SETTINGS: Final = b"layer.toml"
+
+
+def take_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
+    """The layer ``name`` at ``commit``, whose root tree is ``tree``. Raises Damaged, Refused, LayerFault."""
+    where = f"{name} {commit.hex()[:7]}"
+    folders: list[Folder] = []
+    files: dict[bytes, bytes] = {}
+    for folder, entries in _folders(read, tree, where):
+        folders.append(folder)
+        files |= entries
+    kept = [one for one in folders if one.path != SNIPPETS and not one.path.startswith(SNIPPETS + b"/")]
+    variables, settings = files.get(_VARS), files.get(_SETTINGS)
+    return Layer(
+        name,
+        commit,
+        tuple(kept),
+        files,
+        _vars(read(variables), where) if variables else {},
+        layer_toml.parse(read(settings), where) if settings else LayerSettings(),
+    )
+
+
+def _folders(read: Read, root: bytes, where: str) -> Iterator[tuple[Folder, dict[bytes, bytes]]]:
+    stack = [(b"", root)]
+    while stack:
+        path, tree = stack.pop()
+        parts = take_apart(read(tree), path)
+        own = read_records(read, parts.records, path).own
+        directory = put_together(read, parts, path)
+        files = [one for name, one in directory.files.items() if path or name not in NEVER_LAID]
+        yield (
+            _folder(path, own if path else None, files, where),
+            {join(path, one.name): one.oid for one in directory.files.values() if one.meta.kind is Kind.FILE},
+        )
+        stack.extend(reversed([(join(path, name), oid) for name, oid in directory.subdirectories.items()]))
+
+
+def _folder(path: bytes, own: Meta | None, entries: list[Entry], where: str) -> Folder:
+    hides, pieces = [], []
+    for entry in entries:
+        if entry.name == OPAQUE:
+            continue
+        if entry.name.startswith(WHITEOUT):
+            hides.append(_hidden(path, entry.name, where))
+        else:
+            pieces.append(_piece(path, entry))
+    seen: dict[bytes, Piece] = {}
+    for piece in pieces:
+        other = seen.setdefault(piece.name, piece)
+        if other is not piece:
+            first, second = (octal(join(path, one.source)) for one in (other, piece))
+            raise LayerFault(f"{where}: {first} and {second} make one file", "remove one of them from the layer")
+    is_opaque = any(entry.name == OPAQUE for entry in entries)
+    return Folder(path, own, is_opaque, tuple(hides), tuple(pieces))
+
+
+def _hidden(path: bytes, whiteout: bytes, where: str) -> bytes:
+    name = whiteout.removeprefix(WHITEOUT)
+    if name in (b"", b".", b"..") or name.startswith(WHITEOUT):
+        raise LayerFault(f"{where}: {octal(join(path, whiteout))} hides nothing", "a whiteout is .wh.NAME")
+    if join(path, name) in ACCOUNTS:
+        raise Refused(f"{where}: no layer may remove /{octal(join(path, name))}", "accounts are merged: NAME.merge")
+    return name
+
+
+def _piece(path: bytes, entry: Entry) -> Piece:
+    """What an entry does. Only regular files are templates, and only the account files are merged."""
+    source = name = entry.name
+    is_template = entry.meta.kind is Kind.FILE and name.endswith(TEMPLATE) and name != TEMPLATE
+    if is_template:
+        name = name.removesuffix(TEMPLATE)
+    target = name.removesuffix(MERGE)
+    if entry.meta.kind is Kind.FILE and target != name and join(path, target) in ACCOUNTS:
+        return Piece(target, Act.MERGE, entry, source, is_template)
+    return Piece(name, Act.RENDER if is_template else Act.LAY, entry, source, is_template)
+
+
+def _vars(text: bytes, where: str) -> Mapping[str, Any]:
+    try:
+        if len(text) > _LARGEST_VARS:
+            raise ValueError(f"it is larger than {_LARGEST_VARS >> 20} MiB")
+        found = tomllib.loads(text.decode())
+        refuse_depth(found)
+        return found
+    except (ValueError, RecursionError) as error:
+        raise LayerFault(f"{where}: vars.toml: {error}", "mend it, check it in, and push it") from None
+
+
+def merged_vars(low: Mapping[str, Any], high: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Variables of two layers: a later one wins key by key, in tables of tables, too."""
+    if not low or not high:
+        return low or high
+    merged = dict(low)
+    for key, value in high.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merged_vars(below, value) if both else value  # type: ignore[arg-type]
+    return merged

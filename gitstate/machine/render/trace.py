@@ -1,0 +1,126 @@
+"""Who set a path: every layer that says something of it, with the commits and the lines' authors by git's blame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from gitstate.core.entry import Kind
+from gitstate.core.errors import NotFound
+from gitstate.core.names import join, octal, stored_name
+from gitstate.machine.render.batch import Batch, Rendered
+from gitstate.machine.render.models import OPAQUE, Act, Mark
+from gitstate.store import Repository, Snapshot
+
+_HEAD: Final = re.compile(rb"([0-9a-f]{40}) \d+ (\d+)(?: \d+)?")
+_BINARY: Final = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a layer's file, as it stands there, and the commit that set it; ``when`` in seconds since the epoch."""
+
+    number: int
+    commit: str
+    author: str
+    when: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one layer says of a path: ``commit`` is the last one that changed it there."""
+
+    layer: str
+    source: bytes
+    act: Act
+    snapshot: Snapshot
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Who set ``path``, the latest layer first; whether the image has something there."""
+
+    path: bytes
+    words: tuple[Word, ...]
+    in_image: bool
+
+    @property
+    def setters(self) -> int:
+        """How many of the words make what the machine gets; the others are hidden."""
+        count = 1
+        while count < len(self.words) and all(one.act is Act.MERGE for one in self.words[: count + 1]):
+            count += 1
+        return min(count, len(self.words))
+
+
+def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
+    """Who set ``path`` on a machine. Raises NotFound if neither a layer nor the image has it."""
+    marks = rendered.composition.marks
+    place = _real(batch, rendered, path)
+    there = batch.image.at(place)
+    latest = marks.get(place)
+    words = [_word(batch, rendered, mark) for mark in _said(rendered, place, latest)]
+    if not words and there is None:
+        host = rendered.client.name
+        hint = f"gitstate layer render {host} lists what layers set, gitstate secret list {host} what it alone has"
+        raise NotFound(f"{host} has no /{octal(path)}, by its snapshot and layers", hint)
+    return Trace(place, tuple(words), there is not None)
+
+
+def _said(rendered: Rendered, place: bytes, latest: Mark | None) -> Iterator[Mark]:
+    """The marks of a path, the latest first, without those whose template skipped the file."""
+    item = next((one for one in rendered.items if one.path == place), None)
+    is_said = False
+    for mark in latest.chain() if latest else ():
+        is_said = is_said or mark.act is not Act.RENDER or (item is not None and item.layer == mark.layer)
+        if is_said:
+            yield mark
+
+
+def _real(batch: Batch, rendered: Rendered, path: bytes) -> bytes:
+    """``path`` without symlinks in its directories."""
+    *parents, name = path.split(b"/")
+    here = b""
+    for part in parents:
+        here = join(here, part)
+        if here not in rendered.composition.marks:
+            here = batch.image.real(here) or here
+    return join(here, name)
+
+
+def _word(batch: Batch, rendered: Rendered, mark: Mark) -> Word:
+    repository = batch.repository(mark.layer)
+    commit = rendered.composition.commits[mark.layer]
+    source = join(mark.source, OPAQUE) if mark.act is Act.DIRECTORY and mark.covers else mark.source
+    stored = b"/".join(map(stored_name, source.split(b"/")))
+    asked = ("log", "-1", "--no-show-signature", "--format=%H", commit.hex(), "--", b":(literal)" + stored)
+    found = repository.git(*asked).decode().strip()
+    snapshot = repository.snapshot(bytes.fromhex(found) if found else commit)
+    is_file = mark.entry is not None and mark.entry.meta.kind is Kind.FILE and mark.act is not Act.HIDE
+    is_text = is_file and mark.entry is not None and b"\0" not in repository.read(mark.entry.oid)[:_BINARY]
+    lines = tuple(_blamed(repository, commit, stored)) if is_text else ()
+    return Word(mark.layer, mark.source, mark.act, snapshot, lines)
+
+
+def _blamed(repository: Repository, commit: bytes, stored: bytes) -> Iterator[Line]:
+    """The lines of a file and who set them, by ``git blame``."""
+    printed = repository.git("blame", "--porcelain", "--encoding=UTF-8", commit.hex(), "--", stored)
+    authors: dict[str, tuple[str, int]] = {}
+    current, number, name, mail, when = "", 0, "", "", 0
+    for line in printed.split(b"\n"):
+        head = _HEAD.fullmatch(line)
+        if line.startswith(b"\t"):
+            authors.setdefault(current, (f"{name} {mail}", when))
+            yield Line(number, current, *authors[current], line[1:].decode("utf-8", "replace"))
+        elif head:
+            current, number = head[1].decode(), int(head[2])
+        elif line.startswith(b"author "):
+            name = line[7:].decode("utf-8", "replace")
+        elif line.startswith(b"author-mail "):
+            mail = line[12:].decode("utf-8", "replace")
+        elif line.startswith(b"author-time "):
+            when = int(line[12:])

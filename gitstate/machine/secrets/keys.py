@@ -1,0 +1,179 @@
+"""ssh host keys: made once for a machine by ssh-keygen, kept among its secrets.
+
+A key is there when its private half is. Public halves are renamed into place first, private ones last, after all bytes
+are on the disk: killed at any moment this leaves no key or a whole one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from gitstate.core import fs, process
+from gitstate.core.entry import Kind, Meta
+from gitstate.core.errors import ConfigFault
+from gitstate.core.fs import Below
+from gitstate.core.monitor import Observer
+from gitstate.core.names import host_name
+from gitstate.core.process import ProgramFailed
+from gitstate.machine.render.image import Image
+from gitstate.machine.secrets.options import KEY_TYPES, Options
+from gitstate.machine.secrets.tree import folder, refuse_open
+from gitstate.store.site import Site
+
+PLACE: Final = b"etc/ssh"
+_SERVERS: Final = (b"usr/sbin/sshd", b"usr/bin/sshd")
+_STAGING: Final = b".new"
+"""No host has such a name."""
+
+
+class Key(NamedTuple):
+    """One host key of one machine."""
+
+    host: str
+    type: str
+
+    @property
+    def name(self) -> bytes:
+        """Its private half in the machine's ``/etc/ssh``."""
+        return b"ssh_host_%s_key" % self.type.encode()
+
+    @property
+    def path(self) -> bytes:
+        """Its private half from the directory of all secrets."""
+        return b"%s/%s/%s" % (self.host.encode(), PLACE, self.name)
+
+
+def has_sshd(image: Image) -> bool:
+    """Whether machines with this root let people in by ssh."""
+    return any(image.real(path) and image.at(image.real(path) or b"") for path in _SERVERS)
+
+
+def lacking(site: Site, hosts: Iterable[str], options: Options) -> tuple[Key, ...]:
+    """The host keys that machines should have and don't; nothing is written."""
+    wanted = [Key(host_name(host), kind) for host in hosts for kind in options.host_keys]
+    if not wanted or not folder(site).exists():
+        return tuple(wanted)
+    with fs.open_below(folder(site)) as secrets:
+        return tuple(key for key in wanted if not secrets.is_file(key.path))
+
+
+def ensure_host_keys(site: Site, hosts: Iterable[str], options: Options, observer: Observer) -> tuple[Key, ...]:
+    """Give each of ``hosts`` the host keys that it lacks; those that were made. Raises ConfigFault, StorageFault.
+
+    Call it for machines whose root has an sshd, for many at once: two processors make 400 machines' in a second.
+    """
+    left = (folder(site) / os.fsdecode(_STAGING)).exists()  # by a run that was killed
+    if not lacking(site, wanted := list(hosts), options) and not left:
+        return ()
+    with opened(site) as secrets:
+        keys = lacking(site, wanted, options)  # somebody may have made them while we waited for the lock
+        make(site, secrets, keys, observer)
+    return keys
+
+
+@contextmanager
+def opened(site: Site) -> Iterator[Below]:
+    """The directory of all secrets, to be changed by us alone; who comes second waits. Raises ConfigFault."""
+    folder(site).mkdir(mode=0o700, exist_ok=True)
+    lock = fs.open_tree(folder(site))
+    try:
+        refuse_open(lock, folder(site))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with fs.open_below(folder(site)) as secrets:
+            yield secrets
+    finally:
+        fs.close(lock)
+
+
+def machine_folder(secrets: Below, host: str) -> None:
+    """Have a directory for one machine's secrets, root's alone."""
+    if not secrets.is_directory(host.encode()):
+        secrets.make_directory(host.encode(), 0o700)
+
+
+def make(site: Site, secrets: Below, keys: Sequence[Key], observer: Observer) -> None:
+    """Make ``keys`` anew, whatever is there. The caller holds the lock."""
+    staging = folder(site) / os.fsdecode(_STAGING)
+    fs.remove_tree(staging)
+    secrets.make_directory(_STAGING, 0o700)
+    try:
+        _generate(os.fsdecode(staging), keys, observer)
+        _sync(site)
+        for key in keys:
+            try:
+                machine_folder(secrets, key.host)
+                _install(secrets, key)
+            except OSError as error:
+                where = f"{folder(site)}/{os.fsdecode(key.path)}"
+                raise ConfigFault(f"{where}: {error.strerror}", "move away what stands there") from None
+        _sync(site)
+    finally:
+        fs.remove_tree(staging)
+
+
+def _staged(key: Key) -> bytes:
+    return b"%s.%s" % (key.host.encode(), key.type.encode())
+
+
+def _generate(staging: str, keys: Sequence[Key], observer: Observer) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def one(key: Key) -> None:
+        words = ["-q", "-t", key.type, "-N", "", "-C", f"root@{key.host}", "-f"]
+        process.run(["ssh-keygen", *words, f"{staging}/{os.fsdecode(_staged(key))}"])
+
+    observer.phase("host keys", len(keys), "keys")
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        for _ in pool.map(one, keys):
+            observer.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _install(secrets: Below, key: Key) -> None:
+    """Without the old private half first: it must not stand beside another one's public half."""
+    if secrets.look(key.path):
+        secrets.remove(key.path)
+    staged = b"%s/%s" % (_STAGING, _staged(key))
+    secrets.move(staged + b".pub", key.path + b".pub")
+    secrets.move(staged, key.path)
+
+
+def _sync(site: Site) -> None:
+    descriptor = fs.open_tree(folder(site))
+    try:
+        fs.sync_file_system(descriptor)
+    finally:
+        fs.close(descriptor)
+
+
+# --- what others may know ---------------------------------------------------------------------------------------------
+
+
+def mend_public(site: Site, secrets: Below, path: bytes) -> bool:
+    """Write the public half of the private host key at ``path``; False if that is none that needs no passphrase."""
+    try:
+        text = process.run(["ssh-keygen", "-y", "-P", "", "-f", f"{folder(site)}/{os.fsdecode(path)}"])
+    except ProgramFailed:
+        return False
+    private = secrets.look(path)
+    secrets.put(path + b".pub", [text], Meta(Kind.FILE, 0o644, time=private.st_mtime_ns if private else 0))
+    return True
+
+
+def public_keys(site: Site, hosts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Hosts with their public keys as ``TYPE BASE64``, in the order of types; nothing for hosts without."""
+    if not folder(site).exists():
+        return
+    with fs.open_below(folder(site)) as secrets:
+        for host in hosts:
+            for kind in KEY_TYPES:
+                text = secrets.read(Key(host_name(host), kind).path + b".pub") or b""
+                words = text.split()
+                if len(words) > 1 and text.isascii():
+                    yield host, f"{words[0].decode()} {words[1].decode()}"

@@ -1,0 +1,141 @@
+"""Secrets over what layers make of a machine: the secret wins, at the place to which the machine's symlinks lead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from gitstate.core.entry import Kind, Meta
+from gitstate.core.errors import ConfigFault
+from gitstate.core.names import join, octal
+from gitstate.machine.archives.content import Archive, Laid, Layout
+from gitstate.machine.render.image import Found
+from gitstate.machine.render.paths import NoWay, real
+from gitstate.machine.secrets.tree import Secrets
+
+_KERNEL: Final = (b"proc", b"sys", b"run", b"dev")
+_PRIVATE: Final = Meta(Kind.DIRECTORY, 0o700)
+
+Look = Callable[[bytes], Found | None]
+"""What the image has at a path whose directories are no symlinks: ``Image.at``."""
+
+
+def lay_over(archive: Archive, secrets: Secrets, image: Look, host: str) -> Archive:
+    """``archive`` with the secrets of ``host`` laid last, over every variant, too. Raises ConfigFault."""
+    if not secrets.laid:
+        return archive
+    root = _Root(archive.layout, image, f"secrets/{host}")
+    found = {one.path: one for one in root.placed(secrets)}
+    variants = (replace(one, layout=_guarded(one.layout, found, host)) for one in archive.variants)
+    return replace(archive, layout=_with(archive.layout, found), variants=tuple(variants))
+
+
+def _with(layout: Layout, found: dict[bytes, Laid]) -> Layout:
+    laid = {one.path: one for one in layout.laid} | found
+    return replace(layout, laid=tuple(laid.values()))
+
+
+def _guarded(layout: Layout, found: dict[bytes, Laid], host: str) -> Layout:
+    """A class's layout, which is laid over the common one: what it does to a secret's place is done before."""
+    laid = {one.path: one for one in layout.laid}
+    gone = {*layout.removed, *layout.opaque}
+    again = {}
+    for path, one in found.items():
+        above = [*_above(path)]
+        for place in above:
+            if place in laid and laid[place].meta.kind is not Kind.DIRECTORY:
+                raise _in_the_way(f"secrets/{host}", path, place)
+        if path in laid or path in gone or any(place in gone for place in above):
+            again[path] = one
+    return _with(layout, again) if again else layout
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
+
+
+def _in_the_way(where: str, path: bytes, place: bytes) -> ConfigFault:
+    return ConfigFault(f"{where}/{octal(path)}: /{octal(place)} of this machine is no directory", "move the secret")
+
+
+class _Root:
+    """What the machine has at every path: its image, and what the common layout does to it."""
+
+    def __init__(self, layout: Layout, image: Look, where: str) -> None:
+        self._laid = {one.path: one for one in layout.laid}
+        self._implied = {path for one in layout.laid for path in _above(one.path)}
+        self._removed = frozenset(layout.removed)
+        self._opaque = frozenset(layout.opaque)
+        self._image = image
+        self._where = where
+
+    def placed(self, secrets: Secrets) -> Iterator[Laid]:
+        """The secrets at the paths where they really go, directories before what is in them."""
+        for path in secrets.private:
+            place = self._place(path)
+            if self._look(place)[0] is None:
+                yield Laid(place, _PRIVATE)
+        taken: dict[bytes, bytes] = {}
+        for one in secrets.laid:
+            place = self._place(one.path)
+            if place in taken:
+                both = f"{octal(taken[place])} and {octal(one.path)}"
+                raise ConfigFault(f"{self._where}: {both} are both /{octal(place)}", "remove one of them")
+            taken[place] = one.path
+            self._refuse(one, place)
+            yield replace(one, path=place)
+
+    def _refuse(self, one: Laid, place: bytes) -> None:
+        if place.partition(b"/")[0] in _KERNEL:
+            what = f"{self._where}/{octal(one.path)}: nobody would see /{octal(place)}"
+            raise ConfigFault(what, "it is mounted over at boot: move the secret")
+        kind, _ = self._look(place)
+        if one.meta.kind is Kind.DIRECTORY:
+            if kind not in (None, Kind.DIRECTORY):
+                raise _in_the_way(self._where, one.path, place)
+        elif kind is Kind.DIRECTORY:
+            raise ConfigFault(
+                f"{self._where}/{octal(one.path)}: /{octal(place)} of this machine is a directory", "move the secret"
+            )
+
+    def _place(self, path: bytes) -> bytes:
+        """Where a path really is: the symlinks among its directories followed, inside the root."""
+        here = b""
+        *above, name = path.split(b"/")
+        for part in above:
+            try:
+                here = real(here, part, self._target)
+            except NoWay as way:
+                raise _in_the_way(self._where, path, way.args[0]) from None
+            if self._look(here)[0] not in (None, Kind.DIRECTORY):
+                raise _in_the_way(self._where, path, here)
+        return join(here, name)
+
+    def _target(self, path: bytes) -> bytes | None:
+        kind, target = self._look(path)
+        return target if kind is Kind.SYMLINK else None
+
+    def _look(self, path: bytes) -> tuple[Kind | None, bytes]:
+        """What stands there, by its kind; a symlink's target."""
+        if not path:
+            return Kind.DIRECTORY, b""
+        if path in self._laid:
+            return self._laid[path].meta.kind, self._laid[path].content
+        if path in self._implied:
+            return Kind.DIRECTORY, b""
+        found = None if self._is_gone(path) else self._image(path)
+        return (found.meta.kind, found.target) if found else (None, b"")
+
+    def _is_gone(self, path: bytes) -> bool:
+        """Whether layers hide what the image has at ``path``."""
+        if path in self._removed:
+            return True
+        for place in _above(path):
+            if place in self._removed or place in self._opaque:
+                return True
+            if place in self._laid and self._laid[place].meta.kind is not Kind.DIRECTORY:
+                return True
+        return b"" in self._opaque

@@ -1,6 +1,0 @@
-"""What is never recorded and what is refused. docs/policy.md tells it to administrators."""
-
-from gitstate.policy.document import POLICY_PATH, parse, policy_path
-from gitstate.policy.rules import Policy, Refusal, Treatment
-
-__all__ = ["POLICY_PATH", "Policy", "Refusal", "Treatment", "parse", "policy_path"]

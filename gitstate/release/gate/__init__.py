@@ -1,0 +1,1 @@
+"""What guards the repositories: git's hooks, the content of pushes, the forced command of ssh."""

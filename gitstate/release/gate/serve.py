@@ -1,0 +1,107 @@
+"""What somebody's ssh may ask for: git's two services, on one repository that is named and not pathed; and to say what
+hardware a machine has."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.names import host_name, octal
+from gitstate.release.channels import all_channels
+from gitstate.release.log import Book
+from gitstate.release.models import TAGS, Name, Wish
+from gitstate.release.requests import pending
+from gitstate.store.site import Site
+
+_SERVICES: Final = {"receive-pack": True, "upload-pack": False}
+_COMMAND: Final = re.compile(r"git[- ](receive-pack|upload-pack) (.+)", re.DOTALL)
+_REPORT: Final = re.compile(r"report (\S+)")
+_LONGEST: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """git's side of a push or a fetch: which program, on which repository."""
+
+    name: str
+    repository: str
+    path: Path
+
+    @property
+    def writes(self) -> bool:
+        return _SERVICES[self.name]
+
+    @property
+    def argv(self) -> list[str]:
+        """The command that serves, told nothing that the other side has chosen but the repository."""
+        strict = [] if self.writes else ["--strict"]
+        return ["git", self.name, *strict, str(self.path)]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report of a machine's hardware, on standard input; which machine, only this word says."""
+
+    host: str
+
+
+def parse(site: Site, command: str | None, *, only_reports: bool = False) -> Service | Report:
+    """What ssh was asked to run. Raises UsageFault for anything but a push, a fetch or a report, NotFound."""
+    if not command:
+        raise UsageFault("no shell here", "git push and git fetch are served: ssh://SERVER/desktop")
+    if len(command) <= _LONGEST and (report := _REPORT.fullmatch(command)):
+        return Report(host_name(report[1]))
+    if only_reports:
+        raise UsageFault(f"{_shown(command)} is not served with this key", "it is for gitstate probe --report alone")
+    found = _COMMAND.fullmatch(command) if len(command) <= _LONGEST else None
+    words = _words(found[2]) if found else []
+    if found is None or len(words) != 1:
+        raise UsageFault(f"{_shown(command)} is not served here", "git push, git fetch and report HOST are")
+    name = words[0].removeprefix("/").removesuffix("/").removesuffix(".git")
+    try:
+        path = site.repository_path(name)
+        site.repository(name)
+    except UsageFault:
+        raise UsageFault(f"{_shown(words[0])} names no repository", "such as desktop or lab/lab3") from None
+    except NotFound:
+        raise NotFound(f"there is no repository {name}", "ask who runs this site") from None
+    return Service(found[1], name, path)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
+
+
+def _shown(text: str) -> str:
+    return octal(text[:60].encode("utf-8", "surrogateescape"))
+
+
+def tags_of(site: Site, repository: str) -> dict[Name, bytes]:
+    """The tags of a repository that stand under channels' names."""
+    opened = site.repository(repository)
+    channels = all_channels(site)
+    found = {}
+    for ref, oid in opened.refs(TAGS).items():
+        channel, slash, version = ref.removeprefix(TAGS).partition("/")
+        if slash and channel in channels:
+            found[Name(channel, version)] = oid
+    return found
+
+
+def not_released(site: Site, repository: str, tags: dict[Name, bytes]) -> list[Wish]:
+    """Those of ``tags`` that no release came from. Raises Damaged."""
+    opened, book = site.repository(repository), Book(site)
+    waiting: list[Wish] = []
+    for channel in sorted({name.channel for name in tags}):
+        waiting += [one for one in pending({repository: opened}, book, channel) if one.name in tags]
+    return waiting
+
+
+__all__ = ["Report", "Service", "not_released", "parse", "tags_of"]

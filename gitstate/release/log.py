@@ -1,0 +1,253 @@
+"""``site.git``: a branch for each channel, a commit for each release.
+
+A release's tree holds gitlinks, ``prototype/NAME`` and ``layer/...``, and ``site.toml`` as it was. The last paragraph
+of its message, which nobody but us writes, says which tag it comes from; so a tag is never published twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from gitstate.core import fs
+from gitstate.core.errors import Damaged, NotFound
+from gitstate.core.signature import Signature
+from gitstate.release.models import TAGS, Name, Release, number, version_name
+from gitstate.store import Commit, Repository, Snapshot, TreeItem, Type, object_id, write_objects
+from gitstate.store.objects import FILE, GITLINK, TREE, format_tree
+from gitstate.store.site import Site
+
+TAG: Final = "Gitstate-Tag"
+ROLLBACK: Final = "Gitstate-Rollback"
+_SUBJECT: Final = re.compile(r"(?P<channel>[^/\s]+)/(?P<version>[^/\s:]+): .*")
+_TAG_LINE: Final = re.compile(r"(?P<repository>\S+) (?P<name>\S+) (?P<oid>[0-9a-f]{40})")
+_TRAILER: Final = re.compile(r"(Gitstate-[A-Za-z-]+): (.+)")
+_KINDS: Final = ("prototype", "layer")
+
+Objects = dict[bytes, tuple[Type, bytes]]
+
+
+class Book:
+    """The history of all channels of a site."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._path = site.releases_path
+        self._opened: Repository | None = None
+
+    # --- reading ---
+
+    @property
+    def _repository(self) -> Repository | None:
+        if self._opened is None and self._path.is_dir():
+            self._opened = Repository.open(self._path, self._path.name)
+        return self._opened
+
+    def current(self, channel: str) -> Release | None:
+        """What ``channel`` runs, None before its first release. Raises Damaged."""
+        oid = self._repository and self._repository.ref(f"refs/heads/{channel}")
+        return self._read(oid) if oid else None
+
+    def find(self, name: Name) -> Release:
+        """The release called so. Raises NotFound."""
+        found = self.get(name)
+        if found is None:
+            known = ", ".join(str(one.name) for one in self._latest(name.channel))
+            raise NotFound(f"there is no release {name}", f"there are: {known}" if known else "it has none yet")
+        return found
+
+    def get(self, name: Name) -> Release | None:
+        """The release called so, None if there is none. Raises Damaged."""
+        oid = self._called(name)
+        return self._read(oid) if oid else None
+
+    def origin(self, name: Name) -> tuple[str, bytes] | None:
+        """The tag, with its repository, that a release came from; None if there is no such release, or a rollback."""
+        oid = self._called(name)
+        if not self._repository or not oid:
+            return None
+        return _tag(trailers(self._repository.snapshot(oid).message).get(TAG, ""))
+
+    def _called(self, name: Name) -> bytes | None:
+        """The commit of a release: what its tag names, or the branch where a git was killed before it made the tag."""
+        if self._repository is None:
+            return None
+        oid = self._repository.ref(f"{TAGS}{name}")
+        if oid is None:
+            tip = self._repository.ref(f"refs/heads/{name.channel}")
+            oid = tip if tip and self._repository.snapshot(tip).message.startswith(f"{name}: ") else None
+        return oid
+
+    def of(self, channel: str) -> Iterator[Release]:
+        """The releases of ``channel`` since it was created, the current one first. Raises Damaged."""
+        current = self.current(channel)
+        while current is not None:
+            yield current
+            current = self._read(current.previous) if current.previous else None
+
+    def before(self, release: Release) -> Release | None:
+        """What its channel ran before a release. Raises Damaged."""
+        return self._read(release.previous) if release.previous else None
+
+    def _latest(self, channel: str) -> list[Release]:
+        return [release for release, _ in zip(self.of(channel), range(5), strict=False)]
+
+    def names(self, channel: str) -> list[Name]:
+        """All releases that ``channel`` ever had, also those before it was removed and created again."""
+        found = self._repository.refs(f"{TAGS}{channel}/") if self._repository else {}
+        names = [Name(*name.removeprefix(TAGS).split("/", 1)) for name in found]
+        current = self.current(channel)
+        return names if current is None or current.name in names else [*names, current.name]
+
+    def _read(self, oid: bytes) -> Release:
+        assert self._repository is not None
+        snapshot = self._repository.snapshot(oid)
+        subject = _SUBJECT.fullmatch(snapshot.message.partition("\n")[0])
+        commits = dict(self._links(snapshot.tree, b""))
+        prototypes = [name for name in commits if name.startswith("prototype/")]
+        if subject is None or len(prototypes) != 1:
+            raise Damaged(f"{oid.hex()} in {self._path} is no release", "run: git fsck there; take it from a backup")
+        said = trailers(snapshot.message)
+        return Release(
+            name=Name(subject["channel"], subject["version"]),
+            oid=oid,
+            previous=snapshot.parents[0] if snapshot.parents else None,
+            prototype=prototypes[0].partition("/")[2],
+            commits={name.partition("/")[2]: commit for name, commit in commits.items()},
+            author=snapshot.author,
+            when=snapshot.when,
+            message=snapshot.message,
+            tag=_tag(said.get(TAG, "")),
+            rollback=_rollback(said.get(ROLLBACK)),
+        )
+
+    def _links(self, tree: bytes, above: bytes) -> Iterator[tuple[str, bytes]]:
+        assert self._repository is not None
+        for item in self._repository.tree(tree):
+            path = above + b"/" + item.name if above else item.name
+            if item.mode == GITLINK:
+                yield path.decode(errors="replace"), item.oid
+            elif item.mode == TREE and (above or item.name.decode(errors="replace") in _KINDS):
+                yield from self._links(item.oid, path)
+
+    # --- writing ---
+
+    def open(self) -> Repository:
+        """``site.git``, made if need be. Raises Locked."""
+        if self._repository is None:
+            with self.site.lock():
+                if not self._path.exists():
+                    self._make()
+            return self.open()
+        assert self._opened is not None
+        return self._opened
+
+    def _make(self) -> None:
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        fs.remove_tree(partial)
+        try:
+            Repository.create(partial, hooked=False)
+            os.rename(partial, self._path)
+        finally:
+            fs.remove_tree(partial)
+        fs.sync_directory(self._path.parent)
+
+    def lock(self, command: str) -> AbstractContextManager[None]:
+        """Be the only one who makes releases. Raises Locked."""
+        return self.open().lock(command)
+
+    def append(
+        self,
+        name: Name,
+        prototype: str,
+        commits: Mapping[str, bytes],
+        previous: Release | None,
+        who: tuple[Signature, Signature],
+        message: str,
+        facts: Mapping[str, bytes],
+    ) -> Release:
+        """Make a release after ``previous``, under the lock. Raises Locked, StorageFault.
+
+        The branch is what counts: git moves two refs one after the other, and may be killed between. ``who`` are author
+        and committer; ``message`` ends with a paragraph of trailers. ``facts`` are blobs by the machines' names.
+        """
+        repository = self.open()
+        objects: Objects = {}
+        links = {f"{_KINDS[one != prototype]}/{one}": oid for one, oid in commits.items()}
+        toml = _put(objects, Type.BLOB, _read_settings(self.site.file))
+        items = [TreeItem(FILE, b"site.toml", toml)]
+        if facts:
+            reports = format_tree([TreeItem(FILE, f"{host}.json".encode(), blob) for host, blob in facts.items()])
+            items.append(TreeItem(TREE, b"facts", _put(objects, Type.TREE, reports)))
+        tree = _trees(objects, links, items)
+        parents = [previous.oid] if previous else []
+        oid = _put(objects, Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())
+        move = (f"refs/heads/{name.channel}", oid, previous.oid if previous else None)
+        write_objects(repository, objects, [move], f"release: {name}")
+        return self.tagged(self._read(oid))
+
+    def tagged(self, release: Release) -> Release:
+        """``release``, under the lock, with the tag of its name."""
+        repository = self.open()
+        if repository.ref(f"{TAGS}{release.name}") is None:
+            repository.move_refs([(f"{TAGS}{release.name}", release.oid, None)], f"release: {release.name}")
+        return release
+
+    def close(self, channel: str) -> None:
+        """Forget what ``channel`` runs, under the lock; its releases stay, by their tags."""
+        standing = self._repository and self._repository.ref(f"refs/heads/{channel}")
+        if self._repository and standing:
+            self._repository.git("update-ref", "-d", f"refs/heads/{channel}", standing.hex())
+
+
+def next_number(versions: Sequence[str]) -> int:
+    """The number after all of ``versions``."""
+    return 1 + max((number(version) or 0 for version in versions), default=0)
+
+
+def trailers(message: str) -> dict[str, str]:
+    """What the last paragraph of a release's message says."""
+    last = message.rstrip("\n").rpartition("\n\n")[2]
+    return {found[1]: found[2] for line in last.splitlines() if (found := _TRAILER.fullmatch(line))}
+
+
+def subject_of(snapshot: Snapshot) -> str:
+    """The first line of a commit's message."""
+    return snapshot.message.partition("\n")[0]
+
+
+def _tag(text: str) -> tuple[str, bytes] | None:
+    found = _TAG_LINE.fullmatch(text)
+    return (found["repository"], bytes.fromhex(found["oid"])) if found else None
+
+
+def _rollback(text: str | None) -> Name | None:
+    channel, _, version = (text or "").partition("/")
+    return Name(channel, version_name(version)) if text else None
+
+
+def _read_settings(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def _put(objects: Objects, kind: Type, data: bytes) -> bytes:
+    oid = object_id(kind, data)
+    objects[oid] = kind, data
+    return oid
+
+
+def _trees(objects: Objects, links: Mapping[str, bytes], items: list[TreeItem]) -> bytes:
+    """The tree that holds ``links`` by their paths, and ``items``."""
+    below: dict[str, dict[str, bytes]] = {}
+    for path, oid in links.items():
+        first, slash, rest = path.partition("/")
+        if slash:
+            below.setdefault(first, {})[rest] = oid
+        else:
+            items.append(TreeItem(GITLINK, first.encode(), oid))
+    items += [TreeItem(TREE, first.encode(), _trees(objects, rest, [])) for first, rest in below.items()]
+    return _put(objects, Type.TREE, format_tree(items))

@@ -1,0 +1,217 @@
+"""One server's data: where repositories, live trees and exports stand, and who owns which name."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tomllib
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from gitstate.core import fs
+from gitstate.core.errors import ConfigFault, EnvironmentFault, Locked, NotFound, UsageFault
+from gitstate.core.names import LAYER_KINDS, layer_word, repo_name
+from gitstate.store.repository import Repository
+
+SITE_FORMAT: Final = 1
+_PRIVATE: Final = ("prototypes", "layers", "live", "exports", "secrets")
+_FILE: Final = "site.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's directory. Nothing is read before it is asked for."""
+
+    path: Path
+    credentials: Path | None = field(default=None, compare=False, repr=False)
+    """Where systemd puts what is secret for this process."""
+
+    @classmethod
+    def create(cls, path: Path, interface: str | None = None) -> Site:
+        """Make a site in a new or empty directory, whose machines boot on ``interface``.
+
+        Raises UsageFault if there is something else.
+        """
+        site = cls(path.absolute())
+        if site.file.exists():
+            raise UsageFault(f"{path} is a site already", "gitstate prototype list shows what it holds")
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageFault(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
+        site.path.mkdir(parents=True, exist_ok=True)
+        for name in _PRIVATE:
+            (site.path / name).mkdir(mode=0o700)
+        site.tftp.mkdir(mode=0o750)
+        site.path.chmod(0o711)
+        import tomlkit  # only who writes keeps comments
+
+        document = tomlkit.document()
+        document.add(tomlkit.comment("This site's settings; gitstate keeps your comments."))
+        document["version"] = SITE_FORMAT
+        document["uuid"] = str(uuid.uuid4())
+        document["keep"] = 30
+        document["keep"].comment("days for which an export stays that nothing uses any more")
+        if interface is not None:
+            boot = tomlkit.table()
+            boot["interface"] = interface
+            boot["interface"].comment("where machines boot")
+            boot["dhcp"] = "proxy"
+            boot["dhcp"].comment('another server gives addresses; "own": we do, with range = ["FIRST", "LAST"]')
+            document["boot"] = boot
+        fs.write_file(site.file, tomlkit.dumps(document).encode())
+        return site
+
+    @classmethod
+    def open(cls, path: Path) -> Site:
+        """The site at ``path``. Raises NotFound, EnvironmentFault, ConfigFault."""
+        site = cls(path.absolute())
+        try:
+            document = tomllib.loads(site.file.read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(
+                f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another"
+            ) from None
+        except PermissionError:
+            raise EnvironmentFault(f"{site.file}: permission denied", "run it as root") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+            raise ConfigFault(f"{site.file}: {error}", "mend it with an editor") from None
+        version = document.get("version")
+        if version != SITE_FORMAT:
+            raise ConfigFault(f"{site.file}: version is {version!r}, not {SITE_FORMAT}", "install a newer gitstate")
+        return site
+
+    def settings(self) -> Mapping[str, Any]:
+        """All of ``site.toml`` as plain values. Raises NotFound, ConfigFault."""
+        try:
+            settings: Mapping[str, Any] = tomllib.loads(self.file.read_text())
+        except FileNotFoundError:
+            raise NotFound(f"{self.path} is not a site", "gitstate init makes one") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigFault(f"{self.file}: {error}", "mend it with an editor") from None
+        return settings
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one who makes prototypes. Raises Locked."""
+        descriptor = fs.open_tree(self.path / "prototypes")
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Locked(f"another prototype of {self.path} is being made", "try again when it is done") from None
+            yield
+        finally:
+            fs.close(descriptor)
+
+    @property
+    def file(self) -> Path:
+        """The site's settings."""
+        return self.path / _FILE
+
+    def repository_path(self, name: str) -> Path:
+        """Where the repository ``name`` (a prototype, ``base`` or ``KIND/NAME``) stands. Raises UsageFault."""
+        if name == "base":
+            return self.path / "layers" / "base.git"
+        kind, slash, rest = name.partition("/")
+        if not slash:
+            return self.path / "prototypes" / f"{repo_name(name)}.git"
+        if kind not in LAYER_KINDS:
+            raise UsageFault(
+                f"{name!r} is no repository's name",
+                f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME",
+            )
+        return self.path / "layers" / kind / f"{repo_name(layer_word(rest))}.git"
+
+    def repository(self, name: str) -> Repository:
+        """The repository ``name``. Raises NotFound, EnvironmentFault, ConfigFault."""
+        return Repository.open(self.repository_path(name), name)
+
+    def create_layer(self, name: str) -> Repository:
+        """Make the layer ``name`` with an empty live tree. Raises UsageFault, Locked.
+
+        The repository, renamed last, is what makes the layer exist.
+        """
+        path, live = self.repository_path(name), self.live_path(name)
+        with self.lock():
+            if path.exists():
+                raise UsageFault(f"there is a layer {name} already", "gitstate layer list shows what there is")
+            if live.exists() and any(live.iterdir()):
+                raise UsageFault(f"{live} is in the way and belongs to no layer", "move it away")
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            live.parent.mkdir(mode=0o700, exist_ok=True)
+            live.mkdir(mode=0o755, exist_ok=True)
+            partial = path.with_name(f".{path.name}.partial")
+            fs.remove_tree(partial)
+            try:
+                Repository.create(partial, live=live)
+                os.rename(partial, path)
+            finally:
+                fs.remove_tree(partial)
+            fs.sync_directory(path.parent)
+        return Repository(path)
+
+    def layers(self) -> list[str]:
+        """The names of all layers, sorted."""
+        above = self.path / "layers"
+        # Not `**`: that would look into every repository.
+        found = [path for pattern in ("base.git", "*/*.git") for path in above.glob(pattern)]
+        names = (str(path.relative_to(above)) for path in found if not path.name.startswith("."))
+        return sorted(name.removesuffix(".git") for name in names)
+
+    def live_path(self, name: str) -> Path:
+        """Where a live tree of ``name`` stands unless it was adopted elsewhere."""
+        return self.path / "live" / name
+
+    @property
+    def releases_path(self) -> Path:
+        """The repository that holds what channels run and ran."""
+        return self.path / "site.git"
+
+    @property
+    def directory_path(self) -> Path:
+        """The repository of the embedded directory."""
+        return self.path / "directory.git"
+
+    @property
+    def tftp(self) -> Path:
+        """What boot loaders may read."""
+        return self.path / "tftp"
+
+    @property
+    def exports(self) -> Path:
+        """The directory of all exports, served by NFS as one."""
+        return self.path / "exports"
+
+    def exports_path(self, name: str) -> Path:
+        """The directory of the exports of ``name``."""
+        return self.exports / name
+
+    def prototypes(self) -> list[str]:
+        """The names of all prototypes, sorted."""
+        return sorted(path.name.removesuffix(".git") for path in (self.path / "prototypes").glob("*.git"))
+
+    def repositories(self) -> Iterator[str]:
+        """The names of all repositories: prototypes first."""
+        yield from self.prototypes()
+        yield from self.layers()
+
+    def name_of(self, repository: Path) -> str | None:
+        """The name of the prototype or layer whose repository stands at ``repository``; None if none does."""
+        place = Path(os.path.realpath(repository))
+        for folder in ("prototypes", "layers"):
+            above = Path(os.path.realpath(self.path / folder))
+            if place.is_relative_to(above) and place.suffix == ".git":
+                return str(place.relative_to(above)).removesuffix(".git")
+        return None
+
+    def repository_of(self, directory: Path) -> str:
+        """The repository whose live tree ``directory`` lies in. Raises UsageFault."""
+        here = Path(os.path.realpath(directory))
+        for name in self.repositories():
+            live = self.repository(name).live
+            if live is not None and here.is_relative_to(os.path.realpath(live)):
+                return name
+        raise UsageFault(f"{directory} is in no live tree of {self.path}", "name the repository: gitstate COMMAND REPO")

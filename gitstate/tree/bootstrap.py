@@ -1,0 +1,232 @@
+"""Where prototypes come from and how they go: a directory adopted or copied, a tarball, mmdebstrap, a fork; remove.
+
+A live tree is made under a temporary name; the repository, renamed last, is what makes the prototype exist.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gitstate.core import fs, process
+from gitstate.core.errors import Damaged, EnvironmentFault, NotFound, UsageFault
+from gitstate.core.monitor import Observer
+from gitstate.core.names import repo_name
+from gitstate.store import MAIN, Repository
+from gitstate.store.site import Site
+from gitstate.tree import export
+from gitstate.tree.checkin import LIVE
+
+DEFAULT_VARIANT: Final = "important"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a new prototype is made from. At most one of the first four is set; none: an empty live tree.
+
+    ``fork`` is a prototype's name and a revision of it; ``suite`` goes to mmdebstrap with ``include`` and ``variant``.
+    """
+
+    adopt: Path | None = None
+    copy: Path | None = None
+    fork: tuple[str, str] | None = None
+    suite: str | None = None
+    include: Sequence[str] = field(default=())
+    variant: str = DEFAULT_VARIANT
+    mirrors: Sequence[str] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A prototype to be made: its repository, its live tree, and where that comes from."""
+
+    site: Site
+    name: str
+    repository: Path
+    live: Path
+    source: Source
+
+    def describe(self) -> list[str]:
+        """What will be done, a line each."""
+        source = self.source
+        made = f"make {self.live}"
+        if source.adopt:
+            lines = [f"adopt {self.live} where it stands"]
+        elif source.copy:
+            lines = [f"{made} from {source.copy}"]
+        elif source.fork:
+            lines = [f"{made} from {source.fork[0]}@{source.fork[1]}, with its history"]
+        elif source.suite:
+            lines = [f"{made} by mmdebstrap: {source.suite} ({source.variant}) {' '.join(source.include)}".rstrip()]
+        else:
+            lines = [f"{made}, empty"]
+        return [*lines, f"make {self.repository}"]
+
+
+def plan(site: Site, name: str, source: Source) -> Plan:
+    """Plan a prototype. Raises UsageFault, NotFound, EnvironmentFault."""
+    live = source.adopt.absolute() if source.adopt is not None else site.live_path(name)
+    plan = Plan(site, name, site.repository_path(repo_name(name)), live, source)
+    _check_name_is_free(plan)
+    if source.adopt is not None and not live.is_dir():
+        raise EnvironmentFault(f"{live} is not a directory", "--live adopts a root file system that stands somewhere")
+    if source.copy is not None and not source.copy.exists():
+        raise NotFound(f"{source.copy} doesn't exist", "--from takes a directory, a tarball or PROTOTYPE[@REV]")
+    if source.fork is not None:
+        site.repository(source.fork[0]).resolve(source.fork[1])
+    return plan
+
+
+def _check_name_is_free(plan: Plan) -> None:
+    if plan.repository.exists():
+        raise UsageFault(f"there is a prototype {plan.name} already", "gitstate prototype show tells about it")
+    if plan.source.adopt is None and plan.live.exists():
+        raise UsageFault(
+            f"{plan.live} is in the way and belongs to no prototype", f"adopt it (--live {plan.live}) or remove it"
+        )
+
+
+def apply(plan: Plan, observer: Observer) -> Repository:
+    """Make the prototype. Whatever fails, nothing of it is left."""
+    with plan.site.lock():
+        _check_name_is_free(plan)
+        _make(plan, observer)
+    fs.sync_directory(plan.repository.parent)
+    return Repository(plan.repository)
+
+
+def _make(plan: Plan, observer: Observer) -> None:
+    partial = plan.repository.with_name(f".{plan.name}.partial")
+    graves = [
+        _grave(path) for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name))
+    ]
+    for leftover in (partial, *graves):  # of commands that were killed
+        fs.remove_tree(leftover)
+    with _new_tree(plan) as tree:
+        base = _fill(plan, tree, observer)
+        try:
+            repository = Repository.create(partial, live=plan.live)
+            if base is not None:
+                _fork_history(plan, base, repository)
+            if tree != plan.live:
+                os.rename(tree, plan.live)
+                fs.sync_directory(plan.live.parent)
+            os.rename(partial, plan.repository)
+        finally:
+            fs.remove_tree(partial)
+
+
+@contextmanager
+def _new_tree(plan: Plan) -> Iterator[Path]:
+    if plan.source.adopt is not None:
+        yield plan.live
+        return
+    tree = plan.live.with_name(f".{plan.name}.partial")
+    fs.remove_tree(tree)
+    try:
+        yield tree
+    finally:
+        fs.remove_tree(tree)
+
+
+def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
+    """Make the live tree's content; the commit it equals, for a fork."""
+    source = plan.source
+    if source.adopt is not None:
+        return None
+    if source.fork is not None:
+        repository = plan.site.repository(source.fork[0])
+        commit = repository.resolve(source.fork[1])
+        observer.phase("export")
+        exports = plan.site.exports_path(source.fork[0])
+        export.apply(export.plan(repository, commit, exports, tree), observer)
+        return commit
+    tree.mkdir(mode=0o755)
+    if source.suite is not None:
+        _mmdebstrap(source, tree, observer)
+    elif source.copy is not None:
+        _copy(source.copy, tree, observer)
+    return None
+
+
+_EXTRACT: Final = (
+    *("tar", "--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--delay-directory-restore"),
+    *("--acls", "--xattrs", "--xattrs-include=security.capability", "--xattrs-include=user.*"),
+)
+
+
+def _copy(source: Path, tree: Path, observer: Observer) -> None:
+    """A directory by cp, a tarball by tar: both keep everything, and tar stays inside ``tree`` whatever members say."""
+    observer.phase(f"copy {source.name}")
+    if source.is_dir():
+        process.run(["cp", "--archive", "--one-file-system", "--reflink=auto", "--", f"{source}/.", str(tree)])
+        return
+    try:
+        process.run([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(tree)])
+    except process.ProgramFailed as error:
+        raise Damaged(f"{source}: {error.message}", f"see what is in it: tar -tvf {shlex.quote(str(source))}") from None
+
+
+def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
+    observer.phase(f"mmdebstrap {source.suite}")
+    include = [f"--include={','.join(source.include)}"] if source.include else []
+    argv = [
+        "mmdebstrap",
+        "--quiet",
+        f"--variant={source.variant}",
+        *include,
+        str(source.suite),
+        str(tree),
+        *source.mirrors,
+    ]
+    process.run(argv)
+
+
+def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:
+    assert plan.source.fork is not None
+    origin = plan.site.repository(plan.source.fork[0])
+    origin.git("push", "--quiet", str(repository.path), f"{commit.hex()}:{MAIN}", f"{commit.hex()}:{LIVE}")
+
+
+# --- removing -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What removing a prototype deletes. An adopted live tree is not ours to delete and isn't listed."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+
+def plan_removal(site: Site, name: str) -> Removal:
+    """Plan to remove a prototype. Raises NotFound, EnvironmentFault while anything is mounted below it."""
+    path = site.repository_path(repo_name(name))
+    if not path.is_dir():
+        raise NotFound(f"no prototype {name}", "gitstate prototype list shows what there is")
+    candidates = (site.live_path(name), site.exports_path(name), path)
+    for candidate in candidates:
+        mounted = fs.mounts_below(candidate)
+        if mounted:
+            raise EnvironmentFault(f"{mounted[0]} is a mount point", "unmount it first: nothing was removed")
+    return Removal(name, tuple(candidate for candidate in candidates if candidate.exists()))
+
+
+def apply_removal(removal: Removal, observer: Observer) -> None:
+    """Delete what the plan lists. All is renamed away first, the repository last: till then, removing goes on again."""
+    with Repository(removal.paths[-1]).lock("prototype remove"):
+        for path in removal.paths:
+            fs.remove_tree(_grave(path))
+            os.rename(path, _grave(path))
+    for path in removal.paths:
+        observer.phase(f"remove {path.name}")
+        fs.remove_tree(_grave(path), observer.advance)
+
+
+def _grave(path: Path) -> Path:
+    return path.with_name(f".{path.name}.removed")

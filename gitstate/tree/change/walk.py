@@ -1,0 +1,181 @@
+"""What differs between two snapshots: an ordered walk of both that skips equal trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple, TypeAlias
+
+from gitstate.core.entry import Directory, Entry, Kind, Meta
+from gitstate.core.names import join, octal
+
+ReadDirectory = Callable[[bytes, bytes], Directory]
+"""The directory of a tree id, and the path at which it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """An entry that only the new snapshot has."""
+
+    path: bytes
+    meta: Meta
+
+    letter: ClassVar[str] = "A"
+    is_time_only: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An entry that only the old snapshot has."""
+
+    path: bytes
+    meta: Meta
+
+    letter: ClassVar[str] = "D"
+    is_time_only: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Modified:
+    """An entry that both have. ``content``: its blob is another (a directory's is told by its entries)."""
+
+    path: bytes
+    old: Meta
+    new: Meta
+    content: bool
+
+    @property
+    def letter(self) -> str:
+        """git's own: T where the type has changed, else M."""
+        return "M" if self.old.kind is self.new.kind else "T"
+
+    @property
+    def is_time_only(self) -> bool:
+        """Nothing but the modification time differs."""
+        return not self.content and self.old._replace(time=None) == self.new._replace(time=None)
+
+
+Change: TypeAlias = Added | Removed | Modified
+
+
+# --- walking ------------------------------------------------------------------------------------------------
+
+
+class _Below(NamedTuple):
+    """A pair of directories to go into."""
+
+    path: bytes
+    old: Directory
+    new: Directory
+
+
+_ABSENT: Final = Directory(Meta(Kind.DIRECTORY, 0), {}, {})
+
+
+def compare(
+    read: ReadDirectory,
+    old: bytes | None,
+    new: bytes | None,
+    *,
+    within: Callable[[bytes], bool] = lambda path: True,
+) -> Iterator[Change]:
+    """The changes from root tree ``old`` to ``new`` (None: empty), bytewise by path.
+
+    So a directory stands before its contents. Equal trees are not read. Paths for which ``within`` is false
+    are left out with all that is below them.
+    """
+    if old == new:
+        return
+    top = _open(read, b"", old, new)
+    yield from _difference(b"", _own(top.old), _own(top.new))
+    stack = [_inside(read, top, within)]
+    while stack:
+        step = next(stack[-1], None)
+        if step is None:
+            stack.pop()
+        elif isinstance(step, _Below):
+            stack.append(_inside(read, step, within))
+        else:
+            yield step
+
+
+def _open(read: ReadDirectory, path: bytes, old: bytes | None, new: bytes | None) -> _Below:
+    return _Below(path, read(old, path) if old else _ABSENT, read(new, path) if new else _ABSENT)
+
+
+def _inside(read: ReadDirectory, pair: _Below, within: Callable[[bytes], bool]) -> Iterator[Change | _Below]:
+    """One directory's own steps. Going into ``etc`` sorts as ``etc/``: ``etc-old`` stands between the two."""
+    path, old, new = pair
+    files = {name for name, entry in new.files.items() if old.files.get(name) != entry}
+    files |= old.files.keys() - new.files.keys()
+    directories = {name for name, _ in old.subdirectories.items() ^ new.subdirectories.items()}
+    opened: dict[bytes, _Below] = {}
+    for key in sorted(files | directories | {name + b"/" for name in directories}):
+        if key.endswith(b"/"):
+            if below := opened.pop(key[:-1], None):
+                yield below
+        elif within(where := join(path, key)):
+            before, after = old.files.get(key), new.files.get(key)
+            if key in directories:
+                below = _open(read, where, old.subdirectories.get(key), new.subdirectories.get(key))
+                opened[key] = below
+                before, after = before or _own(below.old), after or _own(below.new)
+            yield from _difference(where, before, after)
+
+
+def _own(directory: Directory) -> Entry | None:
+    return None if directory is _ABSENT else Entry(b"", directory.own)
+
+
+def _difference(path: bytes, old: Entry | None, new: Entry | None) -> Iterator[Change]:
+    if old is None and new is not None:
+        yield Added(path, new.meta)
+    elif new is None and old is not None:
+        yield Removed(path, old.meta)
+    elif old is not None and new is not None and (old.meta, old.oid) != (new.meta, new.oid):
+        yield Modified(path, old.meta, new.meta, old.oid != new.oid)
+
+
+# --- hard links ---------------------------------------------------------------------------------------------
+
+
+_Group = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinksChanged:
+    """A hard-link group made of ``parts`` that were not one file before, or one that fell into ``parts``."""
+
+    joined: bool
+    parts: tuple[_Group, ...]
+
+    @property
+    def words(self) -> str:
+        """``a = b + c``: c was joined to a and b, which were one already; ``a | b``: they no longer are."""
+        return (" + " if self.joined else " | ").join(" = ".join(map(octal, part)) for part in self.parts)
+
+    def __str__(self) -> str:
+        return f"hard links {'joined' if self.joined else 'split'}: {self.words}"
+
+
+Groups = Iterable[Iterable[bytes]]
+
+
+def compare_links(old: Groups, new: Groups) -> list[LinksChanged]:
+    """How hard-link groups changed, sorted: first what was joined, then what was split."""
+    before, after = [tuple(sorted(group)) for group in old], [tuple(sorted(group)) for group in new]
+    joined = [LinksChanged(True, parts) for parts in _parts(after, before)]
+    return joined + [LinksChanged(False, parts) for parts in _parts(before, after)]
+
+
+def _parts(groups: list[_Group], others: list[_Group]) -> list[tuple[_Group, ...]]:
+    """Those of ``groups`` that are not one in ``others``, taken apart as ``others`` has them."""
+    home = {path: group[0] for group in others for path in group}
+    found = []
+    for group in groups:
+        parts: dict[bytes, list[bytes]] = {}
+        for path in group:
+            parts.setdefault(home.get(path, path), []).append(path)
+        if len(parts) > 1:
+            found.append(tuple(sorted(map(tuple, parts.values()))))
+    return sorted(found)

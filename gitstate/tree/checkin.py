@@ -1,0 +1,258 @@
+"""What a check-in records: the live tree, scanned against the snapshot it was last recorded as, as a commit."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gitstate.core import fs
+from gitstate.core.entry import Directory
+from gitstate.core.errors import Conflict, EnvironmentFault, Refused, UsageFault
+from gitstate.core.monitor import Observer
+from gitstate.core.names import octal
+from gitstate.core.signature import Signature
+from gitstate.store import MAIN, Commit, Repository, Type
+from gitstate.tree import change
+from gitstate.tree.change import Change, LinksChanged
+from gitstate.tree.policy import Policy, parse, policy_path
+from gitstate.tree.scan.cache import NOTHING, Row, load, save
+from gitstate.tree.scan.content import HashOnly, Sink
+from gitstate.tree.scan.models import Base, Findings, Scan
+from gitstate.tree.scan.tree import Scanner
+from gitstate.tree.snapshot import Read, read_directory, read_links
+
+LIVE: Final = "refs/gitstate/live"
+"""The commit that the live tree was last recorded as; moved together with the branch."""
+
+_POLICY_LIMIT: Final = 1 << 20
+_NAMED: Final = 5
+_BRANCH: Final = re.compile(r"(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
+_LONGEST_BRANCH: Final = 200
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """A path that policy would refuse, and why it is recorded all the same."""
+
+    path: bytes
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for. ``replace``: record the tree as it stands although the branch has moved on."""
+
+    repository: Repository
+    live: Path
+    message: str
+    author: Signature
+    committer: Signature
+    branch: str = "main"
+    allow: tuple[Allowance, ...] = ()
+    replace: bool = False
+
+    @property
+    def ref(self) -> str:
+        """The full name of the branch."""
+        return f"refs/heads/{self.branch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a check-in would record, and how the live tree stands to its history.
+
+    ``read`` reads the trees that ``changes`` came from, which may stand in memory only.
+    """
+
+    base: bytes | None
+    old_tree: bytes | None
+    tree: bytes
+    changes: list[Change]
+    links: list[LinksChanged]
+    findings: Findings
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check-in did. ``commit`` None: nothing had changed."""
+
+    commit: bytes | None
+    status: Status
+    objects: int = 0
+    blobs: int = 0
+    seconds: float = 0.0
+
+
+def live_tree(repository: Repository, live: Path | None) -> Path:
+    """The live tree to record. Raises EnvironmentFault if there is none."""
+    path = live or repository.live
+    name = repository.path.name.removesuffix(".git")
+    if path is None:
+        raise EnvironmentFault(f"{name} has no live tree", "name one: --live DIR")
+    if not path.is_dir():
+        raise EnvironmentFault(f"the live tree {path} of {name} is missing", "mount it, or name another: --live DIR")
+    return path
+
+
+def branch_name(text: str) -> str:
+    """A branch's name. Raises UsageFault for what git doesn't take."""
+    if len(text) > _LONGEST_BRANCH or not all(_BRANCH.fullmatch(part) for part in text.split("/")) or ".." in text:
+        raise UsageFault(f"{text!r} is not a branch's name", "letters, digits and . _ + - /")
+    return text
+
+
+def base_of(repository: Repository) -> bytes | None:
+    """The commit that the live tree was last recorded as; the branch's tip for a tree that never was."""
+    return repository.ref(LIVE) or repository.ref(MAIN)
+
+
+def status(repository: Repository, live: Path, observer: Observer, *, allow: Iterable[Allowance] = ()) -> Status:
+    """Compare the live tree with the snapshot it was last recorded as, writing nothing."""
+    base = base_of(repository)
+    sink = HashOnly(repository.read)
+    scan, _ = _scan(repository, live, base, allow, sink, observer)
+    return _status(repository, base, scan, sink.read)
+
+
+def foresee(request: Request, found: Status) -> None:
+    """Raise what ``record`` would raise for what ``status`` has found. Raises Refused, Conflict."""
+    _refuse(found.findings)
+    tip = request.repository.ref(request.ref)
+    if tip is None or found.tree != request.repository.snapshot(tip).tree:
+        _check_ancestry(request, found.base, tip)
+
+
+def preview(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
+    """The live tree as a root tree whose new objects stand in the directory ``objects``."""
+    with repository.staging() as staging:
+        scan, _ = _scan(repository, live, base_of(repository), (), staging, observer)
+        staging.publish_to(objects)
+    return scan.tree
+
+
+def record(request: Request, observer: Observer, step: Step = lambda name: None) -> Result:
+    """Check in. Raises Refused, Conflict, Locked, StorageFault, EnvironmentFault; then nothing has changed.
+
+    A result whose findings name unrecorded entries is only partly done: they keep their last record.
+    """
+    started = time.monotonic()
+    repository = request.repository
+    message = _message(request)
+    with repository.lock("checkin"), repository.staging() as staging:
+        base, tip = base_of(repository), repository.ref(request.ref)
+        scan, policy = _scan(repository, request.live, base, request.allow, staging, observer)
+        _refuse(scan.findings)
+        parent = tip or base
+        if tip is not None and scan.tree == repository.snapshot(tip).tree:
+            commit = None
+            newest = tip
+            _catch_up(request, tip)
+        else:
+            _check_ancestry(request, base, tip)
+            body = Commit(scan.tree, [parent] if parent else [], request.author, request.committer, message)
+            commit = newest = staging.add(Type.COMMIT, body.encode())
+            observer.phase("publish")
+            reason = f"checkin: {message.splitlines()[0][:60]}"
+            staging.publish(_moves(request, newest, tip), reason, step)
+        if scan.rows is not None and request.branch == "main" and repository.ref(LIVE) == newest:
+            _remember(repository, newest, policy, scan.rows, observer)
+            step("cache")
+    seen = _status(repository, parent, scan, repository.read)
+    return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
+
+
+def _remember(
+    repository: Repository, commit: bytes, policy: Policy, rows: list[tuple[bytes, Row]], observer: Observer
+) -> None:
+    """Write the stat cache; the check-in is done without it, too."""
+    try:
+        save(repository.private / "cache", commit, policy.digest, rows)
+    except OSError as error:
+        observer.notice(f"the stat cache can't be written ({error.strerror}): the next check-in reads every file")
+
+
+def _catch_up(request: Request, tip: bytes) -> None:
+    """The live tree equals the branch's tip: that is what it is recorded as, however it came to be so."""
+    standing = request.repository.ref(LIVE)
+    if request.branch == "main" and standing != tip:
+        request.repository.move_refs([(LIVE, tip, standing)], "checkin: the live tree equals main")
+
+
+def _moves(request: Request, new: bytes, tip: bytes | None) -> list[tuple[str, bytes, bytes | None]]:
+    """The branch, from the tip that was looked at, and with main the note of what the live tree was recorded as."""
+    moves = [(request.ref, new, tip)]
+    if request.branch == "main":
+        moves.append((LIVE, new, request.repository.ref(LIVE)))
+    return moves
+
+
+def _scan(
+    repository: Repository,
+    live: Path,
+    base: bytes | None,
+    allow: Iterable[Allowance],
+    sink: Sink,
+    observer: Observer,
+) -> tuple[Scan, Policy]:
+    root = fs.open_tree(live)
+    try:
+        if fs.is_read_only(root):
+            raise EnvironmentFault(f"the live tree {live} is on a read-only file system", "remount it read-write")
+        own = policy_path(is_layer=repository.is_layer)
+        policy = parse(fs.read_below(root, own, _POLICY_LIMIT), str(live / own.decode()), own)
+        cache = load(repository.private / "cache", base, policy.digest) if base else NOTHING
+        tree = repository.snapshot(base).tree if base else None
+        allowing = policy.allowing((allowance.path, allowance.because) for allowance in allow)
+        observer.phase("scan")
+        scanner = Scanner(root, Base(repository.read, repository.has_packed, tree), cache, allowing, sink, observer)
+        return scanner.run(), policy
+    finally:
+        fs.close(root)
+
+
+def _status(repository: Repository, base: bytes | None, scan: Scan, read: Read) -> Status:
+    old_tree = repository.snapshot(base).tree if base else None
+    if scan.tree == old_tree or old_tree is None:
+        return Status(base, old_tree, scan.tree, [], [], scan.findings, read)
+    changes = list(change.compare(reader(read), old_tree, scan.tree))
+    links = change.compare_links(read_links(read, old_tree), read_links(read, scan.tree))
+    return Status(base, old_tree, scan.tree, changes, links, scan.findings, read)
+
+
+def reader(read: Read) -> Callable[[bytes, bytes], Directory]:
+    """``change.compare``'s way to read directories."""
+    return lambda tree, path: read_directory(read, tree, path)
+
+
+def _check_ancestry(request: Request, base: bytes | None, tip: bytes | None) -> None:
+    """Raise Conflict if the branch has commits that the live tree never had."""
+    if request.branch == "main" and tip not in (None, base) and not request.replace:
+        assert tip is not None
+        since = base.hex()[:7] if base else "nothing"
+        raise Conflict(
+            f"main has moved to {tip.hex()[:7]} since this tree was recorded as {since}",
+            "check in to a branch (--branch NAME) and merge it with git, or record this tree over it with --replace",
+        )
+
+
+def _refuse(findings: Findings) -> None:
+    if refusals := findings.refusals:
+        named = ", ".join(f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals[:_NAMED])
+        more = f" and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
+        raise Refused(f"nothing recorded, policy refuses {named}{more}", refusals[0].hint)
+
+
+def _message(request: Request) -> str:
+    """The message with a trailer for every allowance, so that history tells why."""
+    message = request.message.strip()
+    if not message:
+        raise UsageFault("a check-in wants a message", "-m MSG")
+    trailers = [f"Gitstate-Allow: {octal(item.path)} because {item.because}" for item in request.allow]
+    return "\n".join([message, "", *trailers]) if trailers else message

@@ -1,0 +1,105 @@
+"""Making one entry of an export from the repository, and saying whose fault it is if it can't be made."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from gitstate.core import fs
+from gitstate.core.entry import Entry, Kind, Meta
+from gitstate.core.errors import Damaged, EnvironmentFault
+from gitstate.core.names import octal
+from gitstate.store import Repository
+
+_LARGE: Final = 32 << 20
+"""Files from this size on (bytes) are inflated in pieces."""
+
+_SNAPSHOTS_FAULT: Final = frozenset(
+    (
+        *(errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.EPERM),
+        *(errno.ENOENT, errno.EEXIST, errno.EILSEQ),
+    )
+)
+
+
+def _explained(error: Exception, path: bytes) -> Exception:
+    """The error of making ``path``: what no system can make is the snapshot's fault, the rest stays what it is."""
+    if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
+        return EnvironmentFault(
+            f"/{octal(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
+        )
+    if isinstance(error, OSError) and error.errno not in _SNAPSHOTS_FAULT:
+        return error
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return Damaged(f"/{octal(path)} can't be made: {why}", "no file system holds that: change it with plain git")
+
+
+class Maker:
+    """Makes entries in open directories. Raises Damaged, EnvironmentFault, OSError."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._clones = True
+
+    def directory(self, path: bytes, name: bytes, parent: int) -> int:
+        """A new directory, and its descriptor."""
+        try:
+            return fs.make_directory(name, parent)
+        except OSError as error:
+            raise _explained(error, path) from None
+
+    def entry(self, path: bytes, entry: Entry, parent: int, source: int = -1) -> int | None:
+        """A file, symlink, device or fifo with its metadata; the bytes that were written, None for a clone.
+
+        ``source`` is the directory in which an export has a file of the same name and content, -1 for none. From any
+        thread.
+        """
+        try:
+            if entry.meta.kind is Kind.FILE:
+                return self._file(entry, parent, source)
+            if entry.meta.kind is Kind.SYMLINK:
+                os.symlink(self._repository.read(entry.oid), entry.name, dir_fd=parent)
+                fs.seal_name(entry.name, parent, entry.meta)
+            else:
+                fs.make_special(entry, parent)
+        except (OSError, ValueError, OverflowError) as error:
+            raise _explained(error, path) from None
+        return 0
+
+    def _file(self, entry: Entry, parent: int, source: int) -> int | None:
+        descriptor = fs.create_file(entry.name, parent)
+        try:
+            cloned = source >= 0 and self._clone(entry.name, source, descriptor)
+            size = None if cloned else self._fill(entry.oid, descriptor)
+            fs.seal_descriptor(descriptor, entry.meta)
+        finally:
+            os.close(descriptor)
+        return size
+
+    def _clone(self, name: bytes, source: int, descriptor: int) -> bool:
+        """The first that can't be cloned is the last that is tried: most file systems know no clones."""
+        self._clones = self._clones and fs.clone_file(name, source, descriptor)
+        return self._clones
+
+    def _fill(self, oid: bytes, descriptor: int) -> int:
+        """Write the blob ``oid``; its size."""
+        whole = self._repository.whole(oid)
+        size = 0
+        if whole is not None and whole.size >= _LARGE:
+            for piece in whole.chunks():
+                fs.write_sparse(descriptor, piece, size)
+                size += len(piece)
+        else:
+            data = whole.read() if whole is not None else self._repository.read(oid)
+            size = len(data)
+            fs.write_sparse(descriptor, data, 0)
+        os.ftruncate(descriptor, size)
+        return size
+
+    def seal(self, path: bytes, descriptor: int, own: Meta) -> None:
+        """Give a directory its metadata, once nothing more is made in it."""
+        try:
+            fs.seal_descriptor(descriptor, own)
+        except (OSError, OverflowError) as error:
+            raise _explained(error, path) from None

@@ -1,0 +1,288 @@
+"""Writing an export: what changed by a walk, depth first, with threads for contents; what didn't is linked then."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gitstate.core import fs
+from gitstate.core.entry import Entry, Kind
+from gitstate.core.errors import Damaged
+from gitstate.core.monitor import Observer
+from gitstate.core.names import join, octal
+from gitstate.store import Repository
+from gitstate.tree.export.equal import REFUSALS, Trees
+from gitstate.tree.export.links import Groups, compare_groups
+from gitstate.tree.export.make import Maker
+from gitstate.tree.export.models import Frame, Nearest, Tally, Task
+from gitstate.tree.snapshot import PLAIN_DIRECTORY, Lookup, Read, effective_links, read_directory
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+_BATCH: Final = 64
+_BATCHES_IN_FLIGHT: Final = 8
+_PATIENCE: Final = 1024
+"""So many files may wait until all is linked: a process of two threads shouldn't be forked."""
+
+
+def _groups(read: Read, tree: bytes, old_tree: bytes | None) -> Groups:
+    directory = cache(partial(read_directory, read))  # most directories of two snapshots are one tree
+    old_links = effective_links(read, old_tree, directory) if old_tree else []
+    return compare_groups(effective_links(read, tree, directory), old_links)
+
+
+class Exporter:
+    """One export being written into the directory ``temporary``; what it did is counted in ``tally``."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        tree: bytes,
+        nearest: Nearest | None,
+        temporary: Path,
+        tally: Tally,
+        observer: Observer,
+    ) -> None:
+        self._tree = tree
+        self._nearest = nearest
+        self._links = nearest is not None and nearest.linked
+        self._read = repository.read
+        self._tally = tally
+        self._observer = observer
+        self._root = fs.open_tree(temporary)
+        self._maker = Maker(repository)
+        self._groups = _groups(self._read, tree, nearest.tree if nearest else None)
+        self._parents: list[Frame] = []
+        self._left: deque[Frame] = deque()
+        self._futures: deque[tuple[Future[list[int | None]], list[Task]]] = deque()
+        self._batch: list[Task] = []
+        self._equal: list[bytes] = []
+        self._refused: list[bytes] = []
+
+    # --- the walk ---
+
+    def run(self) -> None:
+        """Write the whole tree and sync it."""
+        nearest = self._nearest
+        old_root = fs.open_tree(nearest.path) if nearest else -1
+        try:
+            self._walk(os.dup(self._root), os.dup(old_root) if nearest else -1, nearest.tree if nearest else None)
+            self._link_equal(old_root)
+            self._finish()
+            self._mend(old_root)
+            self._observer.phase("sync")
+            fs.sync_file_system(self._root)
+        finally:
+            if "_pool" in self.__dict__:
+                self._pool.shutdown(cancel_futures=True)
+            for frame in [*self._parents, *self._left]:
+                frame.close()
+            fs.close(self._root)
+            if nearest:
+                fs.close(old_root)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor  # which an export of links alone needs not wait for
+
+        return ThreadPoolExecutor(2)
+
+    def _walk(self, new: int, old: int, old_tree: bytes | None) -> None:
+        self._begin(b"", new, old, self._tree, old_tree)
+        while self._parents:
+            frame = self._parents[-1]
+            if frame.pending:
+                name, tree, before = frame.pending.pop()
+                path = join(frame.path, name)
+                descriptor = self._maker.directory(path, name, frame.new)
+                source = self._open_old(name, frame.old) if before is not None else -1
+                self._begin(path, descriptor, source, tree, before)
+            else:
+                self._left.append(self._parents.pop())
+                self._seal_finished()
+
+    def _finish(self) -> None:
+        """Wait for the threads."""
+        self._submit()
+        while self._futures:
+            self._collect()
+        self._seal_finished()
+
+    def _open_old(self, name: bytes, old: int) -> int:
+        if old < 0:
+            return -1
+        try:
+            return fs.open_directory(name, old)
+        except FileNotFoundError:
+            if self._links:
+                raise
+            return -1  # whoever removes the export meanwhile keeps nobody from writing
+
+    def _begin(self, path: bytes, new: int, old: int, tree: bytes, old_tree: bytes | None) -> None:
+        """Make what stands in a directory that isn't equal to the old one; its subdirectories are left to the walk."""
+        if self._links and tree == old_tree and path not in self._groups.above:
+            self._equal.append(path)
+            fs.close(new)
+            fs.close(old)
+            return
+        directory = read_directory(self._read, tree, path)
+        before = None
+        if old_tree is not None and old >= 0:
+            before = directory if old_tree == tree else read_directory(self._read, old_tree, path)
+        pending = [
+            (name, oid, before.subdirectories.get(name) if before else None)
+            for name, oid in directory.subdirectories.items()
+        ]
+        frame = Frame(path, new, old, directory.own, pending[::-1])
+        self._parents.append(frame)
+        for name, entry in directory.files.items():
+            self._make(frame, entry, before.files.get(name) if before else None)
+        self._tally.directories += 1
+        self._observer.advance(len(directory.files))
+
+    # --- what is equal ---
+
+    def _link_equal(self, old_root: int) -> None:
+        if self._equal:
+            trees = Trees(self._root, old_root)
+            linked = trees.link(self._equal, self._observer.advance, alone="_pool" in self.__dict__)
+            self._tally.linked += linked.files
+            self._tally.directories += linked.directories
+            self._refused += linked.refused
+
+    def _mend(self, old_root: int) -> None:
+        """Make anew what the file system had no more links for, each with all of its hard-link group."""
+        if not self._refused:
+            return
+        look_up, mended = Lookup(self._read, self._tree), set[bytes]()
+        for path in self._refused:
+            if path not in mended:
+                group = self._groups.of.get(path, (path,))
+                self._make_anew(path, look_up(path), old_root)
+                self._join(path, [other for other in group if other != path])
+                mended.update(group)
+        for path in {path.rpartition(b"/")[0] for path in mended}:
+            directory = look_up.directory(path)
+            with self._opened(path) as descriptor:
+                self._maker.seal(path, descriptor, directory.own if directory else PLAIN_DIRECTORY)
+
+    def _make_anew(self, path: bytes, entry: Entry | None, old_root: int) -> None:
+        if entry is None:
+            raise Damaged(f"/{octal(path)} stands in an export but not in its snapshot", "remove that export")
+        parent = path.rpartition(b"/")[0]
+        with self._opened(parent) as new:
+            old = fs.open_path(parent, old_root)
+            try:
+                self._count(self._maker.entry(path, entry, new, old))
+            finally:
+                fs.close(old)
+
+    def _join(self, path: bytes, others: list[bytes]) -> None:
+        for other in others:
+            parent, _, name = other.rpartition(b"/")
+            with self._opened(parent) as descriptor:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=descriptor)
+                self._link_to(path, name, descriptor)
+
+    @contextmanager
+    def _opened(self, path: bytes) -> Iterator[int]:
+        descriptor = fs.open_path(path, self._root)
+        try:
+            yield descriptor
+        finally:
+            fs.close(descriptor)
+
+    # --- entries ---
+
+    def _make(self, frame: Frame, entry: Entry, before: Entry | None) -> None:
+        path = join(frame.path, entry.name)
+        if entry == before and self._links and path not in self._groups.unlinkable:
+            if self._link(frame, entry.name):
+                return
+            if path in self._groups.of:
+                self._refused.append(path)
+                return
+        same = before is not None and before.oid == entry.oid and before.meta.kind is entry.meta.kind
+        source = frame.old if same else -1
+        if path in self._groups.of:
+            self._join_or_make(path, entry, frame.new, source)
+        elif entry.meta.kind is Kind.FILE:
+            frame.waiting += 1
+            self._batch.append(Task(frame, entry, source))
+            if len(self._batch) >= (_PATIENCE if self._links and "_pool" not in self.__dict__ else _BATCH):
+                self._submit()
+        else:
+            self._count(self._maker.entry(path, entry, frame.new))
+
+    def _link(self, frame: Frame, name: bytes) -> bool:
+        try:
+            os.link(name, name, src_dir_fd=frame.old, dst_dir_fd=frame.new, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in REFUSALS:
+                return False
+            raise
+        self._tally.linked += 1
+        return True
+
+    def _join_or_make(self, path: bytes, entry: Entry, parent: int, source: int) -> None:
+        """Link ``path`` to a member of its group that is made already; the first is made at once, by ourselves."""
+        others = (other for other in self._groups.of.get(path, ()) if other != path)
+        if any(self._link_to(other, entry.name, parent) for other in others):
+            self._tally.linked += 1
+        else:
+            self._count(self._maker.entry(path, entry, parent, source))
+
+    def _count(self, size: int | None) -> None:
+        if size is None:
+            self._tally.cloned += 1
+        else:
+            self._tally.written += 1
+            self._tally.bytes += size
+
+    def _link_to(self, other: bytes, name: bytes, parent: int) -> bool:
+        above, _, other_name = other.rpartition(b"/")
+        try:
+            with self._opened(above) as directory:
+                os.link(other_name, name, src_dir_fd=directory, dst_dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EMLINK):
+                return False
+            raise
+        return True
+
+    def _make_batch(self, batch: list[Task]) -> list[int | None]:
+        return [
+            self._maker.entry(join(task.frame.path, task.entry.name), task.entry, task.frame.new, task.source)
+            for task in batch
+        ]
+
+    def _submit(self) -> None:
+        waiting, self._batch = self._batch, []
+        for start in range(0, len(waiting), _BATCH):
+            while len(self._futures) >= _BATCHES_IN_FLIGHT:
+                self._collect()
+            batch = waiting[start : start + _BATCH]
+            self._futures.append((self._pool.submit(self._make_batch, batch), batch))
+
+    def _collect(self) -> None:
+        future, batch = self._futures.popleft()
+        for size in future.result():
+            self._count(size)
+        for task in batch:
+            task.frame.waiting -= 1
+        self._seal_finished()
+
+    def _seal_finished(self) -> None:
+        """A directory's time is set once nothing more is made in it."""
+        while self._left and not self._left[0].waiting:
+            frame = self._left[0]
+            self._maker.seal(frame.path, frame.new, frame.own)
+            self._left.popleft().close()

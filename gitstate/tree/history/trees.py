@@ -1,0 +1,85 @@
+"""The changes between snapshots, within the paths that were asked for."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from gitstate.store import Repository, Type, object_id
+from gitstate.store.reader import Pack
+from gitstate.tree.change import Change, LinksChanged, compare, compare_links
+from gitstate.tree.history.arguments import Paths
+from gitstate.tree.snapshot import Read, effective_links, read_directory, read_links
+
+EMPTY: Final = object_id(Type.TREE, b"")
+
+Difference = Change | LinksChanged
+
+
+class Trees:
+    """Compares snapshots; directories are kept, since one commit's old tree is the next one's new tree."""
+
+    def __init__(self, read: Read, paths: Paths, *, times: bool = False) -> None:
+        self._read = read
+        self._paths = paths
+        self._times = times
+        self._directory = lru_cache(maxsize=512)(lambda tree, path: read_directory(read, tree, path))
+
+    def between(self, old: bytes | None, new: bytes | None) -> Iterator[Difference]:
+        """The changes from tree ``old`` to ``new``, hard links last; of times alone only where asked for."""
+        old, new = (None if tree == EMPTY else tree for tree in (old, new))
+        for change in compare(self._directory, old, new, within=self._paths.may_hold):
+            if self._paths.match(change.path) and (self._times or not change.is_time_only):
+                yield change
+        if old != new and self._groups(old) != self._groups(new):
+            yield from self._links(old, new)
+
+    def _groups(self, tree: bytes | None) -> list[tuple[bytes, ...]]:
+        return read_links(self._read, tree) if tree else []
+
+    def _links(self, old: bytes | None, new: bytes | None) -> Iterator[LinksChanged]:
+        before, after = (effective_links(self._read, tree) if tree else [] for tree in (old, new))
+        for links in compare_links(before, after):
+            if any(self._paths.match(path) for part in links.parts for path in part):
+                yield links
+
+    def of_commit(self, repository: Repository, oid: bytes, merges: str) -> Iterator[Difference]:
+        """What the commit ``oid`` changed.
+
+        ``merges`` says what a merge changed: nothing (``off``), what differs from its first parent (``first``),
+        or what differs from every parent (``combined``).
+        """
+        commit = repository.snapshot(oid)
+        first, *others = [repository.snapshot(parent).tree for parent in commit.parents] or [EMPTY]
+        if others and merges == "off":
+            return
+        elsewhere = others if merges == "combined" else []
+        common = [{_key(change) for change in self.between(tree, commit.tree)} for tree in elsewhere]
+        for change in self.between(first, commit.tree):
+            if all(_key(change) in keys for keys in common):
+                yield change
+
+
+def _key(change: Difference) -> bytes | LinksChanged:
+    return change if isinstance(change, LinksChanged) else change.path
+
+
+def reader_beside(repository: Repository, objects: Path) -> Read:
+    """Reads from the object directory ``objects`` first, then from the repository."""
+    packs = [Pack(index) for index in sorted((objects / "pack").glob("pack-*.idx"))]
+
+    def read(oid: bytes) -> bytes:
+        for pack in packs:
+            offset = pack.find(oid)
+            whole = None if offset is None else pack.whole(offset)
+            if whole is not None:
+                return whole.read()
+        loose = objects / oid.hex()[:2] / oid.hex()[2:]
+        if loose.exists():
+            return zlib.decompress(loose.read_bytes()).partition(b"\0")[2]
+        return repository.read(oid)
+
+    return read

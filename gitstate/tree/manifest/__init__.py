@@ -1,0 +1,34 @@
+"""Entries <-> records: the mtree(5) text of ``.gitstate``, ``.gitstate-links`` and full manifests.
+
+Pure functions over bytes; docs/format.md (sections 2, 3, 5 and 9) is their specification.
+"""
+
+from gitstate.tree.manifest.full import Content, format_full
+from gitstate.tree.manifest.precedence import resolve
+from gitstate.tree.manifest.read import (
+    MAX_ID,
+    NO_RECORDS,
+    Records,
+    Unreadable,
+    is_account,
+    parse_directory,
+    parse_links,
+)
+from gitstate.tree.manifest.write import format_directory, format_links, format_time, format_xattrs
+
+__all__ = [
+    "MAX_ID",
+    "NO_RECORDS",
+    "Content",
+    "Records",
+    "Unreadable",
+    "format_directory",
+    "format_full",
+    "format_links",
+    "format_time",
+    "format_xattrs",
+    "is_account",
+    "parse_directory",
+    "parse_links",
+    "resolve",
+]

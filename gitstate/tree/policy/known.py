@@ -1,0 +1,267 @@
+"""Which files of a Linux system hold secrets: by their path, each with a look at its content.
+
+A table: the rule's name, patterns of globs.py, what to look for (secrets.py), and what to do besides --allow. The first
+rule with the path counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gitstate.tree.policy.secrets import (
+    Finder,
+    always,
+    assigned,
+    hashes,
+    keytab,
+    logins,
+    machine_id,
+    old_hashes,
+    ppp,
+    where,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One rule. ``paths`` are patterns of globs.py; ``hint`` is what to do besides --allow."""
+
+    rule: str
+    paths: tuple[bytes, ...]
+    find: Finder
+    hint: str
+
+
+_KEY_44 = rb"[A-Za-z0-9+/]{43}="
+_WIREGUARD = rb"^[ \t]*(?i:PrivateKey|PresharedKey)[ \t]*=[ \t]*" + _KEY_44
+_AGAIN = "each machine makes its own again"
+
+SECRETS: Final = (
+    Secret(
+        "host-key",
+        (b"etc/ssh/ssh_host_*_key", b"etc/dropbear/dropbear_*_host_key", b"etc/tinyssh/sshkeydir/.*.sk"),
+        always("the ssh host key of one machine"),
+        "remove it: every machine needs its own, and `gitstate prepare` will remove it for you",
+    ),
+    Secret(
+        "machine-id",
+        (b"etc/machine-id", b"var/lib/dbus/machine-id"),
+        machine_id,
+        "empty it with `truncate -s 0`: every machine needs its own, and `gitstate prepare` will empty it for you",
+    ),
+    Secret(
+        "random-seed",
+        (
+            b"var/lib/systemd/random-seed",
+            b"var/lib/urandom/random-seed",
+            b"var/lib/random-seed",
+            b"var/lib/misc/random-seed",
+            b"var/lib/seedrng/*",
+            b"boot/**/loader/random-seed",
+            b"efi/loader/random-seed",
+        ),
+        always("the random seed of one machine"),
+        f"remove it: {_AGAIN}",
+    ),
+    Secret(
+        "machine-secret",
+        (
+            b"var/lib/systemd/credential.secret",
+            b"var/lib/NetworkManager/secret_key",
+            b"var/lib/ubuntu-advantage/private/**",
+        ),
+        always("a secret made for one machine"),
+        f"remove it: {_AGAIN}",
+    ),
+    Secret(
+        "login-password",
+        (b"etc/passwd*", b"etc/shadow*", b"var/backups/passwd.bak", b"var/backups/shadow.bak"),
+        logins,
+        "lock it with `usermod -p '*' NAME` (`passwd -l` keeps the hash), in backup copies too",
+    ),
+    Secret(
+        "login-password",
+        (
+            b"etc/group*",
+            b"etc/gshadow*",
+            b"var/backups/group.bak",
+            b"var/backups/gshadow.bak",
+            b"**/.htpasswd",
+            b"**/htpasswd",
+        ),
+        hashes,
+        "remove the hash (of a group: `gpasswd -r NAME`)",
+    ),
+    Secret("login-password", (b"etc/security/opasswd",), old_hashes, "empty it with `truncate -s 0`"),
+    Secret(
+        "login-password",
+        (b"root/*-ks.cfg",),
+        where(
+            "a password of the installation",
+            rb"^[ \t]*(?:rootpw|user)\b[^\n]*[ =\"']\$[0-9a-z]+\$",
+            rb"^[ \t]*rootpw[ \t]+(?:--plaintext[ \t]+)?[^\s#-]",
+        ),
+        "remove it: nothing reads it after the installation",
+    ),
+    Secret(
+        "login-password",
+        (b"etc/grub.d/*", b"boot/**/grub.cfg", b"boot/**/user.cfg"),
+        where("GRUB's password hash", rb"grub\.pbkdf2\.sha512\.[0-9]{1,9}\.[0-9A-Fa-f]{32}"),
+        "take it out: clients boot from the network, without this GRUB",
+    ),
+    Secret(
+        "shared-key",
+        (b"**/*.keytab", b"**/.k5.*"),
+        keytab,
+        "move it out of the prototype: a machine's keytab belongs to that machine",
+    ),
+    Secret(
+        "shared-key",
+        (
+            b"etc/munge/munge.key",
+            b"etc/corosync/authkey",
+            b"etc/pacemaker/authkey",
+            b"etc/cryptsetup-keys.d/*.key",
+            b"crypto_keyfile.bin",
+            b"etc/credstore/*",
+        ),
+        always("a secret key or credential"),
+        "move it out of the prototype: who has it can pass for any machine that has it",
+    ),
+    Secret(
+        "shared-key",
+        (
+            b"etc/bind/*.key",
+            b"etc/rndc.key",
+            b"etc/ceph/*.keyring",
+            b"etc/chrony*/**",
+            b"etc/chrony.keys",
+            b"etc/ntp.keys",
+            b"etc/ntp*/*.keys",
+        ),
+        where(
+            "a shared key",
+            rb"^[ \t]*secret[ \t]+\"?[A-Za-z0-9+/]{8}",
+            rb"^[ \t]*key[ \t]*=[ \t]*[A-Za-z0-9+/]{16}",
+            rb"^[0-9]{1,10}[ \t]+(?:M|MD5|SHA[0-9]*|AES[0-9]*)[ \t]+\S",
+        ),
+        "move it out of the prototype",
+    ),
+    Secret(
+        "vpn-key",
+        (b"etc/wireguard/*private*", b"etc/wireguard/*.key", b"etc/wireguard/*.psk"),
+        where("a WireGuard key", _WIREGUARD, rb"\A" + _KEY_44 + rb"\s*\Z"),
+        "move it out of the prototype: every machine needs its own",
+    ),
+    Secret(
+        "vpn-key",
+        (b"etc/wireguard/*", b"etc/systemd/network/**"),
+        where("a WireGuard key", _WIREGUARD),
+        "keep it in a file that only that machine has, and name it there (PrivateKeyFile=, or `PostUp = wg set …`)",
+    ),
+    Secret(
+        "vpn-key",
+        (b"etc/ipsec.secrets", b"etc/ipsec.d/*.secrets", b"etc/swanctl/**"),
+        where(
+            "a VPN's secret",
+            rb"^[^#\n]*:[ \t]*(?:PSK|EAP|XAUTH|NTLM|PIN)[ \t]+[^\s#]",
+            rb"^[ \t]*secret[\w-]*[ \t]*=[ \t]*[^\s#]",
+        ),
+        "move it out of the prototype",
+    ),
+    Secret(
+        "network-password",
+        (b"etc/NetworkManager/system-connections/*",),
+        where(
+            "the password of a network connection",
+            rb"^(?:[\w-]+[ -])?(?:psk|password|password-raw|secret|pin|preshared-key|wep-key[0-3])[ \t]*=[ \t]*\S",
+            rb"^private-key[ \t]*=[ \t]*" + _KEY_44,
+        ),
+        "let the machine or the user keep it (NetworkManager: psk-flags=1)",
+    ),
+    Secret(
+        "network-password",
+        (b"etc/wpa_supplicant/*", b"etc/wpa_supplicant.conf", b"etc/netplan/*.yaml"),
+        assigned(
+            "the password of a network connection",
+            rb"\w{0,40}psk|sae_password|(?:client-key-)?password|wep_key[0-3]|private_key_passwd",
+            rb"(?!ext:)[^\s#\"']",
+        ),
+        "move it out of the prototype",
+    ),
+    Secret(
+        "network-password",
+        (b"var/lib/iwd/**", b"var/lib/connman/**", b"etc/network/interfaces", b"etc/network/interfaces.d/**"),
+        where(
+            "the password of a network connection",
+            rb"^(?:Passphrase|PreSharedKey|SAE-PT-Group[0-9]+|[\w-]*Password)[ \t]*=[ \t]*\S",
+            rb"^[ \t]*(?:wpa-(?:psk|password|private-key-passwd)|wireless-key[0-9]?)[ \t]+\S",
+        ),
+        "move it out of the prototype",
+    ),
+    Secret(
+        "network-password",
+        (b"var/lib/bluetooth/**/info",),
+        where("the key of a Bluetooth device", rb"^\[(?:LinkKey|[\w]*LongTermKey|IdentityResolvingKey)\]"),
+        "remove it: the pairing belongs to one machine",
+    ),
+    Secret("stored-password", (b"etc/ppp/*-secrets",), ppp, "move it out of the prototype"),
+    Secret(
+        "stored-password",
+        (b"etc/apt/auth.conf", b"etc/apt/auth.conf.d/*", b"**/.netrc", b"**/.git-credentials"),
+        where(
+            "the password of an account elsewhere",
+            rb"^(?![ \t]*#)[^\n]*\bpassword[ \t]+[^\s#]",
+            rb"^[a-z]+://[^/\s:@]*:[^/\s@]+@",
+        ),
+        "move it out of the prototype",
+    ),
+    Secret(
+        "stored-password",
+        (b"etc/ldap.secret", b"etc/pam_ldap.secret", b"etc/libnss-ldap.secret"),
+        always("the password of a directory account"),
+        "use an account without a password, or the machine's keytab",
+    ),
+    Secret(
+        "stored-password",
+        (
+            b"etc/nslcd.conf",
+            b"etc/pam_ldap.conf",
+            b"etc/libnss-ldap.conf",
+            b"etc/sssd/**",
+            b"etc/mysql/debian.cnf",
+            b"etc/iscsi/*.conf",
+            b"var/cache/debconf/passwords.dat",
+        ),
+        where(
+            "a stored password",
+            rb"^[ \t]*(?:bindpw|rootpw)[ \t]+[^\s#]",
+            rb"^[ \t]*(?:ldap_default_authtok|password|[\w.]+\.password(?:_in)?)[ \t]*=[ \t]*[^\s#]",
+            rb"^Value:[ \t]*\S",
+        ),
+        "use an account without a password, or the machine's keytab",
+    ),
+    Secret(
+        "stored-password",
+        (b"etc/fstab",),
+        where("the password of a network share", rb"^[ \t]*[^\s#][^\n]*[ \t,](?:password2?|passwd|pass)=[^\s,]"),
+        "use credentials=FILE with a file that only that machine has, or Kerberos (sec=krb5)",
+    ),
+    Secret(
+        "stored-password",
+        (b"etc/exim4/passwd.client", b"etc/postfix/sasl_passwd", b"etc/postfix/sasl/passwd"),
+        where(
+            "the password of a mail account",
+            rb"^[^\s#:][^\s:]*:[^\s:]+:\S",
+            rb"^[^\s#]\S*[ \t]+[^\s:]+:\S",
+        ),
+        "move it out of the prototype",
+    ),
+    Secret(
+        "stored-password",
+        (b"var/lib/samba/private/*.tdb", b"var/lib/samba/*.tdb", b"etc/samba/*.tdb"),
+        where("Samba's passwords", rb"SECRETS/MACHINE_PASSWORD|\bUSER_[^\0]{1,64}\0"),
+        "leave the domain and delete the accounts in the prototype: a machine joins by itself",
+    ),
+)

@@ -1,0 +1,213 @@
+"""The rules in force: what a path's treatment is, and whether content may be recorded."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from gitstate.core.entry import Kind
+from gitstate.core.errors import UsageFault
+from gitstate.core.names import octal, tree_path
+from gitstate.tree.policy import keys
+from gitstate.tree.policy.globs import union
+from gitstate.tree.policy.known import SECRETS
+
+
+class Treatment(enum.Enum):
+    """What a check-in does with an entry."""
+
+    RECORD = "record"
+    SKIP = "skip"
+    """Never recorded."""
+    HOLLOW = "hollow"
+    """A directory kept with mode and owner, without time and without content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What may not be recorded: where, by which rule, and in words why, and what to do."""
+
+    path: bytes
+    rule: str
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a policy file says; patterns as they stand in it."""
+
+    skip: tuple[bytes, ...] = ()
+    hollow: tuple[bytes, ...] = ()
+    keep: tuple[bytes, ...] = ()
+    refuse: tuple[bytes, ...] = ()
+    allow: tuple[tuple[bytes, str], ...] = ()
+    selinux: bool = False
+
+
+HOLLOW_DIRECTORIES: Final = (
+    b"proc",
+    b"sys",
+    b"run",
+    b"tmp",
+    b"var/tmp",
+    b"dev/shm",
+    b"dev/pts",
+    b"dev/mqueue",
+    b"dev/hugepages",
+    b"var/cache/apt/archives",
+    b"var/lib/apt/lists",
+    b"var/cache/dnf",
+    b"var/cache/libdnf5",
+    b"var/cache/yum",
+    b"var/cache/PackageKit",
+    b"var/cache/zypp",
+    b"var/cache/pacman/pkg",
+    b"var/lib/pacman/sync",
+    b"var/cache/apk",
+    b"var/lib/docker",
+    b"var/lib/containers",
+)
+SKIPPED_FILES: Final = (
+    b"var/cache/apt/*.bin",
+    b"var/lib/dpkg/status-old",
+    b"var/cache/ldconfig/aux-cache",
+    b"var/**/*.pid",
+)
+"""Only regular files: a directory or link of such a name is something else."""
+
+LARGEST: Final = 1 << 20
+"""No larger file is searched for private keys; in bytes."""
+
+_EDITION: Final = 1
+"""Raised with every change of what ``inspect`` finds, so that caches made before are not believed."""
+
+# Trees of packaged content, where keys are samples: /usr but what an administrator puts there, and app stores.
+_PACKAGED: Final = (
+    rb"(?:usr/(?!local/|etc/)|lib(?:32|64|x32)?/|s?bin/|var/lib/flatpak/|nix/store/|gnu/store/|ostree/).*"
+)
+
+_RECORD, _SKIP, _HOLLOW = Treatment
+_DIRECTORY, _FILE = Kind.DIRECTORY, Kind.FILE
+_BY_GROUP: Final = (_RECORD, _RECORD, _SKIP, _HOLLOW)
+_KEY_RULE: Final = "private-key"
+_KEY_HINT: Final = "move it out of the prototype"
+
+
+def _compile(*groups: bytes) -> re.Pattern[bytes]:
+    """One expression; ``lastindex`` of a match tells the first of ``groups`` that matches."""
+    return re.compile(b"|".join(b"(" + group + b")" for group in groups), re.DOTALL)
+
+
+_known_secret = _compile(*(union(secret.paths) for secret in SECRETS)).fullmatch
+
+
+class Policy:
+    """What is never recorded and what is refused. Immutable: threads may share it.
+
+    ``digest`` changes whenever a rule does, so a cache made under other rules can be told.
+    """
+
+    __slots__ = (
+        "_allowed",
+        "_directory",
+        "_file",
+        "_once",
+        "_other",
+        "_packaged",
+        "_refused",
+        "_rules",
+        "digest",
+        "selinux",
+    )
+
+    digest: bytes
+    selinux: bool
+
+    def __init__(self, rules: Rules, *, defaults: bool = True, once: tuple[bytes, ...] = ()) -> None:
+        keep, skip = union(rules.keep), union(rules.skip)
+        hollow = HOLLOW_DIRECTORIES if defaults else ()
+        files = SKIPPED_FILES if defaults else ()
+        self._rules, self._once = rules, once
+        self._directory = _compile(keep, skip, union((*hollow, *rules.hollow))).fullmatch
+        self._file = _compile(keep, union((*files, *rules.skip))).fullmatch
+        self._other = _compile(keep, skip).fullmatch
+        self._allowed = _compile(union((*(pattern for pattern, _ in rules.allow), *once))).fullmatch
+        self._refused = _compile(union(rules.refuse)).fullmatch if rules.refuse else None
+        self._packaged = _compile(_PACKAGED if defaults else b".*").fullmatch
+        self.selinux = rules.selinux
+        self.digest = _digest(rules, hollow, files)
+
+    def treatment(self, path: bytes, kind: Kind) -> Treatment:
+        """What to do with the entry at ``path``, relative to the root and never the root itself."""
+        if kind is _FILE:
+            match = self._file(path)
+        elif kind is _DIRECTORY:
+            match = self._directory(path)
+        else:
+            match = self._other(path)
+        return _RECORD if match is None else _BY_GROUP[match.lastindex or 0]
+
+    def inspects(self, path: bytes, size: int) -> bool:
+        """Whether the content of this new or changed file, ``size`` bytes long, must be looked at.
+
+        Where that is too long to be held in memory, ``inspect`` is content with the beginning.
+        """
+        if not size:
+            return False
+        if self._refused is not None and self._refused(path):
+            return not self._allowed(path)
+        if self._packaged(path) or (size > LARGEST and not _known_secret(path)):
+            return False
+        return not self._allowed(path)
+
+    def inspect(self, path: bytes, data: bytes) -> Refusal | None:
+        """Why ``data`` may not be recorded at ``path``; None if it may. Pure."""
+        if not self.inspects(path, len(data)):
+            return None
+        if self._refused is not None and self._refused(path):
+            return _refusal(path, "policy", "the policy file refuses this path", "remove it")
+        known = _known_secret(path)
+        if known:
+            secret = SECRETS[(known.lastindex or 0) - 1]
+            if why := secret.find(data):
+                return _refusal(path, secret.rule, why, secret.hint)
+        why = keys.find(data[:LARGEST])
+        return _refusal(path, _KEY_RULE, why, _KEY_HINT) if why else None
+
+    def allowing(self, paths: Iterable[tuple[bytes, str]]) -> Policy:
+        """This policy, and nothing at ``paths`` refused: patterns, each with the reason. Raises UsageFault.
+
+        The digest stays: what is recorded by an allowance is recorded.
+        """
+        patterns = [*self._once]
+        for path, because in paths:
+            if not because.strip():
+                raise UsageFault(f"--allow {octal(path)} has no reason", "add --because TEXT: it stands in history")
+            pattern = tree_path(path)
+            try:
+                union((pattern,))
+            except ValueError as error:
+                raise UsageFault(f"--allow {octal(path)} {error}", "see docs/policy.md for patterns") from None
+            patterns.append(pattern)
+        return Policy(self._rules, once=tuple(patterns))
+
+    def recording_everything(self) -> Policy:
+        """Records, refuses and skips nothing: for a tree that was a snapshot already."""
+        return Policy(Rules(selinux=self.selinux), defaults=False)
+
+
+def _digest(rules: Rules, hollow: Iterable[bytes], files: Iterable[bytes]) -> bytes:
+    known = [(secret.rule, secret.paths) for secret in SECRETS]
+    lists = [rules.skip, rules.keep, rules.refuse, (*hollow, *rules.hollow), files, [one for one, _ in rules.allow]]
+    text = repr((_EDITION, rules.selinux, known, [sorted(set(patterns)) for patterns in lists]))
+    return hashlib.sha1(text.encode("ascii"), usedforsecurity=False).digest()
+
+
+def _refusal(path: bytes, rule: str, why: str, hint: str) -> Refusal:
+    return Refusal(path, rule, why, f"{hint}; or check in with --allow {shlex.quote(octal(path))} --because TEXT")

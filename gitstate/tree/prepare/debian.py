@@ -1,0 +1,114 @@
+"""What a live tree of Debian's kin has of what a boot needs, and how it gets the rest."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gitstate.core.errors import EnvironmentFault
+from gitstate.core.fs import Below, open_below
+from gitstate.core.monitor import Observer
+from gitstate.core.names import octal
+from gitstate.tree.prepare import chroot as inside
+from gitstate.tree.prepare.steps import Concern, Write, check_way
+from gitstate.tree.prepare.tidy import POLICY_RC, POLICY_RC_TEXT
+
+STATUS: Final = b"var/lib/dpkg/status"
+_PROGRAMS: Final = (
+    ("initramfs-tools", (b"usr/sbin/mkinitramfs",)),
+    ("busybox", (b"usr/bin/busybox", b"bin/busybox")),
+    ("attr", (b"usr/bin/setfattr", b"bin/setfattr")),
+    ("klibc-utils", (b"usr/lib/klibc/bin/ipconfig",)),
+    ("udev", (b"usr/bin/udevadm", b"bin/udevadm", b"sbin/udevadm")),
+    ("systemd-sysv", (b"usr/sbin/init", b"sbin/init")),
+)
+"""Packages, each with the places of which one proves it."""
+_VERSION: Final = re.compile(rb"vmlinuz-([A-Za-z0-9][A-Za-z0-9._+~-]*)")
+_LEFT_OVER: Final = (b".old", b".bak", b"~", b".dpkg-tmp", b".dpkg-new", b".dpkg-old")
+_ARCHITECTURE: Final = re.compile(rb"^Package: dpkg\n(?:.+\n)*?Architecture: ([a-z0-9-]+)$", re.MULTILINE)
+_KERNEL_NAMES: Final = {"i386": "686", "armhf": "armmp", "ppc64el": "powerpc64le"}
+"""Architectures whose kernel Debian calls otherwise than dpkg does."""
+_UNFINISHED: Final = re.compile(
+    rb"^Package: ([a-z0-9][a-z0-9.+-]*)\nStatus: \S+ \S+ "
+    rb"(?:half-installed|unpacked|half-configured|triggers-awaited|triggers-pending)$",
+    re.MULTILINE,
+)
+_QUIET: Final = "DEBIAN_FRONTEND=noninteractive"
+_APT: Final = (_QUIET, "apt-get", "--quiet", "--yes")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel that is installed: its version, and where its modules are."""
+
+    version: str
+    modules: bytes
+
+    @property
+    def initrd(self) -> bytes:
+        """Where its initrd belongs."""
+        return b"boot/initrd.img-" + self.version.encode()
+
+
+def check(tree: Below, live: Path) -> None:
+    """Raise EnvironmentFault if this is no root of Debian's kin."""
+    if not tree.is_file(STATUS) or not tree.is_directory(b"etc"):
+        raise EnvironmentFault(
+            f"{live} is no root of Debian or its kin: there is no /{octal(STATUS)}", "others can't be prepared yet"
+        )
+    for path in (b"boot/x", b"usr/lib/x", b"etc/x", b"var/lib/gitstate/x"):
+        check_way(tree, path)
+
+
+def kernels(tree: Below) -> list[Kernel]:
+    """The kernels in ``/boot`` that have their modules, by name."""
+    found = []
+    for name, about in tree.names(b"boot"):
+        match = _VERSION.fullmatch(name)
+        if match is None or name.endswith(_LEFT_OVER) or not stat.S_ISREG(about.st_mode):
+            continue
+        for modules in (b"usr/lib/modules/" + match[1], b"lib/modules/" + match[1]):
+            if tree.is_directory(modules):
+                found.append(Kernel(match[1].decode(), modules))
+                break
+    return found
+
+
+def missing(tree: Below) -> list[str]:
+    """The packages without which nothing boots, and those whose installation was broken off."""
+    lacking = [package for package, places in _PROGRAMS if not any(map(tree.look, places))]
+    if not kernels(tree):
+        lacking.append(_kernel_package(tree))
+    lacking += [name.decode() for name in _UNFINISHED.findall(tree.read(STATUS) or b"")]
+    return list(dict.fromkeys(lacking))
+
+
+def _kernel_package(tree: Below) -> str:
+    if b"\nID=ubuntu\n" in (tree.read(b"usr/lib/os-release") or b""):
+        return "linux-image-generic"
+    match = _ARCHITECTURE.search(tree.read(STATUS) or b"")
+    architecture = match[1].decode() if match else "amd64"
+    return f"linux-image-{_KERNEL_NAMES.get(architecture, architecture)}"
+
+
+def install(live: Path, packages: Sequence[str], observer: Observer) -> None:
+    """Install packages into the live tree. No daemon starts. Raises StorageFault."""
+    with open_below(live) as tree:
+        ours = tree.look(POLICY_RC) is None
+        if ours:
+            Write(POLICY_RC, Concern.LEFTOVERS, "", POLICY_RC_TEXT, 0o755).apply(tree)
+        try:
+            observer.phase("dpkg --configure", unit="lines")
+            inside.run(live, (_QUIET, "dpkg", "--configure", "--pending", "--force-confold"), observer)
+            observer.phase("apt-get update", unit="lines")
+            inside.run(live, (*_APT, "update"), observer)
+            observer.phase("apt-get install", unit="lines")
+            options = ("-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends")
+            inside.run(live, (*_APT, *options, "install", *packages), observer)
+        finally:
+            if ours and tree.read(POLICY_RC) == POLICY_RC_TEXT:
+                tree.remove(POLICY_RC)

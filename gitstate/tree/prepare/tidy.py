@@ -1,0 +1,106 @@
+"""What an image must not carry: leftovers of its making, and what belongs to one machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from gitstate.core.fs import Below
+from gitstate.tree.policy.globs import literal_parents, union
+from gitstate.tree.policy.known import SECRETS
+from gitstate.tree.prepare.steps import Clear, Concern, Empty, Link, Remove, Step, Write
+
+POLICY_RC: Final = b"usr/sbin/policy-rc.d"
+POLICY_RC_TEXT: Final = (
+    b"#!/bin/sh\n# Put here by `gitstate prepare` while it installs packages: no daemon starts.\nexit 101\n"
+)
+
+_CLEARED: Final = (
+    Clear(b"tmp", Concern.LEFTOVERS, "temporary files"),
+    Clear(b"var/tmp", Concern.LEFTOVERS, "temporary files"),
+    Clear(b"var/log/journal", Concern.LEFTOVERS, "logs"),
+    Clear(b"var/cache/apt/archives", Concern.LEFTOVERS, "packages kept by apt", files_alone=True),
+    Clear(b"var/lib/apt/lists", Concern.LEFTOVERS, "lists of packages", files_alone=True),
+)
+_REMOVED: Final = (
+    (b"var/cache/apt/*.bin", "apt's cache"),
+    (b"var/cache/debconf/*-old", "backup copy"),
+    (b"var/cache/ldconfig/aux-cache", "cache"),
+    (b"var/lib/dpkg/*-old", "backup copy"),
+    (b"var/lib/dhcp/*.leases", "lease of one machine"),
+    (b"var/lib/dhcpcd/*.lease", "lease of one machine"),
+    (b"var/lib/NetworkManager/*.lease", "lease of one machine"),
+    (b"var/lib/NetworkManager/timestamps", "history of one machine"),
+    (b"var/lib/NetworkManager/seen-bssids", "history of one machine"),
+    (b"boot/.initrd.img-*.gitstate", "half an initrd"),
+)
+_ROTATED: Final = re.compile(rb".*(?:\.(?:gz|xz|bz2|zst|old|\d+)|-\d{8}(?:\.\w+)?)", re.DOTALL)
+_SPARSE_LOGS: Final = (b"var/log/lastlog", b"var/log/faillog")
+"""As long as the largest user id makes them, and hardly any disk."""
+
+_MACHINE_ID: Final = b"etc/machine-id"
+_DBUS_ID: Final = b"var/lib/dbus/machine-id"
+_WHOSE: Final = {"host-key": Concern.HOST_KEYS, "random-seed": Concern.SECRETS, "machine-secret": Concern.SECRETS}
+"""What policy refuses because it is one machine's, and the machine makes again."""
+
+
+def plan(tree: Below) -> Iterator[Step]:
+    """All that has to go."""
+    for clear in _CLEARED:
+        if any(True for _ in clear.doomed(tree)):
+            yield clear
+    yield from _logs(tree)
+    for pattern, why in _REMOVED:
+        yield from (Remove(path, Concern.LEFTOVERS, why) for path in _matches(tree, pattern))
+    if tree.read(POLICY_RC) == POLICY_RC_TEXT:
+        yield Remove(POLICY_RC, Concern.LEFTOVERS, "of a prepare that was killed")
+    yield from _secrets(tree)
+    yield from _machine_id(tree)
+
+
+def _logs(tree: Below) -> Iterator[Step]:
+    """Files that rotation has put away go; those that are written to stay, empty, with owner and mode."""
+    for path, found in tree.walk(b"var/log"):
+        if not stat.S_ISREG(found.st_mode) or path in _SPARSE_LOGS or path.startswith(b"var/log/journal/"):
+            continue
+        if _ROTATED.fullmatch(path):
+            yield Remove(path, Concern.LEFTOVERS, "rotated log")
+        elif found.st_size and found.st_nlink == 1:
+            yield Empty(path, Concern.LEFTOVERS, "log")
+
+
+def _secrets(tree: Below) -> Iterator[Step]:
+    for secret in SECRETS:
+        if concern := _WHOSE.get(secret.rule):
+            for pattern in secret.paths:
+                yield from (Remove(path, concern, secret.rule.replace("-", " ")) for path in _matches(tree, pattern))
+    for path in _matches(tree, b"etc/ssh/ssh_host_*_key.pub"):
+        yield Remove(path, Concern.HOST_KEYS, "public half of a host key")
+
+
+def _machine_id(tree: Below) -> Iterator[Step]:
+    """Empty, not absent: systemd takes a machine without the file for one that boots for the first time."""
+    found = tree.look(_MACHINE_ID)
+    if found is None:
+        yield Write(_MACHINE_ID, Concern.MACHINE_ID, "each machine gets its own at boot", b"")
+    elif stat.S_ISREG(found.st_mode) and found.st_size:
+        yield Empty(_MACHINE_ID, Concern.MACHINE_ID, "each machine gets its own at boot")
+    if tree.is_file(_DBUS_ID):
+        yield Link(_DBUS_ID, Concern.MACHINE_ID, "D-Bus takes the system's", b"/etc/machine-id")
+
+
+def _matches(tree: Below, pattern: bytes) -> list[bytes]:
+    """The regular files that a pattern of the policy's language matches, none where it begins with a wildcard."""
+    parents = literal_parents(pattern)
+    if not parents:
+        return []
+    matches = re.compile(union([pattern]), re.DOTALL).fullmatch
+    found = tree.walk(parents[-1]) if b"**" in pattern else _listed(tree, parents[-1])
+    return [path for path, about in found if stat.S_ISREG(about.st_mode) and matches(path)]
+
+
+def _listed(tree: Below, directory: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+    return ((directory + b"/" + name, found) for name, found in tree.names(directory))

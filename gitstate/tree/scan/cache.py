@@ -1,0 +1,147 @@
+"""The stat cache: what every directory looked like to ``lstat`` when it was last recorded.
+
+A directory's *signature* is one bytes object, compared whole: own and entries' inode, size, mtime, ctime, mode, uid
+and gid, packed. A million entries are some 60 MB of file and no Python objects. The file belongs to one commit and one
+policy; anything else than a perfect match means that it is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gitstate.core import fs
+
+_MAGIC: Final = b"gitstate stat cache 1\n"
+_ROW: Final = struct.Struct("<III20s")
+_STAT: Final = struct.Struct("<QQqqIII")
+UNKNOWN: Final = bytes(_STAT.size)
+"""The payload that equals no file's: whatever bears it is read again."""
+
+
+class Row(NamedTuple):
+    """What is known of a directory: its tree's id, how many entries it has besides subdirectories, its signature."""
+
+    tree: bytes
+    entries: int
+    signature: bytes
+
+
+def payload(status: os.stat_result) -> bytes:
+    """What of a file's lstat changes when the file does."""
+    return _STAT.pack(
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_mode,
+        status.st_uid,
+        status.st_gid,
+    )
+
+
+def signature(own: os.stat_result, entries: Iterable[tuple[bytes, os.stat_result]]) -> bytes:
+    """The signature of a directory. Subdirectories count by name only: what is in them has rows of its own."""
+    pack, is_directory = _STAT.pack, stat.S_ISDIR
+    parts = [b"\0", payload(own)]
+    for name, status in entries:
+        mode = status.st_mode
+        if is_directory(mode):
+            parts.append(name + b"/\0")
+        else:
+            parts.append(name + b"\0")
+            parts.append(
+                pack(
+                    status.st_ino,
+                    status.st_size,
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                    mode,
+                    status.st_uid,
+                    status.st_gid,
+                )
+            )
+    return b"".join(parts)
+
+
+def payloads(packed: bytes) -> dict[bytes, bytes]:
+    """A signature taken apart: payload by name, the directory's own under the empty name, subdirectories left out."""
+    found: dict[bytes, bytes] = {}
+    start, end, size = 0, len(packed), _STAT.size
+    while start < end:
+        zero = packed.index(b"\0", start)
+        name = packed[start:zero]
+        start = zero + 1
+        if not name.endswith(b"/"):
+            found[name] = packed[start : start + size]
+            start += size
+    return found
+
+
+def trusted(packed: bytes, since: int, doubtful: Iterable[bytes]) -> bytes:
+    """``packed`` with everything touched at or after ``since`` (ns), and the ``doubtful`` names, made unknown."""
+    doubted = set(doubtful)
+    parts = []
+    start, end, size = 0, len(packed), _STAT.size
+    while start < end:
+        zero = packed.index(b"\0", start) + 1
+        name = packed[start:zero]
+        parts.append(name)
+        start = zero
+        if not name.endswith(b"/\0"):
+            data = packed[start : start + size]
+            _, _, mtime, ctime, _, _, _ = _STAT.unpack(data)
+            parts.append(UNKNOWN if mtime >= since or ctime >= since or name[:-1] in doubted else data)
+            start += size
+    return b"".join(parts)
+
+
+class StatCache:
+    """Rows by directory path, read from a file that is mapped by nobody else."""
+
+    def __init__(self, rows: dict[bytes, Row]) -> None:
+        self._rows = rows
+
+    def get(self, path: bytes) -> Row | None:
+        """What is known of the directory at ``path``."""
+        return self._rows.get(path)
+
+
+NOTHING: Final = StatCache({})
+
+
+def load(path: Path, commit: bytes, policy: bytes) -> StatCache:
+    """The cache at ``path`` if it belongs to ``commit`` and ``policy``, else, and for bad data, an empty one."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return NOTHING
+    head = _MAGIC + commit + policy
+    if not data.startswith(head) or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        return NOTHING
+    rows = {}
+    start, end = len(head), len(data) - 4
+    while start < end:
+        path_length, length, entries, tree = _ROW.unpack_from(data, start)
+        start += _ROW.size
+        name = data[start : start + path_length]
+        start += path_length
+        rows[name] = Row(tree, entries, data[start : start + length])
+        start += length
+    return StatCache(rows)
+
+
+def save(path: Path, commit: bytes, policy: bytes, rows: Iterable[tuple[bytes, Row]]) -> None:
+    """Write the cache of ``commit`` in one step."""
+    parts = [_MAGIC, commit, policy]
+    for name, (tree, entries, packed) in rows:
+        parts += [_ROW.pack(len(name), len(packed), entries, tree), name, packed]
+    checksum = 0
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    fs.write_file(path, b"".join([*parts, checksum.to_bytes(4, "little")]), 0o600)

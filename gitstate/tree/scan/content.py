@@ -1,0 +1,227 @@
+"""From an open file to a blob: read until it holds still, hash, and hand to the sink only what the repository lacks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+from isal import isal_zlib
+
+from gitstate.core import fs
+from gitstate.core.entry import Entry, Kind, Meta, Xattrs
+from gitstate.store import Type, object_id
+from gitstate.tree.policy import Policy, Refusal
+from gitstate.tree.scan import sqlite
+from gitstate.tree.scan.cache import payload
+
+LARGE: Final = 32 << 20
+"""Files from this size on (bytes) are streamed: memory stays bounded whatever the file sizes."""
+
+_PIECE: Final = 1 << 20
+_ATTEMPTS: Final = 5
+_SETTLING: Final = 20_000_000
+"""Nanoseconds within which two writes may bear one time stamp."""
+
+
+class Sink(Protocol):
+    """Where new objects go. ``blob`` and ``stream`` are called from several threads."""
+
+    def holds(self, oid: bytes) -> bool:
+        """Whether the object was handed over in this run."""
+
+    def blob(self, oid: bytes, data: bytes) -> None:
+        """A new blob."""
+
+    def stream(self, size: int, chunks: Callable[[], bytes], known: Callable[[bytes], bool]) -> bytes:
+        """A blob too big for memory; its id. Dropped where ``known`` says so. Raises ValueError on another size."""
+
+    def add(self, kind: Type, data: bytes) -> bytes:
+        """A tree or another small object; its id."""
+
+
+class Outcome(NamedTuple):
+    """What became of one file: its entry, or why there is none; ``status`` is the lstat that belongs to the entry."""
+
+    entry: Entry | None
+    status: os.stat_result | None = None
+    problem: str = ""
+    mounted: bool = False
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file to record: ``name`` in the open directory ``parent``; ``old`` is its entry in the base snapshot.
+
+    ``status`` is the lstat that the walk found.
+    """
+
+    path: bytes
+    name: bytes
+    parent: int
+    old: Entry | None
+    status: os.stat_result
+
+
+class Recorder:
+    """Records files; every method may be called from several threads."""
+
+    def __init__(
+        self, sink: Sink, policy: Policy, home: int, reachable: Callable[[bytes], bool], since: int | None
+    ) -> None:
+        self._sink = sink
+        self._policy = policy
+        self._home = home
+        self._since = since
+        self._reachable = reachable
+        self._count = threading.Lock()
+        self.bytes_read = 0
+
+    def record(self, task: Task) -> Outcome:
+        """Read one regular file; tried again while it changes."""
+        return self._open(task, self._record)
+
+    def _open(self, task: Task, read: Callable[[Task, int], Outcome]) -> Outcome:
+        """Open the file for ``read``. One that is gone by now has no entry and is no problem."""
+        try:
+            descriptor = fs.open_file(task.name, task.parent)
+        except FileNotFoundError:
+            return Outcome(None)
+        except OSError as error:
+            return Outcome(None, problem=error.strerror or str(error))
+        try:
+            if fs.mount_id(descriptor) != self._home:
+                return Outcome(task.old, mounted=True)
+            return read(task, descriptor)
+        except OSError as error:
+            return Outcome(None, problem=error.strerror or str(error))
+        finally:
+            os.close(descriptor)
+
+    def _record(self, task: Task, descriptor: int) -> Outcome:
+        for attempt in range(_ATTEMPTS):
+            before = os.fstat(descriptor) if attempt else task.status
+            if not stat.S_ISREG(before.st_mode):
+                return Outcome(None, problem="changed its type meanwhile")
+            if sqlite.is_database(descriptor, before.st_size):
+                return self.record_database([task])[0]
+            if self._since is not None and max(before.st_mtime_ns, before.st_ctime_ns) >= self._since:
+                os.fdatasync(descriptor)  # so that a write through mmap from now on moves the file's time
+            found = self._read_once(task, descriptor, before.st_size)
+            xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
+            after = os.fstat(descriptor)
+            if found is not None and payload(before) == payload(after) and not _too_fresh(after):
+                return _outcome(task, after, xattrs, found)
+            time.sleep(0.02 * (attempt + 1))
+        return Outcome(None, problem="keeps changing while it is read")
+
+    def _read_once(
+        self, task: Task, descriptor: int, size: int, *, growing: bool = False
+    ) -> tuple[bytes, Refusal | None] | None:
+        """The blob's id and what policy says; None if the file isn't ``size`` bytes long (or longer if ``growing``)."""
+        if size >= LARGE:
+            return self._stream(task, descriptor, size)
+        data = os.pread(descriptor, size if growing else size + 1, 0)
+        if len(data) != size:
+            return None
+        with self._count:
+            self.bytes_read += size
+        oid = object_id(Type.BLOB, data)
+        if task.old is not None and task.old.oid == oid:
+            return oid, None
+        refusal = self._policy.inspect(task.path, data) if self._policy.inspects(task.path, size) else None
+        if refusal is None and not self._sink.holds(oid) and not self._reachable(oid):
+            self._sink.blob(oid, data)
+        return oid, refusal
+
+    def _stream(self, task: Task, descriptor: int, size: int) -> tuple[bytes, Refusal | None] | None:
+        if self._policy.inspects(task.path, size):
+            refusal = self._policy.inspect(task.path, os.pread(descriptor, _PIECE, 0))
+        else:
+            refusal = None
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        old = task.old.oid if task.old is not None else b""
+        with self._count:
+            self.bytes_read += size
+        with suppress(ValueError):
+            oid = self._sink.stream(
+                size, lambda: os.read(descriptor, _PIECE), lambda oid: oid == old or self._reachable(oid)
+            )
+            return oid, None if oid == old else refusal
+        return None
+
+    def record_batch(self, tasks: list[Task]) -> list[Outcome]:
+        """Several files, one after the other."""
+        return [self.record(task) for task in tasks]
+
+    def record_database(self, tasks: list[Task]) -> list[Outcome]:
+        """A SQLite database with its journal and write-ahead log, all of one moment; see ``sqlite.py``."""
+        with sqlite.locked(tasks[0].name, tasks[0].parent) as locked:
+            if locked:
+                return [self._open(task, self._record_locked) for task in tasks]
+        return [Outcome(None, problem="a database that is being written all the time") for _ in tasks]
+
+    def _record_locked(self, task: Task, descriptor: int) -> Outcome:
+        """The lock keeps the database still; a log may grow, but must not begin anew."""
+        for _ in range(_ATTEMPTS):
+            before, head = os.fstat(descriptor), os.pread(descriptor, sqlite.HEADER, 0)
+            found = self._read_once(task, descriptor, before.st_size, growing=sqlite.is_log(task.name))
+            xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
+            if found is not None and os.pread(descriptor, sqlite.HEADER, 0) == head:
+                return _outcome(task, before, xattrs, found)
+        return Outcome(None, problem="keeps changing while it is read")
+
+
+def _outcome(task: Task, status: os.stat_result, xattrs: Xattrs, found: tuple[bytes, Refusal | None]) -> Outcome:
+    oid, refusal = found
+    mode = stat.S_IMODE(status.st_mode)
+    meta = Meta(Kind.FILE, mode, status.st_uid, status.st_gid, status.st_mtime_ns, None, xattrs)
+    return Outcome(Entry(task.name, meta, oid), status, refusal=refusal)
+
+
+def _too_fresh(status: os.stat_result) -> bool:
+    """Whether a write just now could have left these very time stamps."""
+    age = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
+    return 0 <= age < _SETTLING
+
+
+class HashOnly:
+    """The sink of ``status`` and ``--dry-run``: ids without blobs; small objects stay readable, squeezed in memory."""
+
+    def __init__(self, read: Callable[[bytes], bytes]) -> None:
+        self._read = read
+        self._small: dict[bytes, bytes] = {}
+
+    def holds(self, oid: bytes) -> bool:
+        """Nobody needs to hand over a blob."""
+        return True
+
+    def blob(self, oid: bytes, data: bytes) -> None:
+        """Nothing is kept."""
+
+    def stream(self, size: int, chunks: Callable[[], bytes], known: Callable[[bytes], bool]) -> bytes:
+        digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        seen = 0
+        while chunk := chunks():
+            seen += len(chunk)
+            digest.update(chunk)
+        if seen != size:
+            raise ValueError(f"{seen} bytes instead of {size}")
+        return digest.digest()
+
+    def add(self, kind: Type, data: bytes) -> bytes:
+        oid = object_id(kind, data)
+        self._small[oid] = isal_zlib.compress(data, 1)
+        return oid
+
+    def read(self, oid: bytes) -> bytes:
+        """A small object of this run, or one of the repository's."""
+        small = self._small.get(oid)
+        return self._read(oid) if small is None else isal_zlib.decompress(small)

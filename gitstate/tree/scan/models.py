@@ -1,0 +1,78 @@
+"""What a scan takes, what it gives, and the directory in the middle of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gitstate.core.entry import Entry, Meta
+from gitstate.tree.policy import Refusal
+from gitstate.tree.scan.cache import Row
+from gitstate.tree.snapshot import Parts, Read
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The snapshot that a live tree was last recorded as; ``tree`` None before the first check-in.
+
+    ``stored`` tells cheaply whether the repository has an object at all, reachable or not.
+    """
+
+    read: Read
+    stored: Callable[[bytes], bool]
+    tree: bytes | None = None
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a scan tells besides the tree. Paths are raw; ``unrecorded`` holds ``(path, why)``."""
+
+    entries: int = 0
+    bytes_read: int = 0
+    unrecorded: list[tuple[bytes, str]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    sockets: list[bytes] = field(default_factory=list)
+    mounts: list[bytes] = field(default_factory=list)
+
+    def sort(self) -> None:
+        """By path: threads find in any order."""
+        self.refusals.sort(key=lambda refusal: refusal.path)
+        for found in (self.unrecorded, self.sockets, self.mounts):
+            found.sort()
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The live tree as a root tree in the sink; ``rows`` is the new stat cache, None where none can be trusted."""
+
+    tree: bytes
+    findings: Findings
+    rows: list[tuple[bytes, Row]] | None
+
+
+@dataclass(slots=True)
+class Frame:
+    """A directory being recorded.
+
+    ``base`` is its tree in the base snapshot and ``parts`` that tree taken apart, once somebody asked. ``row`` is its
+    cached row if it is clean, ``own`` its metadata if it is dirty. ``children`` maps finished subdirectories to tree
+    ids; ``waiting`` counts what is not done: the walk through it, files that threads read, subdirectories.
+    """
+
+    path: bytes
+    name: bytes
+    parent: Frame | None
+    descriptor: int
+    base: bytes | None
+    status: os.stat_result
+    packed: bytes
+    row: Row | None
+    pending: list[bytes] = field(default_factory=list)
+    parts: Parts | None = None
+    own: Meta | None = None
+    entries: list[Entry] = field(default_factory=list)
+    children: dict[bytes, bytes] = field(default_factory=dict)
+    doubtful: list[bytes] = field(default_factory=list)
+    waiting: int = 1
+    lost_child: bool = False

@@ -1,0 +1,284 @@
+"""From a live tree to a root tree id: one walk that merges directory, stat cache and base snapshot.
+
+Directories are visited depth first. A directory whose signature is the cached one is *clean*: nothing in it is looked
+at but its subdirectories. Any other is *dirty*: entries whose payload is cached keep their record, the rest is read.
+Files go in batches to threads; a directory is closed (its records and tree made) as soon as its own files are read and
+all its subdirectories closed, so only what is in flight is held in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from gitstate.core import fs
+from gitstate.core.entry import KIND_BY_FORMAT, Entry, Kind, Meta
+from gitstate.core.monitor import Observer
+from gitstate.core.names import join
+from gitstate.store import Type, object_id
+from gitstate.tree.policy import Policy, Treatment
+from gitstate.tree.scan.assemble import Assembler, own_meta, with_names
+from gitstate.tree.scan.cache import NOTHING, Row, StatCache, payload, payloads, signature, trusted
+from gitstate.tree.scan.content import Outcome, Recorder, Sink, Task
+from gitstate.tree.scan.models import Base, Findings, Frame, Scan
+from gitstate.tree.scan.pipeline import Pipeline
+from gitstate.tree.scan.sqlite import database_of, is_shared_memory
+from gitstate.tree.snapshot import EMPTY, put_together
+
+_OPENED: Final = (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
+"""Kinds on which nothing is mounted, or that tell it when they are opened."""
+
+
+_MOST_THREADS: Final = 2
+"""Beside the one that walks: more than three wait for the interpreter's lock, and each may hold a file in memory."""
+
+
+class Scanner:
+    """One walk over one live tree."""
+
+    def __init__(
+        self,
+        root: int,
+        base: Base,
+        cache: StatCache,
+        policy: Policy,
+        sink: Sink,
+        observer: Observer,
+        threads: int | None = None,
+    ) -> None:
+        self._root = root
+        self._base = base
+        self._policy = policy
+        self._sink = sink
+        self._observer = observer
+        self._threads = threads or min(_MOST_THREADS, max(1, len(os.sched_getaffinity(0)) - 1))
+        self._home = fs.mount_id(root)
+        now = fs.scratch_time(root)
+        self._use_cache = now is not None and not fs.is_tmpfs(root)
+        # T0 is taken before the sync: a page dirtied before T0 is cleaned by it, so that any later write through mmap
+        # faults and moves the file's time past T0 (docs/decisions/0001-t0-before-syncfs.md).
+        self._since = (now or 0) - 20_000_000
+        self._cache = cache if self._use_cache else NOTHING
+        self._assembler = Assembler(base, self._cache, sink, selinux=policy.selinux)
+        self._recorder = Recorder(sink, policy, self._home, self._assembler.reachable, self._since if now else None)
+        self._findings = Findings()
+        self._rows: list[tuple[bytes, Row]] = []
+        self._open: set[int] = set()
+        self._root_tree = b""
+
+    def run(self) -> Scan:
+        """Scan everything. Raises EnvironmentFault, StorageFault, Damaged (of the base)."""
+        fs.sync_file_system(self._root)
+        pool = ThreadPoolExecutor(self._threads)
+        try:
+            self._pipeline = Pipeline(self._recorder, pool, self._read)
+            self._walk()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for descriptor in self._open:
+                fs.close(descriptor)
+        self._findings.bytes_read = self._recorder.bytes_read
+        self._findings.sort()
+        return Scan(self._root_tree, self._findings, self._rows if self._use_cache else None)
+
+    # --- the walk ---
+
+    def _walk(self) -> None:
+        parents = [self._begin(self._visit(os.dup(self._root), b"", None, self._base.tree))]
+        while parents:
+            frame = parents[-1]
+            if frame.pending:
+                child = self._enter(frame, frame.pending.pop())
+                if child is not None:
+                    parents.append(self._begin(child))
+            else:
+                self._settle(parents.pop())
+        self._pipeline.drain()
+
+    def _begin(self, frame: Frame) -> Frame:
+        """The parent waits for ``frame``."""
+        self._open.add(frame.descriptor)
+        if frame.parent is not None:
+            frame.parent.waiting += 1
+        return frame
+
+    def _enter(self, parent: Frame, name: bytes) -> Frame | None:
+        """Open a subdirectory; None where it is not walked, its place in the parent then being settled."""
+        old = self._assembler.old_subdirectory(parent, name)
+        try:
+            descriptor = fs.open_directory(name, parent.descriptor)
+        except FileNotFoundError:
+            parent.lost_child = True
+            return None
+        except OSError as error:
+            self._keep(parent, name, old, error)
+            return None
+        try:
+            return self._go_in(parent, name, old, descriptor)
+        except OSError as error:
+            fs.close(descriptor)
+            self._keep(parent, name, old, error)
+            return None
+
+    def _go_in(self, parent: Frame, name: bytes, old: bytes | None, descriptor: int) -> Frame | None:
+        path = join(parent.path, name)
+        mounted = fs.mount_id(descriptor) != self._home
+        treatment = self._policy.treatment(path, Kind.DIRECTORY)
+        if treatment is Treatment.RECORD and not mounted:
+            return self._visit(descriptor, name, parent, old)
+        tree = old if mounted and old else self._assembler.hollow(path, descriptor, old, extended=not mounted)
+        fs.close(descriptor)
+        if treatment is Treatment.RECORD:
+            self._findings.mounts.append(path)
+            self._assembler.keep(path)
+        self._place(parent, name, tree)
+        return None
+
+    def _keep(self, parent: Frame, name: bytes, old: bytes | None, error: OSError) -> None:
+        """A directory that can't be read keeps its last record; it is never a deletion."""
+        path = join(parent.path, name)
+        self._findings.unrecorded.append((path, error.strerror or str(error)))
+        self._assembler.keep(path)
+        if old is not None:
+            self._place(parent, name, old)
+
+    def _place(self, parent: Frame, name: bytes, tree: bytes) -> None:
+        parent.children[name] = tree
+        self._findings.entries += 1
+
+    # --- one directory ---
+
+    def _visit(self, descriptor: int, name: bytes, parent: Frame | None, base: bytes | None) -> Frame:
+        path = join(parent.path, name) if parent else b""
+        status = os.fstat(descriptor)
+        listing = fs.list_directory(descriptor)
+        packed = signature(status, listing)
+        row = self._cache.get(path)
+        frame = Frame(path, name, parent, descriptor, base, status, packed, row)
+        if row is not None and row.signature == packed:
+            self._findings.entries += row.entries
+            self._skim(frame, listing)
+        else:
+            frame.row = None
+            self._examine(frame, listing, payloads(row.signature) if row else {})
+        frame.pending.reverse()
+        self._observer.advance(len(listing))
+        return frame
+
+    def _skim(self, frame: Frame, listing: list[tuple[bytes, os.stat_result]]) -> None:
+        """A clean directory: only its subdirectories and its hard links matter."""
+        for name, status in listing:
+            if stat.S_ISDIR(status.st_mode):
+                frame.pending.append(name)
+            elif status.st_nlink > 1:
+                self._assembler.link(join(frame.path, name), status)
+
+    def _examine(self, frame: Frame, listing: list[tuple[bytes, os.stat_result]], cached: dict[bytes, bytes]) -> None:
+        """A dirty directory: keep what is cached, read the rest."""
+        parts = self._assembler.parts(frame)
+        old = put_together(self._base.read, parts, frame.path) if parts else EMPTY
+        own = own_meta(frame.status, fs.descriptor_xattrs(frame.descriptor, selinux=self._policy.selinux))
+        frame.own = with_names(own, old.own)
+        names = {name for name, _ in listing}
+        databases: dict[bytes, list[Task]] = {}
+        for name, status in listing:
+            kind = KIND_BY_FORMAT.get(stat.S_IFMT(status.st_mode))
+            previous = old.files.get(name)
+            task = Task(join(frame.path, name), name, frame.descriptor, previous, status)
+            if self._passes_over(frame, task, kind) or is_shared_memory(name, names):
+                continue
+            if kind is Kind.DIRECTORY:
+                frame.pending.append(name)
+            elif previous is not None and cached.get(name) == payload(status):
+                self._accept(frame, task, Outcome(previous, status))
+            elif kind and kind is not Kind.FILE:
+                self._accept(frame, task, self._special(frame, name, kind, status))
+            elif database := database_of(name, names):
+                databases.setdefault(database, []).append(task)
+            else:
+                frame.waiting += 1
+                self._pipeline.file(frame, task, status.st_size)
+        for tasks in databases.values():
+            frame.waiting += len(tasks)
+            self._pipeline.database(frame, tasks)
+
+    def _passes_over(self, frame: Frame, task: Task, kind: Kind | None) -> bool:
+        """Whether an entry's content isn't looked at: what policy skips, sockets, and what is mounted on a file."""
+        if kind not in _OPENED and fs.is_mounted(task.name, task.parent, self._home):
+            self._accept(frame, task, Outcome(task.old, mounted=True))
+            return True
+        if kind is None:
+            self._findings.sockets.append(task.path)
+            return True
+        return self._policy.treatment(task.path, kind) is Treatment.SKIP
+
+    def _special(self, frame: Frame, name: bytes, kind: Kind, status: os.stat_result) -> Outcome:
+        """A symlink, device or fifo."""
+        oid, device = b"", None
+        try:
+            xattrs = fs.named_xattrs(name, frame.descriptor, selinux=self._policy.selinux)
+            if kind is Kind.SYMLINK:
+                target = fs.read_link(name, frame.descriptor)
+                oid = object_id(Type.BLOB, target)
+                if not self._sink.holds(oid) and not self._assembler.reachable(oid):
+                    self._sink.blob(oid, target)
+            elif kind is not Kind.FIFO:
+                device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+        except OSError as error:
+            return Outcome(None, problem=error.strerror or str(error))
+        mode = stat.S_IMODE(status.st_mode)
+        meta = Meta(kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, device, xattrs)
+        return Outcome(Entry(name, meta, oid), status)
+
+    def _read(self, frame: Frame, task: Task, outcome: Outcome) -> None:
+        self._accept(frame, task, outcome)
+        self._settle(frame)
+
+    def _accept(self, frame: Frame, task: Task, outcome: Outcome) -> None:
+        """Enter one entry into its directory, or say why it keeps its last record."""
+        entry = outcome.entry
+        if outcome.refusal is not None:
+            self._findings.refusals.append(outcome.refusal)
+        if outcome.mounted:
+            self._findings.mounts.append(task.path)
+        if outcome.problem:
+            self._findings.unrecorded.append((task.path, outcome.problem))
+        if outcome.problem or outcome.mounted:
+            self._assembler.keep(task.path)
+            frame.doubtful.append(task.name)
+            entry = entry or task.old
+        if entry is None:
+            return
+        if task.old is not None and entry is not task.old:
+            entry = entry._replace(meta=with_names(entry.meta, task.old.meta))
+        frame.entries.append(entry)
+        self._findings.entries += 1
+        if outcome.status is not None and outcome.status.st_nlink > 1:
+            self._assembler.link(task.path, outcome.status)
+
+    def _settle(self, waiting: Frame | None) -> None:
+        """A directory waits for one thing less; waited for nothing else, it is closed, and its parent waits less."""
+        while waiting is not None:
+            waiting.waiting -= 1
+            if waiting.waiting:
+                return
+            self._close(waiting)
+            waiting = waiting.parent
+
+    def _close(self, frame: Frame) -> None:
+        tree = self._assembler.finish(frame)
+        fs.close(frame.descriptor)
+        self._open.remove(frame.descriptor)
+        self._findings.entries += 1
+        if frame.parent is None:
+            self._root_tree = tree
+        else:
+            frame.parent.children[frame.name] = tree
+        self._rows.append((frame.path, self._row(frame, tree)))
+
+    def _row(self, frame: Frame, tree: bytes) -> Row:
+        if frame.row is not None:
+            return frame.row._replace(tree=tree)
+        return Row(tree, len(frame.entries), trusted(frame.packed, self._since, frame.doubtful))

@@ -1,0 +1,199 @@
+"""git's trees <-> directories with metadata: the format of docs/format.md over a store of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache, partial
+from typing import Final, NamedTuple, TypeVar
+
+from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta
+from gitstate.core.errors import ConfigFault, Damaged
+from gitstate.core.names import LINKS, RECORDS, join, octal, real_name, stored_name
+from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
+from gitstate.tree.manifest import (
+    NO_RECORDS,
+    Records,
+    format_directory,
+    parse_directory,
+    parse_links,
+    resolve,
+)
+
+Read = Callable[[bytes], bytes]
+"""The content of an object by its raw id; raises Damaged."""
+
+ReadDirectory = Callable[[bytes, bytes], Directory]
+"""The directory of a tree id, and the path at which it stands; raises Damaged."""
+
+Value = TypeVar("Value")
+
+PLAIN_DIRECTORY: Final = Meta(Kind.DIRECTORY, 0o755, time=0)
+EMPTY: Final = Directory(PLAIN_DIRECTORY, {}, {})
+
+_GIT_KINDS: Final = {
+    FILE: (Kind.FILE, False),
+    0o100664: (Kind.FILE, False),  # written by git before 1.0 and accepted ever since
+    EXECUTABLE: (Kind.FILE, True),
+    SYMLINK: (Kind.SYMLINK, False),
+}
+_REGULAR: Final = frozenset(mode for mode, (kind, _) in _GIT_KINDS.items() if kind is Kind.FILE)
+
+
+class Parts(NamedTuple):
+    """A git tree taken apart: what is ours, and what is the prototype's, by real name."""
+
+    items: dict[bytes, TreeItem]
+    records: bytes | None
+    links: bytes | None
+
+
+def take_apart(tree: bytes, where: bytes) -> Parts:
+    """The parts of a tree object's bytes; ``where`` is the directory's path. Raises Damaged."""
+    items: dict[bytes, TreeItem] = {}
+    ours: dict[bytes, TreeItem] = {}
+    for item in parse_tree(tree):
+        is_ours = item.name == RECORDS or (item.name == LINKS and not where)
+        kept, name = (ours, item.name) if is_ours else (items, real_name(item.name))
+        if name in kept:
+            raise Damaged(
+                f"/{octal(join(where, name))} stands twice in its tree",
+                "remove one of them with plain git",
+            )
+        if is_ours and item.mode not in _REGULAR:
+            raise Damaged(f"/{octal(join(where, name))} is no regular file", "take it from an older commit")
+        kept[name] = item
+    return Parts(items, *(ours[name].oid if name in ours else None for name in (RECORDS, LINKS)))
+
+
+def read_directory(read: Read, tree: bytes, where: bytes) -> Directory:
+    """The directory that the tree object ``tree`` holds at path ``where``. Raises Damaged."""
+    return put_together(read, take_apart(read(tree), where), where)
+
+
+def put_together(read: Read, parts: Parts, where: bytes) -> Directory:
+    """The directory at ``where`` from its tree's parts. Raises Damaged."""
+    records = read_records(read, parts.records, where)
+    files: dict[bytes, Entry] = {}
+    subdirectories: dict[bytes, bytes] = {}
+    for name, item in parts.items.items():
+        if item.mode == TREE:
+            subdirectories[name] = item.oid
+        else:
+            files[name] = _entry(name, item, records, where)
+    for name, entry in records.entries.items():
+        if entry.meta.kind not in (Kind.FILE, Kind.SYMLINK) and name not in parts.items:
+            files[name] = entry._replace(oid=b"")
+    return Directory(records.own or PLAIN_DIRECTORY, _sorted(files), _sorted(subdirectories))
+
+
+def _sorted(mapping: dict[bytes, Value]) -> dict[bytes, Value]:
+    return dict(sorted(mapping.items()))
+
+
+def _entry(name: bytes, item: TreeItem, records: Records, where: bytes) -> Entry:
+    if item.mode not in _GIT_KINDS:
+        what = "a submodule" if item.mode == GITLINK else f"of mode {item.mode:o}"
+        raise Damaged(f"/{octal(join(where, name))} is {what}", "a snapshot holds files, symlinks and directories")
+    kind, executable = _GIT_KINDS[item.mode]
+    return resolve(name, kind, executable, item.oid, records)
+
+
+def read_records(read: Read, oid: bytes | None, where: bytes) -> Records:
+    """The records of the directory at ``where``; none for no ``.gitstate``. Raises Damaged, ConfigFault."""
+    if oid is None:
+        return NO_RECORDS
+    records = parse_directory(read(oid), f"/{octal(join(where, RECORDS))}", root=not where)
+    if records.version is not None and records.version > FORMAT:
+        raise ConfigFault(
+            f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}",
+            "install a newer gitstate",
+        )
+    return records
+
+
+def make_directory(
+    own: Meta, files: Collection[Entry], subdirectories: Iterable[tuple[bytes, bytes]], *, root: bool
+) -> tuple[bytes, list[TreeItem]]:
+    """The ``.gitstate`` of a directory, and the tree's items without it; ``files`` in bytewise order."""
+    items = [
+        TreeItem(
+            SYMLINK if meta.kind is Kind.SYMLINK else EXECUTABLE if meta.mode & 0o100 else FILE,
+            _stored(name),
+            oid,
+        )
+        for name, meta, oid in files
+        if oid
+    ]
+    items += [TreeItem(TREE, _stored(name), oid) for name, oid in subdirectories]
+    return format_directory(own, files, root=root), items
+
+
+_stored = lru_cache(maxsize=65536)(stored_name)
+
+
+# --- hard links -----------------------------------------------------------------------------------------------------
+
+
+def read_links(read: Read, root: bytes) -> list[tuple[bytes, ...]]:
+    """The hard-link groups of the snapshot with root tree ``root`` as recorded. Raises Damaged."""
+    oid = take_apart(read(root), b"").links
+    return [] if oid is None else parse_links(read(oid))
+
+
+def effective_links(read: Read, root: bytes, directory: ReadDirectory | None = None) -> list[tuple[bytes, ...]]:
+    """The groups that hold: members joined only where blob and record are equal, missing ones left out.
+
+    ``directory`` reads directories, if the caller keeps those that it has read.
+    """
+    recorded = read_links(read, root)
+    if not recorded:
+        return []
+    look_up = Lookup(read, root, directory)
+    groups: list[tuple[bytes, ...]] = []
+    for group in recorded:
+        alike: dict[tuple[Meta, bytes], list[bytes]] = {}
+        for path in group:
+            entry = look_up(path)
+            if entry is not None:
+                alike.setdefault((entry.meta, entry.oid), []).append(path)
+        groups += [tuple(sorted(members)) for members in alike.values() if len(members) > 1]
+    return groups
+
+
+class Lookup:
+    """Entries of one snapshot by path; directories are read once."""
+
+    def __init__(self, read: Read, root: bytes, directory: ReadDirectory | None = None) -> None:
+        self._directory = directory or partial(read_directory, read)
+        self._known: dict[bytes, Directory | None] = {b"": self._directory(root, b"")}
+
+    def __call__(self, path: bytes) -> Entry | None:
+        """The file, symlink, device or fifo at ``path``, None if there is none."""
+        parent, _, name = path.rpartition(b"/")
+        directory = self.directory(parent)
+        return directory.files.get(name) if directory else None
+
+    def directory(self, path: bytes) -> Directory | None:
+        """The directory at ``path``, None if there is none."""
+        unknown = []
+        while path not in self._known:
+            unknown.append(path)
+            path = path.rpartition(b"/")[0]
+        found = self._known[path]
+        for path in reversed(unknown):
+            tree = found.subdirectories.get(path.rpartition(b"/")[2]) if found else None
+            found = self._known[path] = self._directory(tree, path) if tree else None
+        return found
+
+
+# --- walking --------------------------------------------------------------------------------------------------------
+
+
+def walk(read: Read, root: bytes) -> Iterator[tuple[bytes, Directory]]:
+    """Every directory of a snapshot with its path, parents first, siblings in bytewise order."""
+    stack = [(b"", root)]
+    while stack:
+        path, tree = stack.pop()
+        directory = read_directory(read, tree, path)
+        yield path, directory
+        stack.extend(reversed([(join(path, name), oid) for name, oid in directory.subdirectories.items()]))

@@ -1,0 +1,136 @@
+"""A snapshot held against a directory, and written out as one specification that others can hold against it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitstate.core import fs
+from gitstate.core.entry import Entry, Kind, Meta
+from gitstate.core.errors import GitstateError
+from gitstate.core.monitor import SILENT, Observer
+from gitstate.core.names import join
+from gitstate.store import Repository
+from gitstate.store.objects import TREE
+from gitstate.tree import change
+from gitstate.tree.change import Change, LinksChanged, Modified
+from gitstate.tree.checkin import reader
+from gitstate.tree.manifest import Content, format_full
+from gitstate.tree.policy import parse, policy_path
+from gitstate.tree.scan.cache import NOTHING
+from gitstate.tree.scan.content import HashOnly
+from gitstate.tree.scan.models import Base
+from gitstate.tree.scan.tree import Scanner
+from gitstate.tree.snapshot import Lookup, effective_links, read_directory, read_links, take_apart, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a directory differs from a snapshot; ``old`` is the snapshot's side of each change."""
+
+    changes: list[Change]
+    links: list[LinksChanged]
+    unread: list[tuple[bytes, str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.links or self.unread)
+
+
+def verify(repository: Repository, commit: bytes, directory: Path, observer: Observer = SILENT) -> Difference:
+    """Compare ``directory`` with a snapshot, every byte of it read. Raises Damaged, EnvironmentFault."""
+    tree = repository.snapshot(commit).tree
+    own = policy_path(is_layer=repository.is_layer)
+    policy_entry = Lookup(repository.read, tree)(own)
+    text = repository.read(policy_entry.oid) if policy_entry is not None and policy_entry.oid else None
+    policy = parse(text, f"/{own.decode()}", own).recording_everything()
+    sink = HashOnly(repository.read)
+    root = fs.open_tree(directory)
+    try:
+        observer.phase("read")
+        base = Base(repository.read, repository.has_packed, tree)
+        scan = Scanner(root, base, NOTHING, policy, sink, observer).run()
+    finally:
+        fs.close(root)
+    if scan.tree == tree and not scan.findings.unrecorded:
+        return Difference([], [], [])
+    changes = [item for item in change.compare(reader(sink.read), tree, scan.tree) if not _is_unrecorded_time(item)]
+    old_links, new_links = effective_links(repository.read, tree), read_links(sink.read, scan.tree)
+    return Difference(changes, change.compare_links(old_links, new_links), scan.findings.unrecorded)
+
+
+def _is_unrecorded_time(item: Change) -> bool:
+    """Where a snapshot records no time, any time will do."""
+    return isinstance(item, Modified) and item.old.time is None and item.old == item.new._replace(time=None)
+
+
+def full_manifest(repository: Repository, commit: bytes, observer: Observer = SILENT) -> Iterator[str]:
+    """The lines of a snapshot's full manifest. Raises Damaged."""
+    tree = repository.snapshot(commit).tree
+    observer.phase("manifest")
+    yield from format_full(_entries(repository, tree, observer), effective_links(repository.read, tree))
+
+
+def _entries(repository: Repository, tree: bytes, observer: Observer) -> Iterator[tuple[bytes, Meta, Content]]:
+    for path, directory in walk(repository.read, tree):
+        yield path, directory.own, Content()
+        for entry in directory.files.values():
+            yield join(path, entry.name), entry.meta, _content(repository, entry)
+        observer.advance(len(directory.files) + 1)
+
+
+def _content(repository: Repository, entry: Entry) -> Content:
+    if entry.meta.kind is Kind.SYMLINK:
+        return Content(target=repository.read(entry.oid))
+    if entry.meta.kind is not Kind.FILE:
+        return Content()
+    digest, size = hashlib.sha256(), 0
+    for piece in _pieces(repository, entry.oid):
+        digest.update(piece)
+        size += len(piece)
+    return Content(size, digest.hexdigest())
+
+
+def _pieces(repository: Repository, oid: bytes) -> Iterable[bytes]:
+    whole = repository.whole(oid)
+    return whole.chunks() if whole is not None else [repository.read(oid)]
+
+
+# --- fsck -----------------------------------------------------------------------------------------------------------
+
+
+def fsck(repository: Repository, observer: Observer = SILENT) -> list[str]:
+    """What is wrong with a repository, in lines: git's own checks, then every record of every reachable snapshot."""
+    observer.phase("git fsck")
+    problems = repository.fsck()
+    if problems:
+        return problems
+    seen: set[tuple[bytes, bool]] = set()
+    observer.phase("records")
+    for commit, tree in repository.all_snapshots():
+        problems += [f"{commit.hex()[:7]} {problem}" for problem in _check_tree(repository, tree, seen, observer)]
+    return problems
+
+
+def _check_tree(
+    repository: Repository, root: bytes, seen: set[tuple[bytes, bool]], observer: Observer
+) -> Iterator[str]:
+    try:
+        read_links(repository.read, root)
+    except GitstateError as error:
+        yield error.message
+    stack = [(b"", root)]
+    while stack:
+        path, tree = stack.pop()
+        if (tree, not path) in seen:
+            continue
+        seen.add((tree, not path))
+        observer.advance()
+        try:
+            read_directory(repository.read, tree, path)
+            parts = take_apart(repository.read(tree), path)
+        except GitstateError as error:
+            yield error.message
+            continue
+        stack += [(join(path, name), item.oid) for name, item in parts.items.items() if item.mode == TREE]

@@ -1,0 +1,93 @@
+"""Fate, in the process of a command: it dies, or something is done to it, at a step or before an operation on files.
+
+Steps are those that ``checkin.record`` and ``export.apply`` tell. Operations are what Python's audit hooks tell of:
+opening, renaming, linking and so on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, TypedDict
+
+KILL = "kill"
+NEVER = "never"
+
+_OPERATIONS = frozenset(
+    (
+        *("open", "os.mkdir", "os.rmdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.truncate"),
+        *("os.chmod", "os.chown", "os.utime", "os.setxattr", "fcntl.flock", "subprocess.Popen", "shutil.rmtree"),
+    )
+)
+
+
+class Doom(TypedDict):
+    """``when``: a step's name, ``pack:2`` for the second of that name, or the number of an operation, which is then
+    not carried out. ``what``: ``kill``, or a shell command. ``witness``: the file that is told what it was."""
+
+    when: str
+    what: str
+    witness: str
+
+
+class _Fate:
+    def __init__(self, doom: Doom) -> None:
+        self._doom = doom
+        self._steps: Counter[str] = Counter()
+        self._operations = 0
+        self._idle = True
+
+    def step(self, name: str) -> None:
+        self._steps[name] += 1
+        if self._doom["when"] in (name, f"{name}:{self._steps[name]}"):
+            self._strike(name)
+
+    def hook(self, event: str, _arguments: tuple[object, ...]) -> None:
+        if not self._idle and event in _OPERATIONS:
+            self._operations += 1
+            if self._doom["when"] == str(self._operations):
+                self._strike(event)
+
+    def begin(self) -> None:
+        self._idle = False
+
+    def end(self) -> None:
+        self._idle = True
+        if self._doom["when"] == NEVER:
+            Path(self._doom["witness"]).write_text(str(self._operations))
+
+    def _strike(self, where: str) -> None:
+        self._idle = True
+        Path(self._doom["witness"]).write_text(where)
+        if self._doom["what"] == KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+            signal.pause()
+        subprocess.run(self._doom["what"], shell=True, check=True)
+        self._idle = False
+
+
+def seal(doom: Doom) -> None:
+    """Let ``doom`` come over the command that this process is about to run."""
+    from gitstate.tree import bootstrap, checkin, export
+
+    fate = _Fate(doom)
+    sys.addaudithook(fate.hook)
+    for module, name in ((checkin, "record"), (export, "apply")):
+        setattr(module, name, _fated(getattr(module, name), fate, fate.step))
+    for name in ("apply", "apply_removal"):
+        setattr(bootstrap, name, _fated(getattr(bootstrap, name), fate))
+
+
+def _fated(function: Any, fate: _Fate, *step: Any) -> Any:
+    def run(*arguments: object) -> object:
+        fate.begin()
+        try:
+            return function(*arguments, *step)
+        finally:
+            fate.end()
+
+    return run

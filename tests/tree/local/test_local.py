@@ -1,0 +1,376 @@
+"""Files made writable, mended and taken back, in live trees of the test's own; and runs that are killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gitstate.core.errors import ConfigFault, Conflict, EnvironmentFault, NotFound
+from gitstate.tree import local
+from gitstate.tree.local import Doubt, Original, Plan, State, Trees
+from tests.support import needs, root_only
+
+pytestmark = root_only
+
+FSTAB, KEY = b"etc/fstab", b"etc/ssl/private/key file"
+
+
+@dataclass
+class Ground:
+    """A prototype's live tree, and the base layer's."""
+
+    live: Path
+    base: Path
+    trees: Trees
+
+    def add(self, *paths: bytes, doubt: Doubt = Doubt.ASK) -> Plan:
+        return self._do(local.add(self.trees, paths, doubt))
+
+    def fix(self, *paths: bytes, doubt: Doubt = Doubt.ASK) -> Plan:
+        return self._do(local.fix(self.trees, paths, doubt))
+
+    def remove(self, *paths: bytes) -> Plan:
+        return self._do(local.remove(self.trees, paths))
+
+    def _do(self, plan: Plan) -> Plan:
+        local.apply(plan, self.trees)
+        return plan
+
+    def states(self) -> dict[bytes, tuple[str, str]]:
+        return {file.path: (str(file.state), str(file.original)) for file in local.files(self.trees)}
+
+    def upgrade(self, path: bytes, text: str) -> None:
+        """What a package manager does: the new file by one rename."""
+        place = self.live / os.fsdecode(path)
+        new = place.with_name("new")
+        new.write_text(text)
+        new.rename(place)
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    live, base = tmp_path / "live", tmp_path / "base"
+    (live / "etc/ssl/private").mkdir(parents=True)
+    base.mkdir()
+    (live / "etc/ssl/private").chmod(0o710)
+    os.chown(live / "etc/ssl/private", 0, 42)
+    (live / "etc/fstab").write_text("old\n")
+    key = live / os.fsdecode(KEY)
+    key.write_text("key\n")
+    os.chown(key, 1, 42)
+    key.chmod(0o640)
+    os.utime(key, ns=(5, 1_000_000_000_123_456_789))
+    os.setxattr(key, "user.why", b"test")
+    with local.open_trees(live, base) as trees:
+        yield Ground(live, base, trees)
+
+
+def listing(*roots: Path) -> dict[str, object]:
+    """All that stands below: kind, mode, owner, content."""
+    found: dict[str, object] = {}
+    for root in roots:
+        for path in sorted(root.rglob("*")):
+            about = path.lstat()
+            what = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            found[str(path)] = (about.st_mode, about.st_uid, about.st_gid, what)
+    return found
+
+
+def test_a_file_becomes_a_link_and_its_original_a_file_of_base(ground: Ground) -> None:
+    before = (ground.live / "etc/fstab").stat()
+    ground.add(FSTAB, KEY)
+    assert (ground.live / "etc/fstab").readlink() == Path("local/fstab")
+    assert (ground.live / "etc/fstab").read_text() == (ground.base / "etc/fstab").read_text() == "old\n"
+    assert (ground.live / "etc/local/fstab").stat().st_ino == before.st_ino
+    assert ground.states() == {FSTAB: ("ok", "same"), KEY: ("ok", "same")}
+    text = (ground.live / "etc/gitstate/local").read_text()
+    assert [line for line in text.splitlines() if line[0] != "#"] == ["/etc/fstab", "/etc/ssl/private/key\\040file"]
+
+
+def test_metadata_goes_with_it(ground: Ground) -> None:
+    ground.add(KEY)
+    for path in (ground.live / "etc/ssl/private/local/key file", ground.base / "etc/ssl/private/key file"):
+        about = path.stat()
+        assert (about.st_mode & 0o7777, about.st_uid, about.st_gid) == (0o640, 1, 42)
+        assert about.st_mtime_ns == 1_000_000_000_123_456_789
+        assert os.getxattr(path, "user.why") == b"test"
+    for path in (ground.live / "etc/ssl/private/local", ground.base / "etc/ssl/private"):
+        about = path.stat()
+        assert (about.st_mode & 0o7777, about.st_gid) == (0o710, 42)
+
+
+@needs("setfacl", "getfacl")
+def test_acls_go_with_it(ground: Ground) -> None:
+    subprocess.run(["setfacl", "-m", "u:1000:rw", ground.live / "etc/fstab"], check=True)
+    ground.add(FSTAB)
+    acl = subprocess.run(["getfacl", "-n", ground.base / "etc/fstab"], capture_output=True, text=True, check=True)
+    assert "user:1000:rw-" in acl.stdout
+
+
+def test_again_there_is_nothing_to_do(ground: Ground) -> None:
+    ground.add(FSTAB)
+    before = listing(ground.live, ground.base)
+    assert not ground.add(FSTAB)
+    assert not ground.fix()
+    assert listing(ground.live, ground.base) == before
+
+
+def test_a_package_s_new_file_becomes_the_original(ground: Ground) -> None:
+    ground.add(FSTAB, KEY)
+    ground.upgrade(FSTAB, "new\n")
+    assert ground.states()[FSTAB] == ("replaced", "other")
+    plan = ground.fix()
+    assert (plan.kept, ground.states()[FSTAB]) == ((), ("ok", "same"))
+    assert (ground.live / "etc/fstab").is_symlink()
+    assert (ground.base / "etc/fstab").read_text() == (ground.live / "etc/local/fstab").read_text() == "new\n"
+
+
+@pytest.mark.parametrize(("doubt", "text"), [(Doubt.KEEP, "mine\n"), (Doubt.REPLACE, "new\n")])
+def test_what_was_changed_in_base_goes_only_if_one_says_so(ground: Ground, doubt: Doubt, text: str) -> None:
+    ground.add(FSTAB)
+    (ground.base / "etc/fstab").write_text("mine\n")
+    assert not ground.fix()
+    ground.upgrade(FSTAB, "new\n")
+    before = listing(ground.live, ground.base)
+    with pytest.raises(Conflict, match="another /etc/fstab"):
+        ground.fix()
+    assert listing(ground.live, ground.base) == before
+    plan = ground.fix(doubt=doubt)
+    assert plan.kept == ((FSTAB,) if doubt is Doubt.KEEP else ())
+    assert (ground.base / "etc/fstab").read_text() == text
+    assert (ground.live / "etc/fstab").read_text() == "new\n"
+
+
+@pytest.mark.parametrize(("doubt", "text"), [(Doubt.KEEP, "theirs\n"), (Doubt.REPLACE, "old\n")])
+def test_another_prototype_s_original_is_a_conflict(ground: Ground, doubt: Doubt, text: str) -> None:
+    (ground.base / "etc").mkdir()
+    (ground.base / "etc/fstab").write_text("theirs\n")
+    before = listing(ground.live, ground.base)
+    with pytest.raises(Conflict):
+        ground.add(KEY, FSTAB)
+    assert listing(ground.live, ground.base) == before, "all or nothing"
+    ground.add(KEY, FSTAB, doubt=doubt)
+    assert (ground.base / "etc/fstab").read_text() == text
+
+
+def test_a_template_in_base_is_the_original(ground: Ground) -> None:
+    (ground.base / "etc").mkdir()
+    (ground.base / "etc/fstab.j2").write_text("{{ host }}\n")
+    ground.add(FSTAB)
+    assert ground.states()[FSTAB] == ("ok", "template")
+    assert not (ground.base / "etc/fstab").exists()
+
+
+def test_missing_and_dangling_are_mended(ground: Ground) -> None:
+    ground.add(FSTAB, KEY)
+    (ground.live / "etc/fstab").unlink()
+    (ground.live / "etc/ssl/private/local/key file").unlink()
+    assert {path: state for path, (state, _) in ground.states().items()} == {FSTAB: "missing", KEY: "dangling"}
+    ground.fix()
+    assert {state for state, _ in ground.states().values()} == {"ok"}
+    shutil.rmtree(ground.live / "etc/local")
+    (ground.live / "etc/fstab").unlink()
+    ground.fix(FSTAB)
+    assert (ground.live / "etc/fstab").read_text() == "old\n"
+
+
+def test_what_is_lost_on_both_sides_is_told(ground: Ground) -> None:
+    ground.add(FSTAB)
+    shutil.rmtree(ground.live / "etc/local")
+    (ground.base / "etc/fstab").unlink()
+    with pytest.raises(NotFound, match="no copy"):
+        ground.fix()
+
+
+def test_a_directory_that_a_package_took_with_it_is_told_and_the_file_can_be_taken_off(ground: Ground) -> None:
+    ground.add(KEY, FSTAB)
+    shutil.rmtree(ground.live / "etc/ssl")
+    assert ground.states()[KEY][0] == "missing"
+    with pytest.raises(NotFound, match="the directory of /etc/ssl/private/key"):
+        ground.fix()
+    ground.remove(KEY)
+    assert ground.states() == {FSTAB: ("ok", "same")}
+    assert not (ground.live / "etc/ssl").exists()
+
+
+def test_taken_back_the_tree_is_as_it_was(ground: Ground) -> None:
+    before = listing(ground.live)
+    ground.add(FSTAB, KEY)
+    ground.remove(FSTAB)
+    assert ground.states().keys() == {KEY}
+    ground.remove(KEY)
+    shutil.rmtree(ground.live / "etc/gitstate")
+    assert listing(ground.live) == before
+    assert (ground.base / "etc/fstab").read_text() == "old\n"
+
+
+def test_without_a_base_layer_there_is_a_hint(ground: Ground) -> None:
+    with local.open_trees(ground.live, None) as trees, pytest.raises(NotFound) as caught:
+        local.add(trees, [FSTAB])
+    assert "gitstate layer create base" in caught.value.hint
+
+
+# --- hostile trees ----------------------------------------------------------------------------------------------------
+
+
+def test_a_link_is_not_made_of_what_is_no_file(ground: Ground, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("outside\n")
+    (ground.live / "etc/elsewhere").symlink_to(tmp_path / "outside")
+    (ground.live / "etc/folder").mkdir()
+    os.mkfifo(ground.live / "etc/fifo")
+    before = listing(ground.live, ground.base)
+    for name in (b"etc/elsewhere", b"etc/folder", b"etc/fifo"):
+        with pytest.raises(Conflict):
+            ground.add(name)
+    with pytest.raises(NotFound):
+        ground.add(b"etc/nowhere")
+    assert listing(ground.live, ground.base) == before
+
+
+@pytest.mark.parametrize("inside", ["etc", "etc/gitstate"])
+def test_no_symlink_is_followed(ground: Ground, tmp_path: Path, inside: str) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/fstab").write_text("outside\n")
+    place = ground.live / inside
+    if place.exists():
+        shutil.rmtree(place)
+    place.symlink_to(tmp_path / "outside")
+    with pytest.raises(EnvironmentFault), local.open_trees(ground.live, ground.base) as trees:
+        local.apply(local.add(trees, [FSTAB]), trees)
+    assert {path.name: path.read_text() for path in (tmp_path / "outside").iterdir()} == {"fstab": "outside\n"}
+
+
+def test_local_must_be_a_directory_of_ours(ground: Ground, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (ground.live / "etc/local").symlink_to(tmp_path / "outside")
+    with pytest.raises(Conflict):
+        ground.add(FSTAB)
+    (ground.live / "etc/local").unlink()
+    (ground.live / "etc/local").mkdir()
+    (ground.live / "etc/local/other").touch()
+    with pytest.raises(Conflict, match="something else: other"):
+        ground.add(FSTAB)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("/nowhere")])
+def test_base_must_have_a_file_there(ground: Ground, make: object) -> None:
+    (ground.base / "etc").mkdir()
+    make(ground.base / "etc/fstab")  # type: ignore[operator]
+    with pytest.raises(Conflict, match="no regular file"):
+        ground.add(FSTAB, doubt=Doubt.REPLACE)
+
+
+def test_a_list_that_is_none_is_told(ground: Ground) -> None:
+    (ground.live / "etc/gitstate").mkdir()
+    (ground.live / "etc/gitstate/local").write_text("/etc/fstab\n/etc/a b\n")
+    with pytest.raises(ConfigFault, match="/etc/gitstate/local of the live tree:2: "):
+        ground.fix()
+
+
+def test_what_is_not_listed_is_told(ground: Ground) -> None:
+    for act in (ground.fix, ground.remove):
+        with pytest.raises(NotFound, match="not on the list"):
+            act(FSTAB)
+
+
+# --- killed -----------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Where a process ends that is killed."""
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, call: int) -> Iterator[None]:
+    """Every call that changes a tree counts; the given one doesn't happen."""
+    seen = 0
+
+    def counted(real: object) -> object:
+        def instead(*words: object, **named: object) -> object:
+            nonlocal seen
+            seen += 1
+            if seen == call:
+                raise Killed
+            return real(*words, **named)  # type: ignore[operator]
+
+        return instead
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "link", "symlink", "unlink", "mkdir", "fchmod", "rmdir"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        yield
+
+
+def kept_texts(ground: Ground) -> set[str]:
+    """All that can still be read, in either tree, but the list."""
+    roots = (ground.live / "etc", ground.base)
+    found = [path for root in roots for path in root.rglob("*") if path.is_file() and path.parent.name != "gitstate"]
+    return {path.read_text() for path in found}
+
+
+@pytest.mark.parametrize("verb", ["add", "fix", "remove"])
+def test_killed_anywhere_nothing_is_lost_and_the_next_run_finishes(
+    tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for call in range(1, 100):
+        with _made(tmp_path / str(call), verb) as ground:
+            if _killed_at(call, ground, verb, monkeypatch):
+                continue
+        assert call > 3
+        return
+    raise AssertionError("never came to an end")
+
+
+def _killed_at(call: int, ground: Ground, verb: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether it came to that call."""
+    act = {"add": lambda: ground.add(FSTAB), "fix": ground.fix, "remove": lambda: ground.remove(FSTAB)}[verb]
+    before = kept_texts(ground)
+    killed = False
+    for _ in interrupted(monkeypatch, call):
+        try:
+            act()
+        except Killed:
+            killed = True
+    texts = kept_texts(ground)
+    assert before - ({"old\n"} if verb == "fix" else set()) <= texts, f"{verb}, call {call}"
+    with suppress(NotFound) if verb == "remove" else nullcontext():  # it may have been done but for its last word
+        act()
+    current = "old\n" if verb == "add" else "new\n"
+    assert (ground.live / "etc/fstab").read_text() == current
+    assert (ground.live / "etc/fstab").is_symlink() == (verb != "remove")
+    assert (ground.live / "etc/local").exists() == (verb != "remove")
+    assert ground.states() == ({} if verb == "remove" else {FSTAB: ("ok", "same")})
+    made = [path for path in (ground.live / "etc/local", ground.base / "etc") if path.exists()]
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o710}
+    assert not list(ground.live.parent.rglob(".gitstate.p*"))
+    return killed
+
+
+@contextmanager
+def _made(place: Path, verb: str) -> Iterator[Ground]:
+    live, base = place / "live", place / "base"
+    (live / "etc").mkdir(parents=True)
+    (live / "etc").chmod(0o710)
+    base.mkdir()
+    (live / "etc/fstab").write_text("old\n")
+    with local.open_trees(live, base) as trees:
+        ground = Ground(live, base, trees)
+        if verb != "add":
+            ground.add(FSTAB)
+        if verb == "fix":
+            ground.upgrade(FSTAB, "new\n")
+        elif verb == "remove":
+            (live / "etc/fstab").write_text("new\n")
+        yield ground
+
+
+def test_states_have_the_words_of_the_schema() -> None:
+    assert [str(state) for state in State] == ["ok", "replaced", "missing", "dangling", "blocked"]
+    assert [str(one) for one in Original] == ["same", "other", "template", "none", "blocked"]

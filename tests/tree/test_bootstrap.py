@@ -1,0 +1,136 @@
+"""Where prototypes come from, and how they go."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.gitstate_command import Site, make_site
+from tests.support import needs, root_only
+from tests.testing import hostile, judges
+
+pytestmark = [root_only, needs("git", "rsync", "mtree", "getcap", "getfacl", "setcap", "setfacl")]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """An empty site."""
+    yield make_site(tmp_path / "site")
+    hostile.remove(tmp_path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small hostile tree."""
+    directory = tmp_path / "root"
+    directory.mkdir()
+    hostile.build(directory, sockets=False, wide=20)
+    return directory
+
+
+def test_a_directory_is_copied_whole(site: Site, root: Path) -> None:
+    site.run("prototype", "create", "copy", "--from", f"{root}/")
+    assert judges.everything(root, site.path / "live/copy") == []
+    assert site.json("prototype", "show", "copy")["live"] == str(site.path / "live/copy")
+
+
+@pytest.mark.parametrize("options", [(), ("--zstd",), ("--gzip",)])
+@needs("zstd")
+def test_a_tarball_is_unpacked_whole(site: Site, root: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    tarball = tmp_path / "root.tar"
+    create = ["tar", "--create", "--file", tarball, "--directory", root, "--format=posix", "--numeric-owner", *options]
+    subprocess.run([*create, "--acls", "--xattrs", "--xattrs-include=*", "--sparse", "."], check=True)
+    site.run("prototype", "create", "unpacked", "--from", str(tarball))
+    spoken = judges.everything(root, site.path / "live/unpacked")
+    lost_by_tar_itself = ("linked/two/device", "linked/two/fifo")
+    assert [line for line in spoken if not any(name in line for name in lost_by_tar_itself)] == []
+
+
+def test_a_fork_has_the_history_and_a_tree_of_its_own(site: Site, root: Path) -> None:
+    site.run("prototype", "create", "origin", "--live", str(root))
+    site.run("checkin", "origin", "-m", "one")
+    (root / "more").write_text("more\n")
+    site.run("checkin", "origin", "-m", "two")
+    export = Path(site.out("export", "origin", "HEAD~1"))
+    site.run("prototype", "create", "fork", "--from", "origin@HEAD~1")
+    live = site.path / "live/fork"
+    assert judges.everything(export, live) == []
+    assert inodes(export)
+    assert not inodes(export) & inodes(live)
+    assert site.git("fork", "log", "--format=%s").split() == ["one"]
+    report = site.json("checkin", "fork", "-m", "nothing")
+    assert (report["commit"], report["blobs"], report["changes"]) == (None, 0, [])
+    (live / "forked").write_text("forked\n")
+    assert site.json("checkin", "fork", "-m", "forked")["blobs"] == 1
+    assert site.git("fork", "log", "--format=%s").split() == ["forked", "one"]
+    assert site.git("origin", "log", "--format=%s").split() == ["two", "one"]
+
+
+def inodes(tree: Path) -> set[bytes]:
+    """The inode numbers of all but directories."""
+    find = ["find", str(tree), "!", "-type", "d", "-printf", "%i\\n"]
+    return set(subprocess.run(find, capture_output=True, check=True).stdout.split())
+
+
+def test_a_failed_creation_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tar"
+    broken.write_bytes(b"no tarball" * 1000)
+    done = site.run("prototype", "create", "broken", "--from", str(broken), code=14)
+    assert done.stderr.startswith("gitstate: ")
+    assert site.json("prototype", "list")["prototypes"] == []
+    assert [path.name for path in (site.path / "live").iterdir()] == []
+    assert [path.name for path in (site.path / "prototypes").iterdir()] == []
+
+
+@contextmanager
+def mounted(target: Path) -> Iterator[None]:
+    """A tmpfs on ``target`` while the block runs."""
+    target.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", target], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", target], check=True)
+
+
+def test_removal_refuses_while_anything_is_mounted(site: Site) -> None:
+    site.run("prototype", "create", "doomed")
+    live = site.path / "live/doomed"
+    (live / "kept").write_text("kept\n")
+    with mounted(live / "proc"):
+        done = site.run("prototype", "remove", "doomed", "--yes", code=5)
+        assert str(live / "proc") in done.stderr
+    assert (live / "kept").read_text() == "kept\n"
+    assert site.json("prototype", "list")["prototypes"]
+    site.run("prototype", "remove", "doomed", "--yes")
+    assert not live.exists()
+    assert site.json("prototype", "list")["prototypes"] == []
+
+
+def test_removal_asks_and_leaves_an_adopted_tree(site: Site, root: Path) -> None:
+    site.run("prototype", "create", "adopted", "--live", str(root))
+    site.run("checkin", "adopted", "-m", "one")
+    site.run("export", "adopted")
+    before = judges.mtree(root, root)
+    site.run("prototype", "remove", "adopted", code=2)
+    assert site.json("prototype", "list")["prototypes"]
+    site.run("prototype", "remove", "adopted", "--yes")
+    assert judges.mtree(root, root) == before == []
+    assert (root / "contents").is_dir()
+    assert not (site.path / "exports/adopted").exists()
+
+
+@pytest.mark.slow
+@needs("mmdebstrap")
+@pytest.mark.xdist_group("debian")
+def test_mmdebstrap_makes_a_prototype(site: Site) -> None:
+    options = ["--bootstrap", "bookworm", "--variant", "essential", "--include", "hostname"]
+    site.run("prototype", "create", "debian", *options)
+    report = site.json("checkin", "debian", "-m", "as installed")
+    assert report["entries"] > 5000
+    assert "VERSION_CODENAME=bookworm" in site.git("debian", "show", "HEAD:usr/lib/os-release")
+    assert judges.rsync(site.path / "live/debian/etc", Path(site.out("export", "debian")) / "etc") == []
