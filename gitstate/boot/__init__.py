@@ -6,15 +6,15 @@ A site overrides a template by ``SITE/templates/NAME.j2``; ``{% extends "gitstat
 from gitstate.boot.options import Dhcp, Nfs, Options, load, parse
 from gitstate.boot.plan import BootChannel, BootClient, BootPlan, Image, machine_id
 from gitstate.boot.render import ETC_FILES, MARK, Renderer, render
-from gitstate.boot.request import Asked, asked
+from gitstate.boot.request import BootRequest, asked
 
 __all__ = [
     "ETC_FILES",
     "MARK",
-    "Asked",
     "BootChannel",
     "BootClient",
     "BootPlan",
+    "BootRequest",
     "Dhcp",
     "Image",
     "Nfs",

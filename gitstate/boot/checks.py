@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Final
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 
 _KINDS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
     "name": (re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?").fullmatch, "a host name of one label"),
@@ -53,9 +53,9 @@ def is_good(kind: str, value: object) -> bool:
 
 
 def checked(kind: str, value: str, where: str) -> str:
-    """``value`` if it is a ``kind``. Raises ConfigFault, which names ``where`` it stands."""
+    """``value`` if it is a ``kind``. Raises ConfigError, which names ``where`` it stands."""
     if not is_good(kind, value):
-        raise ConfigFault(f"{where}: {str(value)[:80]!a} is no {kind} for a boot file", expected(kind))
+        raise ConfigError(f"{where}: {str(value)[:80]!a} is no {kind} for a boot file", expected(kind))
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gitstate.boot import checks
 from gitstate.core import network
-from gitstate.core.errors import ConfigFault, NotFound
+from gitstate.core.errors import ConfigError, NotFoundError
 from gitstate.store.site import Site
 
 _SEE: Final = "see docs/netboot.md"
@@ -77,7 +77,7 @@ _KEYS: Final = (
 )
 
 
-class _Fault(ValueError):
+class _FieldError(ValueError):
     """What is wrong with which key; ``parse`` adds the file."""
 
     def __init__(self, key: str, what: str, hint: str = _SEE) -> None:
@@ -86,10 +86,10 @@ class _Fault(ValueError):
 
 
 def load(site: Site) -> Options:
-    """What ``site.toml`` says. Raises NotFound, ConfigFault, EnvironmentFault."""
+    """What ``site.toml`` says. Raises NotFoundError, ConfigError, HostError."""
     settings = site.settings()
     if "boot" not in settings:
-        raise ConfigFault(
+        raise ConfigError(
             f"{site.file}: there is no table [boot]",
             'write: [boot] and below it interface = "IF", the clients\' network',
         )
@@ -100,26 +100,26 @@ def parse(table: object, where: str, lookup: Lookup = network.addresses) -> Opti
     """The options that the table ``[boot]`` of the file ``where`` asks for.
 
     ``lookup`` gives an interface's addresses; it is asked only if the table doesn't say both the server's address
-    and the network. Raises ConfigFault.
+    and the network. Raises ConfigError.
     """
     try:
         options = from_table(table)
         options = _settled(options, lookup)
         _check_dhcp(options)
-    except _Fault as fault:
-        raise ConfigFault(f"{where}: {fault}", fault.hint) from None
+    except _FieldError as fault:
+        raise ConfigError(f"{where}: {fault}", fault.hint) from None
     return options
 
 
 def from_table(table: object) -> Options:
     """What the table says by itself: server and network may be empty still. Raises ValueError."""
     if not isinstance(table, Mapping):
-        raise _Fault("boot", "is not a table", "write: [boot]")
+        raise _FieldError("boot", "is not a table", "write: [boot]")
     for key in table:
         if key not in _KEYS:
-            raise _Fault(f"boot.{ascii(key)[1:-1]}", "is not a key", f"known here: {', '.join(_KEYS)}")
+            raise _FieldError(f"boot.{ascii(key)[1:-1]}", "is not a key", f"known here: {', '.join(_KEYS)}")
     if "interface" not in table:
-        raise _Fault("boot.interface", "is missing", 'write: interface = "eth1", on the clients\' network')
+        raise _FieldError("boot.interface", "is missing", 'write: interface = "eth1", on the clients\' network')
     dhcp = Dhcp(_choice(table, "dhcp", Dhcp, Dhcp.PROXY))
     return Options(
         interface=_text(table, "interface", "interface"),
@@ -141,7 +141,7 @@ def from_table(table: object) -> Options:
 def _text(table: Mapping[str, Any], key: str, kind: str, default: str | None = None) -> str:
     value = table.get(key, default)
     if key in table and not checks.is_good(kind, value):
-        raise _Fault(f"boot.{key}", f"{_shown(value)} is no {kind}", checks.expected(kind))
+        raise _FieldError(f"boot.{key}", f"{_shown(value)} is no {kind}", checks.expected(kind))
     assert isinstance(value, str)
     return value
 
@@ -154,21 +154,21 @@ def _shown(value: object) -> str:
 def _choice(table: Mapping[str, Any], key: str, known: Iterable[str], default: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str) or value not in list(known):
-        raise _Fault(f"boot.{key}", f"{_shown(value)} is not known", f"write one of: {', '.join(known)}")
+        raise _FieldError(f"boot.{key}", f"{_shown(value)} is not known", f"write one of: {', '.join(known)}")
     return value
 
 
 def _flag(table: Mapping[str, Any], key: str, default: bool) -> bool:
     value = table.get(key, default)
     if not isinstance(value, bool):
-        raise _Fault(f"boot.{key}", "is neither true nor false", f"write: {key} = true")
+        raise _FieldError(f"boot.{key}", "is neither true nor false", f"write: {key} = true")
     return value
 
 
 def _port(table: Mapping[str, Any], key: str, default: int) -> int:
     value = table.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
-        raise _Fault(f"boot.{key}", f"{_shown(value)} is no port", "a number from 1 to 65535")
+        raise _FieldError(f"boot.{key}", f"{_shown(value)} is no port", "a number from 1 to 65535")
     return value
 
 
@@ -176,23 +176,25 @@ def _range(table: Mapping[str, Any], dhcp: Dhcp) -> tuple[str, str] | None:
     value = table.get("range")
     if dhcp is not Dhcp.OWN:
         if "range" in table:
-            raise _Fault("boot.range", "is for our own DHCP", 'write: dhcp = "own", or leave range out')
+            raise _FieldError("boot.range", "is for our own DHCP", 'write: dhcp = "own", or leave range out')
         return None
     hint = 'write: range = ["10.77.0.100", "10.77.0.200"], the first and the last address to give'
     if "range" not in table:
-        raise _Fault("boot.range", 'is missing, with dhcp = "own"', hint)
+        raise _FieldError("boot.range", 'is missing, with dhcp = "own"', hint)
     if not isinstance(value, list) or len(value) != 2 or not all(checks.is_good("IPv4 address", one) for one in value):
-        raise _Fault("boot.range", "is not two IPv4 addresses", hint)
+        raise _FieldError("boot.range", "is not two IPv4 addresses", hint)
     return value[0], value[1]
 
 
 def _arguments(table: Mapping[str, Any]) -> tuple[str, ...]:
     value = table.get("arguments", "")
     if not isinstance(value, str) or len(value) > _LONGEST_ARGUMENTS:
-        raise _Fault("boot.arguments", f"is not a text of at most {_LONGEST_ARGUMENTS} characters")
+        raise _FieldError("boot.arguments", f"is not a text of at most {_LONGEST_ARGUMENTS} characters")
     for word in filter(None, value.split(" ")):
         if not checks.is_good("kernel argument", word):
-            raise _Fault("boot.arguments", f"{_shown(word)} is no kernel argument", checks.expected("kernel argument"))
+            raise _FieldError(
+                "boot.arguments", f"{_shown(word)} is no kernel argument", checks.expected("kernel argument")
+            )
     return tuple(filter(None, value.split(" ")))
 
 
@@ -205,10 +207,10 @@ def _settled(options: Options, lookup: Lookup) -> Options:
         return options
     try:
         found = [one for one in lookup(options.interface) if isinstance(one, IPv4Interface)]
-    except NotFound as error:
-        raise _Fault("boot.interface:", error.message, error.hint) from None
+    except NotFoundError as error:
+        raise _FieldError("boot.interface:", error.message, error.hint) from None
     if not found:
-        raise _Fault(
+        raise _FieldError(
             f"boot.interface: {options.interface}",
             "has no IPv4 address",
             "give it one, or write server and network into [boot]",
@@ -217,7 +219,7 @@ def _settled(options: Options, lookup: Lookup) -> Options:
     if not fitting:
         key, value = ("server", options.server) if options.server else ("network", options.network)
         theirs = ", ".join(map(str, found))
-        raise _Fault(f"boot.{key}", f"{value} isn't on {options.interface}", f"it has {theirs}")
+        raise _FieldError(f"boot.{key}", f"{value} isn't on {options.interface}", f"it has {theirs}")
     server, net = str(fitting[0].ip), str(fitting[0].network)
     return replace(options, server=options.server or server, network=options.network or net)
 
@@ -231,11 +233,13 @@ def _fits(address: IPv4Interface, options: Options) -> bool:
 def _check_dhcp(options: Options) -> None:
     net = IPv4Network(options.network)
     if options.dhcp is not Dhcp.NONE and IPv4Address(options.server) not in net:
-        raise _Fault("boot.server", f"{options.server} is not in the network {net}", "clients find us by broadcasts")
+        raise _FieldError(
+            "boot.server", f"{options.server} is not in the network {net}", "clients find us by broadcasts"
+        )
     if options.range is None:
         return
     first, last = map(IPv4Address, options.range)
     if first not in net or last not in net:
-        raise _Fault("boot.range", f"is not in the network {net}")
+        raise _FieldError("boot.range", f"is not in the network {net}")
     if first > last:
-        raise _Fault("boot.range", "ends before it begins", "write the lower address first")
+        raise _FieldError("boot.range", "ends before it begins", "write the lower address first")

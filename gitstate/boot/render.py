@@ -31,7 +31,7 @@ class Renderer:
     """Renders for one site and its options; templates are parsed when they are first used, and once."""
 
     def __init__(self, site: Path, uuid: str, options: Options) -> None:
-        """Raises ConfigFault if the site can't be named in boot files."""
+        """Raises ConfigError if the site can't be named in boot files."""
         checked("path", str(site), "the site's directory")
         checked("UUID", uuid, f"{site}/site.toml: uuid")
         _check_options(options, f"{site}/site.toml: boot")
@@ -41,7 +41,7 @@ class Renderer:
         self._templates = Templates(site / "templates", **_common(site, uuid, options))
 
     def common_files(self) -> dict[str, str]:
-        """What doesn't depend on snapshots or clients. Raises ConfigFault."""
+        """What doesn't depend on snapshots or clients. Raises ConfigError."""
         options = self._options
         files = {"tftp/boot/boot.ipxe": "boot.ipxe", "etc/gitstate/dnsmasq.conf": "dnsmasq.conf"}
         units = ["gitstate-dnsmasq.service"]
@@ -56,24 +56,24 @@ class Renderer:
         return {path: self._render(name) for path, name in files.items()}
 
     def hosts_files(self, clients: Iterable[BootClient]) -> dict[str, str]:
-        """The addresses of all clients; none unless we give addresses. Raises ConfigFault."""
+        """The addresses of all clients; none unless we give addresses. Raises ConfigError."""
         if self._options.dhcp is not Dhcp.OWN:
             return {}
         hosts = [host for client in clients for host in _hosts(client)]
         return {"etc/gitstate/dnsmasq.hosts": self._render("dnsmasq.hosts", hosts=hosts)}
 
     def image_files(self, image: Image) -> dict[str, str]:
-        """The script that boots a snapshot. Raises ConfigFault."""
+        """The script that boots a snapshot. Raises ConfigError."""
         _check_image(image)
         return {f"tftp/{image.path}/boot.ipxe": self._render("snapshot.ipxe", image=image)}
 
     def channel_files(self, channel: BootChannel) -> dict[str, str]:
-        """The script that boots what a channel runs. Raises ConfigFault."""
+        """The script that boots what a channel runs. Raises ConfigError."""
         _check_channel(channel)
         return {f"tftp/boot/channel/{channel.name}.ipxe": self._render("channel.ipxe", channel=channel)}
 
     def client_files(self, client: BootClient) -> dict[str, str]:
-        """The script of each of a client's MAC addresses. Raises ConfigFault."""
+        """The script of each of a client's MAC addresses. Raises ConfigError."""
         _check_client(client)
         text = self._render("client.ipxe", client=client)
         return {f"tftp/boot/mac/{mac.replace(':', '-')}.ipxe": text for mac in client.macs}
@@ -85,7 +85,7 @@ class Renderer:
 def render(plan: BootPlan) -> dict[str, str]:
     """Every file of a plan, by its path: ``tftp/…`` below the site, ``etc/…`` below ``options.etc``.
 
-    Raises ConfigFault.
+    Raises ConfigError.
     """
     renderer = Renderer(plan.site, plan.uuid, plan.options)
     files = renderer.common_files() | renderer.hosts_files(plan.clients)

@@ -28,7 +28,7 @@ _ARCHITECTURES: Final = {"00000": "BIOS", "00006": "UEFI", "00007": "UEFI", "000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BootRequest:
     """A machine that asked how to boot."""
 
     mac: str
@@ -46,12 +46,12 @@ class Asked:
         return _ARCHITECTURES.get(rest[:5])
 
 
-def asked(lines: Iterable[str]) -> list[Asked]:
+def asked(lines: Iterable[str]) -> list[BootRequest]:
     """Every machine of a log that asked how to boot, the one that asked last at the end.
 
     Machines that only want an address aren't in it.
     """
-    found: dict[str, Asked] = {}
+    found: dict[str, BootRequest] = {}
     vendors: dict[str, str] = {}
     for line in lines:
         if "-dhcp[" in line:
@@ -66,12 +66,12 @@ def asked(lines: Iterable[str]) -> list[Asked]:
     return list(found.values())
 
 
-def _is_machine(one: Asked) -> bool:
+def _is_machine(one: BootRequest) -> bool:
     """Whether it can be one: over TFTP anybody may ask for any name."""
     return not int(one.mac[1], 16) & 1 and one.mac.strip("0:") != "" and (not one.ip or is_good("IPv4 address", one.ip))
 
 
-def _of_dhcp(line: str, vendors: dict[str, str]) -> Asked | None:
+def _of_dhcp(line: str, vendors: dict[str, str]) -> BootRequest | None:
     """A line of DHCP; what a boot loader says of itself stands in a line before that of its question."""
     match = _DHCP.fullmatch(line)
     if match is None:
@@ -82,9 +82,9 @@ def _of_dhcp(line: str, vendors: dict[str, str]) -> Asked | None:
     question = _QUESTION.fullmatch(match["said"])
     if question is None or match["transaction"] not in vendors:
         return None
-    return Asked(question["mac"], match["when"], question["ip"], vendors[match["transaction"]])
+    return BootRequest(question["mac"], match["when"], question["ip"], vendors[match["transaction"]])
 
 
-def _of_tftp(line: str) -> Asked | None:
+def _of_tftp(line: str) -> BootRequest | None:
     match = _SCRIPT.fullmatch(line)
-    return Asked(match["mac"].replace("-", ":"), match["when"], match["ip"]) if match else None
+    return BootRequest(match["mac"].replace("-", ":"), match["when"], match["ip"]) if match else None

@@ -12,13 +12,13 @@ from jinja2 import ChoiceLoader, FileSystemLoader, PrefixLoader, StrictUndefined
 from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 
 SHIPPED: Final = Path(__file__).parent / "templates"
 _is_word = re.compile(r"[A-Za-z0-9_.,:=+/@%~\[\]-]*").fullmatch
 
 
-class _Unsafe(ValueError):
+class _UnsafeValueError(ValueError):
     """A value that would end a word or a line of a boot file."""
 
 
@@ -27,7 +27,7 @@ def _finalize(value: object) -> object:
     if isinstance(value, StrictUndefined):
         return value
     if not isinstance(value, str | int | PurePath) or not _is_word(str(value)):
-        raise _Unsafe(f"{str(value)[:80]!a} can't stand in a boot file")
+        raise _UnsafeValueError(f"{str(value)[:80]!a} can't stand in a boot file")
     return value
 
 
@@ -51,7 +51,7 @@ class Templates:
         self._known: dict[str, Template] = {}
 
     def render(self, name: str, values: Mapping[str, Any]) -> str:
-        """The template ``name`` with ``values``. Raises ConfigFault with file and line."""
+        """The template ``name`` with ``values``. Raises ConfigError with file and line."""
         try:
             template = self._known.get(name)
             if template is None:
@@ -60,7 +60,7 @@ class Templates:
         except Exception as error:
             raise self._fault(name, error) from None
 
-    def _fault(self, name: str, error: Exception) -> ConfigFault:
+    def _fault(self, name: str, error: Exception) -> ConfigError:
         hint = f"mend it, or remove it: gitstate has a template of its own for {name}"
         file, line = str(self._own / f"{name}.j2"), 0
         if isinstance(error, TemplateSyntaxError):
@@ -70,7 +70,7 @@ class Templates:
                 if frame.filename.endswith(".j2"):
                     file, line = frame.filename, frame.lineno or 0
         said = _said(error)
-        return ConfigFault(f"{file}, line {line}: {said}" if line else f"{file}: {said}", hint)
+        return ConfigError(f"{file}, line {line}: {said}" if line else f"{file}: {said}", hint)
 
 
 def _said(error: Exception) -> str:
@@ -81,7 +81,7 @@ def _said(error: Exception) -> str:
             return " ".join((error.message or "").split())
         case OSError():
             return error.strerror or str(error)
-        case _Unsafe():
+        case _UnsafeValueError():
             return str(error)
         case _:
             return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -23,67 +23,67 @@ class GitstateError(Exception):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
-class UsageFault(GitstateError):
+class UsageError(GitstateError):
     """Arguments that can't be meant: a bad name, an impossible combination."""
 
     code, kind = 2, "usage"
 
 
-class PartlyDone(GitstateError):
+class PartlyDoneError(GitstateError):
     """The work was done except for what the message names."""
 
     code, kind = 3, "partly done"
 
 
-class Refused(GitstateError):
+class RefusedError(GitstateError):
     """Policy forbids it; nothing was recorded."""
 
     code, kind = 4, "refused"
 
 
-class EnvironmentFault(GitstateError):
+class HostError(GitstateError):
     """Not root, a program missing, a read-only file system, no live tree."""
 
     code, kind = 5, "environment"
 
 
-class StorageFault(GitstateError):
+class StorageError(GitstateError):
     """I/O error or disk full."""
 
     code, kind = 6, "storage"
 
 
-class ConfigFault(GitstateError):
+class ConfigError(GitstateError):
     """A configuration file or template is wrong."""
 
     code, kind = 7, "configuration"
 
 
-class NotFound(GitstateError):
+class NotFoundError(GitstateError):
     """A site, repository, revision or path that doesn't exist."""
 
     code, kind = 10, "not found"
 
 
-class Locked(GitstateError):
+class LockedError(GitstateError):
     """Somebody else holds the lock, or moved the ref first."""
 
     code, kind = 11, "locked"
 
 
-class Conflict(GitstateError):
+class ConflictError(GitstateError):
     """Two states that can't be joined without a decision."""
 
     code, kind = 12, "conflict"
 
 
-class Unreachable(GitstateError):
+class UnreachableError(GitstateError):
     """The directory (LDAP) doesn't answer, or doesn't let us in."""
 
     code, kind = 13, "directory unreachable"
 
 
-class Damaged(GitstateError):
+class DamagedError(GitstateError):
     """Data that breaks the format: a bad record, a corrupt pack, a hostile tree."""
 
     code, kind = 14, "damaged"

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from typing import Final, NamedTuple
 
-from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.errors import DamagedError, UsageError
 
 RECORDS: Final = b".gitstate"
 LINKS: Final = b".gitstate-links"
@@ -25,16 +25,16 @@ _REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 def repo_name(text: str) -> str:
-    """A prototype's name: letters, digits and ``._+-``, not reserved for layers. Raises UsageFault."""
+    """A prototype's name: letters, digits and ``._+-``, not reserved for layers. Raises UsageError."""
     if not _REPO_NAME.fullmatch(text) or ".." in text or text.endswith((".git", ".lock", ".")):
-        raise UsageFault(
+        raise UsageError(
             f"{text!r} is not a prototype's name",
             "letters, digits and . _ + -, beginning with a letter or digit, at most 100",
         )
     if text in RESERVED:
-        raise UsageFault(f"{text!r} is reserved for layers", "choose another name for the prototype")
+        raise UsageError(f"{text!r} is reserved for layers", "choose another name for the prototype")
     if text in _SERVED:
-        raise UsageFault(f"{text!r} is reserved for boot files", "choose another name for the prototype")
+        raise UsageError(f"{text!r} is reserved for boot files", "choose another name for the prototype")
     return text
 
 
@@ -44,37 +44,37 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/~^{}@+-]{0,199}")
 
 
 def host_name(text: str) -> str:
-    """A machine's short name, in lower case: one label of RFC 1123. Raises UsageFault."""
+    """A machine's short name, in lower case: one label of RFC 1123. Raises UsageError."""
     name = text.lower()
     if not _LABEL.fullmatch(name):
-        raise UsageFault(
+        raise UsageError(
             f"{text!r} is not a host name", "one label: letters, digits and inner hyphens, at most 63, no domain"
         )
     if name.isdigit():
-        raise UsageFault(f"{text!r} is not a host name", "a name of digits alone would be taken for an address")
+        raise UsageError(f"{text!r} is not a host name", "a name of digits alone would be taken for an address")
     return name
 
 
 def mac_address(text: str) -> str:
-    """An Ethernet address as ``52:54:00:12:34:56``, of one machine. Raises UsageFault."""
+    """An Ethernet address as ``52:54:00:12:34:56``, of one machine. Raises UsageError."""
     if not _MAC.fullmatch(text.lower()):
-        raise UsageFault(f"{text!r} is not a MAC address", "six pairs of hex digits: 52:54:00:12:34:56")
+        raise UsageError(f"{text!r} is not a MAC address", "six pairs of hex digits: 52:54:00:12:34:56")
     digits = re.sub("[:-]", "", text.lower())
     if int(digits[:2], 16) & 1 or not int(digits, 16):
-        raise UsageFault(f"{text!r} is not one machine's MAC address", "it is a group address, or all zeros")
+        raise UsageError(f"{text!r} is not one machine's MAC address", "it is a group address, or all zeros")
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 
 def ip_address(text: str) -> str:
-    """An IPv4 or IPv6 address of one machine, in its canonical form. Raises UsageFault."""
+    """An IPv4 or IPv6 address of one machine, in its canonical form. Raises UsageError."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise UsageFault(
+        raise UsageError(
             f"{text!r} is not an IP address", "such as 192.168.1.23 or fd00::17, without a /mask"
         ) from None
     if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
-        raise UsageFault(f"{text!r} is not one machine's IP address", "give it an address of its own")
+        raise UsageError(f"{text!r} is not one machine's IP address", "give it an address of its own")
     return str(address)
 
 
@@ -95,18 +95,18 @@ class Pin(NamedTuple):
 
 
 def pin(text: str) -> Pin:
-    """``PROTOTYPE@REV``; whether REV exists is the repository's to say. Raises UsageFault."""
+    """``PROTOTYPE@REV``; whether REV exists is the repository's to say. Raises UsageError."""
     prototype, at, revision = text.partition("@")
     if not at or not _REVISION.fullmatch(revision):
-        raise UsageFault(f"{text!r} is not a pinned snapshot", "write PROTOTYPE@REV: desktop@v12")
+        raise UsageError(f"{text!r} is not a pinned snapshot", "write PROTOTYPE@REV: desktop@v12")
     return Pin(repo_name(prototype), revision)
 
 
 def tree_path(text: bytes) -> bytes:
-    """A path inside a snapshot; ``/`` and ``./`` in front are dropped, ``..`` isn't allowed. Raises UsageFault."""
+    """A path inside a snapshot; ``/`` and ``./`` in front are dropped, ``..`` isn't allowed. Raises UsageError."""
     parts = [part for part in text.split(b"/") if part not in (b"", b".")]
     if b".." in parts or b"\0" in text:
-        raise UsageFault(f"{octal(text)!r} is not a path inside a snapshot", "write it from the root, without '..'")
+        raise UsageError(f"{octal(text)!r} is not a path inside a snapshot", "write it from the root, without '..'")
     return b"/".join(parts)
 
 
@@ -176,13 +176,15 @@ def stored_name(name: bytes) -> bytes:
 
 
 def real_name(stored: bytes) -> bytes:
-    """The entry's name behind a stored name. Raises Damaged where no entry can have that name."""
+    """The entry's name behind a stored name. Raises DamagedError where no entry can have that name."""
     name = stored
     if stored.startswith(ESCAPED):
         body = stored[len(ESCAPED) :]
         if _BAD_ESCAPE.search(body):
-            raise Damaged(f"bad escape in the stored name {octal(stored)}", "rename it with plain git")
+            raise DamagedError(f"bad escape in the stored name {octal(stored)}", "rename it with plain git")
         name = _UNESCAPE_BYTE.sub(lambda match: bytes([int(match[1], 16)]), body)
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-        raise Damaged(f"no file can be named {octal(name)!r} (stored as {octal(stored)})", "remove it with plain git")
+        raise DamagedError(
+            f"no file can be named {octal(name)!r} (stored as {octal(stored)})", "remove it with plain git"
+        )
     return name

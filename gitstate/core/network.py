@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from gitstate.core import process
-from gitstate.core.errors import EnvironmentFault, NotFound, StorageFault
+from gitstate.core.errors import HostError, NotFoundError, StorageError
 
 Address = IPv4Interface | IPv6Interface
 Protocol = Literal["tcp", "udp"]
@@ -29,11 +29,11 @@ def interfaces() -> list[str]:
 
 
 def addresses(interface: str) -> list[Address]:
-    """The addresses of an interface with their networks, in the kernel's order. Raises NotFound."""
+    """The addresses of an interface with their networks, in the kernel's order. Raises NotFoundError."""
     found = [link for link in _ip() if link["ifname"] == interface]
     if not found:
         names = ", ".join(interfaces()) or "none"
-        raise NotFound(f"there is no network interface {interface!r}", f"there are: {names}")
+        raise NotFoundError(f"there is no network interface {interface!r}", f"there are: {names}")
     return [ip_interface(f"{one['local']}/{one['prefixlen']}") for one in found[0]["addr_info"] if "local" in one]
 
 
@@ -57,7 +57,7 @@ def dhcp_servers(interface: str, seconds: float = 2.0) -> list[str]:
     """The addresses of the DHCP servers that would give one to a machine on ``interface``, sorted.
 
     A DISCOVER is sent and the OFFERs that come within ``seconds`` are read. Nothing is requested, so no lease is
-    taken. Proxy servers keep silent: they answer to boot loaders only. Raises EnvironmentFault, NotFound.
+    taken. Proxy servers keep silent: they answer to boot loaders only. Raises HostError, NotFoundError.
     """
     addresses(interface)
     transaction = secrets.randbits(32)
@@ -71,9 +71,9 @@ def dhcp_servers(interface: str, seconds: float = 2.0) -> list[str]:
                 door.sendto(question, (interface, _IP_TYPE, 0, 0, _ETHERNET))
                 found |= set(_answers(door, transaction, seconds / 2))
     except PermissionError:
-        raise EnvironmentFault(f"{interface}: asking for DHCP servers is not permitted", "run it as root") from None
+        raise HostError(f"{interface}: asking for DHCP servers is not permitted", "run it as root") from None
     except OSError as error:
-        raise EnvironmentFault(f"{interface}: {error.strerror}", f"is it up? ip link set {interface} up") from None
+        raise HostError(f"{interface}: {error.strerror}", f"is it up? ip link set {interface} up") from None
     return sorted(found, key=ip_address)
 
 
@@ -185,7 +185,7 @@ def listeners(protocol: Protocol) -> Iterator[Listener]:
         except FileNotFoundError:  # IPv6 is off
             continue
         except OSError as error:
-            raise StorageFault(f"/proc/net/{name}: {error.strerror}", "is /proc mounted?") from None
+            raise StorageError(f"/proc/net/{name}: {error.strerror}", "is /proc mounted?") from None
         yield from (listener for line in lines if (listener := parse_listener(protocol, line)))
 
 
@@ -214,7 +214,7 @@ _BLOCK: Final = 512
 def tftp_read(server: str, path: str, seconds: float = 3.0) -> int:
     """The size of the file ``path`` on a TFTP server, read to its end as boot loaders do (RFC 1350).
 
-    Raises NotFound with what the server says, EnvironmentFault if it is silent.
+    Raises NotFoundError with what the server says, HostError if it is silent.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
         door.settimeout(seconds)
@@ -224,11 +224,11 @@ def tftp_read(server: str, path: str, seconds: float = 3.0) -> int:
             try:
                 packet, peer = door.recvfrom(65535)
             except OSError:
-                raise EnvironmentFault(f"{server} doesn't answer by TFTP", "is a firewall before it?") from None
+                raise HostError(f"{server} doesn't answer by TFTP", "is a firewall before it?") from None
             kind, number = struct.unpack("!HH", packet[:4].ljust(4, b"\0"))
             if kind == _ERROR:
                 said = packet[4:].rstrip(b"\0").decode(errors="replace")
-                raise NotFound(f"{server} says of {path} by TFTP: {said}", "gitstate boot write; is it readable?")
+                raise NotFoundError(f"{server} says of {path} by TFTP: {said}", "gitstate boot write; is it readable?")
             if kind == _DATA:
                 door.sendto(struct.pack("!HH", 4, number), peer)
                 size += len(packet) - 4
@@ -237,7 +237,7 @@ def tftp_read(server: str, path: str, seconds: float = 3.0) -> int:
 
 
 def http_read(url: str, seconds: float = 3.0) -> int:
-    """The size of what ``url`` gives. Raises NotFound with what the server says, EnvironmentFault if it is silent."""
+    """The size of what ``url`` gives. Raises NotFoundError with what the server says, HostError if it is silent."""
     from urllib.error import HTTPError, URLError
     from urllib.request import ProxyHandler, build_opener
 
@@ -245,12 +245,12 @@ def http_read(url: str, seconds: float = 3.0) -> int:
         with build_opener(ProxyHandler({})).open(url, timeout=seconds) as answer:
             return len(answer.read())
     except HTTPError as error:
-        raise NotFound(
+        raise NotFoundError(
             f"{url}: {error.code} {error.reason}", "may the web server read it? gitstate boot write"
         ) from None
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise EnvironmentFault(f"{url}: {reason}", "is the web server running?") from None
+        raise HostError(f"{url}: {reason}", "is the web server running?") from None
 
 
 # --- why TLS fails ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from gitstate.core import fs
-from gitstate.core.errors import Refused
+from gitstate.core.errors import RefusedError
 
 TFTP: Final = "tftp"
 ETC: Final = "etc"
@@ -38,17 +38,17 @@ class Stamp(NamedTuple):
     mtime_ns: int
 
 
-def half(name: str) -> str:
+def temporary_name(name: str) -> str:
     """The name under which ``name`` is written before it takes its place."""
     return f".{name}{_HALF}"
 
 
-def is_half(name: str) -> bool:
+def is_temporary(name: str) -> bool:
     """Whether a killed run left that name."""
     return name.startswith(".") and name.endswith(_HALF)
 
 
-class Places:
+class OutputRoot:
     """Both places; directories are opened once, and those of ``tftp`` listed once."""
 
     def __init__(self, tftp: Path, etc: Path, gid: int | None) -> None:
@@ -58,7 +58,7 @@ class Places:
         self._listed: dict[str, Mapping[str, os.stat_result]] = {}
         self._written: set[str] = set()
 
-    def __enter__(self) -> Places:
+    def __enter__(self) -> OutputRoot:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -73,7 +73,7 @@ class Places:
     # --- looking ---
 
     def directory(self, path: str) -> int | None:
-        """A descriptor of the directory at ``path``, None if there is none. Raises Refused for anything else."""
+        """A descriptor of the directory at ``path``, None if there is none. Raises RefusedError for anything else."""
         if path in self._open:
             return self._open[path]
         above, _, name = path.rpartition("/")
@@ -90,7 +90,7 @@ class Places:
             return None
         except OSError as error:
             where = self.shown(path)
-            raise Refused(f"{where} is no directory: {error.strerror}", "remove it, or move it away") from None
+            raise RefusedError(f"{where} is no directory: {error.strerror}", "remove it, or move it away") from None
         return self._open[path]
 
     def names(self, path: str) -> Mapping[str, os.stat_result]:
@@ -167,7 +167,7 @@ class Places:
         parent = self.make(above)
         self.discard(path)
         self._written.add(above)
-        descriptor = fs.create_file(os.fsencode(half(name)), parent)
+        descriptor = fs.create_file(os.fsencode(temporary_name(name)), parent)
         try:
             for piece in pieces:
                 view = memoryview(piece)
@@ -190,18 +190,18 @@ class Places:
         parent = self.make(above)
         self.discard(path)
         self._written.add(above)
-        os.link(source, half(name), src_dir_fd=self._open[there], dst_dir_fd=parent, follow_symlinks=False)
+        os.link(source, temporary_name(name), src_dir_fd=self._open[there], dst_dir_fd=parent, follow_symlinks=False)
 
-    def settle(self, path: str) -> None:
+    def commit(self, path: str) -> None:
         """Let the staged file take its place."""
         above, _, name = path.rpartition("/")
         parent = self._open[above]
-        os.rename(half(name), name, src_dir_fd=parent, dst_dir_fd=parent)
+        os.rename(temporary_name(name), name, src_dir_fd=parent, dst_dir_fd=parent)
 
     def discard(self, path: str) -> None:
         """Remove what was staged for ``path``, if anything was."""
         above, _, name = path.rpartition("/")
-        self.remove(f"{above}/{half(name)}")
+        self.remove(f"{above}/{temporary_name(name)}")
 
     def remove(self, path: str) -> None:
         """Remove the file at ``path``, if it is there."""
@@ -228,7 +228,7 @@ class Places:
         fs.remove_tree(Path(f"/proc/self/fd/{self._open[above]}", name))
 
     def sync(self) -> None:
-        """Write out the file systems on which something was staged since the last time. Raises StorageFault."""
+        """Write out the file systems on which something was staged since the last time. Raises StorageError."""
         opened = [self._open[path] for path in self._written]
         for descriptor in {os.fstat(one).st_dev: one for one in opened}.values():
             fs.sync_file_system(descriptor)

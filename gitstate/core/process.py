@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
 
-from gitstate.core.errors import EnvironmentFault, StorageFault
+from gitstate.core.errors import HostError, StorageError
 
 Argument = str | bytes
 
@@ -31,7 +31,7 @@ _NO_ROOM: Final = re.compile(rb"No space left|diskspace|couldn't write|write err
 _is_noise: Final = re.compile("tar: (Removing leading|Exiting with|.*: implausibly old|.*: time stamp)").match
 
 
-class ProgramFailed(StorageFault):
+class ProgramError(StorageError):
     """A program that ended badly, the disk and our rights not being to blame; ``said`` is all of its complaint."""
 
     def __init__(self, message: str, hint: str, said: str) -> None:
@@ -44,7 +44,7 @@ class ProgramFailed(StorageFault):
         return _DAMAGE.search(self.said) is not None
 
 
-class GitFailed(ProgramFailed):
+class GitError(ProgramError):
     """git couldn't do what it always can: the repository is to blame."""
 
     code, kind = 14, "damaged"
@@ -56,9 +56,9 @@ def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> l
     return ["env", *[f"{name}={value}" for name, value in variables.items()], *argv]
 
 
-def _missing(program: Argument) -> EnvironmentFault:
+def _missing(program: Argument) -> HostError:
     name = program if isinstance(program, str) else program.decode(errors="replace")
-    return EnvironmentFault(f"{name}: program not found", f"apt-get install {_PACKAGES.get(name, name)}")
+    return HostError(f"{name}: program not found", f"apt-get install {_PACKAGES.get(name, name)}")
 
 
 def run(
@@ -70,7 +70,7 @@ def run(
 ) -> bytes:
     """Run ``argv`` to its end and return its standard output.
 
-    ``variables`` are added to the environment. Raises EnvironmentFault if the program is missing, StorageFault with
+    ``variables`` are added to the environment. Raises HostError if the program is missing, StorageError with
     the last line of its standard error if it exits with a code not in ``accept``.
     """
     try:
@@ -82,7 +82,7 @@ def run(
     return done.stdout
 
 
-def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault | EnvironmentFault:
+def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageError | HostError:
     """The error for a program that ended with ``code``."""
     words = [word if isinstance(word, str) else word.decode(errors="replace") for word in argv]
     lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip() and not _is_noise(line)]
@@ -90,12 +90,12 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageFault |
     said = reasons[0] if reasons else f"exit code {code}"
     message = f"{' '.join(_verb(words))}: {said}"
     if _NOT_ALLOWED.search(stderr):
-        return EnvironmentFault(message, "are you root, and is the file system writable?")
+        return HostError(message, "are you root, and is the file system writable?")
     if _NO_ROOM.search(stderr):
-        return StorageFault(message, "make room and run it again; nothing is lost")
+        return StorageError(message, "make room and run it again; nothing is lost")
     if words[0] == "git":
-        return GitFailed(message, "run: gitstate fsck", "\n".join(lines))
-    return ProgramFailed(message, "that is the program's own complaint", "\n".join(lines))
+        return GitError(message, "run: gitstate fsck", "\n".join(lines))
+    return ProgramError(message, "that is the program's own complaint", "\n".join(lines))
 
 
 def _verb(words: Sequence[str]) -> list[str]:

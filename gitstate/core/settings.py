@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import process
-from gitstate.core.errors import StorageFault, UsageFault
+from gitstate.core.errors import StorageError, UsageError
 from gitstate.core.signature import Signature
 
 DEFAULT_SITE: Final = Path("/srv/gitstate")
@@ -51,10 +51,10 @@ def read() -> Settings:
 
 
 def author(settings: Settings, given: str | None) -> Signature:
-    """Who makes a commit: ``--author``, GIT_AUTHOR_*, git's configuration, or who called sudo. Raises UsageFault."""
+    """Who makes a commit: ``--author``, GIT_AUTHOR_*, git's configuration, or who called sudo. Raises UsageError."""
     who = given or settings.author or _configured() or caller()
     if not _PERSON.fullmatch(who):
-        raise UsageFault(f"{who!r} is not an author", "write it as 'Name <mail@example.org>'")
+        raise UsageError(f"{who!r} is not an author", "write it as 'Name <mail@example.org>'")
     return Signature(who, *_now())
 
 
@@ -67,7 +67,7 @@ def _configured() -> str | None:
     try:
         name = process.run(["git", "config", "--global", "user.name"], accept=(0, 1)).decode(errors="replace").strip()
         mail = process.run(["git", "config", "--global", "user.email"], accept=(0, 1)).decode(errors="replace").strip()
-    except StorageFault:
+    except StorageError:
         return None
     return f"{name} <{mail}>" if name else None
 

@@ -26,11 +26,11 @@ __all__ = [
 
 
 def open_directory(site: Site) -> Directory:
-    """The directory of ``site``, by the backend that it has chosen. Raises ConfigFault."""
+    """The directory of ``site``, by the backend that it has chosen. Raises ConfigError."""
     chosen = options.load(site)
     if chosen is None:
         return LdifDirectory(site)
-    if chosen.way is options.Way.SPLIT:
+    if chosen.way is options.Mode.SPLIT:
         from gitstate.directory.ldap.split import SplitDirectory  # python-ldap is slow to load
 
         return SplitDirectory(site, chosen)

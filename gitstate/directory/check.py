@@ -20,7 +20,7 @@ class Report:
 
 
 def check(directory: Directory) -> Report:
-    """Look at all of it. Raises Unreachable, and ConfigFault for an entry that can't be read."""
+    """Look at all of it. Raises UnreachableError, and ConfigError for an entry that can't be read."""
     clients, channels = directory.clients(), directory.channels()
     problems = directory.faults()
     clash = find_clash(clients.values())

@@ -9,13 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.store.site import Site
 
 _SEE: Final = "see docs/directory.md"
 
 
-class Way(StrEnum):
+class Mode(StrEnum):
     """How a site's LDAP is used: with our classes; with stock attributes; to read hosts from, and nothing else."""
 
     SCHEMA = "schema"
@@ -62,7 +62,7 @@ class LdapOptions:
     channels: str
     classes: str
     netgroups: str
-    way: Way = Way.SCHEMA
+    way: Mode = Mode.SCHEMA
     starttls: bool = False
     ca: Path | None = None
     certificate: Path | None = None
@@ -75,7 +75,7 @@ class LdapOptions:
     map: Mapping[str, Place] = field(default_factory=lambda: DEFAULT_MAP)
 
 
-class _Fault(ValueError):
+class _FieldError(ValueError):
     """What is wrong with which key; ``load`` adds the file."""
 
     def __init__(self, key: str, what: str, hint: str = _SEE) -> None:
@@ -84,33 +84,33 @@ class _Fault(ValueError):
 
 
 def load(site: Site) -> LdapOptions | None:
-    """What ``site.toml`` says; None for the embedded directory. Raises NotFound, ConfigFault."""
+    """What ``site.toml`` says; None for the embedded directory. Raises NotFoundError, ConfigError."""
     table = site.settings().get("directory", {})
     try:
         return parse(table)
-    except _Fault as fault:
-        raise ConfigFault(f"{site.file}: {fault}", fault.hint) from None
+    except _FieldError as fault:
+        raise ConfigError(f"{site.file}: {fault}", fault.hint) from None
 
 
 def parse(table: object) -> LdapOptions | None:
     """The options of the table ``[directory]``; None for the embedded directory. Raises ValueError."""
     if not isinstance(table, dict):
-        raise _Fault("", "is not a table", "write: [directory], and its keys below")
+        raise _FieldError("", "is not a table", "write: [directory], and its keys below")
     given = dict(table)
     backend = given.pop("backend", "ldif")
     if backend not in ("ldif", "ldap"):
-        raise _Fault("backend", f"is {backend!r}", 'one of "ldif", "ldap"')
+        raise _FieldError("backend", f"is {backend!r}", 'one of "ldif", "ldap"')
     if backend == "ldif":
         if given:
-            raise _Fault(min(given), 'says something of LDAP only, and the backend is "ldif"')
+            raise _FieldError(min(given), 'says something of LDAP only, and the backend is "ldif"')
         return None
     unknown = given.keys() - _KEYS.keys()
     if unknown:
-        raise _Fault(min(unknown), "is no key of it", f"there are: {', '.join(_KEYS)}")
+        raise _FieldError(min(unknown), "is no key of it", f"there are: {', '.join(_KEYS)}")
     values = {key: _KEYS[key](key, value) for key, value in given.items()}
     for key in ("uri", "base"):
         if key not in values:
-            raise _Fault(key, "is missing")
+            raise _FieldError(key, "is missing")
     base = values["base"]
     options = LdapOptions(
         uris=values["uri"],
@@ -136,23 +136,23 @@ def _check(options: LdapOptions, values: Mapping[str, Any]) -> None:
     """Raise _Fault for keys that exclude or need each other."""
     secrets = [key for key in ("password_file", "password_credential") if key in values]
     if options.login is Login.SIMPLE and len(secrets) != 1:
-        raise _Fault("bind", "wants either password_file or password_credential")
+        raise _FieldError("bind", "wants either password_file or password_credential")
     if options.login is Login.SIMPLE and not options.starttls:
         for uri in options.uris:
             if not _is_private(uri):
-                raise _Fault(
+                raise _FieldError(
                     "uri", f"{uri} would carry the password for all to read", "write starttls = true, or ldaps://"
                 )
     if options.login is not Login.SIMPLE and secrets:
-        raise _Fault(secrets[0], "is of no use without bind, or with external = true")
+        raise _FieldError(secrets[0], "is of no use without bind, or with external = true")
     if options.login is Login.EXTERNAL and options.bind:
-        raise _Fault("bind", "and external exclude each other")
+        raise _FieldError("bind", "and external exclude each other")
     if (options.certificate is None) != (options.key is None):
-        raise _Fault("certificate", "and key go together")
+        raise _FieldError("certificate", "and key go together")
     if options.starttls and any(not uri.startswith("ldap://") for uri in options.uris):
-        raise _Fault("starttls", "is for ldap:// only", "ldaps:// has TLS, and ldapi:// needs none")
-    if "map" in values and options.way is not Way.MAP:
-        raise _Fault("map", f'is for way = "map" only, not "{options.way}"')
+        raise _FieldError("starttls", "is for ldap:// only", "ldaps:// has TLS, and ldapi:// needs none")
+    if "map" in values and options.way is not Mode.MAP:
+        raise _FieldError("map", f'is for way = "map" only, not "{options.way}"')
 
 
 _LOOPBACK: Final = re.compile(r"ldap://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?/?")
@@ -177,16 +177,16 @@ _LONGEST_WAIT: Final = 600
 
 
 def distinguished_name(text: str) -> str:
-    """A distinguished name, for the command line. Raises UsageFault."""
+    """A distinguished name, for the command line. Raises UsageError."""
     if not _DN.fullmatch(text):
-        raise UsageFault(f"{text!r} is not a distinguished name", "such as dc=example,dc=org")
+        raise UsageError(f"{text!r} is not a distinguished name", "such as dc=example,dc=org")
     return text
 
 
 def _text(pattern: re.Pattern[str], what: str) -> Callable[[str, object], str]:
     def read(key: str, value: object) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise _Fault(key, f"is {value!r}, not {what}")
+            raise _FieldError(key, f"is {value!r}, not {what}")
         return value
 
     return read
@@ -200,36 +200,36 @@ def _uris(key: str, value: object) -> tuple[str, ...]:
     given = value if isinstance(value, list) else [value]
     read = _text(_URI, "ldaps://HOST, ldap://HOST or ldapi://PATH with / written %2F")
     if not given:
-        raise _Fault(key, "is an empty list")
+        raise _FieldError(key, "is an empty list")
     return tuple(read(key, one) for one in given)
 
 
 def _switch(key: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise _Fault(key, f"is {value!r}, not true or false")
+        raise _FieldError(key, f"is {value!r}, not true or false")
     return value
 
 
 def _seconds(key: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LONGEST_WAIT:
-        raise _Fault(key, f"is {value!r}, not a number of seconds from 1 to {_LONGEST_WAIT}")
+        raise _FieldError(key, f"is {value!r}, not a number of seconds from 1 to {_LONGEST_WAIT}")
     return value
 
 
-def _way(key: str, value: object) -> Way:
-    if value not in set(Way):
-        raise _Fault(key, f"is {value!r}", f"one of {', '.join(Way)}")
-    return Way(str(value))
+def _way(key: str, value: object) -> Mode:
+    if value not in set(Mode):
+        raise _FieldError(key, f"is {value!r}", f"one of {', '.join(Mode)}")
+    return Mode(str(value))
 
 
 def _map(key: str, value: object) -> Mapping[str, Place]:
     if not isinstance(value, dict):
-        raise _Fault(key, "is not a table", "write: [directory.map], and its keys below")
+        raise _FieldError(key, "is not a table", "write: [directory.map], and its keys below")
     words = {word: name for name, word in MAPPED.items()}
     places = dict(DEFAULT_MAP)
     for word, text in value.items():
         if word not in words:
-            raise _Fault(f"map.{word}", "is no key of it", f"there are: {', '.join(words)}")
+            raise _FieldError(f"map.{word}", "is no key of it", f"there are: {', '.join(words)}")
         _text(_MAPPED, "ATTRIBUTE: PREFIX, such as bootFile: gitstate:channel=")(f"map.{word}", text)
         attribute, _, prefix = text.partition(":")
         places[words[word]] = Place(attribute, prefix.strip())
@@ -241,13 +241,13 @@ def _check_map(places: Mapping[str, Place]) -> None:
     """Raise _Fault where one value could be read as two."""
     for key, place in places.items():
         if place.attribute.lower() == "bootparameter":
-            raise _Fault(f"map.{MAPPED[key]}", "is bootParameter, by which no server can search", "take bootFile")
+            raise _FieldError(f"map.{MAPPED[key]}", "is bootParameter, by which no server can search", "take bootFile")
         if place.attribute.lower() in ("cn", "objectclass", "macaddress", "iphostnumber"):
-            raise _Fault(f"map.{MAPPED[key]}", f"is {place.attribute}, which holds something else")
+            raise _FieldError(f"map.{MAPPED[key]}", f"is {place.attribute}, which holds something else")
         for other, theirs in places.items():
             same = other != key and theirs.attribute.lower() == place.attribute.lower()
             if same and theirs.prefix.lower().startswith(place.prefix.lower()):
-                raise _Fault(f"map.{MAPPED[key]}", f"can't be told from map.{MAPPED[other]}", "give each a prefix")
+                raise _FieldError(f"map.{MAPPED[key]}", f"can't be told from map.{MAPPED[other]}", "give each a prefix")
 
 
 _KEYS: Final[Mapping[str, Callable[[str, object], Any]]] = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.core.signature import Signature
 from gitstate.directory.model.channels import no_such_channel
@@ -96,15 +96,15 @@ class Plan:
 
 
 def plan_add(site: Site, directory: Directory, client: Client) -> Plan:
-    """Plan a new client. Raises UsageFault, NotFound."""
+    """Plan a new client. Raises UsageError, NotFoundError."""
     clients = directory.clients()
     if client.name in clients:
-        raise UsageFault(f"there is a client {client.name} already", f"gitstate client set {client.name} changes it")
+        raise UsageError(f"there is a client {client.name} already", f"gitstate client set {client.name} changes it")
     return _checked(site, directory, "add", clients, [Step(None, normal(client))])
 
 
 def plan_set(site: Site, directory: Directory, names: Sequence[str], values: Mapping[str, Any]) -> Plan:
-    """Plan new values, by the keys of ``Client``, for all of ``names``. Raises UsageFault, NotFound."""
+    """Plan new values, by the keys of ``Client``, for all of ``names``. Raises UsageError, NotFoundError."""
     clients = directory.clients()
     steps = []
     for name in dict.fromkeys(names):
@@ -117,7 +117,7 @@ def plan_set(site: Site, directory: Directory, names: Sequence[str], values: Map
 
 
 def plan_remove(directory: Directory, names: Iterable[str]) -> Plan:
-    """Plan to remove clients. Raises NotFound."""
+    """Plan to remove clients. Raises NotFoundError."""
     clients = directory.clients()
     steps = []
     for name in dict.fromkeys(names):
@@ -148,19 +148,19 @@ def _asked(plan: Plan, key: str) -> set[Any]:
 
 
 def check_pin(site: Site, pin: Pin) -> None:
-    """Raise NotFound, with the nearest names, unless the prototype is there and has the revision."""
+    """Raise NotFoundError, with the nearest names, unless the prototype is there and has the revision."""
     if not site.repository_path(pin.prototype).is_dir():
         import difflib
 
         there = site.prototypes()
         near = difflib.get_close_matches(pin.prototype, there, n=1, cutoff=0.5) or there[:3]
         hint = f"did you mean {', '.join(near)}?" if near else "gitstate prototype create makes one"
-        raise NotFound(f"no prototype {pin.prototype}", hint)
+        raise NotFoundError(f"no prototype {pin.prototype}", hint)
     site.repository(pin.prototype).resolve(pin.revision)
 
 
 def apply(plan: Plan, author: Signature, committer: Signature, message: str | None = None) -> None:
-    """Make the changes in one step. Raises Locked if the directory was changed since the plan."""
+    """Make the changes in one step. Raises LockedError if the directory was changed since the plan."""
     put = [step.new for step in plan.steps if step.new]
     remove = [step.name for step in plan.steps if step.new is None]
     plan.directory.change(put, remove, author, plan.message if message is None else message, committer)

@@ -27,10 +27,10 @@ class Directory(Protocol):
     """The clients of one site."""
 
     def clients(self) -> Mapping[str, Client]:
-        """All clients by name, sorted by name. Raises ConfigFault for entries that are wrong, with file and line."""
+        """All clients by name, sorted by name. Raises ConfigError for entries that are wrong, with file and line."""
 
     def client(self, name: str) -> Client:
-        """One client. Raises NotFound with the nearest names."""
+        """One client. Raises NotFoundError with the nearest names."""
 
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
         """The clients whose values are those wanted, by the keys of ``Client``; of sets, that hold the value.
@@ -46,7 +46,7 @@ class Directory(Protocol):
         """What stands in the directory for each client, or those named, also what is nothing to gitstate; sorted."""
 
     def netgroup(self, name: str) -> Sequence[str]:
-        """The short names of a netgroup's machines, sorted. Raises NotFound, UsageFault for one that holds any."""
+        """The short names of a netgroup's machines, sorted. Raises NotFoundError, UsageError for one that holds any."""
 
     def revision(self) -> str:
         """Opaque; changes with every change. Empty before the first one."""
@@ -57,7 +57,7 @@ class Directory(Protocol):
     def client_on(self, name: str, when: int) -> Client | None:
         """A client as it was at a moment, in seconds since the epoch; None if the backend can't tell.
 
-        Raises NotFound if there was none then.
+        Raises NotFoundError if there was none then.
         """
 
     def change(
@@ -73,8 +73,8 @@ class Directory(Protocol):
 
         What else an entry holds stays, or becomes what ``besides`` has for the client.
 
-        Raises Locked if the directory was changed since this object last read it, UsageFault for values that can't be
-        and for addresses that another client has, NotFound for names to remove that no client has.
+        Raises LockedError if the directory was changed since this object last read it, UsageError for values that
+        can't be and for addresses that another client has, NotFoundError for names to remove that no client has.
         """
 
     def about(self) -> str:
@@ -87,7 +87,7 @@ class Directory(Protocol):
         """Do what is left of a change that was interrupted."""
 
     def channels(self) -> Mapping[str, Channel]:
-        """All channels by name, sorted by name. Raises ConfigFault for entries that are wrong, with file and line."""
+        """All channels by name, sorted by name. Raises ConfigError for entries that are wrong, with file and line."""
 
     def change_channels(
         self,
@@ -99,12 +99,12 @@ class Directory(Protocol):
     ) -> None:
         """Add or replace the channels ``put`` and remove those named, all or nothing.
 
-        What others changed meanwhile stays. Raises Locked, UsageFault for values that can't be, NotFound for names to
-        remove that no channel has.
+        What others changed meanwhile stays. Raises LockedError, UsageError for values that can't be, NotFoundError for
+        names to remove that no channel has.
         """
 
     def classes(self) -> Mapping[str, HardwareClass]:
-        """All hardware classes by name, in their order. Raises ConfigFault for entries that are wrong."""
+        """All hardware classes by name, in their order. Raises ConfigError for entries that are wrong."""
 
     def change_classes(
         self,

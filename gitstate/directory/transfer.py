@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.core.signature import Signature
 from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.clients import Client, refuse_clash
 from gitstate.directory.model.entries import Entry
-from gitstate.directory.model.record_types import CHANNELS, CLASSES, SORTS, Sort, Thing
+from gitstate.directory.model.record_types import CHANNELS, CLASSES, RECORD_TYPES, Record, RecordType
 from gitstate.directory.model.text import dn_of, dn_of_thing, read_client, read_thing, written
 from gitstate.directory.protocol import Directory
 
 BASE: Final = "o=gitstate"
 _CLASS: Final = re.compile(rb"^objectclass: *(gitstate(?:Client|Channel|Class))\r?$", re.IGNORECASE | re.MULTILINE)
-_SORTS: Final = {one.object_class.lower().encode(): one for one in SORTS.values()}
+_SORTS: Final = {one.object_class.lower().encode(): one for one in RECORD_TYPES.values()}
 _NAME: Final = re.compile(r"dn: *cn=([A-Za-z0-9._+-]{1,100}) *(?:,.*)?", re.IGNORECASE)
 _CHANGE: Final = "gitstateLastChange"
 
@@ -29,7 +29,7 @@ _CHANGE: Final = "gitstateLastChange"
 
 def dump(directory: Directory, base: str = BASE) -> Iterator[str]:
     """The directory's entries, those below which they stand first, each ended by an empty line."""
-    for name in ("clients", *SORTS):
+    for name in ("clients", *RECORD_TYPES):
         entry = {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]}
         yield _text(written(f"ou={name},{base}", entry))
     yield from _things(CHANNELS, directory.channels(), base)
@@ -38,7 +38,7 @@ def dump(directory: Directory, base: str = BASE) -> Iterator[str]:
         yield _text(written(f"cn={name},ou=clients,{base}", entry_))
 
 
-def _things(sort: Sort[Thing], things: Mapping[str, Thing], base: str) -> Iterator[str]:
+def _things(sort: RecordType[Record], things: Mapping[str, Record], base: str) -> Iterator[str]:
     for name, thing in things.items():
         yield _text(written(f"cn={name},ou={sort.folder},{base}", sort.entry_of(thing, None)))
 
@@ -61,9 +61,9 @@ class Content:
 
 
 def parse(data: bytes, where: str) -> Content:
-    """The clients, channels and classes of an LDIF text, wherever they stand. Raises ConfigFault with file and line."""
+    """The clients, channels and classes of an LDIF text, wherever they stand. Raises ConfigError with file and line."""
     clients: dict[str, tuple[Client, Entry]] = {}
-    things: dict[str, dict[str, Any]] = {folder: {} for folder in SORTS}
+    things: dict[str, dict[str, Any]] = {folder: {} for folder in RECORD_TYPES}
     others = 0
     for above, record in _records(data):
         kinds = _CLASS.findall(record)
@@ -83,7 +83,7 @@ def parse(data: bytes, where: str) -> Content:
             things[sort.folder][name], _ = read_thing(sort, b"dn: %s\n%s" % (dn, rest), name, where, above + lines - 1)
         if twice:
             word = sort.word if sort else "client"
-            raise ConfigFault(f"{where}, line {above + 1}: a second {word} {name}", "leave one of them")
+            raise ConfigError(f"{where}, line {above + 1}: a second {word} {name}", "leave one of them")
     refuse_clash((client for _, (client, _) in sorted(clients.items())), ())
     return Content(
         dict(sorted(clients.items())),
@@ -121,7 +121,7 @@ def _head(record: bytes, where: str, above: int) -> tuple[str, int, bytes]:
         number += 1
     found = _NAME.fullmatch(dn.decode("utf-8", "replace"))
     if found is None:
-        raise ConfigFault(f"{where}, line {above + number}: the entry begins with dn: cn=NAME,…", "correct the file")
+        raise ConfigError(f"{where}, line {above + number}: the entry begins with dn: cn=NAME,…", "correct the file")
     return found[1], number, b"\n".join(lines[number:])
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gitstate.core.errors import Conflict, Refused, UsageFault
+from gitstate.core.errors import ConflictError, RefusedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, no_such_channel, open_directory
 from gitstate.directory.model.clients import channel_name
-from gitstate.release.log import Book
+from gitstate.release.log import ReleaseLog
 from gitstate.release.models import TAGS
 from gitstate.release.reconcile import alone
 from gitstate.release.requests import open_all, pending
@@ -20,12 +20,12 @@ _NAMED = 5
 
 
 def all_channels(site: Site) -> Mapping[str, Channel]:
-    """All channels by name, sorted. Raises ConfigFault."""
+    """All channels by name, sorted. Raises ConfigError."""
     return open_directory(site).channels()
 
 
 def channel_called(site: Site, name: str) -> Channel:
-    """One channel. Raises NotFound with the nearest names."""
+    """One channel. Raises NotFoundError with the nearest names."""
     channels = all_channels(site)
     if name not in channels:
         raise no_such_channel(name, channels)
@@ -33,10 +33,10 @@ def channel_called(site: Site, name: str) -> Channel:
 
 
 def refuse_use(site: Site, prototype: str) -> None:
-    """Raise Refused if there is a channel of ``prototype``."""
+    """Raise RefusedError if there is a channel of ``prototype``."""
     users = [one.name for one in all_channels(site).values() if one.prototype == prototype]
     if users:
-        raise Refused(
+        raise RefusedError(
             f"{prototype} is what {', '.join(users[:_NAMED])} releases", f"first: gitstate channel remove {users[0]}"
         )
 
@@ -51,27 +51,29 @@ class Creation:
 
 
 def plan(site: Site, name: str, prototype: str, author: Signature, *, signed: bool) -> Creation:
-    """Plan a channel. Raises UsageFault, NotFound, Conflict."""
+    """Plan a channel. Raises UsageError, NotFoundError, ConflictError."""
     channel = Channel(channel_name(name), prototype, signed, author.who, author.when)
     if name in all_channels(site):
-        raise UsageFault(f"there is a channel {name} already", f"gitstate channel show {name} tells about it")
+        raise UsageError(f"there is a channel {name} already", f"gitstate channel show {name} tells about it")
     site.repository(prototype)
     if prototype not in site.prototypes():
-        raise UsageFault(f"{prototype} is a layer", "a channel has one prototype: --prototype NAME")
+        raise UsageError(f"{prototype} is a layer", "a channel has one prototype: --prototype NAME")
     repositories, _ = open_all(site)
     for one, repository in repositories.items():
         if repository.object_at(f"{TAGS}{name}") is not None:
-            raise Conflict(f"{one} has a tag {name}", f"remove it (git tag -d {name}), or name the channel otherwise")
-    waiting = list(pending(repositories, Book(site), name))
+            raise ConflictError(
+                f"{one} has a tag {name}", f"remove it (git tag -d {name}), or name the channel otherwise"
+            )
+    waiting = list(pending(repositories, ReleaseLog(site), name))
     return Creation(site, channel, tuple(f"{wish.name} in {wish.repository}" for wish in waiting))
 
 
 def apply(creation: Creation, author: Signature, committer: Signature) -> None:
-    """Make the channel; hooks of repositories from before there were channels are put in order. Raises Locked."""
+    """Make the channel; hooks of repositories from before there were channels are put in order. Raises LockedError."""
     channel = creation.channel
-    with alone(Book(creation.site), "channel create"):
+    with alone(ReleaseLog(creation.site), "channel create"):
         if channel.name in all_channels(creation.site):
-            raise UsageFault(f"there is a channel {channel.name} by now", "somebody else made it")
+            raise UsageError(f"there is a channel {channel.name} by now", "somebody else made it")
         for name in creation.site.repositories():
             hooks.install(creation.site.repository_path(name))
         message = f"channel create {channel.name}: prototype {channel.prototype}"
@@ -79,12 +81,12 @@ def apply(creation: Creation, author: Signature, committer: Signature) -> None:
 
 
 def plan_removal(site: Site, name: str) -> Channel:
-    """Plan to remove a channel. Raises NotFound, Refused while clients follow it."""
+    """Plan to remove a channel. Raises NotFoundError, RefusedError while clients follow it."""
     channel = channel_called(site, name)
     followers = [*open_directory(site).find({"channel": name})]
     if followers:
         more = f" and {len(followers) - _NAMED} more" if len(followers) > _NAMED else ""
-        raise Refused(
+        raise RefusedError(
             f"{', '.join(followers[:_NAMED])}{more} follow{'s' if len(followers) == 1 else ''} {name}",
             f"let them follow another first: gitstate client set {followers[0]} --channel OTHER",
         )
@@ -92,8 +94,8 @@ def plan_removal(site: Site, name: str) -> Channel:
 
 
 def remove(site: Site, channel: Channel, author: Signature, committer: Signature) -> None:
-    """Remove a channel; the history of its releases stays. Raises Locked, Refused, NotFound."""
-    book = Book(site)
+    """Remove a channel; the history of its releases stays. Raises LockedError, RefusedError, NotFoundError."""
+    book = ReleaseLog(site)
     with alone(book, "channel remove"):
         plan_removal(site, channel.name)
         open_directory(site).change_channels([], [channel.name], author, f"channel remove {channel.name}", committer)

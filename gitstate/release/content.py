@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from gitstate.core.entry import Kind
-from gitstate.core.errors import Damaged, Refused, UsageFault
+from gitstate.core.errors import DamagedError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import from_octal, join, octal
 from gitstate.store import Repository
@@ -38,7 +38,8 @@ class Inspector:
     def inspect(self, commit: bytes, olds: Sequence[bytes], messages: str) -> None:
         """Look at what the commits ``olds`` don't hold. ``messages`` may tell of allowances (``checkin --allow``).
 
-        Raises Damaged for what breaks the format, Refused for what policy refuses, ConfigFault for a wrong policy.
+        Raises DamagedError for what breaks the format, RefusedError for what policy refuses, ConfigError for a wrong
+        policy.
         """
         tree = self._repository.snapshot(commit).tree
         policy = _allowing(self._policy(tree), messages)
@@ -48,7 +49,7 @@ class Inspector:
             refusals.sort(key=lambda one: one.path)
             named = ", ".join(f"/{octal(one.path)} ({one.why})" for one in refusals[:_NAMED])
             more = f" and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
-            raise Refused(f"policy refuses {named}{more} of {commit.hex()[:7]}", _hint(refusals[0]))
+            raise RefusedError(f"policy refuses {named}{more} of {commit.hex()[:7]}", _hint(refusals[0]))
 
     def _policy(self, tree: bytes) -> Policy:
         own = policy_path(is_layer=self._repository.is_layer)
@@ -82,7 +83,7 @@ class Inspector:
 
     def _items(self, tree: bytes, path: bytes) -> Items:
         """What an older commit holds at ``path``; nothing if it broke the format: perhaps that is mended now."""
-        with suppress(Damaged):
+        with suppress(DamagedError):
             return take_apart(self._repository.read(tree), path).items
         return {}
 
@@ -100,7 +101,7 @@ def _allowing(policy: Policy, messages: str) -> Policy:
     """The policy with what check-ins allowed, by the trailers that they left."""
     pairs = []
     for path, because in _ALLOW.findall(messages):
-        with suppress(ValueError, UsageFault):
+        with suppress(ValueError, UsageError):
             pair = (from_octal(path.encode()), because)
             policy.allowing([pair])
             pairs.append(pair)

@@ -47,7 +47,7 @@ class Difference:
 
 
 def between(name: str, repository: Repository, old: bytes | None, new: bytes, observer: Observer) -> Difference:
-    """Compare two commits of one repository. Times alone are no difference. Raises Damaged."""
+    """Compare two commits of one repository. Times alone are no difference. Raises DamagedError."""
     observer.phase(f"compare {name}")
     if old is None:
         return _all_of(name, repository, new)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import Damaged, NotFound
+from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.signature import Signature
 from gitstate.release.models import TAGS, Name, Release, number, version_name
 from gitstate.store import Commit, Repository, Snapshot, TreeItem, Type, object_id, write_objects
@@ -31,7 +31,7 @@ _KINDS: Final = ("prototype", "layer")
 Objects = dict[bytes, tuple[Type, bytes]]
 
 
-class Book:
+class ReleaseLog:
     """The history of all channels of a site."""
 
     def __init__(self, site: Site) -> None:
@@ -48,20 +48,20 @@ class Book:
         return self._opened
 
     def current(self, channel: str) -> Release | None:
-        """What ``channel`` runs, None before its first release. Raises Damaged."""
+        """What ``channel`` runs, None before its first release. Raises DamagedError."""
         oid = self._repository and self._repository.ref(f"refs/heads/{channel}")
         return self._read(oid) if oid else None
 
     def find(self, name: Name) -> Release:
-        """The release called so. Raises NotFound."""
+        """The release called so. Raises NotFoundError."""
         found = self.get(name)
         if found is None:
             known = ", ".join(str(one.name) for one in self._latest(name.channel))
-            raise NotFound(f"there is no release {name}", f"there are: {known}" if known else "it has none yet")
+            raise NotFoundError(f"there is no release {name}", f"there are: {known}" if known else "it has none yet")
         return found
 
     def get(self, name: Name) -> Release | None:
-        """The release called so, None if there is none. Raises Damaged."""
+        """The release called so, None if there is none. Raises DamagedError."""
         oid = self._called(name)
         return self._read(oid) if oid else None
 
@@ -83,14 +83,14 @@ class Book:
         return oid
 
     def of(self, channel: str) -> Iterator[Release]:
-        """The releases of ``channel`` since it was created, the current one first. Raises Damaged."""
+        """The releases of ``channel`` since it was created, the current one first. Raises DamagedError."""
         current = self.current(channel)
         while current is not None:
             yield current
             current = self._read(current.previous) if current.previous else None
 
     def before(self, release: Release) -> Release | None:
-        """What its channel ran before a release. Raises Damaged."""
+        """What its channel ran before a release. Raises DamagedError."""
         return self._read(release.previous) if release.previous else None
 
     def _latest(self, channel: str) -> list[Release]:
@@ -110,7 +110,9 @@ class Book:
         commits = dict(self._links(snapshot.tree, b""))
         prototypes = [name for name in commits if name.startswith("prototype/")]
         if subject is None or len(prototypes) != 1:
-            raise Damaged(f"{oid.hex()} in {self._path} is no release", "run: git fsck there; take it from a backup")
+            raise DamagedError(
+                f"{oid.hex()} in {self._path} is no release", "run: git fsck there; take it from a backup"
+            )
         said = trailers(snapshot.message)
         return Release(
             name=Name(subject["channel"], subject["version"]),
@@ -137,7 +139,7 @@ class Book:
     # --- writing ---
 
     def open(self) -> Repository:
-        """``site.git``, made if need be. Raises Locked."""
+        """``site.git``, made if need be. Raises LockedError."""
         if self._repository is None:
             with self.site.lock():
                 if not self._path.exists():
@@ -157,7 +159,7 @@ class Book:
         fs.sync_directory(self._path.parent)
 
     def lock(self, command: str) -> AbstractContextManager[None]:
-        """Be the only one who makes releases. Raises Locked."""
+        """Be the only one who makes releases. Raises LockedError."""
         return self.open().lock(command)
 
     def append(
@@ -170,7 +172,7 @@ class Book:
         message: str,
         facts: Mapping[str, bytes],
     ) -> Release:
-        """Make a release after ``previous``, under the lock. Raises Locked, StorageFault.
+        """Make a release after ``previous``, under the lock. Raises LockedError, StorageError.
 
         The branch is what counts: git moves two refs one after the other, and may be killed between. ``who`` are author
         and committer; ``message`` ends with a paragraph of trailers. ``facts`` are blobs by the machines' names.

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gitstate.release.log import ROLLBACK, TAG, subject_of
-from gitstate.release.models import Asked, Release
+from gitstate.release.models import Release, ReleaseRequest
 from gitstate.store import Repository
 
 _MOST: Final = 20
 """Commits that are named."""
 
 
-def of_tag(asked: Asked, commits: Mapping[str, bytes], current: Release | None, repository: Repository) -> str:
+def of_tag(asked: ReleaseRequest, commits: Mapping[str, bytes], current: Release | None, repository: Repository) -> str:
     """The message of the release that ``asked`` makes, without its name in front."""
     body = _own_words(asked.tag.message)
     lines = [*_changes(commits, current), *_subjects(repository, asked, current)]
@@ -55,7 +55,7 @@ def _changes(commits: Mapping[str, bytes], current: Release | None) -> Iterator[
             yield f"{name} {old.hex()[:7]} -> {new.hex()[:7]}"
 
 
-def _subjects(repository: Repository, asked: Asked, current: Release | None) -> Iterator[str]:
+def _subjects(repository: Repository, asked: ReleaseRequest, current: Release | None) -> Iterator[str]:
     """The commits that a release brings, newest first; none for the first one, which brings all."""
     old = current.commits.get(asked.repository) if current else None
     if old is None or old == asked.commit:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from gitstate.core.errors import GitstateError, PartlyDone, UsageFault
+from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
 from gitstate.store.tags import Tag
 
 TAGS: Final = "refs/tags/"
@@ -20,9 +20,9 @@ _CHUNK: Final = re.compile("[0-9]+|[^0-9]+")
 
 
 def version_name(text: str) -> str:
-    """A release's version: the part of a tag's name after the channel. Raises UsageFault."""
+    """A release's version: the part of a tag's name after the channel. Raises UsageError."""
     if not _VERSION.fullmatch(text) or ".." in text or text.endswith(".lock"):
-        raise UsageFault(f"{text!r} is not a version", "letters, digits and . _ + -, at most 100: 12, 2025-03")
+        raise UsageError(f"{text!r} is not a version", "letters, digits and . _ + -, at most 100: 12, 2025-03")
     return text
 
 
@@ -47,15 +47,15 @@ class Name(NamedTuple):
 
 
 def release_name(text: str, channel: str) -> Name:
-    """``CHANNEL/VERSION``, or the version alone, of ``channel``. Raises UsageFault."""
+    """``CHANNEL/VERSION``, or the version alone, of ``channel``. Raises UsageError."""
     before, slash, version = text.rpartition("/")
     if slash and before != channel:
-        raise UsageFault(f"{text} is no release of {channel}", f"write {channel}/VERSION")
+        raise UsageError(f"{text} is no release of {channel}", f"write {channel}/VERSION")
     return Name(channel, version_name(version))
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PendingTag:
     """A tag ``CHANNEL/VERSION`` in a repository that is no release yet; ``oid`` is what the ref stands at."""
 
     repository: str
@@ -64,10 +64,10 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReleaseRequest:
     """A wish that was looked into: its annotated tag names a commit, and itself."""
 
-    wish: Wish
+    wish: PendingTag
     tag: Tag
 
     @property
@@ -143,9 +143,9 @@ class Problem:
         return f"{self.what} {state}: {self.error.message}"
 
 
-def unfinished(name: Name, problem: Problem) -> PartlyDone:
+def unfinished(name: Name, problem: Problem) -> PartlyDoneError:
     """For a release that was made and that not everybody was told of."""
-    return PartlyDone(f"{name} is released, but {problem.words}", f"{problem.error.hint}; then gitstate reconcile")
+    return PartlyDoneError(f"{name} is released, but {problem.words}", f"{problem.error.hint}; then gitstate reconcile")
 
 
 @dataclass(slots=True)
@@ -157,7 +157,7 @@ class Outcome:
     """
 
     published: list[Done] = field(default_factory=list)
-    foreseen: list[Asked] = field(default_factory=list)
+    foreseen: list[ReleaseRequest] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    overtaken: list[tuple[Wish, Name]] = field(default_factory=list)
+    overtaken: list[tuple[PendingTag, Name]] = field(default_factory=list)
     mended: list[str] = field(default_factory=list)

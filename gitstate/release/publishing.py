@@ -6,7 +6,7 @@ from gitstate import boot
 from gitstate.boot import files as publish
 from gitstate.core.monitor import Observer
 from gitstate.machine.archives import maker as archives
-from gitstate.release.log import Book
+from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
 from gitstate.store.site import Site
 from gitstate.store.waiting import patiently
@@ -14,10 +14,10 @@ from gitstate.tree import export
 
 
 def running(site: Site) -> list[boot.BootChannel]:
-    """What channels run, for boot files. Raises Damaged, ConfigFault."""
+    """What channels run, for boot files. Raises DamagedError, ConfigError."""
     from gitstate.directory import open_directory
 
-    book = Book(site)
+    book = ReleaseLog(site)
     found = (book.current(name) for name in open_directory(site).channels())
     return [of_release(site, release) for release in found if release is not None]
 
@@ -36,7 +36,7 @@ def of_release(site: Site, release: Release) -> boot.BootChannel:
 def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> list[str]:
     """Make what clients of a snapshot need, before any is told of it; what was done, in words.
 
-    Raises NotFound for a snapshot that can't boot, Damaged, StorageFault.
+    Raises NotFoundError for a snapshot that can't boot, DamagedError, StorageError.
     """
     plan = export.plan(site.repository(prototype), commit, site.exports_path(prototype), None)
     what = f"export {prototype} {commit.hex()[:7]}"
@@ -50,7 +50,7 @@ def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> li
 
 
 def announce(site: Site, release: Release, observer: Observer) -> list[str]:
-    """Let the channel's boot file name what it runs; what was changed, in words. Raises StorageFault, ConfigFault."""
+    """Let the channel's boot file name what it runs; what was changed, in words. Raises StorageError, ConfigError."""
     if not archives.boots(site):
         return []
     written = _write(site, (release.prototype, release.commit), of_release(site, release), observer)

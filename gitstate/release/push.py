@@ -7,17 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gitstate.core.errors import Conflict, GitstateError, NotFound, Refused
+from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, RefusedError
 from gitstate.core.monitor import Observer
-from gitstate.core.process import ProgramFailed
+from gitstate.core.process import ProgramError
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind, open_directory
 from gitstate.machine.archives import maker as archives
 from gitstate.release import requests as wishes
 from gitstate.release.channels import channel_called
 from gitstate.release.difference import Difference, between
-from gitstate.release.log import Book, next_number
-from gitstate.release.models import TAGS, Asked, Name, Outcome, Release, Wish
+from gitstate.release.log import ReleaseLog, next_number
+from gitstate.release.models import TAGS, Name, Outcome, PendingTag, Release, ReleaseRequest
 from gitstate.release.reconcile import FROM, Publisher, Step, alone, reconcile
 from gitstate.store import MAIN, Repository, Type
 from gitstate.store.site import Site
@@ -62,9 +62,9 @@ def plan(
     committer: Signature,
     observer: Observer,
 ) -> Push:
-    """Plan a release. Raises NotFound, Refused, Conflict, Damaged."""
+    """Plan a release. Raises NotFoundError, RefusedError, ConflictError, DamagedError."""
     channel = channel_called(site, channel_name)
-    book = Book(site)
+    book = ReleaseLog(site)
     publisher = Publisher(site, book, committer, observer, lambda name: None)
     opened = site.repository(repository)
     current = book.current(channel.name)
@@ -72,7 +72,9 @@ def plan(
     origin = _origin(site, book, origin_name)
     commit = _of(origin, repository) if origin else _wanted(opened, repository, revision)
     name = Name(channel.name, str(next_number(taken(book, publisher.repositories, channel.name))))
-    asked = Asked(Wish(repository, name, b""), Tag(commit, Type.COMMIT, str(name), committer, _trailer(origin), False))
+    asked = ReleaseRequest(
+        PendingTag(repository, name, b""), Tag(commit, Type.COMMIT, str(name), committer, _trailer(origin), False)
+    )
     wishes.check_content(opened, repository, commit, current, observer)
     commits = publisher.commits(channel, asked, current)
     before = current.commits if current else {}
@@ -94,7 +96,7 @@ def plan(
     )
 
 
-def taken(book: Book, repositories: Mapping[str, Repository], channel: str) -> list[str]:
+def taken(book: ReleaseLog, repositories: Mapping[str, Repository], channel: str) -> list[str]:
     """All versions that a channel ever had, or that a tag asks for."""
     versions = [name.version for name in book.names(channel)]
     for repository in repositories.values():
@@ -107,13 +109,13 @@ def clients_of(site: Site, channel: str) -> Mapping[Kind, int]:
     return open_directory(site).followers(channel)
 
 
-def _origin(site: Site, book: Book, name: str | None) -> Release | None:
+def _origin(site: Site, book: ReleaseLog, name: str | None) -> Release | None:
     if name is None:
         return None
     channel_called(site, name)
     found = book.current(name)
     if found is None:
-        raise NotFound(f"{name} has no release yet", f"gitstate channel show {name}")
+        raise NotFoundError(f"{name} has no release yet", f"gitstate channel show {name}")
     return found
 
 
@@ -122,13 +124,15 @@ def _wanted(opened: Repository, repository: str, revision: str | None) -> bytes:
         return opened.resolve(revision)
     tip = opened.ref(MAIN)
     if tip is None:
-        raise NotFound(f"{repository} has no snapshot yet", f"gitstate checkin {repository} -m MSG makes the first")
+        raise NotFoundError(
+            f"{repository} has no snapshot yet", f"gitstate checkin {repository} -m MSG makes the first"
+        )
     return tip
 
 
 def _of(origin: Release, repository: str) -> bytes:
     if repository not in origin.commits:
-        raise NotFound(f"{origin.name} has no {repository}", f"it has {', '.join(sorted(origin.commits))}")
+        raise NotFoundError(f"{origin.name} has no {repository}", f"it has {', '.join(sorted(origin.commits))}")
     return origin.commits[repository]
 
 
@@ -137,7 +141,7 @@ def _trailer(origin: Release | None) -> str:
 
 
 def foresee(push: Push, observer: Observer) -> int:
-    """Render what the push would; for how many machines that is. Raises ConfigFault."""
+    """Render what the push would; for how many machines that is. Raises ConfigError."""
     return archives.foresee(push.site, push.name, push.channel.prototype, push.commits, push.current, observer)
 
 
@@ -153,12 +157,13 @@ def apply(
     sign: bool = False,
     step: Step = lambda name: None,
 ) -> Outcome:
-    """Make the tag and publish. ``who`` are tagger and committer. Raises Refused, Conflict, Locked, StorageFault.
+    """Make the tag and publish. ``who`` are tagger and committer. Raises RefusedError, ConflictError, LockedError,
+    StorageError.
 
-    Layers are rendered first: what is wrong with one leaves no tag behind. Raises ConfigFault for that.
+    Layers are rendered first: what is wrong with one leaves no tag behind. Raises ConfigError for that.
     """
     if push.channel.signed and not sign:
-        raise Refused(f"{push.channel.name} releases signed tags only", "sign it: gitstate push --sign")
+        raise RefusedError(f"{push.channel.name} releases signed tags only", "sign it: gitstate push --sign")
     opened = push.site.repository(push.repository)
     observer.phase("manifest")
     digest = hashlib.sha256()
@@ -169,7 +174,7 @@ def apply(
         trailers.append(f"{FROM}: {push.origin.name}")
     text = f"{message.strip()}\n\n" + "\n".join(trailers) + "\n"
     prototype = push.channel.prototype
-    with alone(book := Book(push.site), "push"):
+    with alone(book := ReleaseLog(push.site), "push"):
         if book.get(push.name) is not None:  # and machines boot with the archives of that name
             raise _overtaken(push)
         rendered = archives.make(push.site, push.name, prototype, push.commits, push.current, observer)
@@ -194,23 +199,23 @@ def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, si
     words = ["tag", "--annotate", kind, "--cleanup=verbatim", "--file=-", str(push.name), push.commit.hex()]
     try:
         repository.git(*words, stdin=text.encode(), variables=variables)
-    except ProgramFailed as error:
+    except ProgramError as error:
         if repository.object_at(f"{TAGS}{push.name}") is not None:
             raise _overtaken(push) from None
         raise _explained(error, sign=sign) from None
 
 
-def _overtaken(push: Push) -> Conflict:
-    return Conflict(f"there is a tag {push.name} by now", "somebody pushed meanwhile: run it again")
+def _overtaken(push: Push) -> ConflictError:
+    return ConflictError(f"there is a tag {push.name} by now", "somebody pushed meanwhile: run it again")
 
 
-def _explained(error: ProgramFailed, *, sign: bool) -> GitstateError:
+def _explained(error: ProgramError, *, sign: bool) -> GitstateError:
     """What our own hook said, or what is wrong with a key."""
     lines = error.said.splitlines()
     ours = [number for number, line in enumerate(lines) if line.startswith("gitstate: ")]
     if ours:
         message, hint = lines[ours[0]].removeprefix("gitstate: "), lines[ours[0] + 1 : ours[0] + 2]
-        return Refused(message, hint[0].strip() if hint else "git's hook said no")
+        return RefusedError(message, hint[0].strip() if hint else "git's hook said no")
     if sign and re.search("sign|secret key|gpg", error.said):
-        return Refused(error.message, "see git help tag: user.signingkey, and for ssh gpg.format=ssh")
+        return RefusedError(error.message, "see git help tag: user.signingkey, and for ssh gpg.format=ssh")
     return error

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from gitstate.core.errors import EnvironmentFault, GitstateError, NotFound, Refused, StorageFault
+from gitstate.core.errors import GitstateError, HostError, NotFoundError, RefusedError, StorageError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, open_directory
@@ -21,8 +21,8 @@ from gitstate.machine.archives import maker as archives
 from gitstate.machine.hardware.reports import Reports
 from gitstate.release import messages, publishing, refresh
 from gitstate.release import requests as wishes
-from gitstate.release.log import Book
-from gitstate.release.models import PINS, Asked, Done, Name, Outcome, Problem, Release
+from gitstate.release.log import ReleaseLog
+from gitstate.release.models import PINS, Done, Name, Outcome, Problem, Release, ReleaseRequest
 from gitstate.store import MAIN, Repository, hooks, leftovers
 from gitstate.store.site import Site
 from gitstate.store.waiting import patiently
@@ -37,7 +37,7 @@ _STOPS: Final = frozenset({"environment", "storage", "locked", "bug"})
 class Publisher:
     """Makes releases of one site, one after the other; to be used under ``alone``."""
 
-    def __init__(self, site: Site, book: Book, committer: Signature, observer: Observer, step: Step) -> None:
+    def __init__(self, site: Site, book: ReleaseLog, committer: Signature, observer: Observer, step: Step) -> None:
         self.site = site
         self.book = book
         self.directory = open_directory(site)
@@ -50,7 +50,7 @@ class Publisher:
 
     # --- one tag ---
 
-    def publish(self, channel: Channel, asked: Asked, current: Release | None) -> Done:
+    def publish(self, channel: Channel, asked: ReleaseRequest, current: Release | None) -> Done:
         """Make the release that ``asked`` asks for. Raises GitstateError; then the channel stands where it stood."""
         repository = self.repositories[asked.repository]
         wishes.check(self.site, channel, repository, asked, current, self._observer)
@@ -60,12 +60,12 @@ class Publisher:
         message = messages.of_tag(asked, commits, current, repository)
         return self.release(channel, asked.name, commits, current, asked.tag.tagger, message)
 
-    def commits(self, channel: Channel, asked: Asked, current: Release | None) -> dict[str, bytes]:
-        """What the release will be made of. Raises Refused, NotFound."""
+    def commits(self, channel: Channel, asked: ReleaseRequest, current: Release | None) -> dict[str, bytes]:
+        """What the release will be made of. Raises RefusedError, NotFoundError."""
         origin = source(self.book, asked)
         if origin is not None and asked.repository == channel.prototype:
             if origin.commits.get(asked.repository) != asked.commit:
-                raise Refused(f"{asked.name} is not what {origin.name} runs", "push it anew with --from")
+                raise RefusedError(f"{asked.name} is not what {origin.name} runs", "push it anew with --from")
             return self.there(origin)
         commits = self.there(current) if current else {}
         for name in self.site.layers():
@@ -76,12 +76,17 @@ class Publisher:
         return commits | {asked.repository: asked.commit}
 
     def there(self, release: Release) -> dict[str, bytes]:
-        """The commits of a release, but for layers that were removed. Raises NotFound, and what is wrong with one."""
+        """The commits of a release, but for layers that were removed.
+
+        Raises NotFoundError, and what is wrong with one.
+        """
         for name in release.commits:
             if name in self.faults:
                 raise self.faults[name]
         if release.prototype not in self.repositories:
-            raise NotFound(f"there is no prototype {release.prototype} any more", "gitstate channel remove ends it")
+            raise NotFoundError(
+                f"there is no prototype {release.prototype} any more", "gitstate channel remove ends it"
+            )
         return {name: oid for name, oid in release.commits.items() if name in self.repositories}
 
     def release(
@@ -147,8 +152,8 @@ def _mirrored(channel: Channel, release: Release) -> Channel:
     return replace(channel, release=str(release.name), commit=release.commit.hex())
 
 
-def source(book: Book, asked: Asked) -> Release | None:
-    """The release of another channel that a tag says it promotes. Raises NotFound."""
+def source(book: ReleaseLog, asked: ReleaseRequest) -> Release | None:
+    """The release of another channel that a tag says it promotes. Raises NotFoundError."""
     last = asked.tag.message.rstrip().rpartition("\n\n")[2]
     said = [line.removeprefix(f"{FROM}: ") for line in last.splitlines() if line.startswith(f"{FROM}: ")]
     if not said:
@@ -156,13 +161,13 @@ def source(book: Book, asked: Asked) -> Release | None:
     channel, slash, version = said[-1].partition("/")
     found = book.get(Name(channel, version)) if slash and version else None
     if found is None:
-        raise NotFound(f"{asked.name} is from {said[-1]}, which is no release", f"gitstate channel show {channel}")
+        raise NotFoundError(f"{asked.name} is from {said[-1]}, which is no release", f"gitstate channel show {channel}")
     return found
 
 
 @contextmanager
-def alone(book: Book, command: str) -> Iterator[None]:
-    """Be the only one who publishes, once the one who does so now is done. Raises Locked after ten minutes."""
+def alone(book: ReleaseLog, command: str) -> Iterator[None]:
+    """Be the only one who publishes, once the one who does so now is done. Raises LockedError after ten minutes."""
     with patiently(lambda: book.lock(command)):
         leftovers.clear(book.site)
         yield
@@ -176,9 +181,9 @@ def reconcile(
     only: str | None = None,
     step: Step = lambda name: None,
 ) -> Outcome:
-    """Publish what tags ask for, in all channels or ``only`` one, and finish what was begun. Raises Locked."""
+    """Publish what tags ask for, in all channels or ``only`` one, and finish what was begun. Raises LockedError."""
     outcome = Outcome()
-    book = Book(site)
+    book = ReleaseLog(site)
     if open_directory(site).channels():
         with alone(book, "reconcile"):
             publisher = Publisher(site, book, committer, observer, step)
@@ -193,7 +198,7 @@ def reconcile(
 def foresee(site: Site, committer: Signature, observer: Observer) -> Outcome:
     """What ``reconcile`` would publish, and what it would refuse, as things stand; nothing is written."""
     outcome = Outcome()
-    publisher = Publisher(site, Book(site), committer, observer, lambda name: None)
+    publisher = Publisher(site, ReleaseLog(site), committer, observer, lambda name: None)
     for channel in publisher.directory.channels().values():
         for asked in _in_order(publisher, channel, outcome):
             try:
@@ -237,11 +242,11 @@ def told() -> Iterator[None]:
         yield
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        kind = StorageFault if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else EnvironmentFault
+        kind = StorageError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else HostError
         raise kind(f"{where}{error.strerror or error}", "mend that, then: gitstate reconcile") from None
 
 
-def _in_order(publisher: Publisher, channel: Channel, outcome: Outcome) -> list[Asked]:
+def _in_order(publisher: Publisher, channel: Channel, outcome: Outcome) -> list[ReleaseRequest]:
     """The tags to be released, oldest first; of a channel without a release those of its prototype first."""
     found = []
     for wish in wishes.pending(publisher.repositories, publisher.book, channel.name):
@@ -253,14 +258,19 @@ def _in_order(publisher: Publisher, channel: Channel, outcome: Outcome) -> list[
     return sorted(found, key=lambda one: (not begun and one.repository != channel.prototype, *one.order))
 
 
-def _one_tag(publisher: Publisher, channel: Channel, asked: Asked, outcome: Outcome) -> None:
+def _one_tag(publisher: Publisher, channel: Channel, asked: ReleaseRequest, outcome: Outcome) -> None:
     current = publisher.book.current(channel.name)
     if _is_wanted(publisher, channel, asked, current, outcome):
         outcome.published.append(publisher.publish(channel, asked, current))
 
 
-def _is_wanted(publisher: Publisher, channel: Channel, asked: Asked, current: Release | None, outcome: Outcome) -> bool:
-    """Whether nothing but the content of ``asked`` remains to be looked into. Raises Refused, Conflict, NotFound."""
+def _is_wanted(
+    publisher: Publisher, channel: Channel, asked: ReleaseRequest, current: Release | None, outcome: Outcome
+) -> bool:
+    """Whether nothing but the content of ``asked`` remains to be looked into.
+
+    Raises RefusedError, ConflictError, NotFoundError.
+    """
     wishes.check_place(channel, asked.repository, publisher.site, current)
     newer = wishes.overtaken_by(publisher.book, publisher.repositories, asked)
     if newer is not None:

@@ -9,13 +9,13 @@ from typing import Final
 
 from gitstate import boot
 from gitstate.core.monitor import Observer
-from gitstate.core.output import Places
+from gitstate.core.output import OutputRoot
 from gitstate.directory import Client, Directory, open_directory
 from gitstate.machine.archives import files
 from gitstate.machine.archives import maker as archives
 from gitstate.machine.archives.maker import Maker
 from gitstate.release import publishing
-from gitstate.release.log import Book
+from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
 from gitstate.store.site import Site
 
@@ -35,7 +35,7 @@ class Refreshed:
 
 
 def look(site: Site) -> list[Refreshed]:
-    """What ``refresh`` would do. Raises NotFound, ConfigFault."""
+    """What ``refresh`` would do. Raises NotFoundError, ConfigError."""
     if not archives.boots(site):
         return []
     with files.look_places(site, boot.load(site)) as places:
@@ -84,14 +84,14 @@ def _told(release: Release, plan: files.Plan) -> Refreshed:
 
 
 def _works(
-    site: Site, places: Places, changed: Mapping[str, Client | None] | None, observer: Observer | None
+    site: Site, places: OutputRoot, changed: Mapping[str, Client | None] | None, observer: Observer | None
 ) -> Iterator[tuple[Release, Maker, files.Plan]]:
     """What is to be looked at for each channel that runs something, and what there is to do.
 
     With ``observer`` machines get host keys that they lack.
     """
     directory = open_directory(site)
-    book = Book(site)
+    book = ReleaseLog(site)
     for channel in directory.channels():
         release = book.current(channel)
         if release is None or release.prototype not in site.prototypes():
@@ -118,7 +118,7 @@ def clear(site: Site, observer: Observer) -> list[Path]:
     if not archives.boots(site) or not (site.path / files.FOLDER).is_dir():
         return []
     directory = open_directory(site)
-    book = Book(site)
+    book = ReleaseLog(site)
     gone = []
     with archives.locked(site), files.open_places(site, boot.load(site), observer) as places:
         for channel in sorted(places.names(files.FOLDER)):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gitstate.core.errors import Conflict, GitstateError, NotFound, Refused, UsageFault
+from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Channel
 from gitstate.release import signatures
 from gitstate.release.content import Inspector, allowances
-from gitstate.release.log import Book
-from gitstate.release.models import TAGS, Asked, Name, Release, Wish, number, version_name
+from gitstate.release.log import ReleaseLog
+from gitstate.release.models import TAGS, Name, PendingTag, Release, ReleaseRequest, number, version_name
 from gitstate.store import Repository, Type
 from gitstate.store.site import Site
 
@@ -26,66 +26,70 @@ def open_all(site: Site) -> tuple[dict[str, Repository], dict[str, GitstateError
     return repositories, faults
 
 
-def pending(repositories: Mapping[str, Repository], book: Book, channel: str) -> Iterator[Wish]:
-    """The tags under a channel's name that no release came from, whatever is wrong with them. Raises Damaged."""
+def pending(repositories: Mapping[str, Repository], book: ReleaseLog, channel: str) -> Iterator[PendingTag]:
+    """The tags under a channel's name that no release came from, whatever is wrong with them. Raises DamagedError."""
     for repository, opened in repositories.items():
         for ref, oid in opened.refs(f"{TAGS}{channel}/").items():
             name = Name(channel, ref.removeprefix(f"{TAGS}{channel}/"))
             if "/" in name.version or book.origin(name) != (repository, oid):
-                yield Wish(repository, name, oid)
+                yield PendingTag(repository, name, oid)
 
 
-def look_into(repository: Repository, wish: Wish) -> Asked:
-    """What the tag says. Raises Refused if it isn't one that a release can come from."""
+def look_into(repository: Repository, wish: PendingTag) -> ReleaseRequest:
+    """What the tag says. Raises RefusedError if it isn't one that a release can come from."""
     tag = repository.tag(wish.oid)
     if tag is None:
-        raise Refused(f"{wish.name} is no annotated tag", f"git tag -a {wish.name} makes one")
+        raise RefusedError(f"{wish.name} is no annotated tag", f"git tag -a {wish.name} makes one")
     try:
         version_name(wish.name.version)
-    except UsageFault as error:
-        raise Refused(f"{wish.name}: {error.message}", error.hint) from None
+    except UsageError as error:
+        raise RefusedError(f"{wish.name}: {error.message}", error.hint) from None
     if tag.name != str(wish.name):
-        raise Refused(f"the tag at {wish.name} calls itself {tag.name}", "a signed tag counts under its own name only")
+        raise RefusedError(
+            f"the tag at {wish.name} calls itself {tag.name}", "a signed tag counts under its own name only"
+        )
     if tag.kind is not Type.COMMIT:
-        raise Refused(f"{wish.name} names no commit but a {tag.kind.name.lower()}", "tag a commit")
-    return Asked(wish, tag)
+        raise RefusedError(f"{wish.name} names no commit but a {tag.kind.name.lower()}", "tag a commit")
+    return ReleaseRequest(wish, tag)
 
 
 def check_place(channel: Channel, repository: str, site: Site, current: Release | None) -> None:
-    """Raise Refused if the repository has no say in the channel, NotFound if a layer comes before its prototype."""
+    """Raise RefusedError if the repository has no say in the channel, NotFoundError if a layer comes before its
+    prototype.
+    """
     if repository == channel.prototype:
         return
     if repository in site.prototypes():
         hint = f"its prototype is {channel.prototype}: gitstate channel show {channel.name}"
-        raise Refused(f"{repository} can't release {channel.name}", hint)
+        raise RefusedError(f"{repository} can't release {channel.name}", hint)
     if current is None:
         hint = f"first its prototype: gitstate push {channel.prototype} {channel.name}"
-        raise NotFound(f"{channel.name} has no release that {repository} could join", hint)
+        raise NotFoundError(f"{channel.name} has no release that {repository} could join", hint)
 
 
-def check_name(book: Book, repositories: Mapping[str, Repository], wish: Wish) -> None:
-    """Raise Conflict if the version is taken: a release's name never means another thing."""
+def check_name(book: ReleaseLog, repositories: Mapping[str, Repository], wish: PendingTag) -> None:
+    """Raise ConflictError if the version is taken: a release's name never means another thing."""
     release = book.get(wish.name)
     if release is not None and release.tag != (wish.repository, wish.oid):
-        raise Conflict(f"there is a release {wish.name} already", "tags aren't reused: take the next number")
+        raise ConflictError(f"there is a release {wish.name} already", "tags aren't reused: take the next number")
     for name, repository in repositories.items():
         if name != wish.repository and repository.object_at(f"{TAGS}{wish.name}") is not None:
-            raise Conflict(f"{name} has a tag {wish.name} already", "one of them must go: take the next number")
+            raise ConflictError(f"{name} has a tag {wish.name} already", "one of them must go: take the next number")
 
 
-def overtaken_by(book: Book, repositories: Mapping[str, Repository], asked: Asked) -> Name | None:
+def overtaken_by(book: ReleaseLog, repositories: Mapping[str, Repository], asked: ReleaseRequest) -> Name | None:
     """The latest release from the same repository if that is the newer of the two; None if ``asked`` is."""
     for release in book.of(asked.name.channel):
         if release.tag is not None and release.tag[0] == asked.repository:
             tag = repositories[asked.repository].tag(release.tag[1])
             if tag is None:
                 return None
-            before = Asked(Wish(asked.repository, release.name, release.tag[1]), tag)
+            before = ReleaseRequest(PendingTag(asked.repository, release.name, release.tag[1]), tag)
             return release.name if _is_newer(before, asked) else None
     return None
 
 
-def _is_newer(one: Asked, other: Asked) -> bool:
+def _is_newer(one: ReleaseRequest, other: ReleaseRequest) -> bool:
     """By number if both have one, else by the taggers' clocks."""
     numbers = number(one.name.version), number(other.name.version)
     if numbers[0] is not None and numbers[1] is not None:
@@ -94,9 +98,14 @@ def _is_newer(one: Asked, other: Asked) -> bool:
 
 
 def check(
-    site: Site, channel: Channel, repository: Repository, asked: Asked, current: Release | None, observer: Observer
+    site: Site,
+    channel: Channel,
+    repository: Repository,
+    asked: ReleaseRequest,
+    current: Release | None,
+    observer: Observer,
 ) -> None:
-    """Look at signature and content of what ``asked`` would release. Raises Refused, Damaged, ConfigFault."""
+    """Look at signature and content of what ``asked`` would release. Raises RefusedError, DamagedError, ConfigError."""
     if channel.signed:
         signatures.verify(site, repository, asked.wish.oid, str(asked.name))
     check_content(repository, asked.repository, asked.commit, current, observer)
@@ -105,7 +114,7 @@ def check(
 def check_content(
     repository: Repository, name: str, commit: bytes, current: Release | None, observer: Observer
 ) -> None:
-    """Look at what ``commit`` has and the current release hasn't. Raises Refused, Damaged, ConfigFault."""
+    """Look at what ``commit`` has and the current release hasn't. Raises RefusedError, DamagedError, ConfigError."""
     running = current.commits.get(name) if current else None
     if commit == running:
         return

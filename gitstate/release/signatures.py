@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gitstate.core import process
-from gitstate.core.errors import Refused
+from gitstate.core.errors import RefusedError
 from gitstate.store import Repository
 from gitstate.store.site import Site
 
@@ -26,7 +26,7 @@ def keyring(site: Site) -> Path:
 
 
 def verify(site: Site, repository: Repository, tag: bytes, name: str) -> None:
-    """Raise Refused unless the tag object ``tag`` is signed by somebody whom the site allows to."""
+    """Raise RefusedError unless the tag object ``tag`` is signed by somebody whom the site allows to."""
     settings = {
         "gpg.program": "gpg",
         "gpg.minTrustLevel": "undefined",
@@ -39,11 +39,11 @@ def verify(site: Site, repository: Repository, tag: bytes, name: str) -> None:
     argv = ["git", *options, f"--git-dir={repository.path}", "verify-tag", tag.hex()]
     try:
         process.run(argv, variables={"GNUPGHOME": str(keyring(site)), "LC_ALL": "C"})
-    except process.ProgramFailed as error:
+    except process.ProgramError as error:
         if error.tells_of_damage:
             raise
         hint = f"sign it (git tag -s) with a key of {signers(site)}, or of the key ring in {keyring(site)}"
-        raise Refused(f"{name} is signed by nobody who may: {_why(error.said)}", hint) from None
+        raise RefusedError(f"{name} is signed by nobody who may: {_why(error.said)}", hint) from None
 
 
 def _why(said: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Client, open_directory
-from gitstate.release.log import Book
+from gitstate.release.log import ReleaseLog
 from gitstate.release.requests import look_into, open_all, overtaken_by, pending
 from gitstate.store import MAIN, Repository
 from gitstate.store.site import Site
@@ -128,8 +128,8 @@ def look(site: Site, observer: Observer, *, quick: bool = False) -> SiteStatus:
 
 
 def _directory(site: Site, repositories: Mapping[str, Repository]) -> tuple[tuple[Running, ...], tuple[Users, ...]]:
-    """What channels and clients run. Raises ConfigFault, Damaged, Unreachable."""
-    directory, book = open_directory(site), Book(site)
+    """What channels and clients run. Raises ConfigError, DamagedError, UnreachableError."""
+    directory, book = open_directory(site), ReleaseLog(site)
     clients, channels = directory.clients(), directory.channels()
     releases = {name: book.current(name) for name in channels}
     followers = Counter(one.channel for one in clients.values() if one.pin is None)
@@ -140,7 +140,7 @@ def _directory(site: Site, repositories: Mapping[str, Repository]) -> tuple[tupl
     return tuple(running), tuple(_users(clients.values(), releases))
 
 
-def _waiting(repositories: Mapping[str, Repository], book: Book, channel: str) -> Iterator[str]:
+def _waiting(repositories: Mapping[str, Repository], book: ReleaseLog, channel: str) -> Iterator[str]:
     """The tags that a reconcile would release, or say why not; not those that a newer one has overtaken."""
     for wish in pending(repositories, book, channel):
         try:

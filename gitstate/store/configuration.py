@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gitstate.core.entry import FORMAT
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 
 VALUES: Final = {
     "gc.auto": "0",
@@ -64,21 +64,21 @@ def read_plain(text: str) -> dict[str, str] | None:
 
 
 def refuse_foreign(settings: Mapping[str, str], name: str) -> None:
-    """Raise ConfigFault if the repository ``name`` with these ``settings`` is of a kind that we can't read."""
+    """Raise ConfigError if the repository ``name`` with these ``settings`` is of a kind that we can't read."""
     if settings.get("extensions.objectformat", "sha1") != "sha1":
-        raise ConfigFault(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
+        raise ConfigError(f"{name} is a SHA-256 repository", "gitstate reads SHA-1 repositories for now")
     if settings.get("extensions.refstorage", "files") != "files":
-        raise ConfigFault(f"{name} uses git's refstorage extension", "clone it without, and put the clone here")
+        raise ConfigError(f"{name} uses git's refstorage extension", "clone it without, and put the clone here")
     version = settings.get("core.repositoryformatversion", "0")
     unknown = sorted(key for key in settings if key.startswith("extensions.") and key not in _EXTENSIONS)
     if version not in ("0", "1") or (version == "1" and unknown):
         what = unknown[0] if version == "1" else f"repository format {version}"
-        raise ConfigFault(f"{name} uses git's {what}", "this gitstate doesn't know it: clone the repository without")
+        raise ConfigError(f"{name} uses git's {what}", "this gitstate doesn't know it: clone the repository without")
     if any(_PARTIAL.fullmatch(key) for key in settings):
-        raise ConfigFault(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
+        raise ConfigError(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
     declared = settings.get("gitstate.format", str(FORMAT))
     if not _VERSION.fullmatch(declared) or int(declared) > FORMAT:
-        raise ConfigFault(
+        raise ConfigError(
             f"{name} is of format {declared}; this gitstate reads format {FORMAT}",
             "install a newer gitstate",
         )

@@ -48,7 +48,7 @@ class Bases:
 
 
 def read_delta(pack: Pack, place: int, oid: bytes, bases: Bases) -> tuple[Type, bytes]:
-    """Type and content of the object ``oid``, whose entry at ``place`` in the index is a delta. Raises Damaged."""
+    """Type and content of the object ``oid``, whose entry at ``place`` in the index is a delta. Raises DamagedError."""
     chain: list[tuple[int, bytes]] = []
     offset = pack.offset(place)
     while (found := bases.get(pack, offset)) is None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 from gitstate.store.repository import Repository
 from gitstate.store.site import Site
 
@@ -31,7 +31,7 @@ def clear(site: Site) -> None:
     for path in found.keys() - told:
         path.unlink(missing_ok=True)
     if told:
-        with suppress(Locked), Repository.open(site.directory_path, site.directory_path.name).lock("reconcile"):
+        with suppress(LockedError), Repository.open(site.directory_path, site.directory_path.name).lock("reconcile"):
             for path in told:
                 path.unlink(missing_ok=True)
 

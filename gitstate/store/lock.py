@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 
 _SCRATCH: Final = "scratch-"
 
 
 @contextmanager
 def exclusive(repository: Path, private: Path, command: str) -> Iterator[None]:
-    """Be the only writer. Raises Locked naming who is; clears what a killed writer left behind."""
+    """Be the only writer. Raises LockedError naming who is; clears what a killed writer left behind."""
     private.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(private / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -26,7 +26,7 @@ def exclusive(repository: Path, private: Path, command: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another command"
-            raise Locked(f"{repository.name} is locked by {holder}", "try again when it is done") from None
+            raise LockedError(f"{repository.name} is locked by {holder}", "try again when it is done") from None
         _clear_leftovers(repository, private)  # first: it may be what fills the disk
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{command} (pid {os.getpid()})\n".encode(), 0)

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.store.objects import Type, object_id
 
 _HEADER: Final = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
@@ -15,7 +15,10 @@ _LONGEST_HEADER: Final = 32
 
 
 def read_loose(objects: Path, oid: bytes) -> tuple[Type, bytes] | None:
-    """Type and content of the object ``oid`` in the directory ``objects``; None if it isn't there. Raises Damaged."""
+    """Type and content of the object ``oid`` in the directory ``objects``; None if it isn't there.
+
+    Raises DamagedError.
+    """
     name = oid.hex()
     try:
         packed = (objects / name[:2] / name[2:]).read_bytes()
@@ -37,5 +40,7 @@ def read_loose(objects: Path, oid: bytes) -> tuple[Type, bytes] | None:
     return kind, data
 
 
-def _damaged(name: str) -> Damaged:
-    return Damaged(f"the loose object {name} is corrupt", "run: gitstate fsck, then fetch it from a clone or a backup")
+def _damaged(name: str) -> DamagedError:
+    return DamagedError(
+        f"the loose object {name} is corrupt", "run: gitstate fsck, then fetch it from a clone or a backup"
+    )

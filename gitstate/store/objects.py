@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.core.signature import Signature
 
 FILE: Final = 0o100644
@@ -57,7 +57,7 @@ def format_tree(items: Iterable[TreeItem]) -> bytes:
 
 
 def parse_tree(data: bytes) -> list[TreeItem]:
-    """The items of a tree object, in its order. Raises Damaged."""
+    """The items of a tree object, in its order. Raises DamagedError."""
     items = []
     start, end = 0, len(data)
     try:
@@ -70,9 +70,9 @@ def parse_tree(data: bytes) -> list[TreeItem]:
             items.append(TreeItem(int(mode, 8), data[space + 1 : zero], data[zero + 1 : zero + 21]))
             start = zero + 21
     except ValueError:
-        raise Damaged("a tree object is malformed", "run: gitstate fsck") from None
+        raise DamagedError("a tree object is malformed", "run: gitstate fsck") from None
     if start != end:
-        raise Damaged("a tree object is truncated", "run: gitstate fsck")
+        raise DamagedError("a tree object is truncated", "run: gitstate fsck")
     return items
 
 
@@ -125,10 +125,10 @@ _TAGGED: Final = re.compile(rb"object ([0-9a-f]{40})\n")
 
 
 def parse_commit(data: bytes) -> Headers:
-    """A commit object taken apart. Raises Damaged."""
+    """A commit object taken apart. Raises DamagedError."""
     found = _COMMIT.fullmatch(data)
     if found is None:
-        raise Damaged("a commit object is malformed", "run: gitstate fsck")
+        raise DamagedError("a commit object is malformed", "run: gitstate fsck")
     parents = tuple(bytes.fromhex(line[7:].decode()) for line in found["parents"].splitlines())
     encoding = _ENCODING.search(found["others"])
     return Headers(
@@ -142,8 +142,8 @@ def parse_commit(data: bytes) -> Headers:
 
 
 def tagged(data: bytes) -> bytes:
-    """What a tag object names. Raises Damaged."""
+    """What a tag object names. Raises DamagedError."""
     found = _TAGGED.match(data)
     if found is None:
-        raise Damaged("a tag object is malformed", "run: gitstate fsck")
+        raise DamagedError("a tag object is malformed", "run: gitstate fsck")
     return bytes.fromhex(found[1].decode())

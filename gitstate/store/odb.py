@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.store.deltas import Bases, read_delta
 from gitstate.store.loose import read_loose
 from gitstate.store.objects import TreeItem, Type, parse_tree, tagged
@@ -46,7 +46,7 @@ class Objects:
             self._git.odb.add_disk_alternate(str(objects))
 
     def size_of(self, oid: bytes) -> int:
-        """The size of an object in bytes. Raises Damaged if it is missing."""
+        """The size of an object in bytes. Raises DamagedError if it is missing."""
         entry = self.whole(oid)
         if entry is not None:
             return entry.size
@@ -54,11 +54,11 @@ class Objects:
             return int(self._git.odb.read_header(oid.hex())[1])
 
     def read(self, oid: bytes) -> bytes:
-        """The content of any object. Raises Damaged if it is missing or corrupt."""
+        """The content of any object. Raises DamagedError if it is missing or corrupt."""
         return self.typed(oid)[1]
 
     def typed(self, oid: bytes) -> tuple[Type, bytes]:
-        """Type and content of any object. Raises Damaged if it is missing or corrupt."""
+        """Type and content of any object. Raises DamagedError if it is missing or corrupt."""
         found = self.find(oid)
         if found is not None:
             entry = found[0].whole(found[1])
@@ -71,7 +71,7 @@ class Objects:
         return Type(kind), bytes(data)
 
     def peeled(self, oid: bytes) -> tuple[bytes, Type, bytes]:
-        """Id, type and content of the object that ``oid`` is, or that a tag leads to. Raises Damaged."""
+        """Id, type and content of the object that ``oid`` is, or that a tag leads to. Raises DamagedError."""
         kind, data = self.typed(oid)
         while kind is Type.TAG:
             oid = tagged(data)
@@ -79,14 +79,14 @@ class Objects:
         return oid, kind, data
 
     def commit(self, oid: bytes) -> tuple[bytes, bytes]:
-        """Id and content of the commit that ``oid`` is, or that a tag leads to. Raises Damaged."""
+        """Id and content of the commit that ``oid`` is, or that a tag leads to. Raises DamagedError."""
         oid, kind, data = self.peeled(oid)
         if kind is not Type.COMMIT:
-            raise Damaged(f"{oid.hex()} is no commit", "run: gitstate fsck")
+            raise DamagedError(f"{oid.hex()} is no commit", "run: gitstate fsck")
         return oid, data
 
     def tree(self, oid: bytes) -> list[TreeItem]:
-        """The items of a tree object. Raises Damaged."""
+        """The items of a tree object. Raises DamagedError."""
         return parse_tree(self.read(oid))
 
     def whole(self, oid: bytes) -> Whole | None:
@@ -124,7 +124,7 @@ class Objects:
                 except FileNotFoundError:  # repacked this moment
                     self._packs_seen = -1
                 except ValueError as error:
-                    raise Damaged(f"{index.name}: {error}", "run: gitstate fsck") from None
+                    raise DamagedError(f"{index.name}: {error}", "run: gitstate fsck") from None
             self._packs = [*fresh, *self._packs]
             return bool(fresh)
 
@@ -137,8 +137,8 @@ def as_ours(what: str) -> Iterator[None]:
     try:
         yield
     except KeyError:
-        raise Damaged(
+        raise DamagedError(
             f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
         ) from None
     except (pygit2.GitError, ValueError) as error:  # pygit2 has either for what can't be read
-        raise Damaged(f"{what}: {error}", "run: gitstate fsck") from None
+        raise DamagedError(f"{what}: {error}", "run: gitstate fsck") from None

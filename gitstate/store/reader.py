@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, cast
 
 from isal import igzip_lib, isal_zlib
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.store.objects import Type
 
 _INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"
@@ -60,7 +60,7 @@ class Whole(NamedTuple):
     checksum: int
 
     def read(self) -> bytes:
-        """The object's content. Raises Damaged."""
+        """The object's content. Raises DamagedError."""
         if self.size <= _SMALL and not self.pack.is_read_much():
             data = self._read_alone()
             if data is not None:
@@ -89,7 +89,10 @@ class Whole(NamedTuple):
         return found[0]
 
     def chunks(self) -> Iterator[bytes]:
-        """The object's content in pieces of about a megabyte. Raises Damaged, after the last piece at the latest."""
+        """The object's content in pieces of about a megabyte.
+
+        Raises DamagedError, after the last piece at the latest.
+        """
         inflate = isal_zlib.decompressobj()
         checksum = isal_zlib.crc32(os.pread(self.pack.descriptor, self.header, self.offset))
         position, end, seen = self.offset + self.header, self.pack.end(self.offset), 0
@@ -138,9 +141,9 @@ class Pack:
         self.close = weakref.finalize(self, os.close, self.descriptor)
         self._size = os.fstat(self.descriptor).st_size
 
-    def damaged(self, why: str) -> Damaged:
+    def damaged(self, why: str) -> DamagedError:
         """The error for this pack."""
-        return Damaged(
+        return DamagedError(
             f"{self.path.name}: {why}", "run: gitstate fsck, then fetch the objects from a clone or a backup"
         )
 
@@ -190,7 +193,7 @@ class Pack:
         return [*offsets, self._size - 20]
 
     def whole(self, place: int) -> Whole | None:
-        """The entry at ``place`` in the index, None if it is a delta. Raises Damaged."""
+        """The entry at ``place`` in the index, None if it is a delta. Raises DamagedError."""
         offset = self.offset(place)
         kind, size, start = self.head(offset)
         if kind not in (1, 2, 3, 4):
@@ -199,7 +202,7 @@ class Pack:
         return Whole(self, Type(kind), size, offset, start - offset, checksum)
 
     def head(self, offset: int) -> tuple[int, int, int]:
-        """Type, size and the end of the header of the entry at ``offset``. Raises Damaged."""
+        """Type, size and the end of the header of the entry at ``offset``. Raises DamagedError."""
         head = self.raw(offset, _LONGEST_HEADER)
         if len(head) < _LONGEST_HEADER:
             raise self.damaged("it is truncated")
@@ -216,7 +219,7 @@ class Pack:
         return os.pread(self.descriptor, max(0, min(size, self._size - offset)), offset)
 
     def inflate(self, offset: int, size: int) -> bytes:
-        """The ``size`` bytes whose deflated form begins at ``offset``, unchecked. Raises Damaged."""
+        """The ``size`` bytes whose deflated form begins at ``offset``, unchecked. Raises DamagedError."""
         found = _inflated(memoryview(self.raw(offset, _room(size))), size)
         if found is None:
             raise self.damaged("a delta can't be inflated")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 
 _DEEPEST: Final = 5  # git's own limit for refs that name refs
 _ID: Final = re.compile(rb"([0-9a-f]{40})\s*")
@@ -23,7 +23,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,199}")
 
 
 def read_ref(repository: Path, name: str) -> bytes | None:
-    """The raw id at which ``HEAD`` or a full ref name stands; None if there is no such ref. Raises Damaged."""
+    """The raw id at which ``HEAD`` or a full ref name stands; None if there is no such ref. Raises DamagedError."""
     asked = name
     for _ in range(_DEEPEST):
         text = _loose(repository, name)
@@ -34,7 +34,9 @@ def read_ref(repository: Path, name: str) -> bytes | None:
         symbolic = _SYMBOLIC.fullmatch(text)
         if symbolic is None or _REFUSED.search(name := os.fsdecode(symbolic[1])):
             break
-    raise Damaged(f"the ref {asked} is broken", "run: gitstate fsck, then git update-ref to the commit it should name")
+    raise DamagedError(
+        f"the ref {asked} is broken", "run: gitstate fsck, then git update-ref to the commit it should name"
+    )
 
 
 def _loose(repository: Path, name: str) -> bytes | None:
@@ -54,17 +56,20 @@ def _packed(repository: Path) -> dict[str, bytes]:
         if line["name"]:
             found[os.fsdecode(line["name"])] = bytes.fromhex(line["id"].decode())
     if end != len(text):
-        raise Damaged("packed-refs is broken", "run: gitstate fsck, then take the file from a clone or a backup")
+        raise DamagedError("packed-refs is broken", "run: gitstate fsck, then take the file from a clone or a backup")
     return found
 
 
 def list_refs(repository: Path) -> list[str]:
-    """The full names of all refs, sorted. Raises Damaged."""
+    """The full names of all refs, sorted. Raises DamagedError."""
     return sorted({*_loose_names(repository, "refs"), *_packed(repository)})  # git packs first, then it removes
 
 
 def read_refs(repository: Path, prefix: str) -> dict[str, bytes]:
-    """The refs whose full names begin with ``prefix``, sorted, and the raw ids at which they stand. Raises Damaged."""
+    """The refs whose full names begin with ``prefix``, sorted, and the raw ids at which they stand.
+
+    Raises DamagedError.
+    """
     loose = {}
     for name in _loose_names(repository, prefix.rpartition("/")[0]):
         if name.startswith(prefix) and (oid := read_ref(repository, name)) is not None:
@@ -89,7 +94,7 @@ def _loose_names(repository: Path, directory: str) -> Iterator[str]:
 def plain_name(repository: Path, word: str) -> bytes | None:
     """The object at which ``HEAD``, a ref, or a tag or branch by its short name stands; None: ask git.
 
-    Raises Damaged.
+    Raises DamagedError.
     """
     if word in ("HEAD", "@"):
         return read_ref(repository, "HEAD")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 from gitstate.store.repository import Repository
 
 GRACE: Final = "2.weeks.ago"
@@ -64,7 +64,10 @@ def plan(repository: Repository, *, aggressive: bool = False) -> Plan:
 
 
 def apply(repository: Repository, plan: Plan) -> Weight:
-    """Repack, and drop what nothing has reached for long. The caller holds the lock. Raises StorageFault, Locked."""
+    """Repack, and drop what nothing has reached for long. The caller holds the lock.
+
+    Raises StorageError, LockedError.
+    """
     _clear_half_written(repository.path / "objects" / "pack")
     if plan.aggressive:
         _repack(repository, [], *_AGAIN)
@@ -78,11 +81,11 @@ def apply(repository: Repository, plan: Plan) -> Weight:
 
 
 def _clear_half_written(packs: Path) -> None:
-    """Remove what a ``git repack`` left that was killed: git never does, and fails over it. Raises Locked."""
+    """Remove what a ``git repack`` left that was killed: git never does, and fails over it. Raises LockedError."""
     for path in packs.glob(".tmp-*"):
         found = _HALF_WRITTEN.fullmatch(path.name)
         if found and _is_git(found[1]):
-            raise Locked(f"git repack (pid {found[1]}) is at work", "try again when it is done")
+            raise LockedError(f"git repack (pid {found[1]}) is at work", "try again when it is done")
         if found:
             path.unlink(missing_ok=True)
 

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, process
-from gitstate.core.errors import ConfigFault, Damaged, EnvironmentFault, Locked, NotFound, Refused, UsageFault
+from gitstate.core.errors import (
+    ConfigError,
+    DamagedError,
+    HostError,
+    LockedError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions
 from gitstate.store.lock import exclusive, scratch
@@ -53,7 +61,7 @@ class Repository(Objects):
 
     @classmethod
     def create(cls, path: Path, *, live: Path | None = None, hooked: bool = True) -> Repository:
-        """A new bare repository; ``hooked`` one to which people push. Raises StorageFault, EnvironmentFault."""
+        """A new bare repository; ``hooked`` one to which people push. Raises StorageError, HostError."""
         process.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
         repository = cls(path)
         for name, value in configuration.VALUES.items():
@@ -70,25 +78,25 @@ class Repository(Objects):
 
     @classmethod
     def open(cls, path: Path, name: str) -> Repository:
-        """The repository at ``path``, called ``name`` in errors. Raises NotFound, EnvironmentFault, ConfigFault."""
+        """The repository at ``path``, called ``name`` in errors. Raises NotFoundError, HostError, ConfigError."""
         if not path.is_dir():
-            raise NotFound(f"no repository {name}", "gitstate prototype list shows what there is")
+            raise NotFoundError(f"no repository {name}", "gitstate prototype list shows what there is")
         repository = cls(path, name)
         repository._check_readable()
         return repository
 
     def _check_readable(self) -> None:
         if not (self.path / "HEAD").is_file() or not (self.path / "objects").is_dir():
-            raise EnvironmentFault(f"{self.path} is not a git repository", "restore it from a clone or a backup")
+            raise HostError(f"{self.path} is not a git repository", "restore it from a clone or a backup")
         if self.path.stat().st_uid != os.geteuid():
-            raise EnvironmentFault(
+            raise HostError(
                 f"{self.path} is another user's", "its configuration and hooks would run as you: chown -R it"
             )
         configuration.refuse_foreign(self.settings, self.name)
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """The repository's own configuration, keys in lower case. Raises ConfigFault."""
+        """The repository's own configuration, keys in lower case. Raises ConfigError."""
         path = self.path / "config"
         with suppress(OSError):
             plain = configuration.read_plain(path.read_bytes().decode(errors="surrogateescape"))
@@ -96,8 +104,8 @@ class Repository(Objects):
                 return plain
         try:
             listed = process.run(["git", "config", "--null", "--list", "--file", str(path)])
-        except process.ProgramFailed as error:
-            raise ConfigFault(f"{path}: {error.message}", "mend it with an editor") from None
+        except process.ProgramError as error:
+            raise ConfigError(f"{path}: {error.message}", "mend it with an editor") from None
         pairs = (item.partition("\n") for item in listed.decode(errors="surrogateescape").split("\0") if item)
         return {key.lower(): value for key, _, value in pairs}
 
@@ -125,18 +133,18 @@ class Repository(Objects):
     # --- commits and refs ---
 
     def resolve(self, revision: str) -> bytes:
-        """The commit that ``revision`` names, in git's own syntax. Raises NotFound with the nearest names."""
+        """The commit that ``revision`` names, in git's own syntax. Raises NotFoundError with the nearest names."""
         damage = None
         try:
             oid = self.identify(revision)
             if oid is not None:
                 return self.commit(oid)[0]
-        except Damaged as error:  # of an id git may say that there is no such object
+        except DamagedError as error:  # of an id git may say that there is no such object
             damage = error
         return revisions.asked_of_git(self, revision, damage)
 
     def identify(self, revision: str) -> bytes | None:
-        """The object of an id or a plain name, with ``~2`` or ``^`` behind it; None: ask git. Raises Damaged."""
+        """The object of an id or a plain name, with ``~2`` or ``^`` behind it; None: ask git. Raises DamagedError."""
         found = _PLAIN.fullmatch(revision)
         oid = None
         if found:
@@ -149,17 +157,17 @@ class Repository(Objects):
         return oid
 
     def names(self) -> list[str]:
-        """Short names of branches and tags. Raises Damaged."""
+        """Short names of branches and tags. Raises DamagedError."""
         found = list_refs(self.path)
         return [name.split("/", 2)[2] for name in found if name.startswith(("refs/heads/", "refs/tags/"))]
 
     def ref(self, name: str) -> bytes | None:
-        """The commit that a full ref name stands at, None if there is no such ref. Raises Damaged."""
+        """The commit that a full ref name stands at, None if there is no such ref. Raises DamagedError."""
         oid = read_ref(self.path, name)
         return None if oid is None else self.commit(oid)[0]
 
     def snapshot(self, oid: bytes) -> Snapshot:
-        """The commit ``oid``. Raises Damaged."""
+        """The commit ``oid``. Raises DamagedError."""
         oid, data = self.commit(oid)
         commit = parse_commit(data)
         return Snapshot(
@@ -182,23 +190,23 @@ class Repository(Objects):
     def move_refs(self, moves: Sequence[Move], reason: str) -> None:
         """Move refs all or none, each from its old to its new commit (old None: must not exist), running git's hooks.
 
-        Raises Locked if one of them stands elsewhere or is being moved, Refused if a hook says no, StorageFault if it
-        can't be written.
+        Raises LockedError if one of them stands elsewhere or is being moved, RefusedError if a hook says no,
+        StorageError if it can't be written.
         """
         lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
         try:
             self.git("update-ref", "-m", reason, "--stdin", stdin="".join(lines).encode())
-        except process.ProgramFailed as error:
+        except process.ProgramError as error:
             if any(self.ref(name) != old for name, _, old in moves):
-                raise Locked(error.message, "somebody moved it meanwhile: run the command again") from None
+                raise LockedError(error.message, "somebody moved it meanwhile: run the command again") from None
             if "aborted by" in error.message:
-                raise Refused(error.message, f"one of {self.path}/hooks said no") from None
+                raise RefusedError(error.message, f"one of {self.path}/hooks said no") from None
             if "File exists" in error.message:
-                raise Locked(error.message, "if no git is running, a crash left that file: remove it") from None
+                raise LockedError(error.message, "if no git is running, a crash left that file: remove it") from None
             raise
 
     def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
-        """Run git on this repository and return what it prints. Raises StorageFault, EnvironmentFault."""
+        """Run git on this repository and return what it prints. Raises StorageError, HostError."""
         return process.run(["git", f"--git-dir={self.path}", *arguments], stdin=stdin, variables=variables)
 
     def all_snapshots(self) -> Iterator[tuple[bytes, bytes]]:
@@ -208,30 +216,33 @@ class Repository(Objects):
             yield bytes.fromhex(commit.decode()), bytes.fromhex(tree.decode())
 
     def tags(self) -> list[str]:
-        """Short names of tags, sorted. Raises Damaged."""
+        """Short names of tags, sorted. Raises DamagedError."""
         found = list_refs(self.path)
         return [name.removeprefix("refs/tags/") for name in found if name.startswith("refs/tags/")]
 
     def refs(self, prefix: str) -> dict[str, bytes]:
         """The refs whose full names begin with ``prefix``, sorted, and the objects that they stand at, as they are.
 
-        Raises Damaged.
+        Raises DamagedError.
         """
         return read_refs(self.path, prefix)
 
     def object_at(self, name: str) -> bytes | None:
-        """The object, a tag's too, that a full ref name stands at; None if there is no such ref. Raises Damaged."""
+        """The object, a tag's too, that a full ref name stands at; None if there is no such ref.
+
+        Raises DamagedError.
+        """
         return read_ref(self.path, name)
 
     def tag(self, oid: bytes) -> Tag | None:
-        """The tag object ``oid``; None if it is no tag. Raises Damaged."""
+        """The tag object ``oid``; None if it is no tag. Raises DamagedError."""
         kind, data = self.typed(oid)
         return parse_tag(data) if kind is Type.TAG else None
 
     def clone(self, directory: Path) -> None:
-        """An ordinary clone in which git converts no byte and records read well. Raises UsageFault, StorageFault."""
+        """An ordinary clone in which git converts no byte and records read well. Raises UsageError, StorageError."""
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise UsageFault(f"{directory} is not an empty directory", "clone into a new one")
+            raise UsageError(f"{directory} is not an empty directory", "clone into a new one")
         ours = not directory.exists()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # plain git makes etc/shadow world-readable
         try:
@@ -267,7 +278,7 @@ class Repository(Objects):
     # --- writing ---
 
     def lock(self, command: str) -> AbstractContextManager[None]:
-        """Be the only writer. Raises Locked naming who is; clears what a killed writer left behind."""
+        """Be the only writer. Raises LockedError naming who is; clears what a killed writer left behind."""
         return exclusive(self.path, self.private, command)
 
     def scratch(self) -> AbstractContextManager[Path]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gitstate.core.errors import Damaged, NotFound
-from gitstate.core.process import ProgramFailed
+from gitstate.core.errors import DamagedError, NotFoundError
+from gitstate.core.process import ProgramError
 from gitstate.store.refs import plain_name, read_ref, read_refs
 
 if TYPE_CHECKING:
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 _ID: Final = re.compile("[0-9a-f]{40}")
 
 
-def asked_of_git(repository: Repository, revision: str, damage: Damaged | None) -> bytes:
-    """The commit that git finds. Raises NotFound with the nearest names.
+def asked_of_git(repository: Repository, revision: str, damage: DamagedError | None) -> bytes:
+    """The commit that git finds. Raises NotFoundError with the nearest names.
 
-    Raises Damaged for a ref that stands, and ``damage``, what was wrong with the commit, if a branch names that.
+    Raises DamagedError for a ref that stands, and ``damage``, what was wrong with the commit, if a branch names that.
     """
     asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     found = ""
     try:
         found = repository.git(*asked).decode().strip()
-    except ProgramFailed as error:
+    except ProgramError as error:
         if error.tells_of_damage:
             raise
     if not _ID.fullmatch(found):  # `a..b` is two ids, and `^a` is one in front of which a sign stands
@@ -37,7 +37,7 @@ def asked_of_git(repository: Repository, revision: str, damage: Damaged | None) 
 
 
 def _check_reference(repository: Repository, name: str) -> None:
-    """Raise Damaged if ``name`` is a ref after all, which can't be read or whose object can't.
+    """Raise DamagedError if ``name`` is a ref after all, which can't be read or whose object can't.
 
     So does the id at which a ref stands.
     """
@@ -48,10 +48,10 @@ def _check_reference(repository: Repository, name: str) -> None:
         repository.peeled(target)
 
 
-def _not_found(repository: Repository, revision: str) -> NotFound:
+def _not_found(repository: Repository, revision: str) -> NotFoundError:
     import difflib  # only who errs waits for it
 
     names = repository.names()
     near = difflib.get_close_matches(revision, names, n=3, cutoff=0.5) or sorted(names)[:3]
     hint = f"did you mean {', '.join(near)}?" if near else "nothing is checked in yet: gitstate checkin"
-    return NotFound(f"{repository.name} has no revision {revision!r}", hint)
+    return NotFoundError(f"{repository.name} has no revision {revision!r}", hint)

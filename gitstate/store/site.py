@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gitstate.core import fs
-from gitstate.core.errors import ConfigFault, EnvironmentFault, Locked, NotFound, UsageFault
+from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundError, UsageError
 from gitstate.core.names import LAYER_KINDS, layer_word, repo_name
 from gitstate.store.repository import Repository
 
@@ -34,13 +34,13 @@ class Site:
     def create(cls, path: Path, interface: str | None = None) -> Site:
         """Make a site in a new or empty directory, whose machines boot on ``interface``.
 
-        Raises UsageFault if there is something else.
+        Raises UsageError if there is something else.
         """
         site = cls(path.absolute())
         if site.file.exists():
-            raise UsageFault(f"{path} is a site already", "gitstate prototype list shows what it holds")
+            raise UsageError(f"{path} is a site already", "gitstate prototype list shows what it holds")
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageFault(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
+            raise UsageError(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
         site.path.mkdir(parents=True, exist_ok=True)
         for name in _PRIVATE:
             (site.path / name).mkdir(mode=0o700)
@@ -66,42 +66,44 @@ class Site:
 
     @classmethod
     def open(cls, path: Path) -> Site:
-        """The site at ``path``. Raises NotFound, EnvironmentFault, ConfigFault."""
+        """The site at ``path``. Raises NotFoundError, HostError, ConfigError."""
         site = cls(path.absolute())
         try:
             document = tomllib.loads(site.file.read_text())
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(
+            raise NotFoundError(
                 f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another"
             ) from None
         except PermissionError:
-            raise EnvironmentFault(f"{site.file}: permission denied", "run it as root") from None
+            raise HostError(f"{site.file}: permission denied", "run it as root") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-            raise ConfigFault(f"{site.file}: {error}", "mend it with an editor") from None
+            raise ConfigError(f"{site.file}: {error}", "mend it with an editor") from None
         version = document.get("version")
         if version != SITE_FORMAT:
-            raise ConfigFault(f"{site.file}: version is {version!r}, not {SITE_FORMAT}", "install a newer gitstate")
+            raise ConfigError(f"{site.file}: version is {version!r}, not {SITE_FORMAT}", "install a newer gitstate")
         return site
 
     def settings(self) -> Mapping[str, Any]:
-        """All of ``site.toml`` as plain values. Raises NotFound, ConfigFault."""
+        """All of ``site.toml`` as plain values. Raises NotFoundError, ConfigError."""
         try:
             settings: Mapping[str, Any] = tomllib.loads(self.file.read_text())
         except FileNotFoundError:
-            raise NotFound(f"{self.path} is not a site", "gitstate init makes one") from None
+            raise NotFoundError(f"{self.path} is not a site", "gitstate init makes one") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigFault(f"{self.file}: {error}", "mend it with an editor") from None
+            raise ConfigError(f"{self.file}: {error}", "mend it with an editor") from None
         return settings
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one who makes prototypes. Raises Locked."""
+        """Be the only one who makes prototypes. Raises LockedError."""
         descriptor = fs.open_tree(self.path / "prototypes")
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Locked(f"another prototype of {self.path} is being made", "try again when it is done") from None
+                raise LockedError(
+                    f"another prototype of {self.path} is being made", "try again when it is done"
+                ) from None
             yield
         finally:
             fs.close(descriptor)
@@ -112,34 +114,34 @@ class Site:
         return self.path / _FILE
 
     def repository_path(self, name: str) -> Path:
-        """Where the repository ``name`` (a prototype, ``base`` or ``KIND/NAME``) stands. Raises UsageFault."""
+        """Where the repository ``name`` (a prototype, ``base`` or ``KIND/NAME``) stands. Raises UsageError."""
         if name == "base":
             return self.path / "layers" / "base.git"
         kind, slash, rest = name.partition("/")
         if not slash:
             return self.path / "prototypes" / f"{repo_name(name)}.git"
         if kind not in LAYER_KINDS:
-            raise UsageFault(
+            raise UsageError(
                 f"{name!r} is no repository's name",
                 f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME",
             )
         return self.path / "layers" / kind / f"{repo_name(layer_word(rest))}.git"
 
     def repository(self, name: str) -> Repository:
-        """The repository ``name``. Raises NotFound, EnvironmentFault, ConfigFault."""
+        """The repository ``name``. Raises NotFoundError, HostError, ConfigError."""
         return Repository.open(self.repository_path(name), name)
 
     def create_layer(self, name: str) -> Repository:
-        """Make the layer ``name`` with an empty live tree. Raises UsageFault, Locked.
+        """Make the layer ``name`` with an empty live tree. Raises UsageError, LockedError.
 
         The repository, renamed last, is what makes the layer exist.
         """
         path, live = self.repository_path(name), self.live_path(name)
         with self.lock():
             if path.exists():
-                raise UsageFault(f"there is a layer {name} already", "gitstate layer list shows what there is")
+                raise UsageError(f"there is a layer {name} already", "gitstate layer list shows what there is")
             if live.exists() and any(live.iterdir()):
-                raise UsageFault(f"{live} is in the way and belongs to no layer", "move it away")
+                raise UsageError(f"{live} is in the way and belongs to no layer", "move it away")
             path.parent.mkdir(mode=0o700, exist_ok=True)
             live.parent.mkdir(mode=0o700, exist_ok=True)
             live.mkdir(mode=0o755, exist_ok=True)
@@ -208,10 +210,10 @@ class Site:
         return None
 
     def repository_of(self, directory: Path) -> str:
-        """The repository whose live tree ``directory`` lies in. Raises UsageFault."""
+        """The repository whose live tree ``directory`` lies in. Raises UsageError."""
         here = Path(os.path.realpath(directory))
         for name in self.repositories():
             live = self.repository(name).live
             if live is not None and here.is_relative_to(os.path.realpath(live)):
                 return name
-        raise UsageFault(f"{directory} is in no live tree of {self.path}", "name the repository: gitstate COMMAND REPO")
+        raise UsageError(f"{directory} is in no live tree of {self.path}", "name the repository: gitstate COMMAND REPO")

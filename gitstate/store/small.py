@@ -22,7 +22,7 @@ def write_objects(
 ) -> None:
     """Make ``objects`` by their ids durable, then move the refs. The caller holds the repository's lock.
 
-    Raises Locked, Refused, StorageFault as ``Repository.move_refs``, and OSError; no ref has moved then.
+    Raises LockedError, RefusedError, StorageError as ``Repository.move_refs``, and OSError; no ref has moved then.
     """
     if len(objects) > FEW:
         with repository.staging() as staging:

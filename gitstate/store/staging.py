@@ -65,7 +65,7 @@ class Staging:
         return oid
 
     def publish(self, moves: Sequence[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
-        """Make the packs visible, then move the refs. Raises Locked, StorageFault; nothing is lost either way."""
+        """Make the packs visible, then move the refs. Raises LockedError, StorageError; nothing is lost either way."""
         self.objects = len(self.main) + len(self._large)
         keep = f"gitstate {os.getpid()}\n".encode()
         kept: list[Path] = []

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.core.signature import Signature
 from gitstate.store.objects import Type
 
@@ -34,10 +34,10 @@ class Tag:
 
 
 def parse_tag(data: bytes) -> Tag:
-    """A tag object taken apart. Raises Damaged."""
+    """A tag object taken apart. Raises DamagedError."""
     found = _TAG.fullmatch(data)
     if found is None:
-        raise Damaged("a tag object is malformed", "run: gitstate fsck")
+        raise DamagedError("a tag object is malformed", "run: gitstate fsck")
     text = found["text"].decode("utf-8", "replace")
     signature = _SIGNED.search(text)
     return Tag(

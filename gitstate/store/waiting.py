@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 
 _PATIENCE: Final = 600.0
 """Seconds: a first export of a large root takes its time."""
@@ -16,14 +16,14 @@ _PAUSE: Final = 0.05
 
 @contextmanager
 def patiently(lock: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    """Hold ``lock``, once whoever has it is done. Raises Locked after ten minutes."""
+    """Hold ``lock``, once whoever has it is done. Raises LockedError after ten minutes."""
     until = time.monotonic() + _PATIENCE
     while True:
         held = lock()
         try:
             held.__enter__()
             break
-        except Locked:
+        except LockedError:
             if time.monotonic() > until:
                 raise
             time.sleep(_PAUSE)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, process
-from gitstate.core.errors import Damaged, EnvironmentFault, NotFound, UsageFault
+from gitstate.core.errors import DamagedError, HostError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import repo_name
 from gitstate.store import MAIN, Repository
@@ -69,14 +69,14 @@ class Plan:
 
 
 def plan(site: Site, name: str, source: Source) -> Plan:
-    """Plan a prototype. Raises UsageFault, NotFound, EnvironmentFault."""
+    """Plan a prototype. Raises UsageError, NotFoundError, HostError."""
     live = source.adopt.absolute() if source.adopt is not None else site.live_path(name)
     plan = Plan(site, name, site.repository_path(repo_name(name)), live, source)
     _check_name_is_free(plan)
     if source.adopt is not None and not live.is_dir():
-        raise EnvironmentFault(f"{live} is not a directory", "--live adopts a root file system that stands somewhere")
+        raise HostError(f"{live} is not a directory", "--live adopts a root file system that stands somewhere")
     if source.copy is not None and not source.copy.exists():
-        raise NotFound(f"{source.copy} doesn't exist", "--from takes a directory, a tarball or PROTOTYPE[@REV]")
+        raise NotFoundError(f"{source.copy} doesn't exist", "--from takes a directory, a tarball or PROTOTYPE[@REV]")
     if source.fork is not None:
         site.repository(source.fork[0]).resolve(source.fork[1])
     return plan
@@ -84,9 +84,9 @@ def plan(site: Site, name: str, source: Source) -> Plan:
 
 def _check_name_is_free(plan: Plan) -> None:
     if plan.repository.exists():
-        raise UsageFault(f"there is a prototype {plan.name} already", "gitstate prototype show tells about it")
+        raise UsageError(f"there is a prototype {plan.name} already", "gitstate prototype show tells about it")
     if plan.source.adopt is None and plan.live.exists():
-        raise UsageFault(
+        raise UsageError(
             f"{plan.live} is in the way and belongs to no prototype", f"adopt it (--live {plan.live}) or remove it"
         )
 
@@ -168,8 +168,10 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
         return
     try:
         process.run([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(tree)])
-    except process.ProgramFailed as error:
-        raise Damaged(f"{source}: {error.message}", f"see what is in it: tar -tvf {shlex.quote(str(source))}") from None
+    except process.ProgramError as error:
+        raise DamagedError(
+            f"{source}: {error.message}", f"see what is in it: tar -tvf {shlex.quote(str(source))}"
+        ) from None
 
 
 def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
@@ -205,15 +207,15 @@ class Removal:
 
 
 def plan_removal(site: Site, name: str) -> Removal:
-    """Plan to remove a prototype. Raises NotFound, EnvironmentFault while anything is mounted below it."""
+    """Plan to remove a prototype. Raises NotFoundError, HostError while anything is mounted below it."""
     path = site.repository_path(repo_name(name))
     if not path.is_dir():
-        raise NotFound(f"no prototype {name}", "gitstate prototype list shows what there is")
+        raise NotFoundError(f"no prototype {name}", "gitstate prototype list shows what there is")
     candidates = (site.live_path(name), site.exports_path(name), path)
     for candidate in candidates:
         mounted = fs.mounts_below(candidate)
         if mounted:
-            raise EnvironmentFault(f"{mounted[0]} is a mount point", "unmount it first: nothing was removed")
+            raise HostError(f"{mounted[0]} is a mount point", "unmount it first: nothing was removed")
     return Removal(name, tuple(candidate for candidate in candidates if candidate.exists()))
 
 

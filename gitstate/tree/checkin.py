@@ -11,7 +11,7 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.entry import Directory
-from gitstate.core.errors import Conflict, EnvironmentFault, Refused, UsageFault
+from gitstate.core.errors import ConflictError, HostError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import octal
 from gitstate.core.signature import Signature
@@ -91,20 +91,20 @@ class Result:
 
 
 def live_tree(repository: Repository, live: Path | None) -> Path:
-    """The live tree to record. Raises EnvironmentFault if there is none."""
+    """The live tree to record. Raises HostError if there is none."""
     path = live or repository.live
     name = repository.path.name.removesuffix(".git")
     if path is None:
-        raise EnvironmentFault(f"{name} has no live tree", "name one: --live DIR")
+        raise HostError(f"{name} has no live tree", "name one: --live DIR")
     if not path.is_dir():
-        raise EnvironmentFault(f"the live tree {path} of {name} is missing", "mount it, or name another: --live DIR")
+        raise HostError(f"the live tree {path} of {name} is missing", "mount it, or name another: --live DIR")
     return path
 
 
 def branch_name(text: str) -> str:
-    """A branch's name. Raises UsageFault for what git doesn't take."""
+    """A branch's name. Raises UsageError for what git doesn't take."""
     if len(text) > _LONGEST_BRANCH or not all(_BRANCH.fullmatch(part) for part in text.split("/")) or ".." in text:
-        raise UsageFault(f"{text!r} is not a branch's name", "letters, digits and . _ + - /")
+        raise UsageError(f"{text!r} is not a branch's name", "letters, digits and . _ + - /")
     return text
 
 
@@ -122,7 +122,7 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
 
 
 def foresee(request: Request, found: Status) -> None:
-    """Raise what ``record`` would raise for what ``status`` has found. Raises Refused, Conflict."""
+    """Raise what ``record`` would raise for what ``status`` has found. Raises RefusedError, ConflictError."""
     _refuse(found.findings)
     tip = request.repository.ref(request.ref)
     if tip is None or found.tree != request.repository.snapshot(tip).tree:
@@ -138,7 +138,7 @@ def preview(repository: Repository, live: Path, objects: Path, observer: Observe
 
 
 def record(request: Request, observer: Observer, step: Step = lambda name: None) -> Result:
-    """Check in. Raises Refused, Conflict, Locked, StorageFault, EnvironmentFault; then nothing has changed.
+    """Check in. Raises RefusedError, ConflictError, LockedError, StorageError, HostError; then nothing has changed.
 
     A result whose findings name unrecorded entries is only partly done: they keep their last record.
     """
@@ -204,7 +204,7 @@ def _scan(
     root = fs.open_tree(live)
     try:
         if fs.is_read_only(root):
-            raise EnvironmentFault(f"the live tree {live} is on a read-only file system", "remount it read-write")
+            raise HostError(f"the live tree {live} is on a read-only file system", "remount it read-write")
         own = policy_path(is_layer=repository.is_layer)
         policy = parse(fs.read_below(root, own, _POLICY_LIMIT), str(live / own.decode()), own)
         cache = load(repository.private / "cache", base, policy.digest) if base else NOTHING
@@ -232,11 +232,11 @@ def reader(read: Read) -> Callable[[bytes, bytes], Directory]:
 
 
 def _check_ancestry(request: Request, base: bytes | None, tip: bytes | None) -> None:
-    """Raise Conflict if the branch has commits that the live tree never had."""
+    """Raise ConflictError if the branch has commits that the live tree never had."""
     if request.branch == "main" and tip not in (None, base) and not request.replace:
         assert tip is not None
         since = base.hex()[:7] if base else "nothing"
-        raise Conflict(
+        raise ConflictError(
             f"main has moved to {tip.hex()[:7]} since this tree was recorded as {since}",
             "check in to a branch (--branch NAME) and merge it with git, or record this tree over it with --replace",
         )
@@ -246,13 +246,13 @@ def _refuse(findings: Findings) -> None:
     if refusals := findings.refusals:
         named = ", ".join(f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals[:_NAMED])
         more = f" and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
-        raise Refused(f"nothing recorded, policy refuses {named}{more}", refusals[0].hint)
+        raise RefusedError(f"nothing recorded, policy refuses {named}{more}", refusals[0].hint)
 
 
 def _message(request: Request) -> str:
     """The message with a trailer for every allowance, so that history tells why."""
     message = request.message.strip()
     if not message:
-        raise UsageFault("a check-in wants a message", "-m MSG")
+        raise UsageError("a check-in wants a message", "-m MSG")
     trailers = [f"Gitstate-Allow: {octal(item.path)} because {item.because}" for item in request.allow]
     return "\n".join([message, "", *trailers]) if trailers else message

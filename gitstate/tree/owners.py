@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gitstate.core.entry import Meta
-from gitstate.core.errors import Conflict, NotFound, UsageFault
+from gitstate.core.errors import ConflictError, NotFoundError, UsageError
 from gitstate.core.names import LINKS, RECORDS, join, octal, stored_name
 from gitstate.core.signature import Signature
 from gitstate.store import MAIN, Commit, Repository, TreeItem, Type, object_id
@@ -47,31 +47,36 @@ class Plan:
 
 
 def parse(text: bytes) -> Owner:
-    """``USER``, ``USER:GROUP``, ``:GROUP``, or ``-`` for no names. Raises UsageFault."""
+    """``USER``, ``USER:GROUP``, ``:GROUP``, or ``-`` for no names. Raises UsageError."""
     if text == b"-":
         return NOBODY
     user, _, group = text.partition(b":")
     for name in (user, group):
         if name and (not is_account(name) or name.isdigit()):
             hint = "USER, USER:GROUP or :GROUP, by names; numbers are set by chown in the live tree"
-            raise UsageFault(f"{octal(name)!r} is not an account's name", hint)
+            raise UsageError(f"{octal(name)!r} is not an account's name", hint)
     if not user and not group:
-        raise UsageFault(f"{octal(text)!r} names nobody", "USER, USER:GROUP, :GROUP, or - to take names away")
+        raise UsageError(f"{octal(text)!r} names nobody", "USER, USER:GROUP, :GROUP, or - to take names away")
     return Owner(user or None, group or None)
 
 
 def plan(repository: Repository, owner: Owner, paths: Collection[bytes], *, recursive: bool = False) -> Plan:
-    """What has to change for ``paths`` to be owned so, hard links of theirs included. Raises NotFound, Damaged."""
+    """What has to change for ``paths`` to be owned so, hard links of theirs included.
+
+    Raises NotFoundError, DamagedError.
+    """
     tip = repository.ref(MAIN)
     if tip is None:
-        raise NotFound(f"{repository.name} has no snapshot yet", f"gitstate checkin {repository.name} -m TEXT")
+        raise NotFoundError(f"{repository.name} has no snapshot yet", f"gitstate checkin {repository.name} -m TEXT")
     tree = repository.snapshot(tip).tree
     look = Lookup(repository.read, tree)
     wanted: set[bytes] = set()
     for path in paths:
         found = set(_meant(look, path, recursive=recursive))
         if not found:
-            raise NotFound(f"{repository.name} has no /{octal(path)}", "check it in first; paths are from its root")
+            raise NotFoundError(
+                f"{repository.name} has no /{octal(path)}", "check it in first; paths are from its root"
+            )
         wanted |= found
     for group in effective_links(repository.read, tree):
         if wanted.intersection(group):
@@ -99,11 +104,14 @@ def _meant(look: Lookup, path: bytes, *, recursive: bool) -> Iterator[bytes]:
 
 
 def apply(plan: Plan, repository: Repository, author: Signature, committer: Signature, message: str) -> bytes:
-    """Commit it; the new snapshot. The live tree stands for it as it stood for the last. Raises Conflict, Locked."""
+    """Commit it; the new snapshot. The live tree stands for it as it stood for the last.
+
+    Raises ConflictError, LockedError.
+    """
     with repository.lock("owner"), repository.staging() as staging:
         tip = repository.ref(MAIN)
         if tip != plan.tip:
-            raise Conflict(f"main of {repository.name} has moved meanwhile", "run it again")
+            raise ConflictError(f"main of {repository.name} has moved meanwhile", "run it again")
         rewriting = _Rewriting(repository, plan)
         tree = rewriting.tree(repository.snapshot(plan.tip).tree, b"")
         for kind, data in rewriting.made:

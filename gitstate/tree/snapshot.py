@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeVar
 
 from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta
-from gitstate.core.errors import ConfigFault, Damaged
+from gitstate.core.errors import ConfigError, DamagedError
 from gitstate.core.names import LINKS, RECORDS, join, octal, real_name, stored_name
 from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
 from gitstate.tree.manifest import (
@@ -48,30 +48,30 @@ class Parts(NamedTuple):
 
 
 def take_apart(tree: bytes, where: bytes) -> Parts:
-    """The parts of a tree object's bytes; ``where`` is the directory's path. Raises Damaged."""
+    """The parts of a tree object's bytes; ``where`` is the directory's path. Raises DamagedError."""
     items: dict[bytes, TreeItem] = {}
     ours: dict[bytes, TreeItem] = {}
     for item in parse_tree(tree):
         is_ours = item.name == RECORDS or (item.name == LINKS and not where)
         kept, name = (ours, item.name) if is_ours else (items, real_name(item.name))
         if name in kept:
-            raise Damaged(
+            raise DamagedError(
                 f"/{octal(join(where, name))} stands twice in its tree",
                 "remove one of them with plain git",
             )
         if is_ours and item.mode not in _REGULAR:
-            raise Damaged(f"/{octal(join(where, name))} is no regular file", "take it from an older commit")
+            raise DamagedError(f"/{octal(join(where, name))} is no regular file", "take it from an older commit")
         kept[name] = item
     return Parts(items, *(ours[name].oid if name in ours else None for name in (RECORDS, LINKS)))
 
 
 def read_directory(read: Read, tree: bytes, where: bytes) -> Directory:
-    """The directory that the tree object ``tree`` holds at path ``where``. Raises Damaged."""
+    """The directory that the tree object ``tree`` holds at path ``where``. Raises DamagedError."""
     return put_together(read, take_apart(read(tree), where), where)
 
 
 def put_together(read: Read, parts: Parts, where: bytes) -> Directory:
-    """The directory at ``where`` from its tree's parts. Raises Damaged."""
+    """The directory at ``where`` from its tree's parts. Raises DamagedError."""
     records = read_records(read, parts.records, where)
     files: dict[bytes, Entry] = {}
     subdirectories: dict[bytes, bytes] = {}
@@ -93,18 +93,18 @@ def _sorted(mapping: dict[bytes, Value]) -> dict[bytes, Value]:
 def _entry(name: bytes, item: TreeItem, records: Records, where: bytes) -> Entry:
     if item.mode not in _GIT_KINDS:
         what = "a submodule" if item.mode == GITLINK else f"of mode {item.mode:o}"
-        raise Damaged(f"/{octal(join(where, name))} is {what}", "a snapshot holds files, symlinks and directories")
+        raise DamagedError(f"/{octal(join(where, name))} is {what}", "a snapshot holds files, symlinks and directories")
     kind, executable = _GIT_KINDS[item.mode]
     return resolve(name, kind, executable, item.oid, records)
 
 
 def read_records(read: Read, oid: bytes | None, where: bytes) -> Records:
-    """The records of the directory at ``where``; none for no ``.gitstate``. Raises Damaged, ConfigFault."""
+    """The records of the directory at ``where``; none for no ``.gitstate``. Raises DamagedError, ConfigError."""
     if oid is None:
         return NO_RECORDS
     records = parse_directory(read(oid), f"/{octal(join(where, RECORDS))}", root=not where)
     if records.version is not None and records.version > FORMAT:
-        raise ConfigFault(
+        raise ConfigError(
             f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}",
             "install a newer gitstate",
         )
@@ -135,7 +135,7 @@ _stored = lru_cache(maxsize=65536)(stored_name)
 
 
 def read_links(read: Read, root: bytes) -> list[tuple[bytes, ...]]:
-    """The hard-link groups of the snapshot with root tree ``root`` as recorded. Raises Damaged."""
+    """The hard-link groups of the snapshot with root tree ``root`` as recorded. Raises DamagedError."""
     oid = take_apart(read(root), b"").links
     return [] if oid is None else parse_links(read(oid))
 

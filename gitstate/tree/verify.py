@@ -39,7 +39,7 @@ class Difference:
 
 
 def verify(repository: Repository, commit: bytes, directory: Path, observer: Observer = SILENT) -> Difference:
-    """Compare ``directory`` with a snapshot, every byte of it read. Raises Damaged, EnvironmentFault."""
+    """Compare ``directory`` with a snapshot, every byte of it read. Raises DamagedError, HostError."""
     tree = repository.snapshot(commit).tree
     own = policy_path(is_layer=repository.is_layer)
     policy_entry = Lookup(repository.read, tree)(own)
@@ -66,7 +66,7 @@ def _is_unrecorded_time(item: Change) -> bool:
 
 
 def full_manifest(repository: Repository, commit: bytes, observer: Observer = SILENT) -> Iterator[str]:
-    """The lines of a snapshot's full manifest. Raises Damaged."""
+    """The lines of a snapshot's full manifest. Raises DamagedError."""
     tree = repository.snapshot(commit).tree
     observer.phase("manifest")
     yield from format_full(_entries(repository, tree, observer), effective_links(repository.read, tree))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gitstate.boot import Asked
+from gitstate.boot import BootRequest
 from gitstate.boot import request as asked
 from gitstate.core.names import ip_address, mac_address
 
@@ -27,13 +27,21 @@ def words(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "expected", "firmware"),
     [
-        ("own-bios-unknown", Asked(MAC, "Nov 21 04:33:02", "10.77.0.157", "PXEClient:Arch:00000:UNDI:002001"), "BIOS"),
-        ("own-uefi-known", Asked(MAC, "Nov 21 04:32:21", "10.77.0.5", "PXEClient:Arch:00007:UNDI:003010"), "UEFI"),
-        ("proxy-bios-unknown", Asked(MAC, STAMP, "10.77.0.157", "PXEClient:Arch:00000:UNDI:002001"), "BIOS"),
-        ("proxy-uefi-known", Asked(MAC, "Nov 21 04:33:41", None, "PXEClient:Arch:00007:UNDI:003010"), "UEFI"),
+        (
+            "own-bios-unknown",
+            BootRequest(MAC, "Nov 21 04:33:02", "10.77.0.157", "PXEClient:Arch:00000:UNDI:002001"),
+            "BIOS",
+        ),
+        (
+            "own-uefi-known",
+            BootRequest(MAC, "Nov 21 04:32:21", "10.77.0.5", "PXEClient:Arch:00007:UNDI:003010"),
+            "UEFI",
+        ),
+        ("proxy-bios-unknown", BootRequest(MAC, STAMP, "10.77.0.157", "PXEClient:Arch:00000:UNDI:002001"), "BIOS"),
+        ("proxy-uefi-known", BootRequest(MAC, "Nov 21 04:33:41", None, "PXEClient:Arch:00007:UNDI:003010"), "UEFI"),
     ],
 )
-def test_real_logs(name: str, expected: Asked, firmware: str) -> None:
+def test_real_logs(name: str, expected: BootRequest, firmware: str) -> None:
     assert asked(words(name)) == [expected]
     assert asked(line.rstrip("\n") for line in words(name)) == [expected]
     assert expected.firmware == firmware
@@ -61,7 +69,7 @@ def test_what_is_known_stays_known() -> None:
     log = [line for line in words("proxy-uefi-known") if "tftp" not in line]
     assert asked(log)[0].ip is None
     (found,) = asked([*log, f"{TFTP} 10.77.0.9"])
-    assert found == Asked(MAC, STAMP, "10.77.0.9", "PXEClient:Arch:00007:UNDI:003010")
+    assert found == BootRequest(MAC, STAMP, "10.77.0.9", "PXEClient:Arch:00007:UNDI:003010")
 
 
 @pytest.mark.parametrize(

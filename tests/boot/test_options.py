@@ -18,7 +18,7 @@ from gitstate import boot
 from gitstate.boot import Dhcp, Nfs, Options, parse
 from gitstate.boot.checks import is_good
 from gitstate.boot.options import from_table
-from gitstate.core.errors import ConfigFault, NotFound
+from gitstate.core.errors import ConfigError, NotFoundError
 from gitstate.core.network import Address
 from gitstate.store.site import Site
 from tests.boot.harness import MINIMAL, OWN, UUID
@@ -29,7 +29,7 @@ ETH1: Final = [ip_interface("fe80::1/64"), ip_interface("10.77.0.1/24"), ip_inte
 
 def eth1(interface: str) -> list[Address]:
     if interface != "eth1":
-        raise NotFound(f"there is no network interface {interface!r}", "there are: eth1")
+        raise NotFoundError(f"there is no network interface {interface!r}", "there are: eth1")
     return ETH1
 
 
@@ -136,7 +136,7 @@ def test_what_does_not_fit_together(table: dict[str, Any], key: str, what: str) 
 
 
 def check_fault(table: dict[str, Any], key: str, what: str) -> None:
-    with pytest.raises(ConfigFault) as caught:
+    with pytest.raises(ConfigError) as caught:
         parse(table, "/srv/gitstate/site.toml", eth1)
     fault = caught.value
     assert fault.message.startswith(f"/srv/gitstate/site.toml: {key}")
@@ -148,7 +148,7 @@ def check_fault(table: dict[str, Any], key: str, what: str) -> None:
 
 @pytest.mark.parametrize("table", [None, [], "eth1", True])
 def test_no_table(table: object) -> None:
-    with pytest.raises(ConfigFault, match="boot is not a table"):
+    with pytest.raises(ConfigError, match="boot is not a table"):
         parse(table, "site.toml")
     assert not fits_schema(table)
 
@@ -170,7 +170,7 @@ def test_the_address_and_the_network_find_each_other() -> None:
 
 
 def test_an_interface_without_an_address() -> None:
-    with pytest.raises(ConfigFault, match="eth1 has no IPv4 address"):
+    with pytest.raises(ConfigError, match="eth1 has no IPv4 address"):
         parse({"interface": "eth1"}, "site.toml", lambda _: ETH1[:1])
 
 
@@ -187,7 +187,7 @@ def test_arguments_are_words() -> None:
 
 def test_a_site_that_boots_nothing(tmp_path: Path) -> None:
     site = Site.create(tmp_path / "site")
-    with pytest.raises(ConfigFault, match="no table") as caught:
+    with pytest.raises(ConfigError, match="no table") as caught:
         boot.load(site)
     assert str(site.file) in caught.value.message
 

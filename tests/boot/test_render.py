@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gitstate.boot import ETC_FILES, MARK, BootChannel, BootPlan, Dhcp, Nfs, Renderer, machine_id, render
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from tests.boot.harness import COMMIT, MAC, OWN, SITE, UUID, client, commands, image, lines_of, options, plan
 
 MAC_FILE: Final = "tftp/boot/mac/52-54-00-12-34-56.ipxe"
@@ -276,7 +276,7 @@ def outcome(make: Callable[[], BootPlan]) -> dict[str, list[str]] | None:
     """The structure of each file, by its directory; None if the plan is refused."""
     try:
         files = render(make())
-    except ConfigFault as caught:
+    except ConfigError as caught:
         fault = caught
     else:
         fault = None
@@ -383,7 +383,7 @@ def test_no_value_changes_what_a_file_is_made_of(field: str, nfs: Nfs) -> None:
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("text", [*BREAKS, *INJECTS])
 def test_what_would_break_a_file_is_refused(field: str, text: str) -> None:
-    with pytest.raises(ConfigFault):
+    with pytest.raises(ConfigError):
         render(FIELDS[field](f"a{text}"))
 
 
@@ -405,7 +405,7 @@ def test_odd_kinds_are_refused() -> None:
         lambda: with_client(name=None),
         lambda: with_client(name=b"lab"),
     ):
-        with pytest.raises(ConfigFault):
+        with pytest.raises(ConfigError):
             render(made())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.boot import BootPlan, render
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from tests.boot.harness import SITE, UUID, client, image, lines_of, options
 
 DNSMASQ = "etc/gitstate/dnsmasq.conf"
@@ -88,7 +88,7 @@ def test_a_template_that_is_gone_is_ours_again(site: Path) -> None:
 )
 def test_what_is_wrong_is_told_by_file_and_line(site: Path, text: str, line: int, what: str) -> None:
     path = write(site, "dnsmasq.conf", text)
-    with pytest.raises(ConfigFault) as caught:
+    with pytest.raises(ConfigError) as caught:
         rendered(site)
     fault = caught.value
     assert fault.message.startswith(f"{path}, line {line}: ")
@@ -100,14 +100,14 @@ def test_what_is_wrong_is_told_by_file_and_line(site: Path, text: str, line: int
 def test_a_fault_in_a_template_that_ours_calls(site: Path) -> None:
     write(site, "dnsmasq.conf", "port=0\n{% include 'more.j2' %}")
     path = write(site, "more", "a\nb\n{{ nothing }}")
-    with pytest.raises(ConfigFault, match=f"{path}, line 3: 'nothing' is undefined"):
+    with pytest.raises(ConfigError, match=f"{path}, line 3: 'nothing' is undefined"):
         rendered(site)
 
 
 def test_a_template_that_can_not_be_read(site: Path) -> None:
     path = write(site, "dnsmasq.conf", "")
     path.write_bytes(b"port=0\n\xff\n")
-    with pytest.raises(ConfigFault, match=f"{path}.*UnicodeDecodeError"):
+    with pytest.raises(ConfigError, match=f"{path}.*UnicodeDecodeError"):
         rendered(site)
     path.unlink()
     path.mkdir()

@@ -24,7 +24,7 @@ from gitstate import cli
 from gitstate.cli.base.app import Session, app
 from gitstate.cli.base.help import Command, Group
 from gitstate.cli.base.output import table
-from gitstate.core.errors import Conflict
+from gitstate.core.errors import ConflictError
 from tests.cli.harness import ODD, edit, listing, plant
 from tests.cli.terminal import PATIENCE, Screen, on_terminal
 from tests.gitstate_command import Site, make_site
@@ -295,7 +295,7 @@ def test_a_directory_that_is_gone_is_told(site: Site, tmp_path: Path) -> None:
         (OSError(errno.EROFS, "Read-only file system", b"/srv/\xff"), 5, "/srv/\\udcff: Read-only file system"),
         (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), 5, "/srv/x: Permission denied"),
         (OSError("odd"), 5, "odd"),
-        (Conflict("two states", "decide"), 12, "two states"),
+        (ConflictError("two states", "decide"), 12, "two states"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ValueError("odd"), 70, "bug: ValueError: odd"),
         (MemoryError(), 70, "bug: MemoryError: "),

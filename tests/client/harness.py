@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gitstate.core.entry import Kind, Meta
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import Archive, Laid, Layout, Reload, Variant
+from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout, Reload, Variant
 from tests.support import PROJECT
 
 SECOND = 10**9
@@ -24,22 +24,22 @@ CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
 """cap_net_raw=ep"""
 
 
-def laid(files: Mapping[str, str | bytes | Laid]) -> tuple[Laid, ...]:
-    """Files by path; ``-> x`` is a link; a ``Laid`` gets the path."""
+def laid(files: Mapping[str, str | bytes | ArchiveEntry]) -> tuple[ArchiveEntry, ...]:
+    """Files by path; ``-> x`` is a link; a ``ArchiveEntry`` gets the path."""
     found = []
     for path, what in files.items():
         name = os.fsencode(path)
-        if isinstance(what, Laid):
+        if isinstance(what, ArchiveEntry):
             found.append(replace(what, path=name))
         elif isinstance(what, str) and what.startswith("-> "):
-            found.append(Laid(name, LINK, what.removeprefix("-> ").encode()))
+            found.append(ArchiveEntry(name, LINK, what.removeprefix("-> ").encode()))
         else:
-            found.append(Laid(name, FILE, what.encode() if isinstance(what, str) else what))
+            found.append(ArchiveEntry(name, FILE, what.encode() if isinstance(what, str) else what))
     return tuple(found)
 
 
 def layout(
-    files: Mapping[str, str | bytes | Laid],
+    files: Mapping[str, str | bytes | ArchiveEntry],
     removed: tuple[str, ...] = (),
     opaque: tuple[str, ...] = (),
     reload: tuple[Reload, ...] = (),

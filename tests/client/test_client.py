@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.machine.archives.content import Laid
+from gitstate.machine.archives.content import ArchiveEntry
 from tests.client.harness import CAPABILITY, FILE, Machine, layout, packed
 from tests.support import PROJECT, root_only
 
@@ -121,8 +121,8 @@ def test_drift_tells_what_was_written_over_the_snapshot(machine: Machine) -> Non
 
 @root_only
 def test_drift_compares_capabilities_and_acls(machine: Machine) -> None:
-    able = Laid(b"", FILE._replace(mode=0o755, xattrs=((b"security.capability", CAPABILITY),)), b"x")
-    plain = Laid(b"", FILE._replace(mode=0o755), b"x")
+    able = ArchiveEntry(b"", FILE._replace(mode=0o755, xattrs=((b"security.capability", CAPABILITY),)), b"x")
+    plain = ArchiveEntry(b"", FILE._replace(mode=0o755), b"x")
     machine.serve(packed(layout({"bin/a b": able, "bin/lost": able, "bin/same": able, "bin/won": plain})))
     machine.relayer()
     assert machine.run("drift") == ""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.machine.archives.content import Laid, Reload, Variant
+from gitstate.machine.archives.content import ArchiveEntry, Reload, Variant
 from tests.client.harness import CAPABILITY, FILE, SECOND, WHEN, Machine, layout, looks, packed
 from tests.support import PROJECT, root_only
 
@@ -22,7 +22,7 @@ pytestmark = root_only
 
 def test_it_lays_what_the_archive_has(machine: Machine) -> None:
     machine.has({"etc/motd": "orig\n", "etc/cups/client.conf": "orig\n", "etc/other": "other\n"})
-    secret = Laid(b"", Meta(Kind.FILE, 0o4640, 3, 42, WHEN * SECOND), b"secret")
+    secret = ArchiveEntry(b"", Meta(Kind.FILE, 0o4640, 3, 42, WHEN * SECOND), b"secret")
     machine.serve(
         packed(
             layout(
@@ -31,10 +31,10 @@ def test_it_lays_what_the_archive_has(machine: Machine) -> None:
                     "etc/new/deep/file": "x",
                     "etc/secret": secret,
                     "etc/link": "-> new/deep",
-                    "etc/empty": Laid(b"", Meta(Kind.DIRECTORY, 0o1750, 5, 6, 0)),
+                    "etc/empty": ArchiveEntry(b"", Meta(Kind.DIRECTORY, 0o1750, 5, 6, 0)),
                     "etc/a b\n\\%d$(reboot)\udcff": "odd",
                     "etc/odd\nlink": "-> a b\n",
-                    "dev/null0": Laid(b"", Meta(Kind.CHARACTER, 0o666, 0, 0, 0, (1, 3))),
+                    "dev/null0": ArchiveEntry(b"", Meta(Kind.CHARACTER, 0o666, 0, 0, 0, (1, 3))),
                 }
             )
         )
@@ -175,7 +175,7 @@ def test_capabilities_are_set_before_the_file_is_there_and_travel_alone(machine:
         (with_it, "security.capability"),
         (with_it, "security.capability"),
     ):
-        machine.serve(packed(layout({"usr/bin/ping": Laid(b"", meta, b"x")})))
+        machine.serve(packed(layout({"usr/bin/ping": ArchiveEntry(b"", meta, b"x")})))
         machine.relayer()
         path = machine.root / "usr/bin/ping"
         assert " ".join(os.listxattr(path)) == expected

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitstate.core import cpio
-from gitstate.core.cpio import Limits, Member, Opaque
+from gitstate.core.cpio import Limits, Member, OpaqueArchiveError
 from gitstate.core.entry import FORMAT_BY_KIND, IN_GIT, KIND_BY_FORMAT, Kind, Meta
-from gitstate.core.errors import Damaged, GitstateError
+from gitstate.core.errors import DamagedError, GitstateError
 from tests.strategies import NAMES, NUMBERS
 from tests.support import PROJECT, needs, root_only
 
@@ -251,7 +251,7 @@ def test_truncated_anywhere(argv: tuple[str, ...] | None) -> None:
         data = packed(data, *argv)
         ends = range(1, len(data) - 1)
     for end in ends:
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedError):
             listed(data[:end])
 
 
@@ -294,7 +294,7 @@ def test_noise(noise: bytes) -> None:
 )
 def test_bad_headers(change: object, why: str) -> None:
     assert callable(change)
-    with pytest.raises(Damaged, match=why):
+    with pytest.raises(DamagedError, match=why):
         listed(change(written(SMALL)))
 
 
@@ -306,7 +306,7 @@ def test_nothing_at_all_is_an_empty_initrd() -> None:
 @needs("lz4")
 @pytest.mark.parametrize("option", ["-l", "-9"])
 def test_what_cannot_be_looked_into(option: str) -> None:
-    with pytest.raises(Opaque, match="lz4, and gitstate can't look inside") as raised:
+    with pytest.raises(OpaqueArchiveError, match="lz4, and gitstate can't look inside") as raised:
         listed(packed(written(SMALL), "lz4", option))
     assert "prepare" in raised.value.hint
 
@@ -314,17 +314,17 @@ def test_what_cannot_be_looked_into(option: str) -> None:
 def test_limits() -> None:
     data = written(SMALL)
     assert listed(data, limits=Limits(unpacked=len(data), members=4)) == [b"a", b"a/b", b"c"]
-    with pytest.raises(Damaged, match="unpacks to more than 400 bytes"):
+    with pytest.raises(DamagedError, match="unpacks to more than 400 bytes"):
         listed(data, limits=Limits(unpacked=400))
-    with pytest.raises(Damaged, match="more than 2 members"):
+    with pytest.raises(DamagedError, match="more than 2 members"):
         listed(data, limits=Limits(members=2))
-    with pytest.raises(Damaged, match="too much to read"):
+    with pytest.raises(DamagedError, match="too much to read"):
         list(cpio.members([data], lambda path: True, Limits(content=6)))
 
 
 def test_a_compressed_part_in_a_compressed_part_is_refused() -> None:
     inner = packed(written(SMALL), "gzip")
-    with pytest.raises(Damaged, match="something else than an archive"):
+    with pytest.raises(DamagedError, match="something else than an archive"):
         listed(packed(inner, "gzip"))
 
 
@@ -364,5 +364,5 @@ def test_a_bomb_takes_little_memory(name: str, tmp_path: Path) -> None:
 
 @needs("xz")
 def test_a_dictionary_larger_than_memory_allows() -> None:
-    with pytest.raises(Damaged, match=r"[Mm]emory"):
+    with pytest.raises(DamagedError, match=r"[Mm]emory"):
         listed(packed(bytes(1 << 20), "xz", "--lzma2=dict=1GiB"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import (
     ESCAPED,
     LINKS,
@@ -202,7 +202,7 @@ def test_what_a_clone_adds_is_stored_the_same_way_again(stored: bytes) -> None:
     """Whatever stands in a tree is damaged, or reads as a name whose own stored form reads as that name."""
     try:
         name = real_name(stored)
-    except Damaged:
+    except DamagedError:
         assert stored.startswith(ESCAPED)
     else:
         assert real_name(stored_name(name)) == name
@@ -247,7 +247,7 @@ def test_escapes_are_those_of_the_format(name: bytes, stored: bytes) -> None:
     ids=octal,
 )
 def test_what_no_file_can_be_named_is_damage(stored: bytes) -> None:
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(DamagedError) as caught:
         real_name(stored)
     assert "\n" not in str(caught.value)
     assert caught.value.hint
@@ -370,7 +370,7 @@ def test_prototypes_names(text: str) -> None:
     ],
 )
 def test_what_is_no_prototypes_name(text: str) -> None:
-    with pytest.raises(UsageFault) as caught:
+    with pytest.raises(UsageError) as caught:
         repo_name(text)
     assert "\n" not in str(caught.value)
     assert caught.value.hint
@@ -393,5 +393,5 @@ def test_tree_paths(text: bytes, path: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"..", b"../etc", b"/etc/../x", b"a/..", b"a\0b"])
 def test_what_is_no_tree_path(text: bytes) -> None:
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         tree_path(text)

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitstate.core import network
-from gitstate.core.errors import NotFound
+from gitstate.core.errors import NotFoundError
 from tests.boot.dhcp_servers import servers, within
 from tests.support import needs, root_only
 
@@ -31,7 +31,7 @@ def test_addresses_of_the_loopback() -> None:
 
 @needs("ip")
 def test_an_interface_that_is_not_there() -> None:
-    with pytest.raises(NotFound, match="no network interface 'eth999'") as caught:
+    with pytest.raises(NotFoundError, match="no network interface 'eth999'") as caught:
         network.addresses("eth999")
     assert caught.value.hint.startswith("there are: ")
 
@@ -82,7 +82,7 @@ def test_an_interface_that_is_down(tmp_path: Path) -> None:
         within(inside, "ip", "link", "set", "probe", "down")
         call = "network.dhcp_servers('probe', 0.1)"
         done = within(inside, sys.executable, "-c", f"from gitstate import network; {call}", code=1)
-    assert "EnvironmentFault: probe: Network is down (is it up? ip link set probe up)" in done.stderr
+    assert "HostError: probe: Network is down (is it up? ip link set probe up)" in done.stderr
 
 
 MAC: Final = bytes.fromhex("525400123456")

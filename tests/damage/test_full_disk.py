@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import StorageFault
+from gitstate.core.errors import StorageError
 from gitstate.store import Type
 from gitstate.store.packs import StagedPack, entry_header
 from tests.damage.harness import GITSTATE, Ground, edit, environment, fill, mounted, names_of_exports, plant
@@ -142,7 +142,7 @@ def test_a_packs_last_bytes_do_not_fit(place: Path) -> None:
         pack.add(Type.BLOB, bytes(20), 1, bytes(PAGE - 6 - 13))
         assert 12 + len(entry_header(Type.BLOB, 1)) == 13
         fill(small)
-        with pytest.raises((StorageFault, OSError)):
+        with pytest.raises((StorageError, OSError)):
             pack.finish()
         pack.close()
 

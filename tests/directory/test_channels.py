@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gitstate.core.errors import GitstateError, Locked, NotFound, UsageFault
+from gitstate.core.errors import GitstateError, LockedError, NotFoundError, UsageError
 from gitstate.directory import Channel, Kind
 from tests.directory.harness import ADA, Place, machine
 from tests.support import needs
@@ -43,13 +43,13 @@ def test_one_in_the_place_of_another(place: Place) -> None:
 
 def test_names_that_differ_in_case_are_one(place: Place) -> None:
     put(place, LAB)
-    with pytest.raises(UsageFault, match="there is a channel lab3 already"):
+    with pytest.raises(UsageError, match="there is a channel lab3 already"):
         put(place, replace(LAB, name="LAB3"))
 
 
 def test_whom_there_is_not(place: Place) -> None:
     put(place, LAB)
-    with pytest.raises(NotFound, match="no channel lab") as caught:
+    with pytest.raises(NotFoundError, match="no channel lab") as caught:
         put(place, KIOSK, remove=("lab",))
     assert "lab3" in caught.value.hint
     assert dict(place.open().channels()) == {"lab3": LAB}
@@ -120,7 +120,7 @@ def test_a_change_of_channels_doesnt_lose_one_of_clients(place: Place) -> None:
     put(place, LAB)
     try:
         mine.change([machine(2)], [], ADA, "x")
-    except Locked:
+    except LockedError:
         mine.change([machine(2)], [], ADA, "x")
     assert len(place.open().clients()) == 2
     assert dict(place.open().channels()) == {"lab3": LAB}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import ConfigFault, GitstateError, NotFound, UsageFault
+from gitstate.core.errors import ConfigError, GitstateError, NotFoundError, UsageError
 from gitstate.directory import Channel, HardwareClass, open_directory
 from gitstate.directory.check import check
 from gitstate.store.site import Site
@@ -43,9 +43,9 @@ def test_what_is_put_is_read_in_its_order(place: Place) -> None:
 
 def test_names(place: Place) -> None:
     put(place, NVIDIA)
-    with pytest.raises(UsageFault, match="there is a hardware class nvidia already"):
+    with pytest.raises(UsageError, match="there is a hardware class nvidia already"):
         put(place, replace(NVIDIA, name="NVIDIA"))
-    with pytest.raises(NotFound, match="no hardware class nvida") as caught:
+    with pytest.raises(NotFoundError, match="no hardware class nvida") as caught:
         put(place, INTEL, remove=("nvida",))
     assert "nvidia" in caught.value.hint
     assert list(place.open().classes()) == ["nvidia"]
@@ -139,7 +139,7 @@ def test_wrong_by_hand(site: Site, tmp_path: Path, line: str, what: str) -> None
         file = clone / "classes" / "nvidia.ldif"
         assert len(file.read_text().splitlines()) == 5
         file.write_text(f"{file.read_text()}{line}\n")
-    with pytest.raises(ConfigFault, match=f"classes/nvidia.ldif, .*{what}"):
+    with pytest.raises(ConfigError, match=f"classes/nvidia.ldif, .*{what}"):
         place.open().classes()
 
 
@@ -179,5 +179,5 @@ def test_a_foreign_entry(site: Site, slapd: Server) -> None:
     assert place.open().classes()["fpga"] == HardwareClass("fpga", ("10ee:*",))
     connection.modify_s(dn, [(0, "gitstatePciRule", [b"; reboot"])])
     connection.unbind_s()
-    with pytest.raises(ConfigFault, match=r"cn=fpga.*is not a pattern"):
+    with pytest.raises(ConfigError, match=r"cn=fpga.*is not a pattern"):
         place.open().classes()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import GitstateError, Locked, NotFound, UsageFault
+from gitstate.core.errors import GitstateError, LockedError, NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Client, Kind, open_directory
 from gitstate.store.site import Site
@@ -39,7 +39,7 @@ def test_an_empty_directory(place: Place) -> None:
     assert dict(directory.clients()) == {}
     assert directory.revision() == ""
     assert directory.last_change("lab3-12") is None
-    with pytest.raises(NotFound, match="no client lab3-12"):
+    with pytest.raises(NotFoundError, match="no client lab3-12"):
         directory.client("lab3-12")
 
 
@@ -175,7 +175,7 @@ def test_who_changed_it_last(place: Place) -> None:
 )
 def test_values_that_cant_be(place: Place, bad: Client) -> None:
     before = place.put(machine(1))
-    with pytest.raises(UsageFault) as caught:
+    with pytest.raises(UsageError) as caught:
         place.open().change([machine(2), bad], ["lab3-01"], ADA, "bad")
     assert caught.value.hint
     assert "\n" not in caught.value.message
@@ -186,7 +186,7 @@ def test_values_that_cant_be(place: Place, bad: Client) -> None:
 @pytest.mark.parametrize("other", [Client("aaa", macs=machine(1).macs), Client("zzz", ips=machine(1).ips)], ids=repr)
 def test_an_address_that_another_has(place: Place, other: Client) -> None:
     place.put(machine(1))
-    with pytest.raises(UsageFault, match=f"can't be {other.name}'s: lab3-01 has it"):
+    with pytest.raises(UsageError, match=f"can't be {other.name}'s: lab3-01 has it"):
         place.put(other)
     assert list(place.open().clients()) == ["lab3-01"]
     place.open().change([other], ["lab3-01"], ADA, "in its place")
@@ -194,7 +194,7 @@ def test_an_address_that_another_has(place: Place, other: Client) -> None:
 
 
 def test_two_new_ones_with_one_address(place: Place) -> None:
-    with pytest.raises(UsageFault, match="has it"):
+    with pytest.raises(UsageError, match="has it"):
         place.put(machine(1), replace(machine(1), name="other"))
     assert dict(place.open().clients()) == {}
 
@@ -208,7 +208,7 @@ def test_addresses_can_be_swapped_in_one_change(place: Place) -> None:
 
 def test_removing_whom_there_is_not(place: Place) -> None:
     before = place.put(*machines(3))
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(NotFoundError) as caught:
         place.open().change([machine(9)], ["lab3-1"], ADA, "x")
     assert "lab3-01" in caught.value.hint
     assert place.open().revision() == before
@@ -216,7 +216,7 @@ def test_removing_whom_there_is_not(place: Place) -> None:
 
 @pytest.mark.parametrize("message", ["", " \n "])
 def test_a_change_says_why(place: Place, message: str) -> None:
-    with pytest.raises(UsageFault, match="message"):
+    with pytest.raises(UsageError, match="message"):
         place.open().change([machine(1)], [], ADA, message)
 
 
@@ -228,7 +228,7 @@ def test_a_change_since_it_was_read_is_noticed(place: Place) -> None:
     mine = place.open()
     old = mine.client("lab3-01")
     place.put(replace(old, workload="kiosk"))
-    with pytest.raises(Locked, match="changed since"):
+    with pytest.raises(LockedError, match="changed since"):
         mine.change([replace(old, kind=Kind.LIVE)], [], ADA, "would lose the workload")
     assert place.open().client("lab3-01").workload == "kiosk"
     mine.change([replace(mine.client("lab3-01"), kind=Kind.LIVE)], [], ADA, "again")
@@ -240,7 +240,7 @@ def test_whoever_was_read_alone_may_be_gone(place: Place) -> None:
     mine = place.open()
     old = mine.client("lab3-01")
     place.open().change([], ["lab3-01"], ADA, "gone")
-    with pytest.raises(Locked, match="changed since"):
+    with pytest.raises(LockedError, match="changed since"):
         mine.change([replace(old, kind=Kind.LIVE)], [], ADA, "x")
 
 
@@ -251,7 +251,7 @@ def test_what_we_change_ourselves_is_no_news(place: Place) -> None:
     for kind in (Kind.LIVE, Kind.THICK):
         mine.change([replace(machine(1), kind=kind)], ["lab3-02"] if kind is Kind.LIVE else [], ADA, "x")
     place.put(machine(7))
-    with pytest.raises(Locked, match="changed since"):
+    with pytest.raises(LockedError, match="changed since"):
         mine.change([machine(1)], [], ADA, "x")
 
 
@@ -259,7 +259,7 @@ def test_the_first_change_of_another_is_noticed_too(place: Place) -> None:
     mine = place.open()
     assert mine.revision() == ""
     place.put(machine(1))
-    with pytest.raises(Locked):
+    with pytest.raises(LockedError):
         mine.change([machine(2)], [], ADA, "x")
 
 
@@ -275,7 +275,7 @@ def test_what_others_change_is_seen(place: Place) -> None:
 def _add(path: Path, number: int) -> bool:
     try:
         open_directory(Site(path)).change([machine(number)], [], ADA, f"put {number}")
-    except Locked:
+    except LockedError:
         return False
     except GitstateError as error:
         raise AssertionError(str(error)) from None

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Client, Kind, plan
-from gitstate.directory.importing.lists import Form, Listing, form_of, read
-from gitstate.directory.importing.plan import Import, Wishes, plan_import, plan_new
+from gitstate.directory.importing.lists import ListFormat, Listing, form_of, read
+from gitstate.directory.importing.plan import Import, ImportOptions, plan_import, plan_new
 from gitstate.directory.model.clients import normal
 from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
 from gitstate.store.site import Site
@@ -224,7 +224,7 @@ def test_hosts_of_isc() -> None:
     ],
 )
 def test_what_isc_would_not_read(text: str, line: int, why: str) -> None:
-    found = read(text, Form.ISC)
+    found = read(text, ListFormat.ISC)
     assert why in bad(found)[line]
 
 
@@ -280,7 +280,7 @@ def test_all_columns_of_csv() -> None:
     ],
 )
 def test_lines_of_csv_that_are_wrong(text: str, line: int, why: str) -> None:
-    assert why in bad(read(text, Form.CSV))[line]
+    assert why in bad(read(text, ListFormat.CSV))[line]
 
 
 # --- which of them ----------------------------------------------------------------------------------------------------
@@ -289,22 +289,22 @@ def test_lines_of_csv_that_are_wrong(text: str, line: int, why: str) -> None:
 @pytest.mark.parametrize(
     ("text", "form"),
     [
-        (DNSMASQ_LEASES, Form.LEASES),
-        (DNSMASQ_CONF, Form.DNSMASQ),
-        ("52:54:00:12:34:56,lab3-12", Form.DNSMASQ),
-        (ISC_LEASES, Form.ISC),
-        (ISC_CONF, Form.ISC),
-        ("mac,host\n", Form.CSV),
-        ("host\nlab3-12\n", Form.CSV),
+        (DNSMASQ_LEASES, ListFormat.LEASES),
+        (DNSMASQ_CONF, ListFormat.DNSMASQ),
+        ("52:54:00:12:34:56,lab3-12", ListFormat.DNSMASQ),
+        (ISC_LEASES, ListFormat.ISC),
+        (ISC_CONF, ListFormat.ISC),
+        ("mac,host\n", ListFormat.CSV),
+        ("host\nlab3-12\n", ListFormat.CSV),
     ],
 )
-def test_a_list_is_known_by_its_looks(text: str, form: Form) -> None:
+def test_a_list_is_known_by_its_looks(text: str, form: ListFormat) -> None:
     assert form_of(text) is form
 
 
 @pytest.mark.parametrize("text", ["hello", "<html>", "lab3-12,52:54:00:12:34:56", "{}", "\x7fELF\0\0"])
 def test_what_is_no_list(text: str) -> None:
-    with pytest.raises(UsageFault, match="what kind of list"):
+    with pytest.raises(UsageError, match="what kind of list"):
         read(text)
 
 
@@ -318,12 +318,14 @@ dhcp-host= set:x [fd77::1] 12h ignore binding state active client-hostname name,
 PIECES = st.sampled_from([*WORDS.split(), "\n", "\0", "\r", "é"])
 
 
-@given(st.lists(st.one_of(PIECES, st.text(max_size=4)), max_size=40), st.sampled_from([*Form, None]), st.booleans())
-def test_nothing_makes_a_reader_stumble(pieces: list[str], form: Form | None, is_spaced: bool) -> None:
+@given(
+    st.lists(st.one_of(PIECES, st.text(max_size=4)), max_size=40), st.sampled_from([*ListFormat, None]), st.booleans()
+)
+def test_nothing_makes_a_reader_stumble(pieces: list[str], form: ListFormat | None, is_spaced: bool) -> None:
     text = (" " if is_spaced else "").join(pieces)
     try:
         found = read(text, form)
-    except UsageFault:
+    except UsageError:
         assert form is None
         return
     lines = text.count("\n") + 1
@@ -351,11 +353,11 @@ def test_nothing_makes_a_reader_stumble(pieces: list[str], form: Form | None, is
         lambda count: "host a { } \n" + "\\" * count,
     ],
 )
-@pytest.mark.parametrize("form", [*Form, None])
-def test_no_list_takes_long(make: Callable[[int], str], form: Form | None) -> None:
+@pytest.mark.parametrize("form", [*ListFormat, None])
+def test_no_list_takes_long(make: Callable[[int], str], form: ListFormat | None) -> None:
     text = make(200_000)
     started = time.monotonic()
-    with suppress(UsageFault):
+    with suppress(UsageError):
         read(text, form)
     assert time.monotonic() - started < 5
 
@@ -375,8 +377,8 @@ def desktop(site: Site) -> Repository:
     return repository
 
 
-def planned(place: Place, text: str, form: Form = Form.CSV, **wishes: object) -> Import:
-    return plan_import(place.site, place.open(), read(text, form), Wishes(**wishes))  # type: ignore[arg-type]
+def planned(place: Place, text: str, form: ListFormat = ListFormat.CSV, **wishes: object) -> Import:
+    return plan_import(place.site, place.open(), read(text, form), ImportOptions(**wishes))  # type: ignore[arg-type]
 
 
 def wrong(found: Import) -> list[str]:
@@ -427,12 +429,12 @@ def test_leases(place: Place) -> None:
         "1 52:54:00:00:00:03 10.0.0.3 phone *\n1 52:54:00:00:00:04 10.0.0.4 phone *\n"
         "1 52:54:00:00:00:03 10.0.0.5 phone *\n"
     )
-    found = planned(place, text, Form.LEASES)
+    found = planned(place, text, ListFormat.LEASES)
     assert wrong(found) == ["4: two machines call themselves phone: another did in line 3"]
     assert [(one.line, one.why) for one in found.left_out] == [(1, "address of another client")]
     assert [step.new for step in found.plan.steps] == [Client("phone", ("52:54:00:00:00:03",))]
     assert found.same == 1
-    found = planned(place, text, Form.LEASES, leased_ips=True, update=True)
+    found = planned(place, text, ListFormat.LEASES, leased_ips=True, update=True)
     assert [step.words() for step in found.plan.steps] == ["IP 10.0.0.2", "MAC 52:54:00:00:00:03, IP 10.0.0.3 10.0.0.5"]
 
 
@@ -466,7 +468,7 @@ def test_what_does_not_exist_is_named(place: Place) -> None:
         "5: no prototype other",
         "6: desktop has no revision 'v9'",
     ]
-    with pytest.raises(NotFound, match="no revision 'v9'"):
+    with pytest.raises(NotFoundError, match="no revision 'v9'"):
         planned(place, "name\na\n", defaults={"pin": Pin("desktop", "v9")})
 
 
@@ -485,7 +487,7 @@ def test_what_is_written_as_csv_is_read_again(found: list[Client]) -> None:
             one.state,
         )
         lines.append(",".join([one.name, *cells]))
-    listing = read("\n".join(lines), Form.CSV)
+    listing = read("\n".join(lines), ListFormat.CSV)
     assert not listing.bad
     assert [
         normal(Client(row.name, classes=one.classes, **row.values))
@@ -500,9 +502,9 @@ def test_several_of_one_kind(place: Place) -> None:
     assert made.describe() == ["a: pin desktop@v1", "b: pin desktop@v1"]
     plan.apply(made, ADA, ADA)
     for names in (["b"], ["c", "b"]):
-        with pytest.raises(UsageFault, match="there is a client b already"):
+        with pytest.raises(UsageError, match="there is a client b already"):
             plan_new(place.site, place.open(), names, values)
-    with pytest.raises(UsageFault, match="an address belongs to one client"):
+    with pytest.raises(UsageError, match="an address belongs to one client"):
         plan_new(place.site, place.open(), ["c", "d"], {"macs": ("52:54:00:00:00:01",)})
 
 

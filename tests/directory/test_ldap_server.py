@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
+from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedError, UnreachableError, UsageError
 from gitstate.directory import Client, Directory, Kind, open_directory
 from gitstate.directory.check import check
 from gitstate.directory.git.backend import LdifDirectory
@@ -81,7 +81,7 @@ def test_a_password_from_systemd(site: Site, slapd: Server, secret: Path) -> Non
     choose_ldap(site, slapd, external=None, bind=GITSTATE, password_credential="secret")
     put_and_read(Site(site.path, credentials=secret.parent))
     said = refusal(open_directory(site))
-    assert isinstance(said, ConfigFault)
+    assert isinstance(said, ConfigError)
     assert "CREDENTIALS_DIRECTORY" in said.message
 
 
@@ -90,7 +90,7 @@ def test_anonymous_reads(site: Site, slapd: Server) -> None:
     put_and_read(site)
     choose_ldap(site, slapd, external=None)
     assert list(open_directory(site).clients()) == ["lab3-01"]
-    with pytest.raises(EnvironmentFault, match="lab3-02") as caught:
+    with pytest.raises(HostError, match="lab3-02") as caught:
         open_directory(site).change([machine(2)], [], ADA, "x")
     assert "write access" in caught.value.hint or "read-only" in caught.value.message
     assert list(open_directory(site).clients()) == ["lab3-01"]
@@ -103,7 +103,7 @@ def test_a_wrong_password(site: Site, slapd: Server, secret: Path) -> None:
     secret.write_text("wrong")
     choose_ldap(site, slapd, external=None, bind=GITSTATE, password_file=str(secret))
     said = refusal(open_directory(site))
-    assert isinstance(said, Unreachable)
+    assert isinstance(said, UnreachableError)
     assert f"wrong password for {GITSTATE}" in said.message
     assert str(secret) in said.hint
 
@@ -128,7 +128,7 @@ def test_a_bad_password_file(
         secret.chmod(mode)
     choose_ldap(site, slapd, external=None, bind=GITSTATE, password_file=str(secret))
     said = refusal(open_directory(site))
-    assert isinstance(said, ConfigFault)
+    assert isinstance(said, ConfigError)
     assert words in said.message
 
 
@@ -142,7 +142,7 @@ def test_down(site: Site, slapd: Server, way: str) -> None:
     if way == "split":  # asks nothing while nobody is assigned
         LdifDirectory(site).change([Client("lab3-01")], [], ADA, "assigned")
     said = refusal(open_directory(site))
-    assert isinstance(said, Unreachable)
+    assert isinstance(said, UnreachableError)
     assert said.code == 13
     assert uri in said.message
     assert "ldap://127.0.0.1:1" in said.message
@@ -160,7 +160,7 @@ def test_it_comes_back_while_we_work(site: Site) -> None:
         directory = open_directory(site)
         directory.change([machine(1)], [], ADA, "put")
         with server.stopped():
-            assert isinstance(refusal(directory), Unreachable)
+            assert isinstance(refusal(directory), UnreachableError)
         assert list(directory.clients()) == ["lab3-01"]
         server.stop()
         server.start()
@@ -176,7 +176,7 @@ def test_stuck(site: Site, slapd: Server, how: str) -> None:
     with slapd.stuck():
         said = refusal(open_directory(site))
     assert time.monotonic() - started < 5
-    assert isinstance(said, Unreachable)
+    assert isinstance(said, UnreachableError)
 
 
 def test_slow(site: Site, slapd: Server) -> None:
@@ -195,7 +195,7 @@ def test_stuck_in_the_middle(site: Site, slapd: Server) -> None:
     directory.change([machine(1)], [], ADA, "put")
     with slapd.stuck():
         said = refusal(directory)
-    assert isinstance(said, Unreachable)
+    assert isinstance(said, UnreachableError)
     assert "no answer" in said.message or "Timed out" in said.message
 
 
@@ -208,7 +208,7 @@ def test_an_expired_certificate(site: Site, starttls: bool | None) -> None:
         uri = server.ldap if starttls else server.ldaps
         choose_ldap(site, server, uri=uri, starttls=starttls, external=None, ca=str(server.ca))
         said = refusal(open_directory(site))
-    assert isinstance(said, Unreachable)
+    assert isinstance(said, UnreachableError)
     assert "expired" in said.message
     assert "renew" in said.hint
 
@@ -220,7 +220,7 @@ def test_a_clock_that_is_behind(site: Site) -> None:
         server.start()
         choose_ldap(site, server, uri=server.ldaps, external=None, ca=str(server.ca))
         said = refusal(open_directory(site))
-    assert isinstance(said, Unreachable)
+    assert isinstance(said, UnreachableError)
     assert "not yet valid" in said.message
     assert "clock" in said.hint
 
@@ -229,14 +229,14 @@ def test_a_certificate_of_somebody_else(site: Site, slapd: Server, tmp_path: Pat
     for uri, starttls in ((slapd.ldaps, None), (slapd.ldap, True)):
         choose_ldap(site, slapd, uri=uri, starttls=starttls, external=None)
         said = refusal(open_directory(site))
-        assert isinstance(said, Unreachable)
+        assert isinstance(said, UnreachableError)
         assert "certificate" in said.message
         assert "ca in [directory]" in said.hint
 
 
 def test_another_name(site: Site, slapd: Server) -> None:
     choose_ldap(site, slapd, uri=f"ldaps://127.0.0.2:{slapd.tls_port}", external=None, ca=str(slapd.ca))
-    assert isinstance(refusal(open_directory(site)), Unreachable)
+    assert isinstance(refusal(open_directory(site)), UnreachableError)
 
 
 @pytest.mark.parametrize("key", ["ca", "certificate"])
@@ -244,7 +244,7 @@ def test_no_such_file(site: Site, slapd: Server, key: str) -> None:
     files = {"certificate": str(slapd.ca), "key": str(slapd.ca)} if key == "certificate" else {}
     choose_ldap(site, slapd, uri=slapd.ldaps, external=None, **{**files, key: "/nowhere/file.pem"})
     said = refusal(open_directory(site))
-    assert isinstance(said, ConfigFault)
+    assert isinstance(said, ConfigError)
     assert "/nowhere/file.pem" in said.message
 
 
@@ -266,7 +266,7 @@ def test_no_schema(site: Site, stock: Server) -> None:
         lambda: open_directory(site).channels(),
         lambda: open_directory(site).change([machine(1)], [], ADA, "put"),
     ):
-        with pytest.raises(ConfigFault, match="doesn't know gitstate's schema") as caught:
+        with pytest.raises(ConfigError, match="doesn't know gitstate's schema") as caught:
             attempt()
         assert OURS.replace(".schema", ".ldif") in caught.value.hint
         assert "ldapadd" in caught.value.hint
@@ -281,7 +281,7 @@ def test_map_needs_no_schema(site: Site, stock: Server) -> None:
 def test_no_such_base(site: Site, slapd: Server) -> None:
     choose_ldap(site, slapd, base="dc=elsewhere,dc=org")
     said = refusal(open_directory(site))
-    assert isinstance(said, ConfigFault)
+    assert isinstance(said, ConfigError)
     assert "dc=elsewhere,dc=org" in said.message
 
 
@@ -294,7 +294,7 @@ def test_read_only(site: Site) -> None:
         file.write_text(file.read_text().replace("database mdb\n", "database mdb\nreadonly on\n"))
         server.start()
         assert len(open_directory(site).clients()) == 2
-        with pytest.raises(EnvironmentFault, match="read-only") as caught:
+        with pytest.raises(HostError, match="read-only") as caught:
             open_directory(site).change([machine(3)], ["lab3-01"], ADA, "x")
         assert caught.value.hint
         assert len(open_directory(site).clients()) == 2
@@ -307,7 +307,7 @@ def test_limits_of_the_server_are_no_limit_to_us(site: Site) -> None:
         assert len(open_directory(site).clients()) == 300
         choose_ldap(site, server, external=None)
         said = refusal(open_directory(site))
-        assert isinstance(said, EnvironmentFault)
+        assert isinstance(said, HostError)
         assert "limits" in said.hint
 
 
@@ -326,7 +326,7 @@ def test_an_entry_that_changes_while_we_write(site: Site, slapd: Server, monkeyp
 
     monkeypatch.setattr(writing, "make", late)
     new = [_live(number) for number in range(1, 119)]
-    with pytest.raises(Locked, match="lab3-100"):
+    with pytest.raises(LockedError, match="lab3-100"):
         open_directory(site).change(new, ["lab3-00"], ADA, "x")
     assert list(open_directory(site).clients().values()) == sorted(machines(120), key=lambda one: one.name)
     assert open_directory(site).revision() != before
@@ -357,7 +357,7 @@ def test_a_server_that_dies_in_the_middle(site: Site, monkeypatch: pytest.Monkey
 
         monkeypatch.setattr(Connection, "_begin", dying)
         new = [replace(_live(number), pin=None, channel="lab3") for number in range(150)]
-        with pytest.raises(Unreachable, match="of 150 entries are written") as caught:
+        with pytest.raises(UnreachableError, match="of 150 entries are written") as caught:
             open_directory(site).change(new, [], ADA, "all live")
         assert "finishes" in caught.value.hint
         monkeypatch.undo()
@@ -465,5 +465,5 @@ def test_an_address_of_a_machine_that_is_no_client(site: Site, slapd: Server) ->
         ]
         connection.add_s(f"cn=printer,ou=hosts,{SUFFIX}", host)
         choose_ldap(site, slapd, way, clients=f"ou=hosts,{SUFFIX}")
-        with pytest.raises(UsageFault, match="printer has it"):
+        with pytest.raises(UsageError, match="printer has it"):
             open_directory(site).change([machine(1)], [], ADA, "x")

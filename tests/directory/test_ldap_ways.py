@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gitstate.core.errors import ConfigFault, NotFound, UsageFault
+from gitstate.core.errors import ConfigError, NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Client, Directory, Kind, open_directory, plan
 from gitstate.directory.check import check
@@ -97,7 +97,7 @@ def test_what_others_write_is_read(site: Site, slapd: Server) -> None:
 def test_a_value_that_stands_twice(site: Site, slapd: Server) -> None:
     both = (("bootFile", b"gitstate:channel=a"), ("bootFile", b"gitstate:channel=b"))
     host(slapd, "a", b"52:54:00:aa:00:01", *both, classes=(b"bootableDevice",))
-    with pytest.raises(ConfigFault, match="gitstate:channel= stands there twice"):
+    with pytest.raises(ConfigError, match="gitstate:channel= stands there twice"):
         opened(site, slapd, "map").clients()
 
 
@@ -113,7 +113,7 @@ def test_two_entries_of_one_name(site: Site, slapd: Server) -> None:
         lambda: open_directory(site).client("lab3-01"),
         lambda: open_directory(site).change([machine(1)], [], ADA, "x"),
     ):
-        with pytest.raises(ConfigFault, match="two entries are lab3-01"):
+        with pytest.raises(ConfigError, match="two entries are lab3-01"):
             attempt()
 
 
@@ -148,10 +148,10 @@ def test_split(site: Site, slapd: Server) -> None:
 def test_split_refuses_what_isnt_ours(site: Site, slapd: Server) -> None:
     host(slapd, "lab3-01", b"52:54:00:aa:00:01")
     directory = opened(site, slapd, "split")
-    with pytest.raises(NotFound, match="no host lab3-1") as caught:
+    with pytest.raises(NotFoundError, match="no host lab3-1") as caught:
         directory.change([Client("lab3-1")], [], ADA, "x")
     assert "lab3-01" in caught.value.hint
-    with pytest.raises(UsageFault, match="is the LDAP server's to say") as refused:
+    with pytest.raises(UsageError, match="is the LDAP server's to say") as refused:
         directory.change([Client("lab3-01", macs=("52:54:00:aa:00:09",))], [], ADA, "x")
     assert "52:54:00:aa:00:01" in refused.value.message
     assert dict(directory.clients()) == {}
@@ -188,8 +188,8 @@ def test_netgroups(site: Site, slapd: Server, way: str) -> None:
         connection.add_s(f"cn={name},ou=netgroup,{SUFFIX}", entry)
     directory = opened(site, slapd, way)
     assert list(directory.netgroup("lab3")) == ["lab3-01", "lab3-02", "lab3-03"]
-    with pytest.raises(UsageFault, match="holds any machine"):
+    with pytest.raises(UsageError, match="holds any machine"):
         directory.netgroup("any")
     for name in ("torn", "none"):
-        with pytest.raises(NotFound, match="no netgroup"):
+        with pytest.raises(NotFoundError, match="no netgroup"):
             directory.netgroup(name)

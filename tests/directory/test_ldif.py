@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import ConfigFault, Damaged, GitstateError, Locked, UsageFault
+from gitstate.core.errors import ConfigError, DamagedError, GitstateError, LockedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Kind
 from gitstate.directory.git import backend as ldif
@@ -72,7 +72,7 @@ def test_the_text_is_canonical() -> None:
         "objectClass: ieee802Device",
         "objectClass: ipHost",
     ]
-    with pytest.raises(UsageFault, match="canonical"):
+    with pytest.raises(UsageError, match="canonical"):
         write_client(client)
 
 
@@ -101,7 +101,7 @@ def read_or_fault(data: bytes, name: str) -> tuple[Client | None, str]:
     """A client, or what is said of it."""
     try:
         return read_client(data, name, "clients/x.ldif")[0], ""
-    except ConfigFault as fault:
+    except ConfigError as fault:
         return None, fault.message
 
 
@@ -187,7 +187,7 @@ BAD: Final = {
 @pytest.mark.parametrize("name", BAD)
 def test_bad_text_is_told_with_its_line(name: str) -> None:
     data, line, words = BAD[name]
-    with pytest.raises(ConfigFault, match=words) as caught:
+    with pytest.raises(ConfigError, match=words) as caught:
         read_client(data.encode("utf-8", "surrogateescape"), "lab3-01", "clients/01/lab3-01.ldif")
     assert caught.value.message.startswith(f"clients/01/lab3-01.ldif, line {line}: ")
     assert caught.value.message.isprintable()
@@ -212,7 +212,7 @@ def test_no_text_takes_long() -> None:
         "dn: " + "a=b+" * (size // 4),
     ):
         start = time.monotonic()
-        with pytest.raises(ConfigFault):
+        with pytest.raises(ConfigError):
             read_client(hostile.encode(), "lab3-01", "x")
         assert time.monotonic() - start < 2
 
@@ -298,7 +298,7 @@ def test_a_push_by_hand_is_a_change_of_another(place: Place, tmp_path: Path) -> 
     mine.clients()
     with clone(place, tmp_path / "clone") as root:
         (root / path_of("lab3-01")).unlink()
-    with pytest.raises(Locked):
+    with pytest.raises(LockedError):
         mine.change([machine(9)], [], ADA, "x")
 
 
@@ -306,7 +306,7 @@ def test_who_works_is_named(place: Place) -> None:
     place.put(machine(1))
     with (
         Repository.open(place.repository, "directory").lock("something"),
-        pytest.raises(Locked, match=r"directory\.git is locked by something"),
+        pytest.raises(LockedError, match=r"directory\.git is locked by something"),
     ):
         place.put(machine(2))
     assert list(place.open().clients()) == ["lab3-01"]
@@ -329,7 +329,7 @@ def test_git_that_moves_the_branch_meanwhile_wins(
         return work(*arguments)
 
     monkeypatch.setattr(owner, name, meanwhile)
-    with pytest.raises(Locked):
+    with pytest.raises(LockedError):
         place.put(machine(2))
     monkeypatch.undo()
     assert list(place.open().clients()) == ["lab3-01"]
@@ -410,7 +410,7 @@ def test_nonsense_is_told_with_its_place(place: Place, tmp_path: Path, name: str
         if not known:
             (place.repository / "gitstate" / "clients").unlink(missing_ok=True)
         for attempt in (lambda: place.open().clients(), lambda: place.put(machine(7))):
-            with pytest.raises(ConfigFault, match=words) as caught:
+            with pytest.raises(ConfigError, match=words) as caught:
                 attempt()
             assert caught.value.code == 7
             assert caught.value.message.startswith("directory.git: ")
@@ -430,7 +430,7 @@ def test_a_gitlink_is_told(place: Place) -> None:
     tree = subprocess.check_output([*git, "write-tree"], env=environment, text=True).strip()
     made = subprocess.check_output([*git, "commit-tree", "-m", "x", tree], text=True).strip()
     subprocess.run([*git, "update-ref", "refs/heads/main", made], check=True)
-    with pytest.raises(ConfigFault, match="clients/x is not one of its directories"):
+    with pytest.raises(ConfigError, match="clients/x is not one of its directories"):
         place.open().clients()
 
 
@@ -439,14 +439,14 @@ def test_missing_objects_are_damage(place: Place) -> None:
     (place.repository / "gitstate" / "clients").unlink()
     for path in _loose(place):
         path.write_bytes(b"")
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         place.open().clients()
 
 
 def test_a_broken_ref_is_no_empty_directory(place: Place) -> None:
     place.put(machine(1))
     (place.repository / "refs" / "heads" / "main").write_text("nonsense\n")
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         place.open().clients()
     with pytest.raises(GitstateError):
         place.put(machine(2))

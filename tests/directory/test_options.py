@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.directory import open_directory
 from gitstate.directory.git.backend import LdifDirectory
-from gitstate.directory.options import DEFAULT_MAP, Login, Place, Way, parse
+from gitstate.directory.options import DEFAULT_MAP, Login, Mode, Place, parse
 from gitstate.store.site import Site
 from tests.support import PROJECT
 
@@ -97,7 +97,7 @@ def test_what_may_not_be(table: dict[str, Any], words: str, by_schema: bool) -> 
 def test_what_it_means() -> None:
     found = parse({**SIMPLE, "way": "map", "map": {"channel": "description: gs-"}})
     assert found is not None
-    assert (found.login, found.way, found.uris) == (Login.SIMPLE, Way.MAP, ("ldapi:///",))
+    assert (found.login, found.way, found.uris) == (Login.SIMPLE, Mode.MAP, ("ldapi:///",))
     assert found.map == {**DEFAULT_MAP, "channel": Place("description", "gs-")}
     assert (found.clients, found.channels) == ("ou=clients,dc=example,dc=org", "ou=channels,dc=example,dc=org")
     anonymous = parse(LDAP)
@@ -109,6 +109,6 @@ def test_what_it_means() -> None:
 def test_a_fault_names_the_file(site: Site) -> None:
     assert isinstance(open_directory(site), LdifDirectory)
     site.file.write_text(site.file.read_text() + '[directory]\nbackend = "nis"\n')
-    with pytest.raises(ConfigFault, match=r"site\.toml") as caught:
+    with pytest.raises(ConfigError, match=r"site\.toml") as caught:
         open_directory(site)
     assert "ldap" in caught.value.hint

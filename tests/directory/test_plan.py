@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gitstate.core.errors import GitstateError, Locked, NotFound, UsageFault
+from gitstate.core.errors import GitstateError, LockedError, NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Kind, plan
@@ -51,7 +51,7 @@ def test_add(place: Place) -> None:
         assert last.revision == revision
     if place.backend != "ldap-map":
         assert last.subject == planned.message
-    with pytest.raises(UsageFault, match="there is a client lab3-01 already") as caught:
+    with pytest.raises(UsageError, match="there is a client lab3-01 already") as caught:
         plan.plan_add(place.site, directory, Client("lab3-01"))
     assert "client set lab3-01" in caught.value.hint
 
@@ -111,7 +111,7 @@ def test_what_changed_since_the_plan(place: Place) -> None:
     place.put(machine(1))
     planned = plan.plan_set(place.site, place.open(), ["lab3-01"], {"workload": "kiosk"})
     place.put(replace(machine(1), kind=Kind.LIVE))
-    with pytest.raises(Locked):
+    with pytest.raises(LockedError):
         apply(planned)
     assert place.open().client("lab3-01") == replace(machine(1), kind=Kind.LIVE)
 
@@ -119,13 +119,13 @@ def test_what_changed_since_the_plan(place: Place) -> None:
 @pytest.mark.parametrize(
     ("values", "error", "words", "hint"),
     [
-        ({"pin": Pin("desktopp", "v1")}, NotFound, "no prototype desktopp", "did you mean desktop"),
-        ({"pin": Pin("server", "v1")}, NotFound, "no prototype server", "did you mean desktop"),
-        ({"pin": Pin("desktop", "v2")}, NotFound, "desktop has no revision 'v2'", "v1"),
-        ({"pin": Pin("desktop", "main~1")}, NotFound, "desktop has no revision", ""),
-        ({"channel": "lab3"}, NotFound, "no channel lab3", "gitstate channel list"),
-        ({"macs": machine(2).macs}, UsageFault, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
-        ({"ips": machine(2).ips}, UsageFault, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
+        ({"pin": Pin("desktopp", "v1")}, NotFoundError, "no prototype desktopp", "did you mean desktop"),
+        ({"pin": Pin("server", "v1")}, NotFoundError, "no prototype server", "did you mean desktop"),
+        ({"pin": Pin("desktop", "v2")}, NotFoundError, "desktop has no revision 'v2'", "v1"),
+        ({"pin": Pin("desktop", "main~1")}, NotFoundError, "desktop has no revision", ""),
+        ({"channel": "lab3"}, NotFoundError, "no channel lab3", "gitstate channel list"),
+        ({"macs": machine(2).macs}, UsageError, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
+        ({"ips": machine(2).ips}, UsageError, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
     ],
     ids=str,
 )
@@ -146,7 +146,7 @@ def test_what_is_refused(
 
 def test_a_prototype_without_a_snapshot(place: Place) -> None:
     Repository.create(place.site.repository_path("empty"), hooked=False)
-    with pytest.raises(NotFound, match="empty has no revision"):
+    with pytest.raises(NotFoundError, match="empty has no revision"):
         plan.plan_add(place.site, place.open(), Client("a", pin=Pin("empty", "main")))
 
 
@@ -164,5 +164,5 @@ def test_whom_there_is_not(place: Place, names: list[str]) -> None:
         lambda: plan.plan_set(place.site, place.open(), names, {"kind": Kind.LIVE}),
         lambda: plan.plan_remove(place.open(), names),
     ):
-        with pytest.raises(NotFound, match=f"no client {names[-1]}"):
+        with pytest.raises(NotFoundError, match=f"no client {names[-1]}"):
             attempt()

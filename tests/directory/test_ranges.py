@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.directory import netgroups
 from gitstate.directory.model.ranges import MOST, expand
 from tests.support import needs
@@ -77,7 +77,7 @@ def test_expand(text: str, names: str) -> None:
 )
 def test_what_is_refused(text: str, why: str) -> None:
     started = time.monotonic()
-    with pytest.raises(UsageFault, match=why) as caught:
+    with pytest.raises(UsageError, match=why) as caught:
         expand(text)
     assert len(caught.value.message) < 200
     assert time.monotonic() - started < 2
@@ -87,7 +87,7 @@ def test_what_is_refused(text: str, why: str) -> None:
 def test_any_text_is_names_or_refused(text: str) -> None:
     try:
         names = expand(text)
-    except UsageFault:
+    except UsageError:
         return
     assert names
     assert len(names) == len(set(names)) <= MOST
@@ -118,19 +118,19 @@ def test_ranges_count_as_a_loop_does(parts: list[tuple[str, int, int, bool]]) ->
 def test_hosts_of_triples() -> None:
     triples = ["(LAB3-02.example.org,,)", "(lab3-01,-,example.org)", "(-,eve,)", "(lab3-01,,)"]
     assert netgroups.hosts_of_triples("lab3", triples) == ["lab3-01", "lab3-02"]
-    with pytest.raises(UsageFault, match="holds any machine"):
+    with pytest.raises(UsageError, match="holds any machine"):
         netgroups.hosts_of_triples("all", ["(lab3-01,,)", "(,,)"])
-    with pytest.raises(UsageFault, match="not a host name"):
+    with pytest.raises(UsageError, match="not a host name"):
         netgroups.hosts_of_triples("odd", ["(a b!,,)"])
 
 
 @needs("getent")
 def test_a_netgroup_that_nobody_knows() -> None:
-    with pytest.raises(NotFound, match="no netgroup no-such-netgroup"):
+    with pytest.raises(NotFoundError, match="no netgroup no-such-netgroup"):
         netgroups.hosts("no-such-netgroup")
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a b", "x\n", "x/y", "*", "x" * 300])
 def test_what_is_no_netgroup(name: str) -> None:
-    with pytest.raises(UsageFault, match="not a netgroup's name"):
+    with pytest.raises(UsageError, match="not a netgroup's name"):
         netgroups.hosts(name)

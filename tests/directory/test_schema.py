@@ -22,7 +22,7 @@ from ldap.schema import AttributeType, ObjectClass, SubSchema
 
 from gitstate.core.data import data_file
 from gitstate.directory.model.clients import Client
-from gitstate.directory.model.entries import Fault
+from gitstate.directory.model.entries import EntryError
 from gitstate.directory.model.mapping import FIELDS, entry_of
 from gitstate.directory.model.schema import definitions, schema
 from gitstate.directory.model.text import BASE, dn_of
@@ -136,7 +136,7 @@ def test_a_server_takes_our_entries_and_refuses_what_we_refuse(tmp_path: Path) -
 
         taken()
         for entry in _wrong():
-            with pytest.raises(Fault):
+            with pytest.raises(EntryError):
                 schema().check(entry)
             with pytest.raises(REFUSALS):
                 connection.add_s(dn_of("lab3-01"), addModlist(entry))
@@ -164,7 +164,7 @@ def _wrong() -> list[dict[str, list[bytes]]]:
 @pytest.mark.parametrize("entry", _wrong(), ids=lambda entry: "")
 def test_wrong_entries_are_refused(entry: dict[str, list[bytes]]) -> None:
     schema().check(entry_of(machine(1)))
-    with pytest.raises(Fault):
+    with pytest.raises(EntryError):
         schema().check(entry)
 
 
@@ -183,10 +183,10 @@ def test_what_is_wrong_is_said() -> None:
         ({"cn": [b" "]}, "is not UTF-8 text", ("cn", 0)),
     ]
     for change, words, place in cases:
-        with pytest.raises(Fault, match=words) as caught:
+        with pytest.raises(EntryError, match=words) as caught:
             schema().check(good | change)
         assert (caught.value.attribute, caught.value.place) == place
-    with pytest.raises(Fault, match="ipHostNumber is missing"):
+    with pytest.raises(EntryError, match="ipHostNumber is missing"):
         schema().check({name: values for name, values in good.items() if name != "ipHostNumber"})
 
 

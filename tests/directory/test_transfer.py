@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Channel, Client, HardwareClass, Kind, transfer
 from gitstate.directory.check import check
@@ -136,7 +136,7 @@ def test_nonsense(site: Site, old: str, new: str, words: str) -> None:
     text = dumped(place)
     assert old in text
     line = next(number for number, one in enumerate(text.splitlines(), 1) if old in one)
-    with pytest.raises((ConfigFault, UsageFault), match=words.replace("LINE", str(line))) as caught:
+    with pytest.raises((ConfigError, UsageError), match=words.replace("LINE", str(line))) as caught:
         enter(place, text.replace(old, new))
     assert caught.value.hint
     assert records(dumped(place)) == records(text)
@@ -179,5 +179,5 @@ def test_check_finds_what_others_wrote(site: Site, slapd: Server) -> None:
     (problem,) = check(place.open()).problems
     assert "is lab3-01's already" in problem
     slapd.connect().modify_s(f"cn=lab3-02,ou=clients,{SUFFIX}", [(2, "macAddress", [b"nonsense"])])
-    with pytest.raises(ConfigFault, match=f"cn=lab3-02,ou=clients,{SUFFIX}: macAddress"):
+    with pytest.raises(ConfigError, match=f"cn=lab3-02,ou=clients,{SUFFIX}: macAddress"):
         check(place.open())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import Conflict
+from gitstate.core.errors import ConflictError
 from gitstate.core.monitor import SILENT
 from gitstate.core.signature import Signature
 from gitstate.release import push, reconcile
@@ -237,7 +237,7 @@ def test_who_comes_too_late_with_a_push_changes_nothing(layered: Ground) -> None
     late = push.plan(site, "lab/lab3", "lab3", None, None, who, SILENT)
     layered.edit("lab/lab3", "early")
     layered("push", "lab/lab3", "lab3", "--yes")
-    with pytest.raises(Conflict, match="there is a tag lab3/2 by now"):
+    with pytest.raises(ConflictError, match="there is a tag lab3/2 by now"):
         push.apply(late, "late", (who, who), SILENT)
     assert (unpacked(layered, "lab3-12", 2) / "files/etc/motd").read_text() == "early"
 

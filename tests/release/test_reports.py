@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory import open_directory
 from gitstate.machine.hardware.match import SHIPPED
@@ -248,12 +248,12 @@ def test_what_stands_there_by_hand(tmp_path: Path) -> None:
     tree = subprocess.run([*words[:2], "mktree"], input=text, capture_output=True, text=True, check=True).stdout.strip()
     new = git(repository, "-c", "user.name=x", "-c", "user.email=x", "commit-tree", tree, "-m", "by hand")
     git(repository, "update-ref", REF, new.strip())
-    with pytest.raises(Damaged, match=r"a\.json"):
+    with pytest.raises(DamagedError, match=r"a\.json"):
         reports.get("a")
     assert reports.get("b") is not None
     assert reports.put("a", report(), (ADA, ADA))
     assert reports.get("a") is not None
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         reports.put("a/b", report(), (ADA, ADA))
 
 

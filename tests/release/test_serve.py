@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.release.gate.serve import Report, Service, parse
 from gitstate.store.site import Site
 from tests.gitstate_command import git
@@ -192,9 +192,9 @@ def test_names_in_gits_ways(ground: Ground, command: str) -> None:
     "command", [None, "", "ls", "git-receive-pack", "git-receive-pack ''", "git-receive-pack 'a' 'b'", "x" * 1000]
 )
 def test_other_words(ground: Ground, command: str | None) -> None:
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         parse(Site(ground.site), command)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         parse(Site(ground.site), "git-receive-pack 'desktops'")
 
 
@@ -208,5 +208,5 @@ def test_reports_and_a_key_for_them_alone(ground: Ground) -> None:
         "report a b",
         "report " + "x" * 500,
     ):
-        with pytest.raises(UsageFault):
+        with pytest.raises(UsageError):
             parse(site, command, only_reports=True)

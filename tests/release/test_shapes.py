@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.release.gate.guard import updates
 from gitstate.release.log import next_number, trailers
-from gitstate.release.models import Asked, Name, Wish, natural, number, release_name, version_name
+from gitstate.release.models import Name, PendingTag, ReleaseRequest, natural, number, release_name, version_name
 from gitstate.store import Type
 from gitstate.store.tags import Tag, parse_tag
 from tests.release.harness import Ground
@@ -25,12 +25,12 @@ def test_versions(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", ".x", "a..b", "a/b", "a b", "x.lock", "x.", "ü", "a" * 101, "a\n", "a:b"])
 def test_what_is_no_version(text: str) -> None:
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         version_name(text)
 
 
 def test_a_release_of_another_channel() -> None:
-    with pytest.raises(UsageFault, match="no release of lab4"):
+    with pytest.raises(UsageError, match="no release of lab4"):
         release_name("lab3/1", "lab4")
 
 
@@ -45,10 +45,10 @@ def test_people_read_versions_so() -> None:
     assert sorted(sorted(ordered), key=natural) == ordered
 
 
-def asked(version: str, when: int) -> Asked:
+def asked(version: str, when: int) -> ReleaseRequest:
     signature = Signature("A <a@b>", when)
     tag = Tag(b"\1" * 20, Type.COMMIT, f"lab3/{version}", signature, "", False)
-    return Asked(Wish("desktop", Name("lab3", version), b"\2" * 20), tag)
+    return ReleaseRequest(PendingTag("desktop", Name("lab3", version), b"\2" * 20), tag)
 
 
 def test_the_order_of_tags_is_one_order() -> None:
@@ -93,7 +93,7 @@ def test_tags_of_old_programs(data: bytes) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"object 12\n", HEAD.replace(b"commit", b"branch"), b"x" + HEAD])
 def test_what_is_no_tag(data: bytes) -> None:
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         parse_tag(data)
 
 
@@ -107,7 +107,7 @@ def test_lines_of_git() -> None:
         ("refs/tags/a b", bytes.fromhex(one)),
         ("refs/heads/x", None),
     ]
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         list(updates(["nonsense"]))
 
 

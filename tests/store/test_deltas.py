@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.store.deltas import Bases, apply, read_delta
 from gitstate.store.objects import Type, object_id
 from gitstate.store.packs import deflate, entry_header, format_index
@@ -196,7 +196,7 @@ def test_damage_is_named(tmp_path: Path, entries: list[tuple[bytes, bytes]]) -> 
     pack = packed(tmp_path, entries)
     place = pack.find(ONE)
     assert place is not None
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(DamagedError) as caught:
         read_delta(pack, place, ONE, Bases())
     assert "pack-x.pack" in caught.value.message
     assert caught.value.hint

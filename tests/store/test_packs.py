@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitstate.core.errors import StorageFault
+from gitstate.core.errors import StorageError
 from gitstate.store.objects import FILE, TreeItem, Type, format_tree, object_id
 from gitstate.store.packs import StagedPack, deflate, entry_header, format_index
 from tests.support import needs
@@ -307,7 +307,7 @@ BIG: Final = random.Random(1).randbytes(100_000)
 )
 def test_no_room_is_a_clear_error(tmp_path: Path, write: Callable[[StagedPack], object]) -> None:
     pack = StagedPack(tmp_path, "main")
-    with files_up_to(50_000), pytest.raises(StorageFault) as caught:
+    with files_up_to(50_000), pytest.raises(StorageError) as caught:
         write(pack)
     assert "\n" not in str(caught.value)
     assert caught.value.hint

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.core.signature import Signature
 from gitstate.store.objects import FILE, Commit, TreeItem, Type, format_tree, object_id
 from gitstate.store.packs import StagedPack, deflate, entry_header, format_index
@@ -219,7 +219,7 @@ def test_what_is_not_there_is_missing(fresh: Repository) -> None:
     for oid in (bytes(20), b"\xff" * 20, object_id(Type.BLOB, b"never stored")):
         assert fresh.whole(oid) is None
         assert not fresh.has_packed(oid)
-        with pytest.raises(Damaged, match=f"{oid.hex()} is missing"):
+        with pytest.raises(DamagedError, match=f"{oid.hex()} is missing"):
             fresh.read(oid)
 
 
@@ -302,7 +302,7 @@ def read_all(index: Path) -> tuple[int, int]:
     right = damaged = 0
     try:
         pack = Pack(index)
-    except Damaged as error:
+    except DamagedError as error:
         assert_clear(error)
         return 0, len(SMALL)
     except ValueError:  # an empty index: `Objects` makes it Damaged
@@ -312,7 +312,7 @@ def read_all(index: Path) -> tuple[int, int]:
         for way in (read_at_once, read_in_pieces):
             try:
                 found = way(pack, object_id(Type.BLOB, data))
-            except Damaged as error:
+            except DamagedError as error:
                 damaged += 1
                 assert_clear(error)
             else:
@@ -334,7 +334,7 @@ def read_in_pieces(pack: Pack, oid: bytes) -> bytes | None:
     return None if whole is None else b"".join(whole.chunks())
 
 
-def assert_clear(error: Damaged) -> None:
+def assert_clear(error: DamagedError) -> None:
     assert str(error).isprintable()
     assert len(str(error)) < 300
     assert error.hint
@@ -423,7 +423,7 @@ def test_an_entry_that_lies_about_its_size_is_damage(tmp_path: Path) -> None:
     pack = Pack(staged(tmp_path, [(oid, size, deflate(data)) for oid, size in sizes.items()]))
     for oid in sizes:
         for way in (read_at_once, read_in_pieces):
-            with pytest.raises(Damaged) as caught:
+            with pytest.raises(DamagedError) as caught:
                 way(pack, oid)
             assert_clear(caught.value)
     pack.close()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.store import refs
 from gitstate.store.configuration import VALUES, read_plain
 from gitstate.store.refs import list_refs, plain_name, read_ref, read_refs
@@ -79,14 +79,14 @@ def test_a_name_means_what_it_means_to_git_or_is_left_to_git(git: Git, word: str
 def test_a_broken_ref_is_no_missing_one(git: Git, text: bytes) -> None:
     (git.path / "refs" / "heads" / "main").write_bytes(text)
     for name in ("HEAD", MAIN):
-        with pytest.raises(Damaged, match=name):
+        with pytest.raises(DamagedError, match=name):
             read_ref(git.path, name)
 
 
 def test_refs_in_a_circle(git: Git) -> None:
     (git.path / "refs" / "heads" / "a").write_text("ref: refs/heads/b\n")
     (git.path / "refs" / "heads" / "b").write_text("ref: refs/heads/a\n")
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         read_ref(git.path, "refs/heads/a")
 
 
@@ -95,7 +95,7 @@ def test_packed_refs_cut_short_are_damage(git: Git, cut: int) -> None:
     text = (git.path / "packed-refs").read_bytes()
     (git.path / "packed-refs").write_bytes(text[:-cut])
     for ask in (lambda: read_ref(git.path, "refs/x/y/z"), lambda: list_refs(git.path)):
-        with pytest.raises(Damaged, match="packed-refs"):
+        with pytest.raises(DamagedError, match="packed-refs"):
             ask()
 
 

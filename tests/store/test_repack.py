@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 from gitstate.store import repack
 from gitstate.store.objects import Type, object_id
 from gitstate.store.repository import MAIN, Repository
@@ -222,7 +222,7 @@ def test_somebody_elses_repack_goes_first(repository: Repository) -> None:
         path = half_written(repository, other.pid)
         while Path(f"/proc/{other.pid}/comm").read_text() != "git\n":  # a new program gets its name after it started
             time.sleep(0.001)
-        with pytest.raises(Locked, match=rf"git repack \(pid {other.pid}\) is at work"):
+        with pytest.raises(LockedError, match=rf"git repack \(pid {other.pid}\) is at work"):
             collect(repository)
         assert path.exists()
         other.communicate()

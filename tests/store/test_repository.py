@@ -18,7 +18,15 @@ from typing import Final
 
 import pytest
 
-from gitstate.core.errors import ConfigFault, Damaged, EnvironmentFault, GitstateError, Locked, NotFound, Refused
+from gitstate.core.errors import (
+    ConfigError,
+    DamagedError,
+    GitstateError,
+    HostError,
+    LockedError,
+    NotFoundError,
+    RefusedError,
+)
 from gitstate.core.signature import Signature
 from gitstate.store import objects
 from gitstate.store.objects import FILE, TREE, Commit, TreeItem, Type, format_tree, object_id
@@ -123,42 +131,42 @@ def broken(path: Path, text: str) -> None:
 
 
 REFUSED: Final[dict[str, tuple[Callable[[Path], object], type[GitstateError], str]]] = {
-    "missing": (lambda path: None, NotFound, "no repository desktop"),
-    "a file": (lambda path: path.write_text("x"), NotFound, "no repository desktop"),
-    "empty": (lambda path: path.mkdir(), EnvironmentFault, "not a git repository"),
-    "no HEAD": (lambda path: (Git.create(path), (path / "HEAD").unlink()), EnvironmentFault, "not a git repository"),
+    "missing": (lambda path: None, NotFoundError, "no repository desktop"),
+    "a file": (lambda path: path.write_text("x"), NotFoundError, "no repository desktop"),
+    "empty": (lambda path: path.mkdir(), HostError, "not a git repository"),
+    "no HEAD": (lambda path: (Git.create(path), (path / "HEAD").unlink()), HostError, "not a git repository"),
     "no objects": (
         lambda path: (Git.create(path), (path / "objects").rename(path / "x")),
-        EnvironmentFault,
+        HostError,
         "not a git repository",
     ),
-    "a working copy": (lambda path: Git.create(path / ".git", bare=False), EnvironmentFault, "not a git repository"),
-    "newer": (lambda path: configured(path, "gitstate.format=2"), ConfigFault, "format 2"),
-    "much newer": (lambda path: configured(path, "gitstate.format=10"), ConfigFault, "format 10"),
-    "absurdly newer": (lambda path: configured(path, f"gitstate.format={'9' * 5000}"), ConfigFault, "of format 999"),
-    "no number": (lambda path: configured(path, "gitstate.format=one"), ConfigFault, "of format one"),
-    "a negative number": (lambda path: configured(path, "gitstate.format=-1"), ConfigFault, "of format -1"),
-    "a superscript": (lambda path: configured(path, "gitstate.format=²"), ConfigFault, "of format ²"),
-    "no value": (lambda path: configured(path, "gitstate.format="), ConfigFault, "of format "),
+    "a working copy": (lambda path: Git.create(path / ".git", bare=False), HostError, "not a git repository"),
+    "newer": (lambda path: configured(path, "gitstate.format=2"), ConfigError, "format 2"),
+    "much newer": (lambda path: configured(path, "gitstate.format=10"), ConfigError, "format 10"),
+    "absurdly newer": (lambda path: configured(path, f"gitstate.format={'9' * 5000}"), ConfigError, "of format 999"),
+    "no number": (lambda path: configured(path, "gitstate.format=one"), ConfigError, "of format one"),
+    "a negative number": (lambda path: configured(path, "gitstate.format=-1"), ConfigError, "of format -1"),
+    "a superscript": (lambda path: configured(path, "gitstate.format=²"), ConfigError, "of format ²"),
+    "no value": (lambda path: configured(path, "gitstate.format="), ConfigError, "of format "),
     "sha256": (
         lambda path: subprocess.run(["git", "init", "-q", "--bare", "--object-format=sha256", path], check=True),
-        ConfigFault,
+        ConfigError,
         "SHA-256",
     ),
     "reftable": (
         lambda path: configured(path, "core.repositoryFormatVersion=1", "extensions.refStorage=reftable"),
-        ConfigFault,
+        ConfigError,
         "refstorage",
     ),
-    "a partial clone": (partial, ConfigFault, "partial clone"),
+    "a partial clone": (partial, ConfigError, "partial clone"),
     "an old partial clone": (
         lambda path: configured(path, "core.repositoryFormatVersion=1", "extensions.partialClone=origin"),
-        ConfigFault,
+        ConfigError,
         "partial clone",
     ),
-    "a config of noise": (lambda path: broken(path, "[core\n"), ConfigFault, "config"),
-    "a config of zeros": (lambda path: broken(path, "\0" * 100), ConfigFault, "config"),
-    "no config": (lambda path: (Git.create(path), (path / "config").unlink()), ConfigFault, "config"),
+    "a config of noise": (lambda path: broken(path, "[core\n"), ConfigError, "config"),
+    "a config of zeros": (lambda path: broken(path, "\0" * 100), ConfigError, "config"),
+    "no config": (lambda path: (Git.create(path), (path / "config").unlink()), ConfigError, "config"),
 }  # fmt: skip
 
 
@@ -206,7 +214,7 @@ def private(repository: Repository) -> list[str]:
 def test_the_second_writer_is_told_who_is_the_first(repository: Repository) -> None:
     with holder(repository) as child:
         with (
-            pytest.raises(Locked, match=rf"desktop\.git is locked by checkin \(pid {child.pid}\)") as caught,
+            pytest.raises(LockedError, match=rf"desktop\.git is locked by checkin \(pid {child.pid}\)") as caught,
             repository.lock("gc"),
         ):
             pass
@@ -217,7 +225,7 @@ def test_the_second_writer_is_told_who_is_the_first(repository: Repository) -> N
         with repository.lock("gc"):
             assert private(repository) == ["lock"], "what the dead left is cleared"
     with (
-        pytest.raises(Locked, match=rf"locked by gc \(pid {os.getpid()}\)"),
+        pytest.raises(LockedError, match=rf"locked by gc \(pid {os.getpid()}\)"),
         repository.lock("gc"),
         repository.lock("gc"),
     ):
@@ -342,7 +350,7 @@ def test_a_lost_race_loses_nothing_else(repository: Repository) -> None:
     with repository.staging() as staging:
         late = stage(staging, {"a": b"2"}, first)
         second = commit(repository, {"a": b"3"})
-        with pytest.raises(Locked) as caught:
+        with pytest.raises(LockedError) as caught:
             staging.publish([(MAIN, late, first)], "test", steps.append)
     assert_clear(caught.value)
     assert steps == ["pack", "idx"]
@@ -370,7 +378,7 @@ def test_refs_move_from_where_they_are_known_to_be(repository: Repository) -> No
         ("refs/heads/new", first, first),
         (MAIN, second, bytes.fromhex("1" * 40)),
     ):
-        with pytest.raises(Locked) as caught:
+        with pytest.raises(LockedError) as caught:
             repository.move_refs([("refs/heads/other", first, None), move], "test")
         assert_clear(caught.value)
         assert repository.ref("refs/heads/other") is None, "all or none"
@@ -402,7 +410,7 @@ def test_moving_refs_runs_gits_hooks(repository: Repository) -> None:
 def test_what_a_hook_refuses_is_not_called_a_race(repository: Repository) -> None:
     first = commit(repository, {"a": b"1"})
     hook(repository, "reference-transaction", '[ "$1" != prepared ]')
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         commit(repository, {"a": b"2"})
     assert "hook" in caught.value.message
     assert_clear(caught.value)
@@ -412,7 +420,7 @@ def test_what_a_hook_refuses_is_not_called_a_race(repository: Repository) -> Non
 def test_a_lock_file_of_gits_is_named(repository: Repository) -> None:
     first = commit(repository, {"a": b"1"})
     (repository.path / "refs/heads/main.lock").write_text("")
-    with pytest.raises(Locked) as caught:
+    with pytest.raises(LockedError) as caught:
         repository.move_refs([(MAIN, first, first)], "test")
     assert_clear(caught.value)
     assert "main.lock" in str(caught.value)
@@ -463,7 +471,7 @@ def test_revisions_are_gits(past: Repository, revision: str) -> None:
     if told.returncode == 0 and not told.stdout.startswith(b"^"):
         assert past.resolve(revision).hex() == told.stdout.decode().strip()
     else:
-        with pytest.raises(NotFound) as caught:
+        with pytest.raises(NotFoundError) as caught:
             past.resolve(revision)
         assert_clear(caught.value)
 
@@ -484,14 +492,14 @@ def test_ids_may_be_short_and_in_capitals(past: Repository) -> None:
     ],
 )
 def test_the_nearest_names_are_suggested(past: Repository, revision: str, hint: str) -> None:
-    with pytest.raises(NotFound, match=f"desktop has no revision '{revision}'") as caught:
+    with pytest.raises(NotFoundError, match=f"desktop has no revision '{revision}'") as caught:
         past.resolve(revision)
     assert caught.value.hint == hint
 
 
 def test_before_the_first_check_in_there_is_nothing(repository: Repository) -> None:
     for revision in ("main", "HEAD", "HEAD~1", "nothing"):
-        with pytest.raises(NotFound) as caught:
+        with pytest.raises(NotFoundError) as caught:
             repository.resolve(revision)
         assert "nothing is checked in yet" in caught.value.hint
     assert repository.ref(MAIN) is None
@@ -546,14 +554,14 @@ def test_commits_in_any_encoding_are_read(
 )
 def test_a_broken_commit_is_damage(repository: Repository, body: bytes) -> None:
     oid = Git(repository.path).put(1, body)
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(DamagedError) as caught:
         repository.snapshot(oid)
     assert_clear(caught.value)
 
 
 def test_no_commit_is_no_snapshot(past: Repository) -> None:
     for oid in (bytes(20), b"\xff" * 20, EMPTY_TREE, object_id(Type.BLOB, b"1")):
-        with pytest.raises(Damaged) as caught:
+        with pytest.raises(DamagedError) as caught:
             past.snapshot(oid)
         assert_clear(caught.value)
 
@@ -587,10 +595,10 @@ def test_a_damaged_ref_is_not_a_missing_one(repository: Repository, spoil: Calla
         lambda: again.resolve("@"),
         lambda: again.resolve("main~1"),
     ):
-        with pytest.raises(Damaged) as caught:
+        with pytest.raises(DamagedError) as caught:
             ask()
         assert_clear(caught.value)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         again.resolve("nothing")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 from gitstate.core.signature import Signature
 from gitstate.store import MAIN, Commit, Repository, TreeItem, Type, object_id, write_objects
 from gitstate.store.objects import FILE, format_tree
@@ -61,7 +61,7 @@ def test_a_ref_that_moved_stops_it(repository: Repository) -> None:
     objects, commit = change(1)
     write_objects(repository, objects, [(MAIN, commit, None)], "x")
     more, other = change(2)
-    with pytest.raises(Locked):
+    with pytest.raises(LockedError):
         write_objects(repository, more, [(MAIN, other, None)], "x")
     assert repository.ref(MAIN) == commit
     assert Git(repository.path).fsck() == ""

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 
 from gitstate.core import fs
-from gitstate.core.errors import EnvironmentFault, GitstateError, StorageFault
+from gitstate.core.errors import GitstateError, HostError, StorageError
 from gitstate.core.monitor import SILENT
 from gitstate.store.site import Site as Opened
 from gitstate.tree import export
@@ -215,7 +215,7 @@ def test_an_export_by_two_is_as_any_other(site: Site, tmp_path: Path, monkeypatc
     assert len(forks) == 1
 
 
-@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, StorageFault), (errno.EROFS, EnvironmentFault)])
+@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, StorageError), (errno.EROFS, HostError)])
 def test_a_failed_helper_leaves_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[GitstateError]
 ) -> None:

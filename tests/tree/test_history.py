@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.entry import CAPABILITY, Kind, Meta
-from gitstate.core.errors import GitstateError, NotFound, UsageFault
+from gitstate.core.errors import GitstateError, NotFoundError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.store import MAIN, Commit, Repository, Staging, Type
 from gitstate.tree import history
@@ -268,15 +268,15 @@ def test_sides(told: Past) -> None:
 @pytest.mark.parametrize(
     ("arguments", "kind", "said"),
     [
-        (["main", "main~1", "main~2"], UsageFault, "two revisions"),
-        (["--cached"], UsageFault, "--cached"),
-        (["main:etc/fstab", "main~3:etc/fstab"], UsageFault, "snapshots"),
-        (["mian"], NotFound, "did you mean main"),
-        (["main", "--", ":(glob)etc/*"], UsageFault, "glob"),
-        (["main", "--", "../etc"], UsageFault, "not a path inside a snapshot"),
-        (["main", "main~1", "etc/nothing"], NotFound, "no path etc/nothing"),
-        (["main~1", "main", "--no-such-flag"], UsageFault, "no-such-flag"),
-        (["main"], UsageFault, "two revisions"),
+        (["main", "main~1", "main~2"], UsageError, "two revisions"),
+        (["--cached"], UsageError, "--cached"),
+        (["main:etc/fstab", "main~3:etc/fstab"], UsageError, "snapshots"),
+        (["mian"], NotFoundError, "did you mean main"),
+        (["main", "--", ":(glob)etc/*"], UsageError, "glob"),
+        (["main", "--", "../etc"], UsageError, "not a path inside a snapshot"),
+        (["main", "main~1", "etc/nothing"], NotFoundError, "no path etc/nothing"),
+        (["main~1", "main", "--no-such-flag"], UsageError, "no-such-flag"),
+        (["main"], UsageError, "two revisions"),
     ],
 )
 def test_bad_arguments_of_diff(told: Past, arguments: list[str], kind: type[GitstateError], said: str) -> None:
@@ -475,23 +475,23 @@ def test_log_with_content_tells_metadata_after_each_commit(told: Past) -> None:
 
 def test_graph_with_paths_or_content_is_refused(told: Past) -> None:
     for arguments in (["--graph", "--", "etc"], ["--graph", "-p"]):
-        with pytest.raises(UsageFault, match="--graph"):
+        with pytest.raises(UsageError, match="--graph"):
             told.log(*arguments)
 
 
 @pytest.mark.parametrize(
     ("arguments", "kind", "said"),
     [
-        (["mian"], NotFound, "did you mean main"),
-        (["mian..main"], NotFound, "mian..main"),
-        (["nothing", "--", "etc"], NotFound, "nothing"),
-        (["etc/nothing"], NotFound, "put --"),
-        (["etc", "main"], UsageFault, "behind a path"),
-        (["etc", "main", "--", "usr"], NotFound, "no revision 'etc'"),
-        (["--no-such-flag"], UsageFault, "no-such-flag"),
-        (["-n"], UsageFault, "wants a value"),
-        (["--since"], UsageFault, "wants a value"),
-        (["--", ":(icase)ETC"], UsageFault, "icase"),
+        (["mian"], NotFoundError, "did you mean main"),
+        (["mian..main"], NotFoundError, "mian..main"),
+        (["nothing", "--", "etc"], NotFoundError, "nothing"),
+        (["etc/nothing"], NotFoundError, "put --"),
+        (["etc", "main"], UsageError, "behind a path"),
+        (["etc", "main", "--", "usr"], NotFoundError, "no revision 'etc'"),
+        (["--no-such-flag"], UsageError, "no-such-flag"),
+        (["-n"], UsageError, "wants a value"),
+        (["--since"], UsageError, "wants a value"),
+        (["--", ":(icase)ETC"], UsageError, "icase"),
     ],
 )
 def test_bad_arguments_of_log(told: Past, arguments: list[str], kind: type[GitstateError], said: str) -> None:
@@ -501,7 +501,7 @@ def test_bad_arguments_of_log(told: Past, arguments: list[str], kind: type[Gitst
 
 def test_nothing_checked_in(past: Past) -> None:
     for words in (past.log, past.show, past.diff):
-        with pytest.raises(NotFound, match="gitstate checkin"):
+        with pytest.raises(NotFoundError, match="gitstate checkin"):
             words()
 
 
@@ -557,7 +557,7 @@ def test_show_as_json(told: Past) -> None:
     assert [(change["path"], change["details"]) for change in found["changes"]] == [
         ("usr/bin/ping", ["+cap_net_raw=ep"])
     ]
-    with pytest.raises(UsageFault, match="not a commit"):
+    with pytest.raises(UsageError, match="not a commit"):
         list(history.show_json(told.repository, ["main:etc/fstab"]))
 
 

@@ -24,7 +24,7 @@ from gitstate.tree.manifest import (
     NO_RECORDS,
     Content,
     Records,
-    Unreadable,
+    UnreadableError,
     format_directory,
     format_full,
     format_links,
@@ -167,7 +167,7 @@ BAD_LINES: Final = [
 
 @pytest.mark.parametrize("lines", BAD_LINES, ids=repr)
 def test_a_bad_line_is_named(lines: bytes) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         parse_directory(HEAD + lines + b"\nz mode=9\n", "/etc/.gitstate", root=False)
     number = (HEAD + lines).count(b"\n") + 1
     assert caught.value.line == number
@@ -198,7 +198,7 @@ def test_a_bad_line_is_named(lines: bytes) -> None:
     ],
 )
 def test_a_bad_head_is_named(text: bytes, root: bool, line: int) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         parse_directory(text, "x", root=root)
     assert caught.value.line == line
     assert caught.value.message.isprintable()
@@ -206,7 +206,7 @@ def test_a_bad_head_is_named(text: bytes, root: bool, line: int) -> None:
 
 def test_an_error_stays_short_whatever_it_shows() -> None:
     for line in (b"a xattr.user.x=" + b"!" * 10**6, b"a " + b"x" * 10**6, b"\xff" * 10**6):
-        with pytest.raises(Unreadable) as caught:
+        with pytest.raises(UnreadableError) as caught:
             parse_directory(HEAD + line, "x", root=False)
         assert len(str(caught.value)) < 1000
 
@@ -215,7 +215,7 @@ def holds(text: bytes, root: bool) -> None:
     """Anything reads, or is Unreadable in one line; what reads is written so that it reads the same."""
     try:
         records = parse_directory(text, "x", root=root)
-    except Unreadable as error:
+    except UnreadableError as error:
         line, message = error.line, error.message
     else:
         if records.version in (None, FORMAT):
@@ -324,7 +324,7 @@ def test_links_come_back_in_one_order(groups: list[list[bytes]]) -> None:
     ],
 )
 def test_a_bad_group_is_named(text: bytes, line: int) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         parse_links(text)
     assert caught.value.line == line
     assert caught.value.message.isprintable()
@@ -339,7 +339,7 @@ def test_a_bad_group_is_named(text: bytes, line: int) -> None:
 def test_any_bytes_are_groups_or_unreadable(text: bytes) -> None:
     try:
         groups = parse_links(text)
-    except Unreadable as error:
+    except UnreadableError as error:
         message = error.message
     else:
         assert sorted(map(sorted, groups)) == list(map(list, parse_links(format_links(groups))))

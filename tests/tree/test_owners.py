@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import Conflict, UsageFault
+from gitstate.core.errors import ConflictError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.store.site import Site as Place
 from gitstate.tree import owners
@@ -203,7 +203,7 @@ def test_a_layer_that_moved_meanwhile(site: Site) -> None:
     plan = owners.plan(repository, Owner(b"lp", None), [b"etc/cups/b"])
     site.run("layer", "owner", NAME, "lp", "/etc")
     who = Signature("A <a@b>", 0, "+0000")
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         owners.apply(plan, repository, who, who, "late")
 
 
@@ -214,7 +214,7 @@ def test_owners_are_parsed() -> None:
     assert owners.parse(b"-") == NOBODY
     assert [str(owners.parse(text)) for text in (b"a", b"a:b", b":b", b"-")] == ["a", "a:b", ":b", "-"]
     for text in (b"", b":", b"0", b"a:0", b"a b", b"a\n", b"-x", b"a:b:c"):
-        with pytest.raises(UsageFault):
+        with pytest.raises(UsageError):
             owners.parse(text)
 
 

@@ -22,7 +22,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitstate.core.entry import Kind
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import octal
 from gitstate.tree.policy import POLICY_PATH, Policy, Refusal, Treatment, document, parse, rules
 from gitstate.tree.policy.globs import literal_parents, translate, union
@@ -681,7 +681,7 @@ def test_allowing_keeps_the_rules_of_the_file() -> None:
     ("path", "because"), [(b"a", ""), (b"a", " "), (b"a**", "x"), (b"a\\b", "x"), (b"../a", "x"), (b"", "x")]
 )
 def test_an_impossible_allowance_is_a_usage_error(path: bytes, because: str) -> None:
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         DEFAULT.allowing([(path, because)])
 
 
@@ -966,7 +966,7 @@ def test_good_files(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "key", "what"), BAD)
 def test_bad_files(text: str, key: str, what: str) -> None:
-    with pytest.raises(ConfigFault) as caught:
+    with pytest.raises(ConfigError) as caught:
         parse(text.encode(), "/live/policy.toml")
     fault = caught.value
     assert fault.message.startswith(f"/live/policy.toml: {key}")
@@ -978,7 +978,7 @@ def test_bad_files(text: str, key: str, what: str) -> None:
 
 @pytest.mark.parametrize(("text", "what"), BAD_FOR_PARSE_ONLY)
 def test_what_a_schema_can_not_see(text: bytes, what: str) -> None:
-    with pytest.raises(ConfigFault) as caught:
+    with pytest.raises(ConfigError) as caught:
         parse(text, "policy.toml")
     assert what in caught.value.message
     assert caught.value.hint
@@ -1004,7 +1004,7 @@ def test_schema_and_parser_agree_on_reasons(text: str) -> None:
     try:
         policy(f'allow = [{{path = "a", because = {json.dumps(text)}}}]'.replace("\x7f", "\\u007f"))
         is_good = True
-    except ConfigFault:
+    except ConfigError:
         is_good = False
     assert schema().is_valid({"version": 1, "allow": [{"path": "a", "because": text}]}) == is_good
 
@@ -1049,7 +1049,7 @@ def test_schema_and_parser_agree_on_documents(value: dict[str, object]) -> None:
 def test_any_bytes_are_a_policy_or_a_fault(text: bytes) -> None:
     try:
         parse(text, "policy.toml")
-    except ConfigFault as fault:
+    except ConfigError as fault:
         told = str(fault)
     else:
         told = ""
@@ -1073,7 +1073,7 @@ def test_no_file_takes_long(text: bytes) -> None:
         hostile = parse(text, "policy.toml")
         for _ in range(100):
             hostile.treatment(b"usr/share/" + b"a" * 200, FILE)
-    except ConfigFault:
+    except ConfigError:
         pass
     assert time.process_time() - start < 3
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitstate.core.entry import ACL_ACCESS, CAPABILITY, IN_GIT, Directory, Entry, Kind, Meta
-from gitstate.core.errors import ConfigFault, Damaged, GitstateError
+from gitstate.core.errors import ConfigError, DamagedError, GitstateError
 from gitstate.core.names import LINKS, RECORDS, join, stored_name
 from gitstate.core.signature import Signature
 from gitstate.store.objects import FILE, GITLINK, SYMLINK, TREE, Commit, TreeItem, Type, format_tree, object_id
 from gitstate.store.repository import MAIN, Repository
-from gitstate.tree.manifest import Unreadable, format_links
+from gitstate.tree.manifest import UnreadableError, format_links
 from gitstate.tree.snapshot import (
     PLAIN_DIRECTORY,
     Lookup,
@@ -49,7 +49,7 @@ class Objects(dict[bytes, bytes]):
 
     def look(self, oid: bytes) -> bytes:
         if oid not in self:
-            raise Damaged(f"object {oid.hex()} is missing", "fetch it")
+            raise DamagedError(f"object {oid.hex()} is missing", "fetch it")
         return self[oid]
 
 
@@ -235,7 +235,7 @@ def test_groups_come_in_order_whatever_an_editor_wrote() -> None:
 def test_a_bad_group_is_damage() -> None:
     objects = Objects()
     links = objects.put(Type.BLOB, b"a ../../etc/shadow\n")
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         effective_links(objects.look, objects.put(Type.TREE, format_tree([TreeItem(FILE, LINKS, links)])))
     assert caught.value.line == 1
 
@@ -308,7 +308,7 @@ def test_a_hostile_tree_is_damage_in_one_line(what: str) -> None:
     objects.put(Type.BLOB, b"#mtree\n. type=dir\nchar type=char device=native,1,3\n")
     objects.put(Type.TREE, b"")
     tree = objects.put(Type.TREE, HOSTILE[what])
-    with pytest.raises(Damaged) as caught:
+    with pytest.raises(DamagedError) as caught:
         read_directory(objects.look, tree, b"")
     assert caught.value.message.isprintable()
     assert caught.value.hint
@@ -328,7 +328,7 @@ def test_any_bytes_are_a_directory_or_damage(tree: bytes) -> None:
     objects.put(Type.BLOB, b"x")
     try:
         found = read_directory(objects.look, objects.put(Type.TREE, tree), b"etc")
-    except Damaged as error:
+    except DamagedError as error:
         message = error.message
     else:
         assert not [
@@ -341,7 +341,7 @@ def test_any_bytes_are_a_directory_or_damage(tree: bytes) -> None:
 def test_a_newer_format_is_no_damage() -> None:
     objects = Objects()
     records = objects.put(Type.BLOB, b"#mtree\n#gitstate 2\n/set colour=blue\n")
-    with pytest.raises(ConfigFault, match="format 2") as caught:
+    with pytest.raises(ConfigError, match="format 2") as caught:
         read_directory(objects.look, objects.put(Type.TREE, raw((FILE, RECORDS, records))), b"")
     assert "newer" in caught.value.hint
 
@@ -350,7 +350,7 @@ def test_only_the_root_has_a_version() -> None:
     objects = Objects()
     tree = objects.put(Type.TREE, raw((FILE, RECORDS, objects.put(Type.BLOB, b"#mtree\n#gitstate 1\n"))))
     assert read_directory(objects.look, tree, b"").own == Meta(Kind.DIRECTORY, 0o755, 0, 0, 0)
-    with pytest.raises(Unreadable, match=r"^/etc/\.gitstate, line 2: "):
+    with pytest.raises(UnreadableError, match=r"^/etc/\.gitstate, line 2: "):
         read_directory(objects.look, tree, b"etc")
 
 

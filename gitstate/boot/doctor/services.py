@@ -10,7 +10,7 @@ from typing import Final
 from gitstate.boot import Dhcp, Nfs, Options
 from gitstate.boot.doctor.models import Check, bad, note, ok
 from gitstate.core import network
-from gitstate.core.errors import EnvironmentFault, GitstateError, NotFound
+from gitstate.core.errors import GitstateError, HostError, NotFoundError
 from gitstate.store.site import Site
 
 _ETAB: Final = Path("/var/lib/nfs/etab")
@@ -22,7 +22,7 @@ def services(site: Site, options: Options) -> Iterator[Check]:
     """Interface, DHCP, TFTP, HTTP, NFS."""
     try:
         yield _interface(options)
-    except NotFound as error:
+    except NotFoundError as error:
         yield bad("network", error.message, f"{site.file}: boot.interface; {error.hint}")
         return
     yield from _dhcp(options)
@@ -48,7 +48,7 @@ def _dhcp(options: Options) -> Iterator[Check]:
         yield bad("dhcp", "no dnsmasq listens on UDP port 67", _START_DNSMASQ)
     try:
         others = [server for server in network.dhcp_servers(options.interface) if server != options.server]
-    except EnvironmentFault as error:
+    except HostError as error:
         yield note("dhcp", error.message, error.hint)
         return
     named = ", ".join(others)

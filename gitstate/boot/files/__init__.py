@@ -2,7 +2,7 @@
 
 from gitstate.boot.files.lookup import machines_that_asked
 from gitstate.boot.files.planning import Plan, plan, plan_release
-from gitstate.boot.files.services import Outcome, Told, servers
+from gitstate.boot.files.services import Outcome, ReloadResult, servers
 from gitstate.boot.files.texts import File
 from gitstate.boot.files.write import apply, lock, tell
 
@@ -10,7 +10,7 @@ __all__ = [
     "File",
     "Outcome",
     "Plan",
-    "Told",
+    "ReloadResult",
     "apply",
     "lock",
     "machines_that_asked",

@@ -52,7 +52,7 @@ def _web_users(gid: int | None) -> list[str]:
 
 
 def make(group: Group) -> int:
-    """Make the group if need be, let users join; its number. Raises EnvironmentFault, StorageFault."""
+    """Make the group if need be, let users join; its number. Raises HostError, StorageError."""
     if group.gid is None:
         process.run(["groupadd", "--system", group.name])
     for user in group.join:

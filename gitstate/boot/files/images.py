@@ -13,7 +13,7 @@ from gitstate.boot.options import Options
 from gitstate.boot.plan import Image
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
-from gitstate.core.output import TFTP, Places, Stamp, half, stamp
+from gitstate.core.output import TFTP, OutputRoot, Stamp, stamp, temporary_name
 from gitstate.store import Repository
 from gitstate.store.site import Site
 
@@ -54,13 +54,13 @@ def plan(
     site: Site,
     options: Options,
     wanted: Iterable[tuple[str, bytes]],
-    places: Places,
+    places: OutputRoot,
     state: State,
     observer: Observer,
 ) -> Images:
     """What is to be copied for the snapshots ``wanted``, by prototype and commit.
 
-    Raises NotFound that names every snapshot that can't boot, and why; Damaged, Refused.
+    Raises NotFoundError that names every snapshot that can't boot, and why; DamagedError, RefusedError.
     """
     images: list[Image] = []
     copies: list[Copy] = []
@@ -89,13 +89,13 @@ def plan(
     return Images(tuple(images), tuple(copies), copied)
 
 
-def untouched(places: Places, path: str, written: Stamp) -> bool:
+def untouched(places: OutputRoot, path: str, written: Stamp) -> bool:
     """Whether what stands at ``path`` is what was written there, with its rights."""
     status = places.look(path)
     return status is not None and stamp(status) == written and places.in_order(path, status)
 
 
-def _examine(repository: Repository, prototype: str, commit: bytes, options: Options, places: Places) -> Copy:
+def _examine(repository: Repository, prototype: str, commit: bytes, options: Options, places: OutputRoot) -> Copy:
     """What the snapshot boots with, looked into, and what of it stands already."""
     snapshot = repository.snapshot(commit)
     files = kernel.Files(repository, snapshot.tree)
@@ -121,7 +121,7 @@ def _examine(repository: Repository, prototype: str, commit: bytes, options: Opt
     return Copy(image, found.version, text.count(b"# file: "), by_path, kept, is_new)
 
 
-def _equal(places: Places, path: str, pieces: Iterator[bytes]) -> bool:
+def _equal(places: OutputRoot, path: str, pieces: Iterator[bytes]) -> bool:
     """Whether the file at ``path`` is what ``pieces`` are together."""
     with places.open(path) as file:
         for piece in pieces:
@@ -130,13 +130,13 @@ def _equal(places: Places, path: str, pieces: Iterator[bytes]) -> bool:
         return not file.read(1)
 
 
-def apply(copy: Copy, nfs_version: str, places: Places, observer: Observer) -> Copied:
+def apply(copy: Copy, nfs_version: str, places: OutputRoot, observer: Observer) -> Copied:
     """Write the files: a new directory appears as a whole, in an old one each file is replaced. Raises OSError."""
     final = f"{TFTP}/{copy.image.path}"
     above, _, name = final.rpartition("/")
-    folder = f"{above}/{half(name)}" if copy.is_new else final
+    folder = f"{above}/{temporary_name(name)}" if copy.is_new else final
     places.make(above)
-    places.remove_tree(f"{above}/{half(name)}")
+    places.remove_tree(f"{above}/{temporary_name(name)}")
     stamps = dict(copy.kept)
     try:
         for path, content in copy.contents.items():
@@ -145,7 +145,7 @@ def apply(copy: Copy, nfs_version: str, places: Places, observer: Observer) -> C
                 stamps[path] = places.stage(own, _told(content(), observer))
         places.sync()
         for path in copy.contents.keys() - copy.kept.keys():
-            places.settle(f"{folder}/{path.rpartition('/')[2]}")
+            places.commit(f"{folder}/{path.rpartition('/')[2]}")
         if copy.is_new:
             places.sync()
             places.rename_directory(folder, final)

@@ -12,7 +12,7 @@ from typing import Final
 
 from gitstate.core import cpio
 from gitstate.core.entry import Entry, Kind
-from gitstate.core.errors import GitstateError, NotFound
+from gitstate.core.errors import GitstateError, NotFoundError
 from gitstate.core.names import join, octal
 from gitstate.store import Repository
 from gitstate.tree.snapshot import Lookup
@@ -91,7 +91,7 @@ class Files:
 def find(files: Files) -> Boot:
     """The newest kernel of ``/boot`` and its initrd; of one without a version in its name, what the links say.
 
-    Raises NotFound.
+    Raises NotFoundError.
     """
     versions = sorted(
         (match["version"] for name in files.names(b"boot") if (match := _KERNEL.fullmatch(name)) and _counts(name)),
@@ -106,7 +106,9 @@ def find(files: Files) -> Boot:
         kernel = files.file(link)
         if kernel:
             return _with_initrd(files, kernel, _version_of(kernel[0]), [initrd])
-    raise NotFound("there is no kernel in /boot", "install one in the live tree: apt-get install linux-image-amd64")
+    raise NotFoundError(
+        "there is no kernel in /boot", "install one in the live tree: apt-get install linux-image-amd64"
+    )
 
 
 def _counts(name: bytes) -> bool:
@@ -125,11 +127,11 @@ def _with_initrd(files: Files, kernel: tuple[bytes, Entry], version: bytes, plac
         initrd = files.file(place)
         if initrd:
             return Boot(octal(version), kernel[1].oid, kernel[0], initrd[1].oid, initrd[0])
-    raise NotFound(f"there is no initrd for /{octal(kernel[0])}", _PREPARE)
+    raise NotFoundError(f"there is no initrd for /{octal(kernel[0])}", _PREPARE)
 
 
 def check(repository: Repository, files: Files, boot: Boot, nfs_version: str, *, restores: bool) -> None:
-    """Look into the initrd. Raises NotFound for what a boot by NFS would miss, Opaque, Damaged.
+    """Look into the initrd. Raises NotFoundError for what a boot by NFS would miss, Opaque, DamagedError.
 
     ``restores``: there are capabilities or ACLs that the hook must restore.
     """
@@ -146,15 +148,15 @@ def check(repository: Repository, files: Files, boot: Boot, nfs_version: str, *,
         error.message = f"{where}: {error.message}"
         raise
     if not hook:
-        raise NotFound(f"{where} has no hook of gitstate ({octal(HOOK)})", _PREPARE)
+        raise NotFoundError(f"{where} has no hook of gitstate ({octal(HOOK)})", _PREPARE)
     version = boot.version.encode()
     if modules and version not in modules:
-        raise NotFound(f"{where} is for kernel {octal(min(modules))}, not {boot.version}", _PREPARE)
+        raise NotFoundError(f"{where} is for kernel {octal(min(modules))}, not {boot.version}", _PREPARE)
     there = modules.get(version, set()) | _built_in(repository, files, version)
     if missing := [name for name in _MODULES[nfs_version] if name.encode() not in there]:
-        raise NotFound(f"{where} has no kernel module {', '.join(missing)}", _PREPARE)
+        raise NotFoundError(f"{where} has no kernel module {', '.join(missing)}", _PREPARE)
     if restores and not restorer:
-        raise NotFound(f"{where} has no setfattr, and files have capabilities or ACLs to be restored", _PREPARE)
+        raise NotFoundError(f"{where} has no setfattr, and files have capabilities or ACLs to be restored", _PREPARE)
 
 
 def _built_in(repository: Repository, files: Files, version: bytes) -> set[bytes]:
@@ -171,7 +173,7 @@ def _built_in(repository: Repository, files: Files, version: bytes) -> set[bytes
 
 
 def content(repository: Repository, oid: bytes) -> Iterator[bytes]:
-    """A blob in pieces, with little of it in memory where the repository holds it whole. Raises Damaged."""
+    """A blob in pieces, with little of it in memory where the repository holds it whole. Raises DamagedError."""
     whole = repository.whole(oid)
     if whole is None:
         yield repository.read(oid)

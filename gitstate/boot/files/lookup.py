@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from gitstate.boot.files.planning import log_path
-from gitstate.boot.request import Asked, asked
-from gitstate.core.errors import EnvironmentFault
+from gitstate.boot.request import BootRequest, asked
+from gitstate.core.errors import HostError
 from gitstate.store.site import Site
 
 
-def machines_that_asked(site: Site) -> list[Asked]:
+def machines_that_asked(site: Site) -> list[BootRequest]:
     """Every machine of the log, the one that asked last at the end; none before dnsmasq has run.
 
-    Raises EnvironmentFault if the log can't be read.
+    Raises HostError if the log can't be read.
     """
     path = log_path(site) / "dnsmasq.log"
     try:
@@ -20,4 +20,4 @@ def machines_that_asked(site: Site) -> list[Asked]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise EnvironmentFault(f"{path}: {error.strerror}", "run it as root") from None
+        raise HostError(f"{path}: {error.strerror}", "run it as root") from None

@@ -12,9 +12,9 @@ from gitstate.boot.files import group, images, state, texts, wanted
 from gitstate.boot.options import Dhcp, Options, load
 from gitstate.boot.plan import BootChannel
 from gitstate.core import network
-from gitstate.core.errors import EnvironmentFault, Refused
+from gitstate.core.errors import HostError, RefusedError
 from gitstate.core.monitor import SILENT, Observer
-from gitstate.core.output import TFTP, Places
+from gitstate.core.output import TFTP, OutputRoot
 from gitstate.store.site import Site
 
 if TYPE_CHECKING:
@@ -75,12 +75,12 @@ def plan(
 ) -> Plan:
     """Plan the boot files of all clients; ``running`` is what channels run, for those that follow one.
 
-    Nothing is written, but a DHCP server may be asked for. Raises NotFound for clients without a snapshot and
-    snapshots that can't boot; ConfigFault; Refused for files that aren't ours, and for a second DHCP server;
-    EnvironmentFault.
+    Nothing is written, but a DHCP server may be asked for. Raises NotFoundError for clients without a snapshot and
+    snapshots that can't boot; ConfigError; RefusedError for files that aren't ours, and for a second DHCP server;
+    HostError.
     """
     if os.geteuid() != 0:
-        raise EnvironmentFault("boot files are root's", "run it with sudo")
+        raise HostError("boot files are root's", "run it with sudo")
     options = load(site)
     uuid = str(site.settings().get("uuid"))
     clients = list(directory.clients().values())
@@ -90,7 +90,7 @@ def plan(
     commits = wanted.resolve(site, clients, channels)
     snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
     its_group = group.plan(options)
-    with Places(site.tftp, options.etc, its_group.gid) as places:
+    with OutputRoot(site.tftp, options.etc, its_group.gid) as places:
         its_images = images.plan(site, options, snapshots, places, known, observer)
         boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)
@@ -119,13 +119,13 @@ def plan_release(
 ) -> Plan:
     """Plan what one snapshot boots with, and with ``channel`` the script that its clients follow; nothing else.
 
-    Raises NotFound for a snapshot that can't boot, ConfigFault, Refused, EnvironmentFault.
+    Raises NotFoundError for a snapshot that can't boot, ConfigError, RefusedError, HostError.
     """
     options = load(site)
     uuid = str(site.settings().get("uuid"))
     known = state.load(site.path)
     its_group = group.plan(options)
-    with Places(site.tftp, options.etc, its_group.gid) as places:
+    with OutputRoot(site.tftp, options.etc, its_group.gid) as places:
         its_images = images.plan(site, options, [snapshot], places, known, observer)
         channels = [channel] if channel else []
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, [], channels, IPXE)
@@ -156,7 +156,7 @@ def _snapshots(running: Iterable[BootChannel]) -> Iterator[tuple[str, bytes]]:
     return ((one.prototype, bytes.fromhex(one.commit)) for one in running)
 
 
-def _out_of_order(places: Places, paths: Iterable[str]) -> Iterator[str]:
+def _out_of_order(places: OutputRoot, paths: Iterable[str]) -> Iterator[str]:
     """Directories below ``tftp/`` that others couldn't read, or too many could."""
     below = sorted({f"{TFTP}/{part}" for path in paths for part in (path, path.partition("/")[0])})
     for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below):
@@ -177,7 +177,7 @@ def _export(site: Site, prototype: str, commit: bytes) -> Path:
 def _refuse_another_server(options: Options) -> None:
     others = [server for server in network.dhcp_servers(options.interface) if server != options.server]
     if others:
-        raise Refused(
+        raise RefusedError(
             f"another DHCP server answers on {options.interface}: {', '.join(others)}",
             'turn it off, or write dhcp = "proxy" into site.toml, and it keeps giving addresses',
         )

@@ -20,7 +20,7 @@ _SECOND: Final = 10**9
 
 
 def attributes(repository: Repository, tree: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Path, attribute and value of all that is lost over NFS, parents first. Raises Damaged.
+    """Path, attribute and value of all that is lost over NFS, parents first. Raises DamagedError.
 
     Most directories have no such thing, and their records say so without being parsed.
     """

@@ -28,7 +28,7 @@ class Outcome(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReloadResult:
     """A server, the command that tells it, what came of it, and what went wrong."""
 
     server: str
@@ -89,12 +89,12 @@ def servers(paths: Iterable[str]) -> list[str]:
     return sorted({_SERVERS[path].name for path in paths if path in _SERVERS})
 
 
-def tell(paths: Iterable[str], etc: Path) -> Iterator[tuple[str, Told]]:
+def tell(paths: Iterable[str], etc: Path) -> Iterator[tuple[str, ReloadResult]]:
     """Tell the readers of ``paths``, each once, and yield each path with what came of it.
 
     ``etc`` is where their configuration stands.
     """
-    done: dict[str, Told] = {}
+    done: dict[str, ReloadResult] = {}
     asked = set(paths)
     for path, server in _SERVERS.items():  # a restart stands before a reload, and makes it needless
         if path in asked:
@@ -103,20 +103,20 @@ def tell(paths: Iterable[str], etc: Path) -> Iterator[tuple[str, Told]]:
             yield path, done[server.name]
 
 
-def _tell(server: _Server, etc: Path) -> Told:
+def _tell(server: _Server, etc: Path) -> ReloadResult:
     managed = SYSTEMD.is_dir()
     command = tuple(word.format(etc=etc) for word in server.alone)
     try:
         if managed:
             command = _under_systemd(server)
             if not command:
-                return Told(server.name, ("systemctl", "start", server.unit), Outcome.NOT_RUNNING)
+                return ReloadResult(server.name, ("systemctl", "start", server.unit), Outcome.NOT_RUNNING)
         elif not server.runs():
-            return Told(server.name, command, Outcome.BY_HAND)
+            return ReloadResult(server.name, command, Outcome.BY_HAND)
         process.run(command)
     except GitstateError as error:
-        return Told(server.name, command, Outcome.FAILED, error.message)
-    return Told(server.name, command, Outcome.DONE)
+        return ReloadResult(server.name, command, Outcome.FAILED, error.message)
+    return ReloadResult(server.name, command, Outcome.DONE)
 
 
 def _under_systemd(server: _Server) -> Words:

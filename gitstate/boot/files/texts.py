@@ -21,8 +21,8 @@ from gitstate.boot.files.wanted import some
 from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel, BootClient, Image
 from gitstate.boot.render import ETC_FILES, MARK, Renderer
-from gitstate.core.errors import ConfigFault, EnvironmentFault, Refused
-from gitstate.core.output import TFTP, Places, Stamp, stamp
+from gitstate.core.errors import ConfigError, HostError, RefusedError
+from gitstate.core.output import TFTP, OutputRoot, Stamp, stamp
 
 FIRST: Final = f"{TFTP}/boot"
 CHANNELS: Final = f"{TFTP}/boot/channel"
@@ -77,7 +77,7 @@ class Wanted:
 class Comparer:
     """Compares units with the disk. Files of others are collected, to be named all at once."""
 
-    def __init__(self, places: Places, state: State) -> None:
+    def __init__(self, places: OutputRoot, state: State) -> None:
         self._places = places
         self._known = state.units
         self._foreign: list[str] = []
@@ -88,7 +88,7 @@ class Comparer:
         self.kept: list[str] = []
 
     def compare(self, wanted: Wanted) -> None:
-        """Compare one unit. Raises ConfigFault for a text without a header."""
+        """Compare one unit. Raises ConfigError for a text without a header."""
         known = self._known.get(wanted.key)
         if known and known.digest == wanted.digest and self._all_untouched(known.files) and _is_whole(known, wanted):
             self.units[wanted.key] = known
@@ -99,7 +99,7 @@ class Comparer:
         for path, new in wanted.render().items():
             self._wanted.add(path)
             if wanted.bear and not bears_mark(new):
-                raise ConfigFault(f"{path} would have no header", f"let its template say in a comment: {MARK}")
+                raise ConfigError(f"{path} would have no header", f"let its template say in a comment: {MARK}")
             self._compare_file(path, new, wanted, unit, known)
 
     def _all_untouched(self, files: Mapping[str, Stamp]) -> bool:
@@ -125,10 +125,10 @@ class Comparer:
             self.kept.append(path)
 
     def refuse_foreign(self) -> None:
-        """Raise Refused if there are files of others where ours should be."""
+        """Raise RefusedError if there are files of others where ours should be."""
         if self._foreign:
             where = some([self._places.shown(path) for path in self._foreign])
-            raise Refused(f"not written by gitstate: {where}", "move what stands there away, and run it again")
+            raise RefusedError(f"not written by gitstate: {where}", "move what stands there away, and run it again")
 
     def stale(self) -> Iterator[Stale]:
         """Files that we wrote and that nothing asks for any more."""
@@ -165,22 +165,22 @@ class Inputs:
     loaders: Path
 
 
-def plan(inputs: Inputs, places: Places, state: State) -> Texts:
-    """What changes. Raises ConfigFault, Refused, EnvironmentFault."""
+def plan(inputs: Inputs, places: OutputRoot, state: State) -> Texts:
+    """What changes. Raises ConfigError, RefusedError, HostError."""
     comparer = _compared(chain(_common_units(inputs, places), _units(inputs)), places, state)
     return _texts(comparer, comparer.units, tuple(comparer.stale()))
 
 
-def plan_some(inputs: Inputs, places: Places, state: State) -> Texts:
+def plan_some(inputs: Inputs, places: OutputRoot, state: State) -> Texts:
     """What changes of these snapshots, channels and clients alone; all else stays as it is.
 
-    Raises ConfigFault, Refused.
+    Raises ConfigError, RefusedError.
     """
     comparer = _compared(_units(inputs), places, state)
     return _texts(comparer, {**state.units, **comparer.units}, ())
 
 
-def _compared(units: Iterable[Wanted], places: Places, state: State) -> Comparer:
+def _compared(units: Iterable[Wanted], places: OutputRoot, state: State) -> Comparer:
     comparer = Comparer(places, state)
     for wanted in units:
         comparer.compare(wanted)
@@ -212,7 +212,7 @@ def _basis(inputs: Inputs) -> tuple[str, Callable[[], Renderer]]:
     return common, cache(lambda: Renderer(inputs.site, inputs.uuid, inputs.options))
 
 
-def _common_units(inputs: Inputs, places: Places) -> Iterator[Wanted]:
+def _common_units(inputs: Inputs, places: OutputRoot) -> Iterator[Wanted]:
     """What there is one of."""
     common, renderer = _basis(inputs)
     yield Wanted("common", common, lambda: _encoded(renderer().common_files()))
@@ -268,15 +268,15 @@ def _templates(site: Path) -> Iterator[tuple[str, bytes]]:
                 yield str(path.relative_to(place)), path.read_bytes()
 
 
-def _loaders(options: Options, places: Places, source: Path) -> Iterator[Wanted]:
-    """iPXE's programs that this machine has. Raises EnvironmentFault if one is missing without which nothing boots."""
+def _loaders(options: Options, places: OutputRoot, source: Path) -> Iterator[Wanted]:
+    """iPXE's programs that this machine has. Raises HostError if one is missing without which nothing boots."""
     for name in LOADERS:
         file, path = source / name, f"{FIRST}/{name}"
         try:
             status = file.stat()
         except FileNotFoundError:
             if name in _NEEDED and options.dhcp is not Dhcp.NONE and places.look(path) is None:
-                raise EnvironmentFault(f"{file} is missing", "apt-get install ipxe") from None
+                raise HostError(f"{file} is missing", "apt-get install ipxe") from None
             continue
         render = partial(_program, path, file)
         yield Wanted(f"loader {name}", digest(str(file), *stamp(status)), render, bear=False)

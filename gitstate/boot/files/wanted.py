@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from gitstate.boot.plan import BootChannel, BootClient, machine_id
-from gitstate.core.errors import GitstateError, NotFound
+from gitstate.core.errors import GitstateError, NotFoundError
 from gitstate.core.names import Pin
 from gitstate.store.site import Site
 
@@ -20,7 +20,7 @@ _NAMED: Final = 5
 def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootChannel]) -> Mapping[Pin, bytes]:
     """The commit of every pin; ``running`` is what channels run.
 
-    Raises NotFound that names all clients without a snapshot, and why.
+    Raises NotFoundError that names all clients without a snapshot, and why.
     """
     users: dict[Pin, list[str]] = {}
     channels: dict[str, list[str]] = {}
@@ -37,11 +37,11 @@ def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootCha
     commits, problems = _commits(site, users)
     for channel, names in channels.items():
         message = f"channel {channel} of {some(names)} has no release"
-        problems.append(NotFound(message, f"gitstate channel show {channel} tells what it waits for"))
+        problems.append(NotFoundError(message, f"gitstate channel show {channel} tells what it waits for"))
     if without:
         message = f"{some(without)} {'have' if len(without) > 1 else 'has'} no snapshot"
         hint = f"gitstate client set {without[0]} --channel NAME, or --pin PROTOTYPE@REV"
-        problems.append(NotFound(message, hint))
+        problems.append(NotFoundError(message, hint))
     raise_all(problems)
     return commits
 

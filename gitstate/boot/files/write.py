@@ -17,9 +17,9 @@ from gitstate.boot.files.state import Copied, State, Unit
 from gitstate.boot.files.texts import CHANNELS, FIRST, MACHINES
 from gitstate.boot.render import ETC_FILES
 from gitstate.core import fs
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 from gitstate.core.monitor import Observer
-from gitstate.core.output import TFTP, Places, is_half
+from gitstate.core.output import TFTP, OutputRoot, is_temporary
 from gitstate.store.site import Site
 from gitstate.tree import export
 
@@ -28,21 +28,23 @@ Step = Callable[[str], None]
 
 @contextmanager
 def lock(site: Site) -> Iterator[None]:
-    """Be the only one who writes boot files; a plan is made and carried out under it. Raises Locked."""
+    """Be the only one who writes boot files; a plan is made and carried out under it. Raises LockedError."""
     site.tftp.mkdir(mode=0o750, exist_ok=True)
     descriptor = fs.open_tree(site.tftp)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Locked(f"the boot files of {site.path} are being written", "try again when that is done") from None
+            raise LockedError(
+                f"the boot files of {site.path} are being written", "try again when that is done"
+            ) from None
         yield
     finally:
         fs.close(descriptor)
 
 
 def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> None:
-    """Carry out a plan. Raises StorageFault, Damaged, EnvironmentFault, OSError; then the old files stand."""
+    """Carry out a plan. Raises StorageError, DamagedError, HostError, OSError; then the old files stand."""
     if not plan and plan.state_is_current:
         return
     gid = group.make(plan.group)
@@ -50,7 +52,7 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Non
         group.make_log(log_path(plan.site), gid)
     _export(plan, observer)
     step("exported")
-    with Places(plan.site.tftp, plan.options.etc, gid) as places:
+    with OutputRoot(plan.site.tftp, plan.options.etc, gid) as places:
         _clear(plan, places)
         copied = _copy(plan, places, observer)
         step("copied")
@@ -66,7 +68,7 @@ def _export(plan: Plan, observer: Observer) -> None:
         export.apply(export.plan(repository, commit, plan.site.exports_path(prototype), None), observer)
 
 
-def _copy(plan: Plan, places: Places, observer: Observer) -> Mapping[str, Copied]:
+def _copy(plan: Plan, places: OutputRoot, observer: Observer) -> Mapping[str, Copied]:
     copied = {}
     for one in plan.images.copies:
         observer.phase(f"kernel and initrd {one.image.prototype}", unit="bytes")
@@ -75,14 +77,14 @@ def _copy(plan: Plan, places: Places, observer: Observer) -> Mapping[str, Copied
     return copied
 
 
-def _clear(plan: Plan, places: Places) -> None:
+def _clear(plan: Plan, places: OutputRoot) -> None:
     """Put the directories in order, and remove what a killed run left."""
     for path in (TFTP, FIRST, CHANNELS, MACHINES, *plan.directories):
         places.make(path)
     tops = _folders(places, TFTP)
     for folder in [TFTP, *tops, *(below for top in tops for below in _folders(places, top))]:
         for name, status in list(places.names(folder).items()):
-            if is_half(name):
+            if is_temporary(name):
                 remove = places.remove_tree if stat.S_ISDIR(status.st_mode) else places.remove
                 remove(f"{folder}/{name}")
     for path in ETC_FILES:
@@ -91,10 +93,10 @@ def _clear(plan: Plan, places: Places) -> None:
         left.unlink()
 
 
-def _folders(places: Places, folder: str) -> list[str]:
+def _folders(places: OutputRoot, folder: str) -> list[str]:
     """The directories in ``folder`` that have their final names."""
     found = places.names(folder).items()
-    return [f"{folder}/{name}" for name, status in found if stat.S_ISDIR(status.st_mode) and not is_half(name)]
+    return [f"{folder}/{name}" for name, status in found if stat.S_ISDIR(status.st_mode) and not is_temporary(name)]
 
 
 def _state_after(plan: Plan, copied: Mapping[str, Copied]) -> State:
@@ -107,7 +109,7 @@ def _state_after(plan: Plan, copied: Mapping[str, Copied]) -> State:
     return State(units, {**standing, **plan.images.copied, **copied}, set(plan.pending))
 
 
-def _write(plan: Plan, places: Places, after: State, observer: Observer, step: Step) -> None:
+def _write(plan: Plan, places: OutputRoot, after: State, observer: Observer, step: Step) -> None:
     """Write all texts beside their places, make them durable, then let each take its place."""
     files, stale, settled = plan.texts.files, plan.texts.stale, 0
     observer.phase("boot files", len(files), "files")
@@ -120,7 +122,7 @@ def _write(plan: Plan, places: Places, after: State, observer: Observer, step: S
         if not plan.pending <= plan.known.pending:  # if we die before the end, it is still known who must be told
             state.save(plan.site.path, replace(plan.known, pending=set(plan.pending)))
         for file in files:
-            places.settle(file.path)
+            places.commit(file.path)
             settled += 1
         step("settled")
         for one in stale:
@@ -131,7 +133,7 @@ def _write(plan: Plan, places: Places, after: State, observer: Observer, step: S
             places.discard(file.path)
 
 
-def tell(plan: Plan) -> list[services.Told]:
+def tell(plan: Plan) -> list[services.ReloadResult]:
     """Tell the servers whose configuration changed; those that can't be told are told again by the next call.
 
     Raises OSError.

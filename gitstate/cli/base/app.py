@@ -18,7 +18,7 @@ import click
 from gitstate import __version__
 from gitstate.cli.base.help import CommonOption, Group
 from gitstate.core import fs, settings
-from gitstate.core.errors import EnvironmentFault, GitstateError, NotFound, UsageFault
+from gitstate.core.errors import GitstateError, HostError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.store import Repository
 from gitstate.store.site import Site
@@ -59,7 +59,7 @@ _COMMANDS: Final = {
 """Command by the module that has it, as TOPIC.MODULE."""
 
 
-class ReaderGone(Exception):
+class ReaderGoneError(Exception):
     """Who read our output has closed it. Not a BrokenPipeError, from which click makes exit code 1."""
 
 
@@ -68,7 +68,7 @@ def _reader() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise ReaderGone from None
+        raise ReaderGoneError from None
 
 
 class LazyGroup(Group):
@@ -114,7 +114,7 @@ class Session:
 
     @cached_property
     def site(self) -> Site:
-        """The site. Raises NotFound, ConfigFault."""
+        """The site. Raises NotFoundError, ConfigError."""
         return replace(Site.open(self.site_path), credentials=self.settings.credentials)
 
     @property
@@ -133,9 +133,9 @@ class Session:
 
     @property
     def raw(self) -> bool:
-        """Whether names alone are printed. Raises UsageFault for --json besides."""
+        """Whether names alone are printed. Raises UsageError for --json besides."""
         if self.zero and self.json:
-            raise UsageFault("-z and --json exclude each other", "JSON has every name in octal")
+            raise UsageError("-z and --json exclude each other", "JSON has every name in octal")
         return self.zero
 
     def close(self) -> None:
@@ -146,21 +146,21 @@ class Session:
     # --- repositories ---
 
     def repository(self, name: str) -> Repository:
-        """The repository ``name``. Raises NotFound with the nearest name, EnvironmentFault, ConfigFault."""
+        """The repository ``name``. Raises NotFoundError with the nearest name, HostError, ConfigError."""
         try:
             return self.site.repository(name)
-        except NotFound as error:
+        except NotFoundError as error:
             import difflib
 
             near = difflib.get_close_matches(name, list(self.site.repositories()), n=1, cutoff=0.5)
-            raise NotFound(error.message, f"did you mean {near[0]}?" if near else error.hint) from None
+            raise NotFoundError(error.message, f"did you mean {near[0]}?" if near else error.hint) from None
 
     def name(self, given: str | None) -> str:
-        """The repository named, or the one whose live tree we stand in. Raises UsageFault."""
+        """The repository named, or the one whose live tree we stand in. Raises UsageError."""
         return given or self.site.repository_of(Path.cwd())
 
     def take(self, *words: str | None) -> tuple[str, list[str | None]]:
-        """REPO, which may be left out inside a live tree, and the other words at their places. Raises UsageFault."""
+        """REPO, which may be left out inside a live tree, and the other words at their places. Raises UsageError."""
         given = [word for word in words if word is not None]
         name, rest = self.split(given, given[:1])
         if len(rest) == len(words):  # inside a live tree, and the first of them was meant as REPO
@@ -170,7 +170,7 @@ class Session:
     def split(self, words: Sequence[str], candidates: Sequence[str]) -> tuple[str, list[str]]:
         """The first of ``candidates`` that names a repository, else the one whose live tree we stand in; the rest.
 
-        Raises UsageFault, NotFound.
+        Raises UsageError, NotFoundError.
         """
         rest = list(words)
         for word in candidates:
@@ -181,14 +181,14 @@ class Session:
             return self.name(None), rest
         except GitstateError:
             for word in candidates[:1]:
-                with suppress(UsageFault):  # not even a name
+                with suppress(UsageError):  # not even a name
                     self.repository(word)
             raise
 
     def _is_repository(self, name: str) -> bool:
         try:
             return self.site.repository_path(name).is_dir()
-        except UsageFault:
+        except UsageError:
             return False
 
 
@@ -296,7 +296,7 @@ def app() -> None:
     try:
         Path.cwd()
     except FileNotFoundError:
-        raise EnvironmentFault("the current directory doesn't exist any more", "cd to another one") from None
+        raise HostError("the current directory doesn't exist any more", "cd to another one") from None
     fs.allow_many_descriptors()
     # Entries make no cycles: looking for them took a tenth of an export's time.
     gc.freeze()

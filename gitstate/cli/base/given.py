@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from gitstate.core.errors import NotFound
+from gitstate.core.errors import NotFoundError
 
 
 def content(file: Path, most: int) -> bytes:
-    """What a file, or standard input, begins with, at most ``most`` bytes and one more. Raises NotFound."""
+    """What a file, or standard input, begins with, at most ``most`` bytes and one more. Raises NotFoundError."""
     try:
         with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
             return stream.read(most + 1)
     except FileNotFoundError:
-        raise NotFound(f"{file}: no such file", "- is standard input") from None
+        raise NotFoundError(f"{file}: no such file", "- is standard input") from None

@@ -25,11 +25,11 @@ class CommonOption(click.Option):
     """An option that every command takes; help lists it apart from the command's own."""
 
 
-class HelpWanted(click.UsageError):
+class HelpWantedError(click.UsageError):
     """A group without a command: its help is the answer."""
 
 
-class _Told(click.Command):
+class _HelpMixin(click.Command):
     """Help in sections: own options, common options, examples."""
 
     def __init__(self, *arguments: Any, examples: Sequence[str] = (), **attributes: Any) -> None:
@@ -66,11 +66,11 @@ class _Told(click.Command):
                     formatter.write(f"  {line}\n")
 
 
-class Command(_Told):
+class Command(_HelpMixin):
     """A command with examples."""
 
 
-class Group(_Told, click.Group):
+class Group(_HelpMixin, click.Group):
     """Commands with a name in front. An unknown one gets the nearest; none at all gets the help."""
 
     command_class = Command
@@ -78,7 +78,7 @@ class Group(_Told, click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Without arguments the help is an error's text: a script that forgot its command must notice."""
         if not args and not ctx.resilient_parsing:
-            raise HelpWanted(ctx.get_help(), ctx)
+            raise HelpWantedError(ctx.get_help(), ctx)
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import click
 
-from gitstate.cli.base.app import ReaderGone, Session, app
-from gitstate.cli.base.help import HelpWanted
+from gitstate.cli.base.app import ReaderGoneError, Session, app
+from gitstate.cli.base.help import HelpWantedError
 from gitstate.cli.base.output import flush
 from gitstate.core.errors import GitstateError
 
@@ -36,7 +36,7 @@ def _run(session: Session) -> int:
         flush()
     except SystemExit as end:  # of shell completion
         return end.code if isinstance(end.code, int) else 0
-    except HelpWanted as wanted:
+    except HelpWantedError as wanted:
         if not session.json:
             with suppress(OSError):
                 print(wanted.format_message(), file=sys.stderr)
@@ -79,13 +79,13 @@ def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
     match error:
         case GitstateError():
             return error.message, error.hint, error.code
-        case HelpWanted():
+        case HelpWantedError():
             return "no command given", _usage_hint(error), 2
         case click.ClickException():
             return error.format_message(), _usage_hint(error), 2
         case click.exceptions.Abort() | KeyboardInterrupt():
             return "interrupted", "nothing half done is left; run it again", 130
-        case ReaderGone() | BrokenPipeError():
+        case ReaderGoneError() | BrokenPipeError():
             return "", "", _CLOSED
         case OSError():
             return _explain_system(error)

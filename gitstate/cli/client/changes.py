@@ -26,7 +26,7 @@ from gitstate.cli.client.values import (
     who_and_why,
 )
 from gitstate.core import names
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.directory import Client, Directory, open_directory, plan
 from gitstate.directory.importing.plan import plan_new
 
@@ -83,7 +83,7 @@ def set_(session: Session, /, who: Named, message: str | None, author: str | Non
     directory = open_directory(session.site)
     hosts = clients_meant(session, directory, who)
     if len(hosts) > 1 and (values.get("macs") or values.get("ips")):
-        raise UsageFault("an address belongs to one client", "set --mac and --ip for one client at a time")
+        raise UsageError("an address belongs to one client", "set --mac and --ip for one client at a time")
     make(session, plan.plan_set(session.site, directory, hosts, values), message, author)
 
 
@@ -155,18 +155,18 @@ def adopt(
 
 
 def _asked(session: Session, mac: str, *, with_ip: bool, force: bool) -> dict[str, Any]:
-    """The address of a machine that asked, if it is wanted. Raises NotFound."""
+    """The address of a machine that asked, if it is wanted. Raises NotFoundError."""
     from gitstate.boot import files as publish  # whoever asks for clients needn't wait for it
 
     found = next((one for one in publish.machines_that_asked(session.site) if one.mac == mac), None)
     if found is None and not force:
-        raise NotFound(
+        raise NotFoundError(
             f"{mac} never asked how to boot", "gitstate client list --new shows who did; --force adopts it all the same"
         )
     if not with_ip:
         return {}
     if found is None or found.ip is None:
-        raise NotFound(f"no address of {mac} is known", "say it afterwards: gitstate client set NAME --ip IP")
+        raise NotFoundError(f"no address of {mac} is known", "say it afterwards: gitstate client set NAME --ip IP")
     return {"ips": (names.ip_address(found.ip),)}
 
 
@@ -175,7 +175,7 @@ def _adoption(session: Session, directory: Directory, name: str, given: dict[str
     if old is None:
         return plan.plan_add(session.site, directory, Client(name, **given))
     if old.macs and old.macs != given["macs"]:
-        raise UsageFault(
+        raise UsageError(
             f"{name} has the MAC {' '.join(old.macs)} already",
             f"a new card: gitstate client set {name} --mac {given['macs'][0]}; another machine: choose another name",
         )

@@ -12,7 +12,7 @@ from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import emit, talk
 from gitstate.cli.client.values import who_and_why
 from gitstate.core import settings
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.directory import open_directory
 
 _SHOWN = 20
@@ -71,7 +71,7 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
     from gitstate.directory import transfer
 
     if message is not None and not message.strip():
-        raise UsageFault("an empty message says nothing", "leave out -m: history says what was done")
+        raise UsageError("an empty message says nothing", "leave out -m: history says what was done")
     data, where = (sys.stdin.buffer.read(), "standard input") if str(file) == "-" else (file.read_bytes(), str(file))
     content = transfer.parse(data, where)
     plan = transfer.plan_import(open_directory(session.site), content, replace=replace)
@@ -126,7 +126,7 @@ def check(session: Session, finish: bool) -> None:
         counts += f", {report.classes} hardware class{'es' * (report.classes != 1)}"
     emit(session, "directory-check/1", value, [report.about, counts, *(report.problems or ("ok",))])
     if report.problems:
-        raise ConfigFault(
+        raise ConfigError(
             "the directory is not in order", "--finish does what is left of a half done change; correct the rest"
         )
 

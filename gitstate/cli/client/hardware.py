@@ -17,7 +17,7 @@ from gitstate.cli.client.renewal import renew_archives
 from gitstate.cli.client.report import as_json as why_as_json
 from gitstate.cli.client.values import one_name, parsed, who_and_why
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, NotFound, UsageFault
+from gitstate.core.errors import GitstateError, NotFoundError, UsageError
 from gitstate.directory import HardwareClass, open_directory
 from gitstate.directory.model import classes
 from gitstate.directory.model import clients as model
@@ -87,7 +87,7 @@ def set_(
     modaliases. Clients that have reported their hardware change class at once.
     """
     if shipped == (name is not None) or (shipped and order is not None):
-        raise UsageFault("a class and its patterns, or --shipped", "gitstate class set nvidia '10de:*:03'")
+        raise UsageError("a class and its patterns, or --shipped", "gitstate class set nvidia '10de:*:03'")
     standing = open_directory(session.site).classes()
     if name is None:
         wanted = [one for one in SHIPPED if one.name not in standing]
@@ -115,7 +115,7 @@ def remove(session: Session, name: tuple[str, ...], message: str | None, author:
 
 def _make(session: Session, shape: str, plan: hardware.RulesPlan, message: str, author: str | None) -> None:
     if not message.strip():
-        raise UsageFault("an empty message says nothing", "leave out -m: history says what was changed")
+        raise UsageError("an empty message says nothing", "leave out -m: history says what was changed")
     who = settings.author(session.settings, author)
     if not session.dry_run:
         hardware.apply_rules(plan, who, settings.committer(), message)
@@ -187,7 +187,9 @@ def of(session: Session, name: str) -> None:
     client = open_directory(session.site).client(name)
     report = Reports(session.site).get(client.name)
     if report is None:
-        raise NotFound(f"{client.name} has never reported its hardware", "gitstate probe --report does, on the machine")
+        raise NotFoundError(
+            f"{client.name} has never reported its hardware", "gitstate probe --report does, on the machine"
+        )
     _tell(session, "class-of", hardware.matches(session.site, report))
 
 

@@ -15,22 +15,22 @@ from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, flush, printable, put, talk
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
 from gitstate.cli.client.values import assigned_values, parsed_option, who_and_why
-from gitstate.core.errors import ConfigFault, EnvironmentFault, PartlyDone, UsageFault
+from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
 from gitstate.directory import open_directory
-from gitstate.directory.importing.lists import Form, Listing, Remark, read
-from gitstate.directory.importing.plan import Import, Wishes, plan_import
+from gitstate.directory.importing.lists import ListFormat, Listing, Remark, read
+from gitstate.directory.importing.plan import Import, ImportOptions, plan_import
 
 _LONGEST: Final = 64 << 20
 _NAMED: Final = 3
 _STDIN: Final = "standard input"
 
 
-def _form(text: str) -> Form:
-    """How a list is written. Raises UsageFault."""
+def _form(text: str) -> ListFormat:
+    """How a list is written. Raises UsageError."""
     try:
-        return Form(text.lower())
+        return ListFormat(text.lower())
     except ValueError:
-        raise UsageFault(f"{text!r} is not a list's format", f"one of {', '.join(Form)}") from None
+        raise UsageError(f"{text!r} is not a list's format", f"one of {', '.join(ListFormat)}") from None
 
 
 @click.command(
@@ -43,7 +43,9 @@ def _form(text: str) -> Form:
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
-@parsed_option("--format", "form", "FORMAT", _form, f"How the list is written, if it isn't clear: {', '.join(Form)}.")
+@parsed_option(
+    "--format", "form", "FORMAT", _form, f"How the list is written, if it isn't clear: {', '.join(ListFormat)}."
+)
 @assigned_values
 @click.option("--ip", "leased_ips", is_flag=True, help="Addresses of leases become the clients' own, too.")
 @click.option("--update", is_flag=True, help="Clients that differ become as the list says.")
@@ -56,7 +58,7 @@ def import_(
     session: Session,
     /,
     file: Path,
-    form: Form | None,
+    form: ListFormat | None,
     leased_ips: bool,
     update: bool,
     skip_bad: bool,
@@ -75,7 +77,9 @@ def import_(
     who = signature(session, message, author)
     listing = _read(file, source, form)
     defaults = {key: value for key, value in values.items() if value}
-    found = plan_import(session.site, open_directory(session.site), listing, Wishes(defaults, update, leased_ips))
+    found = plan_import(
+        session.site, open_directory(session.site), listing, ImportOptions(defaults, update, leased_ips)
+    )
     may_apply = not found.bad or skip_bad
     if not (may_apply or session.dry_run):
         raise _wrong(source, found.bad)
@@ -90,11 +94,11 @@ def import_(
     if found.bad and not skip_bad:
         raise _wrong(source, found.bad)
     if found.bad:
-        raise PartlyDone(_named(source, found.bad), "mend these lines, and import it again")
+        raise PartlyDoneError(_named(source, found.bad), "mend these lines, and import it again")
 
 
-def _read(file: Path, source: str, form: Form | None) -> Listing:
-    """What the list says. Raises EnvironmentFault, ConfigFault, UsageFault."""
+def _read(file: Path, source: str, form: ListFormat | None) -> Listing:
+    """What the list says. Raises HostError, ConfigError, UsageError."""
     try:
         if source == _STDIN:
             data = sys.stdin.buffer.read(_LONGEST + 1)
@@ -102,13 +106,13 @@ def _read(file: Path, source: str, form: Form | None) -> Listing:
             with file.open("rb") as stream:
                 data = stream.read(_LONGEST + 1)
     except OSError as error:
-        raise EnvironmentFault(f"{source}: {error.strerror}", "name a file that can be read, or -") from None
+        raise HostError(f"{source}: {error.strerror}", "name a file that can be read, or -") from None
     if len(data) > _LONGEST:
-        raise ConfigFault(f"{source}: longer than {_LONGEST >> 20} MiB", "no list of machines is")
+        raise ConfigError(f"{source}: longer than {_LONGEST >> 20} MiB", "no list of machines is")
     try:
         return read(data.decode("utf-8", "replace"), form)
-    except UsageFault as fault:
-        raise UsageFault(f"{source}: {fault.message}", fault.hint) from None
+    except UsageError as fault:
+        raise UsageError(f"{source}: {fault.message}", fault.hint) from None
 
 
 def _tell(session: Session, found: Import, source: str, made: bool, lines: Iterable[str]) -> None:
@@ -159,8 +163,8 @@ def _some_lines(lines: Sequence[int]) -> str:
     return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
 
 
-def _wrong(source: str, bad: Sequence[Remark]) -> ConfigFault:
-    return ConfigFault(
+def _wrong(source: str, bad: Sequence[Remark]) -> ConfigError:
+    return ConfigError(
         f"nothing entered: {_named(source, bad)}", "-n shows all; mend them, or leave them out with --skip-bad"
     )
 

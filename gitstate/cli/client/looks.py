@@ -17,7 +17,7 @@ from gitstate.cli.base.output import date, emit, printable, size, table, talk, w
 from gitstate.cli.client.told import as_json, last_as_json
 from gitstate.cli.client.values import complete_client, machines, named, one_name, parsed_option
 from gitstate.core import names
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.directory import DEFAULT_STATE, Client, Directory, open_directory
 from gitstate.directory.model import clients as model
 from gitstate.directory.protocol import LastChange
@@ -28,11 +28,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _network(text: str) -> Network:
-    """An address, or a network of them. Raises UsageFault."""
+    """An address, or a network of them. Raises UsageError."""
     try:
         return ipaddress.ip_network(text) if "/" in text else ipaddress.ip_network(names.ip_address(text))
     except ValueError:
-        raise UsageFault(f"{text!r} is neither an IP address nor a network", "10.77.0.12, or 10.77.0.0/24") from None
+        raise UsageError(f"{text!r} is neither an IP address nor a network", "10.77.0.12, or 10.77.0.0/24") from None
 
 
 _FILTERS: Final = (
@@ -95,7 +95,7 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
     asked = {key: value for key, value in filters.items() if value is not None}
     if unknown:
         if patterns or asked:
-            raise UsageFault("--new lists machines that aren't clients yet", "leave names and filters out")
+            raise UsageError("--new lists machines that aren't clients yet", "leave names and filters out")
         _list_new(session, directory.clients(), raw=raw)
         return
     is_meant = _meant(directory, patterns)
@@ -124,7 +124,7 @@ def _that_pass(directory: Directory, asked: Mapping[str, Any]) -> list[Client]:
 
 
 def _meant(directory: Directory, patterns: tuple[str, ...]) -> Callable[[Client], bool]:
-    """Whether a client is one of those that ``patterns`` mean. Raises NotFound, UsageFault."""
+    """Whether a client is one of those that ``patterns`` mean. Raises NotFoundError, UsageError."""
     if not patterns:
         return lambda one: True
     wanted = machines(directory, named(patterns, str.lower))

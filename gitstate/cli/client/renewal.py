@@ -7,24 +7,24 @@ from typing import Final
 
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import talk
-from gitstate.core.errors import GitstateError, PartlyDone
+from gitstate.core.errors import GitstateError, PartlyDoneError
 
 _NAMED: Final = 5
 _KEPT: Final = "that is kept, but machine archives stay as they were"
 
 
 def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
-    """Machine archives follow what is known of machines: those of ``hosts``, or all. Raises PartlyDone."""
+    """Machine archives follow what is known of machines: those of ``hosts``, or all. Raises PartlyDoneError."""
     from gitstate.release import refresh  # most reports say nothing new
 
     site, observer = session.site, session.observer
     try:
         made = refresh.refresh(site, observer) if hosts is None else refresh.again(site, hosts, observer)
     except GitstateError as error:
-        raise PartlyDone(f"{_KEPT}: {error.message}", error.hint) from None
+        raise PartlyDoneError(f"{_KEPT}: {error.message}", error.hint) from None
     except OSError as error:
         what = f"{_KEPT}: {error.filename}: {error.strerror}"
-        raise PartlyDone(what, "make room, or mend it; then: gitstate boot write") from None
+        raise PartlyDoneError(what, "make room, or mend it; then: gitstate boot write") from None
     for one in made:
         names = [*one.added, *one.changed]
         what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"

@@ -46,7 +46,7 @@ def report(session: Session, name: str, file: Path, author: str | None) -> None:
 
 
 def receive(session: Session, host: str) -> int:
-    """Take a report that came by ssh. Raises NotFound, UsageFault."""
+    """Take a report that came by ssh. Raises NotFoundError, UsageError."""
     data = sys.stdin.buffer.read(probe.LONGEST + 1)
     _take(session, host, data, replace(settings.committer(), who=settings.caller()))
     return 0

@@ -18,11 +18,11 @@ from gitstate.cli.client.renewal import renew_archives
 from gitstate.cli.client.values import Named, clients_meant, complete_client, named, parsed
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import octal
 from gitstate.directory import Client, open_directory
 from gitstate.machine import layers, secrets
-from gitstate.machine.archives.content import Laid
+from gitstate.machine.archives.content import ArchiveEntry
 
 _MODE: Final = re.compile("0?[0-7]{3}")
 _OWNER: Final = re.compile("([0-9]{1,10}):([0-9]{1,10})")
@@ -75,12 +75,12 @@ def list_(session: Session, host: str | None) -> None:
     """List secrets of HOST or of all machines, without content."""
     site, options = session.site, secrets.load(session.site)
     clients = open_directory(site).clients()
-    found: list[tuple[str, Laid]] = []
-    faults: list[ConfigFault] = []
+    found: list[tuple[str, ArchiveEntry]] = []
+    faults: list[ConfigError] = []
     for name in [host] if host else secrets.hosts(site):
         try:
             found += [(name, one) for one in secrets.machine_secrets(site, name, options).laid]
-        except ConfigFault as error:
+        except ConfigError as error:
             faults.append(error)
     rows = [_row(name, one) for name, one in found]
     value = [_json(name, one, is_client=name in clients) for name, one in found]
@@ -96,7 +96,7 @@ def list_(session: Session, host: str | None) -> None:
         talk(session, f"{host} has no secrets" if host else "no machine has secrets")
 
 
-def _row(host: str, one: Laid) -> tuple[str, ...]:
+def _row(host: str, one: ArchiveEntry) -> tuple[str, ...]:
     meta = one.meta
     slash = "/" if meta.kind is Kind.DIRECTORY else ""
     amount = size(len(one.content)) if meta.kind is Kind.FILE else "-"
@@ -104,7 +104,7 @@ def _row(host: str, one: Laid) -> tuple[str, ...]:
     return host, f"/{octal(one.path)}{slash}", f"{meta.mode:04o}", f"{meta.uid}:{meta.gid}", amount, when
 
 
-def _json(host: str, one: Laid, *, is_client: bool) -> dict[str, Any]:
+def _json(host: str, one: ArchiveEntry, *, is_client: bool) -> dict[str, Any]:
     meta = one.meta
     return {
         "host": host,
@@ -124,14 +124,14 @@ def _json(host: str, one: Laid, *, is_client: bool) -> dict[str, Any]:
 
 def _mode(text: str) -> int:
     if not _MODE.fullmatch(text):
-        raise UsageFault(f"{text!r} is not a mode", "octal digits without setuid and setgid: 0600, 0640, 0644")
+        raise UsageError(f"{text!r} is not a mode", "octal digits without setuid and setgid: 0600, 0640, 0644")
     return int(text, 8)
 
 
 def _owner(text: str) -> tuple[int, int]:
     match = _OWNER.fullmatch(text)
     if not match or max(map(int, match.groups())) > _LAST_ID:
-        raise UsageFault(f"{text!r} is not an owner", "numbers, as the machine has them: UID:GID")
+        raise UsageError(f"{text!r} is not an owner", "numbers, as the machine has them: UID:GID")
     return int(match[1]), int(match[2])
 
 
@@ -198,7 +198,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     site wants are made anew then.
     """
     if (path is None) != everything:
-        raise UsageFault("which secret?", f"name its PATH, or all of them: gitstate secret remove {host} --all")
+        raise UsageError("which secret?", f"name its PATH, or all of them: gitstate secret remove {host} --all")
     gone = secrets.removed(session.site, host, path)
     if not session.dry_run:
         secrets.remove(session.site, host, path)

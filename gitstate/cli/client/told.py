@@ -9,7 +9,7 @@ from typing import Any, Final
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import emit, moment, talk
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, UsageFault
+from gitstate.core.errors import GitstateError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
@@ -31,16 +31,16 @@ def make(session: Session, planned: plan.Plan, message: str | None, author: str 
 
 
 def signature(session: Session, message: str | None, author: str | None) -> Signature:
-    """Who makes a change. Raises UsageFault, also for a message that says nothing."""
+    """Who makes a change. Raises UsageError, also for a message that says nothing."""
     if message is not None and not message.strip():
-        raise UsageFault("an empty message says nothing", "leave out -m: history says what was changed")
+        raise UsageError("an empty message says nothing", "leave out -m: history says what was changed")
     return settings.author(session.settings, author)
 
 
 def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> bool:
     """Make the changes in one step; False if there is nothing to do or it is a dry run.
 
-    What layers make of the machines is rendered first: what can't be stops the change. Raises ConfigFault for that.
+    What layers make of the machines is rendered first: what can't be stops the change. Raises ConfigError for that.
     """
     if not planned.steps or session.dry_run:
         return False

@@ -9,7 +9,7 @@ import click
 
 from gitstate.cli.base.app import Session
 from gitstate.core import names
-from gitstate.core.errors import GitstateError, NotFound, UsageFault
+from gitstate.core.errors import GitstateError, NotFoundError, UsageError
 from gitstate.directory import STATES, Directory, Kind, netgroups, open_directory
 from gitstate.directory.model import clients as model
 from gitstate.directory.model.ranges import expand
@@ -96,16 +96,16 @@ def who_and_why(function: _Function) -> _Function:
 
 
 def wanted(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that the options ask for. Raises UsageFault."""
+    """The values that the options ask for. Raises UsageError."""
     values = {key: value for key, value in options.items() if key not in _EMPTY and value}
     for flag, (key, nothing) in _EMPTY.items():
         if options[flag]:
             if key in values:
                 word = flag.removeprefix("no_")
-                raise UsageFault(f"--{word} and --no-{word} exclude each other", "choose one")
+                raise UsageError(f"--{word} and --no-{word} exclude each other", "choose one")
             values[key] = nothing
     if not values:
-        raise UsageFault("nothing to set", "such as --pin PROTOTYPE@REV; gitstate client set --help tells all")
+        raise UsageError("nothing to set", "such as --pin PROTOTYPE@REV; gitstate client set --help tells all")
     return values
 
 
@@ -120,7 +120,7 @@ class Named(NamedTuple):
 
 
 def named(words: Iterable[str], parse: Callable[[str], str] = names.host_name) -> Named:
-    """Words for clients, ranges expanded. Raises UsageFault."""
+    """Words for clients, ranges expanded. Raises UsageError."""
     hosts: dict[str, None] = {}
     groups: dict[str, None] = {}
     for word in words:
@@ -132,7 +132,7 @@ def named(words: Iterable[str], parse: Callable[[str], str] = names.host_name) -
 
 
 def machines(directory: Directory, who: Named) -> list[str]:
-    """The names of all machines that are meant, each once. Raises NotFound, UsageFault."""
+    """The names of all machines that are meant, each once. Raises NotFoundError, UsageError."""
     found = dict.fromkeys(who.names)
     for group in who.netgroups:
         found |= dict.fromkeys(directory.netgroup(group))
@@ -140,7 +140,7 @@ def machines(directory: Directory, who: Named) -> list[str]:
 
 
 def clients_meant(session: Session, directory: Directory, who: Named) -> list[str]:
-    """As ``machines``; of a netgroup those that are clients, and the others are told. Raises NotFound."""
+    """As ``machines``; of a netgroup those that are clients, and the others are told. Raises NotFoundError."""
     found = dict.fromkeys(who.names)
     for group in who.netgroups:
         clients = directory.clients()
@@ -149,7 +149,7 @@ def clients_meant(session: Session, directory: Directory, who: Named) -> list[st
         others = [name for name in members if name not in clients]
         if not ours:
             hint = f"gitstate client add @{group} enters all"
-            raise NotFound(f"no machine of the netgroup {group} is a client", hint)
+            raise NotFoundError(f"no machine of the netgroup {group} is a client", hint)
         if others:
             more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
             session.observer.notice(f"of @{group} these aren't clients: {', '.join(others[:_NAMED])}{more}")

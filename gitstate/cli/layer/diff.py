@@ -12,11 +12,11 @@ from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, letter, printable, printable_line, talk, write_name
 from gitstate.cli.client.values import complete_client
-from gitstate.cli.layer.ground import Standing, is_moment, rendered, source_of, stand, standing_json
+from gitstate.cli.layer.ground import CurrentState, is_moment, rendered, source_of, stand, standing_json
 from gitstate.cli.layer.looks import at_option
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.core.names import octal
-from gitstate.machine.render import Item
+from gitstate.machine.render import RenderedEntry
 from gitstate.machine.render.difference import Different, differences
 from gitstate.tree.change import meta_json
 from gitstate.tree.change.content import ContentChange, KeyChange
@@ -67,14 +67,14 @@ def diff(
     context.exit(1 if exit_code and found else 0)
 
 
-def _named(standing: Standing) -> str:
+def _named(standing: CurrentState) -> str:
     return f"{standing.client.name} by {source_of(standing)}"
 
 
-def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[Standing, Standing]:
-    """Two hosts by one release, or one host by two. Raises UsageFault."""
+def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[CurrentState, CurrentState]:
+    """Two hosts by one release, or one host by two. Raises UsageError."""
     if len(others) != 1:
-        raise UsageFault("two sides are compared", "write HOST1 HOST2, or HOST --at RELEASE1 RELEASE2; or two days")
+        raise UsageError("two sides are compared", "write HOST1 HOST2, or HOST --at RELEASE1 RELEASE2; or two days")
     other = others[0]
     if at is not None and ("/" in other or other.isdigit() or is_moment(other)):
         return stand(session, host, at), stand(session, host, other)
@@ -129,7 +129,7 @@ def _json(one: Different) -> dict[str, Any]:
     }
 
 
-def _side_json(item: Item | None) -> dict[str, Any] | None:
+def _side_json(item: RenderedEntry | None) -> dict[str, Any] | None:
     if item is None:
         return None
     return {

@@ -10,14 +10,14 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from gitstate.cli.base.app import Session
-from gitstate.core.errors import Damaged, NotFound, UsageFault
+from gitstate.core.errors import DamagedError, NotFoundError, UsageError
 from gitstate.core.names import octal
 from gitstate.directory import Client, Directory, open_directory
 from gitstate.machine import layers as choosing
 from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Resolution
-from gitstate.machine.render import Batch, Ground, Rendered
-from gitstate.release.log import Book
+from gitstate.machine.render import Batch, RenderContext, Rendered
+from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Name, Release, version_name
 from gitstate.store import MAIN, Repository
 from gitstate.store.objects import FILE, TREE
@@ -28,21 +28,24 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d|\Z)")
 _DAY_LENGTH: Final = len("2026-05-03")
 
 
-class Standing(NamedTuple):
+class CurrentState(NamedTuple):
     """A client, and what it gets its layers from: a release, or None for the repositories' branches ``main``."""
 
     client: Client
     release: Release | None
-    ground: Ground
+    ground: RenderContext
     batch: Batch
 
 
-def stand(session: Session, host: str, at: str | None) -> Standing:
-    """What ``host`` runs, or ran by the release, or on the day, ``at``. Raises NotFound, UsageFault, ConfigFault."""
+def stand(session: Session, host: str, at: str | None) -> CurrentState:
+    """What ``host`` runs, or ran by the release, or on the day, ``at``.
+
+    Raises NotFoundError, UsageError, ConfigError.
+    """
     site = session.site
     directory = open_directory(site)
     client, release = _meant(session, directory, host.lower(), at)
-    ground = Ground(
+    ground = RenderContext(
         prototype=(release.prototype, release.commit) if release else _prototype(site, client),
         layers=release.layers if release else _mains(site),
         options=_options(site, release) if release and at else choosing.load(site),
@@ -50,10 +53,10 @@ def stand(session: Session, host: str, at: str | None) -> Standing:
         entries=directory.entries([client.name]),
         rules=tuple(directory.classes().values()),
     )
-    return Standing(client, release, ground, Batch(ground, site.repository))
+    return CurrentState(client, release, ground, Batch(ground, site.repository))
 
 
-def rendered(session: Session, standing: Standing) -> Rendered:
+def rendered(session: Session, standing: CurrentState) -> Rendered:
     """All that the client gets; layers that somebody named and that don't exist are told of."""
     tell_missing(session, standing.client, standing.batch.resolve(standing.client))
     return standing.batch.render(standing.client)
@@ -67,18 +70,18 @@ def tell_missing(session: Session, client: Client, resolution: Resolution) -> No
         session.observer.notice(f"{client.name}: there is no layer {one.name} ({one.why})")
 
 
-def source_of(standing: Standing) -> str:
+def source_of(standing: CurrentState) -> str:
     """In words, what a client's layers are taken from."""
     return str(standing.release.name) if standing.release else "layers' main"
 
 
-def commits_json(standing: Standing, resolution: Resolution) -> list[dict[str, Any]]:
+def commits_json(standing: CurrentState, resolution: Resolution) -> list[dict[str, Any]]:
     """The layers of a client, the lowest first."""
     commits = standing.ground.layers
     return [{"repository": one.name, "commit": commits[one.name].hex(), "why": one.why} for one in resolution.layers]
 
 
-def standing_json(standing: Standing) -> dict[str, Any]:
+def standing_json(standing: CurrentState) -> dict[str, Any]:
     """Which machine it is about, and by what."""
     prototype = standing.ground.prototype
     image = {"repository": prototype[0], "commit": prototype[1].hex()} if prototype else None
@@ -91,7 +94,7 @@ def standing_json(standing: Standing) -> dict[str, Any]:
 
 def _meant(session: Session, directory: Directory, host: str, at: str | None) -> tuple[Client, Release | None]:
     """The client, and the release that it is about."""
-    book = Book(session.site)
+    book = ReleaseLog(session.site)
     if at is not None and (moment := _moment(at)) is not None and not _is_release(book, directory, host, at):
         return _on(session, directory, book, host, moment)
     client = directory.client(host)
@@ -99,7 +102,7 @@ def _meant(session: Session, directory: Directory, host: str, at: str | None) ->
         return client, book.current(client.channel) if client.channel and not client.pin else None
     channel, slash, version = at.rpartition("/")
     if not slash and client.channel is None:
-        raise UsageFault(f"{client.name} follows no channel", f"name one: --at CHANNEL/{at}")
+        raise UsageError(f"{client.name} follows no channel", f"name one: --at CHANNEL/{at}")
     return client, book.find(Name(channel if slash else client.channel or "", version_name(version)))
 
 
@@ -119,35 +122,35 @@ def is_moment(text: str) -> bool:
     return _moment(text) is not None
 
 
-def _is_release(book: Book, directory: Directory, host: str, version: str) -> bool:
+def _is_release(book: ReleaseLog, directory: Directory, host: str, version: str) -> bool:
     """Whether a channel's version is called like a day."""
     client = directory.find({"name": host}).get(host)
     return client is not None and client.channel is not None and book.get(Name(client.channel, version)) is not None
 
 
-def _on(session: Session, directory: Directory, book: Book, host: str, moment: int) -> tuple[Client, Release]:
-    """The client as it was at a moment, and what its channel ran then. Raises NotFound, UsageFault."""
+def _on(session: Session, directory: Directory, book: ReleaseLog, host: str, moment: int) -> tuple[Client, Release]:
+    """The client as it was at a moment, and what its channel ran then. Raises NotFoundError, UsageError."""
     client = directory.client_on(host, moment)
     if client is None:
         client = directory.client(host)
         session.observer.notice(f"{directory.about()} keeps no history: {host} is taken as it is today")
     if client.channel is None or client.pin:
-        raise UsageFault(f"{host} followed no channel then", "--at wants a release, or a day on which it followed one")
+        raise UsageError(f"{host} followed no channel then", "--at wants a release, or a day on which it followed one")
     for release in book.of(client.channel):
         if release.when <= moment:
             return client, release
-    raise NotFound(f"{client.channel} had no release then", f"gitstate channel show {client.channel}")
+    raise NotFoundError(f"{client.channel} had no release then", f"gitstate channel show {client.channel}")
 
 
 def _options(site: Site, release: Release) -> choosing.Options:
     """``[layers]`` of site.toml as it was when the release was made."""
-    repository = Book(site).open()
+    repository = ReleaseLog(site).open()
     oid = _below(repository, repository.snapshot(release.oid).tree, b"site.toml", FILE)
     where = f"site.toml of {release.name}"
     try:
         return choosing.parse(tomllib.loads(repository.read(oid).decode()) if oid else {}, where)
     except ValueError as error:
-        raise Damaged(f"{where}: {error}", "git fsck in site.git; take it from a backup") from None
+        raise DamagedError(f"{where}: {error}", "git fsck in site.git; take it from a backup") from None
 
 
 def _prototype(site: Site, client: Client) -> tuple[str, bytes] | None:
@@ -169,7 +172,7 @@ def _hardware(site: Site, release: Release | None, host: str) -> dict[str, Mappi
     if release is None:
         report = Reports(site).get(host)
         return {host: dict(report)} if report else {}
-    repository = Book(site).open()
+    repository = ReleaseLog(site).open()
     folder = _below(repository, repository.snapshot(release.oid).tree, b"facts", TREE)
     oid = _below(repository, folder, f"{host}.json".encode(), FILE) if folder else None
     if oid is None:
@@ -182,7 +185,7 @@ def _hardware(site: Site, release: Release | None, host: str) -> dict[str, Mappi
             raise ValueError("it is no object")
     except (ValueError, RecursionError) as error:
         where = f"facts/{octal(host.encode())}.json of {release.name}"
-        raise Damaged(f"{where}: {error}", "the next release has what the machine reports then") from None
+        raise DamagedError(f"{where}: {error}", "the next release has what the machine reports then") from None
     return {host: value}
 
 

@@ -25,7 +25,7 @@ from gitstate.cli.layer import (
 from gitstate.cli.layer import (
     which as layer_which,
 )
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.core.names import LAYER_KINDS, layer_word
 from gitstate.machine.layers import never_chosen
 
@@ -55,11 +55,11 @@ def create(session: Session, name: str, shipped: bool) -> None:
     site = session.site
     kind, slash, rest = name.partition("/")
     if name != "base" and (not slash or kind not in LAYER_KINDS or not rest):
-        raise UsageFault(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")
+        raise UsageError(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")
     name = f"{kind}/{layer_word(rest)}" if slash else name
     path = site.repository_path(name)
     if path.exists():
-        raise UsageFault(f"there is a layer {name} already", "gitstate layer list shows what there is")
+        raise UsageError(f"there is a layer {name} already", "gitstate layer list shows what there is")
     live = site.live_path(name)
     if shipped:
         layer_shipped.find_shipped(name)

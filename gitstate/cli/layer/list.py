@@ -12,13 +12,13 @@ from gitstate.cli.base.app import Session, common, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import date, emit, location, moment, shortened, table, talk
 from gitstate.cli.layer import shipped as layer_shipped
-from gitstate.core.errors import Damaged, GitstateError, UsageFault
+from gitstate.core.errors import DamagedError, GitstateError, UsageError
 from gitstate.core.names import layer_word
 from gitstate.directory import Client, open_directory
 from gitstate.machine import layers
 from gitstate.machine.layers import Missing
-from gitstate.machine.render import Batch, Ground, LayerFault, layer_toml
-from gitstate.release.log import Book
+from gitstate.machine.render import Batch, LayerError, RenderContext, layer_toml
+from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
 from gitstate.store import MAIN, Repository, Snapshot
 from gitstate.store.objects import FILE
@@ -59,7 +59,7 @@ def list_(session: Session, name: str | None, shipped: bool) -> None:
     latest snapshot. With NAME: the clients that get this layer, and why.
     """
     if shipped and name:
-        raise UsageFault("NAME and --shipped exclude each other", "gitstate layer list --shipped lists all of them")
+        raise UsageError("NAME and --shipped exclude each other", "gitstate layer list --shipped lists all of them")
     if shipped:
         layer_shipped.list_shipped(session)
     elif name:
@@ -105,7 +105,7 @@ def _description(repository: Repository, snapshot: Snapshot) -> str | None:
     try:
         text = repository.read(item.oid) if item and item.mode == FILE else b""
         return layer_toml.parse(text, "").description or None
-    except (LayerFault, Damaged):
+    except (LayerError, DamagedError):
         return None
 
 
@@ -115,7 +115,7 @@ def _list_clients(session: Session, name: str) -> None:
     session.repository(name)
     site = session.site
     if name not in site.layers():
-        raise UsageFault(f"{name} is a prototype", "gitstate layer list shows the layers")
+        raise UsageError(f"{name} is a prototype", "gitstate layer list shows the layers")
     found = uses(site, {one: site.repository(one) for one in site.layers()})[name]
     value: list[dict[str, Any]] = [
         {"host": one.client, "release": str(one.release.name) if one.release else None, "why": one.why} for one in found
@@ -134,7 +134,7 @@ def uses(site: Site, repositories: Mapping[str, Repository]) -> dict[str, list[U
     for release, clients in _by_release(site):
         tips = ((name, repository.ref(MAIN)) for name, repository in repositories.items())
         commits = release.layers if release else {name: tip for name, tip in tips if tip}
-        batch = Batch(Ground(None, commits, options), site.repository)
+        batch = Batch(RenderContext(None, commits, options), site.repository)
         for client in clients:
             for one in batch.resolve(client).layers:
                 if one.name in used:
@@ -149,6 +149,6 @@ def _by_release(site: Site) -> Iterator[tuple[Release | None, Iterable[Client]]]
     grouped: dict[str | None, list[Client]] = {}
     for client in open_directory(site).clients().values():
         grouped.setdefault(None if client.pin else client.channel, []).append(client)
-    book = Book(site)
+    book = ReleaseLog(site)
     for channel, clients in grouped.items():
         yield book.current(channel) if channel else None, clients

@@ -12,11 +12,19 @@ from gitstate.cli.base.app import Session, common, names, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, letter, location, talk, write_name
 from gitstate.cli.client.values import complete_client
-from gitstate.cli.layer.ground import Standing, commits_json, rendered, source_of, stand, standing_json, tell_missing
+from gitstate.cli.layer.ground import (
+    CurrentState,
+    commits_json,
+    rendered,
+    source_of,
+    stand,
+    standing_json,
+    tell_missing,
+)
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.core.names import octal
-from gitstate.machine.render import Item
+from gitstate.machine.render import RenderedEntry
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
 Function = Callable[..., Any]
@@ -91,7 +99,7 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
     """
     raw = session.raw
     if overlay and to is None:
-        raise UsageFault("--overlay is of what --to writes", "gitstate layer render HOST --to DIR --overlay")
+        raise UsageError("--overlay is of what --to writes", "gitstate layer render HOST --to DIR --overlay")
     standing = stand(session, host, at)
     found = rendered(session, standing)
     if to is not None:
@@ -113,7 +121,9 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
         talk(session, f"{standing.client.name} gets nothing from layers, by {source_of(standing)}")
 
 
-def _write(session: Session, standing: Standing, items: Sequence[Item], to: Path, *, for_overlay: bool) -> None:
+def _write(
+    session: Session, standing: CurrentState, items: Sequence[RenderedEntry], to: Path, *, for_overlay: bool
+) -> None:
     from gitstate.machine.render.lay_down import lay_down, refuse_used
 
     def standing_meta(path: bytes) -> Meta:
@@ -125,7 +135,7 @@ def _write(session: Session, standing: Standing, items: Sequence[Item], to: Path
         lay_down(to, items, standing.batch.read, standing_meta, for_overlay=for_overlay)
 
 
-def _lines(session: Session, items: Sequence[Item]) -> Iterator[str]:
+def _lines(session: Session, items: Sequence[RenderedEntry]) -> Iterator[str]:
     width = max((len(item.layer) for item in items), default=0)
     for item in items:
         sign = letter("D" if item.meta is None else "A", colour=session.colour)
@@ -133,7 +143,7 @@ def _lines(session: Session, items: Sequence[Item]) -> Iterator[str]:
         yield f"{sign}  {item.layer:<{width}}  {octal(item.path)}{slash}"
 
 
-def _item_json(item: Item) -> dict[str, Any]:
+def _item_json(item: RenderedEntry) -> dict[str, Any]:
     from gitstate.tree.change import meta_json
 
     return {

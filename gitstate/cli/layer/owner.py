@@ -10,7 +10,7 @@ from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, talk
 from gitstate.core import settings
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.core.names import octal, tree_path
 from gitstate.tree import owners
 from gitstate.tree.owners import Owner
@@ -41,9 +41,9 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     """
     name, rest = session.split(words, words[:1])
     if "/" not in name and name != "base":
-        raise UsageFault(f"{name} is a prototype", "owners by name are for layers; a prototype's are numbers")
+        raise UsageError(f"{name} is a prototype", "owners by name are for layers; a prototype's are numbers")
     if len(rest) < 2:
-        raise UsageFault("who shall own what?", "gitstate layer owner LAYER USER[:GROUP] PATH...")
+        raise UsageError("who shall own what?", "gitstate layer owner LAYER USER[:GROUP] PATH...")
     wanted = owners.parse(os.fsencode(rest[0]))
     repository = session.repository(name)
     found = owners.plan(repository, wanted, [_path(word) for word in rest[1:]], recursive=recursive)

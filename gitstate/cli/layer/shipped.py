@@ -25,10 +25,10 @@ def list_shipped(session: Session) -> None:
 
 
 def copy_shipped(name: str, live: Path) -> None:
-    """Fill the new live tree of ``name``. Raises NotFound."""
+    """Fill the new live tree of ``name``. Raises NotFoundError."""
     layers.copy(layers.find(name), live)
 
 
 def find_shipped(name: str) -> None:
-    """Raise NotFound if no such layer comes with gitstate."""
+    """Raise NotFoundError if no such layer comes with gitstate."""
     layers.find(name)

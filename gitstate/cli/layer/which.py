@@ -11,25 +11,25 @@ import click
 from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import date, emit, moment, printable, printable_line, write_name
-from gitstate.cli.layer.ground import Standing, rendered, stand, standing_json
+from gitstate.cli.layer.ground import CurrentState, rendered, stand, standing_json
 from gitstate.cli.layer.looks import at_option, host_argument
 from gitstate.core.names import octal, tree_path
-from gitstate.machine.render import Act
+from gitstate.machine.render import Action
 from gitstate.machine.render.trace import Line, Trace, Word, trace
 
 _DOES: Final = {
-    Act.LAY: "sets it",
-    Act.RENDER: "sets it, rendered",
-    Act.MERGE: "adds lines",
-    Act.DIRECTORY: "has a directory there",
-    Act.HIDE: "hides it",
+    Action.LAY: "sets it",
+    Action.RENDER: "sets it, rendered",
+    Action.MERGE: "adds lines",
+    Action.DIRECTORY: "has a directory there",
+    Action.HIDE: "hides it",
 }
 _WORDS: Final = {
-    Act.LAY: "set",
-    Act.RENDER: "rendered",
-    Act.MERGE: "merged",
-    Act.DIRECTORY: "directory",
-    Act.HIDE: "hidden",
+    Action.LAY: "set",
+    Action.RENDER: "rendered",
+    Action.MERGE: "merged",
+    Action.DIRECTORY: "directory",
+    Action.HIDE: "hidden",
 }
 
 
@@ -75,7 +75,7 @@ def which(session: Session, host: str, path: str, at: str | None, everything: bo
     emit(session, "layer-which/1", value, lines)
 
 
-def _lines(standing: Standing, found: Trace, shown: tuple[Word, ...], *, everything: bool) -> Iterator[str]:
+def _lines(standing: CurrentState, found: Trace, shown: tuple[Word, ...], *, everything: bool) -> Iterator[str]:
     prototype = standing.ground.prototype
     image = f"{prototype[0]} {prototype[1].hex()[:7]}" if prototype else "the image"
     if not found.words:
@@ -87,7 +87,7 @@ def _lines(standing: Standing, found: Trace, shown: tuple[Word, ...], *, everyth
     if found.in_image:
         below.append(image)
     if below:
-        is_added_to = found.words[0].act in (Act.MERGE, Act.DIRECTORY)
+        is_added_to = found.words[0].act in (Action.MERGE, Action.DIRECTORY)
         yield f"{'below it' if is_added_to else 'it hides'}: {', '.join(dict.fromkeys(below))}"
 
 

@@ -12,10 +12,10 @@ from gitstate.cli.base.app import Session, common, complete_repository, pass_ses
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import ago, date, emit, moment, printable, shortened, table, talk
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, UsageFault
+from gitstate.core.errors import GitstateError, UsageError
 from gitstate.directory import Channel, open_directory
 from gitstate.release import channels
-from gitstate.release.log import Book
+from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
 
 _LATEST: Final = 10
@@ -79,7 +79,7 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
 @pass_session
 def list_(session: Session) -> None:
     """List the channels, what they run, and how many clients follow."""
-    book, followers = Book(session.site), _followers(session)
+    book, followers = ReleaseLog(session.site), _followers(session)
     found = [(one, book.current(one.name)) for one in channels.all_channels(session.site).values()]
     rows = [
         (
@@ -117,7 +117,7 @@ def show(session: Session, name: str) -> None:
     git log in site.git tells of all.
     """
     one = channels.channel_called(session.site, name)
-    releases = list(islice(Book(session.site).of(name), _LATEST))
+    releases = list(islice(ReleaseLog(session.site).of(name), _LATEST))
     current = releases[0] if releases else None
     clients = _followers(session).get(name, 0)
     value = _as_json(one, current, clients) | {"releases": [release_json(release) for release in releases]}
@@ -165,7 +165,7 @@ def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
     if not session.dry_run:
         if not yes:
             if session.json or not sys.stdin.isatty():
-                raise UsageFault(f"removing {name} ends its releases", "say --yes if you mean it")
+                raise UsageError(f"removing {name} ends its releases", "say --yes if you mean it")
             click.confirm(f"Remove the channel {name}?", abort=True, err=True)
         channels.remove(session.site, one, settings.author(session.settings, author), settings.committer())
     word = "would remove" if session.dry_run else "removed"

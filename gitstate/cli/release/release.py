@@ -13,7 +13,7 @@ from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, size, talk
 from gitstate.cli.release.channel import complete_channel, release_json
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, PartlyDone, UsageFault
+from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
 from gitstate.core.names import octal
 from gitstate.directory import Kind
 from gitstate.release import push as pushing
@@ -65,7 +65,7 @@ def push(
     With --from the layers of the other channel come along with a prototype.
     """
     if rev and origin:
-        raise UsageFault("REV and --from exclude each other", "choose one")
+        raise UsageError("REV and --from exclude each other", "choose one")
     session.repository(repo)
     who = settings.author(session.settings, author), settings.committer()
     plan = pushing.plan(session.site, repo, channel, rev, origin, who[0], session.observer)
@@ -97,7 +97,7 @@ def push(
 
 def _ask(session: Session, plan: pushing.Push) -> None:
     if session.json or not sys.stdin.isatty():
-        raise UsageFault(f"{plan.name} would change what clients boot", "look with -n, then say --yes")
+        raise UsageError(f"{plan.name} would change what clients boot", "look with -n, then say --yes")
     for line in _plan_lines(plan):
         print(line, file=sys.stderr)
     click.confirm("Publish?", abort=True, err=True)
@@ -169,7 +169,7 @@ def _complain(problems: Iterable[Problem]) -> None:
         raise found[0].error
     if found:
         said = "; ".join(one.error.message for one in found)
-        raise PartlyDone(f"not all is released: {said}", f"{found[0].error.hint}; then gitstate reconcile")
+        raise PartlyDoneError(f"not all is released: {said}", f"{found[0].error.hint}; then gitstate reconcile")
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.core import process, settings
-from gitstate.core.errors import EnvironmentFault, GitstateError
+from gitstate.core.errors import GitstateError, HostError
 from gitstate.release import reconcile as reconciling
 from gitstate.release.gate import guard
 from gitstate.release.gate import serve as serving
@@ -94,7 +94,7 @@ def hook(session: Session, name: str, objects: Path | None) -> None:
         else:
             guard.check_tags(session.site, here, told, session.observer)
     except PermissionError as error:
-        raise EnvironmentFault(f"{error.filename}: {error.strerror}", "push by ssh, or as root") from None
+        raise HostError(f"{error.filename}: {error.strerror}", "push by ssh, or as root") from None
 
 
 def _quarantine(repository: Path, objects: Path | None) -> Path | None:

@@ -14,7 +14,7 @@ from gitstate.boot import files as publish
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command, Group
 from gitstate.cli.base.output import emit, location, printable, table, talk
-from gitstate.core.errors import PartlyDone
+from gitstate.core.errors import PartlyDoneError
 from gitstate.directory import open_directory
 from gitstate.machine.archives import maker as archives
 from gitstate.release import refresh
@@ -61,7 +61,7 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
     if session.dry_run:
         refreshed = refresh.look(site)
         plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
-        told: list[publish.Told] = []
+        told: list[publish.ReloadResult] = []
     else:
         refreshed = refresh.refresh(site, session.observer)
         with publish.lock(site):
@@ -81,7 +81,7 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
     if plan.pending and not tells:
         talk(session, f"to be told: {', '.join(publish.servers(plan.pending))}; next: gitstate boot write --reload")
     if failed := [one for one in told if one.outcome is publish.Outcome.FAILED]:
-        raise PartlyDone(
+        raise PartlyDoneError(
             "all is written, but " + "; ".join(f"{one.server} can't be told: {one.why}" for one in failed),
             "mend that, and run it again: gitstate boot write --reload",
         )
@@ -91,7 +91,7 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
 
 
 def _lines(
-    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.Told], diff: str | None
+    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.ReloadResult], diff: str | None
 ) -> Iterator[str]:
     if diff:
         yield diff
@@ -177,7 +177,7 @@ def _one_diff(path: str, old: bytes | None, new: bytes | None) -> Iterator[str]:
 
 
 def _as_json(
-    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.Told], diff: str | None
+    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.ReloadResult], diff: str | None
 ) -> dict[str, Any]:
     site = session.site
     return {

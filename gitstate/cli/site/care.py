@@ -11,7 +11,7 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, size
-from gitstate.core.errors import Damaged, GitstateError
+from gitstate.core.errors import DamagedError, GitstateError
 from gitstate.core.names import octal
 from gitstate.store import repack
 from gitstate.tree import merge, verify
@@ -31,7 +31,7 @@ def fsck(session: Session, repo: str | None) -> None:
     lines = [line for name, problems in found for line in ([f"{name}: {one}" for one in problems] or [f"{name}: ok"])]
     emit(session, "fsck/1", {"repositories": value}, lines)
     if bad := [name for name, problems in found if problems]:
-        raise Damaged(f"damaged: {', '.join(bad)}", "fetch what is missing from a clone or a backup")
+        raise DamagedError(f"damaged: {', '.join(bad)}", "fetch what is missing from a clone or a backup")
 
 
 def _problems(session: Session, name: str, *, alone: bool) -> list[str]:

@@ -12,7 +12,7 @@ import click
 from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.base.help import Command, Group
 from gitstate.cli.base.output import date, emit, location, moment, printable, shortened, size, table, talk
-from gitstate.core.errors import GitstateError, PartlyDone, UsageFault
+from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
 from gitstate.core.names import repo_name
 from gitstate.store import MAIN, Repository
 from gitstate.store.site import Site
@@ -45,7 +45,7 @@ def init(session: Session, interface: str | None) -> None:
 
 
 def _look(path: Path, interface: str) -> dict[str, Any]:
-    """The network on which machines shall boot. Raises ConfigFault, EnvironmentFault."""
+    """The network on which machines shall boot. Raises ConfigError, HostError."""
     from gitstate.boot import checks, options
     from gitstate.core import network
 
@@ -70,9 +70,9 @@ def _others(servers: list[str]) -> str:
 def _check_room(path: Path) -> None:
     """What Site.create would refuse."""
     if Site(path).file.exists():
-        raise UsageFault(f"{path} is a site already", "gitstate prototype list shows what it holds")
+        raise UsageError(f"{path} is a site already", "gitstate prototype list shows what it holds")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageFault(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
+        raise UsageError(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
 
 
 @click.group(cls=Group, examples=("gitstate prototype list", "gitstate prototype create --help"))
@@ -132,9 +132,9 @@ def create(
     or one that stands somewhere (--live). The first snapshot is a checkin.
     """
     if sum(option is not None for option in (live, origin, suite)) > 1:
-        raise UsageFault("--live, --from and --bootstrap exclude each other", "choose one")
+        raise UsageError("--live, --from and --bootstrap exclude each other", "choose one")
     if (include or mirror) and suite is None:
-        raise UsageFault("--include and --mirror belong to --bootstrap", "name a SUITE: --bootstrap bookworm")
+        raise UsageError("--include and --mirror belong to --bootstrap", "name a SUITE: --bootstrap bookworm")
     packages = tuple(package for words in include for package in words.replace(",", " ").split())
     copied, fork = _origin(origin)
     source = bootstrap.Source(live, copied, fork, suite, packages, variant, mirror)
@@ -176,7 +176,7 @@ def list_(session: Session) -> None:
     if not found:
         talk(session, "no prototypes yet: gitstate prototype create NAME")
     if problems := [about["problem"] for about, _ in found if about["problem"]]:
-        raise PartlyDone("; ".join(problems), "gitstate fsck tells more")
+        raise PartlyDoneError("; ".join(problems), "gitstate fsck tells more")
 
 
 def _row(site: Site, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -269,6 +269,6 @@ def remove(session: Session, name: str, yes: bool) -> None:
 
 def _ask(session: Session, name: str, removal: bootstrap.Removal) -> None:
     if session.json or not sys.stdin.isatty():
-        raise UsageFault(f"removing {name} deletes its history", "say --yes if you mean it")
+        raise UsageError(f"removing {name} deletes its history", "say --yes if you mean it")
     paths = ", ".join(map(str, removal.paths))
     click.confirm(f"Delete {paths} with all history?", abort=True, err=True)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import ago, emit, location, moment, printable, table, talk
-from gitstate.core.errors import PartlyDone
+from gitstate.core.errors import PartlyDoneError
 from gitstate.release import status
 from gitstate.release.status import BootFiles, Edits, Running, SiteStatus, Tree, Users
 
@@ -15,7 +15,7 @@ _WORDS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another
 
 
 def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
-    """Print how the site stands. Raises what keeps the directory from being read, PartlyDone for anything else."""
+    """Print how the site stands. Raises what keeps the directory from being read, PartlyDoneError for anything else."""
     found = status.look(session.site, session.observer, quick=quick)
     session.observer.phase("")
     emit(session, "site-status/1", _as_json(session, found, quick=quick), _lines(session, found))
@@ -25,7 +25,7 @@ def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
         raise found.problem
     if found.problems:
         first, more = found.problems[0], len(found.problems) - 1
-        raise PartlyDone(f"{first.message}{f'; and {more} more' if more else ''}", first.hint)
+        raise PartlyDoneError(f"{first.message}{f'; and {more} more' if more else ''}", first.hint)
     return 1 if exit_code and any(one.edits and one.edits.differs for one in found.trees) else 0
 
 

@@ -16,7 +16,7 @@ import click
 from gitstate.cli.base.app import Function, Session, common, complete_repository, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, location, put
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.store import Repository
 from gitstate.tree import history
 
@@ -185,12 +185,12 @@ def clone(session: Session, repo: str | None, directory: str | None) -> None:
     """
     name, (where,) = session.take(repo, directory)
     if where is None:
-        raise UsageFault("clone to where?", "gitstate clone REPO DIRECTORY")
+        raise UsageError("clone to where?", "gitstate clone REPO DIRECTORY")
     repository, target = session.repository(name), Path(where)
     value = {"repository": name, "directory": location(target), "dry_run": session.dry_run}
     if session.dry_run:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageFault(f"{target} is not an empty directory", "clone into a new one")
+            raise UsageError(f"{target} is not an empty directory", "clone into a new one")
         emit(session, "clone/1", value, [f"would clone {repository.path} to {target}"])
         return
     session.observer.phase(f"git clone {name}")

@@ -13,12 +13,12 @@ import click
 from gitstate.cli.base.app import Function, Session, common, names, pass_session, repo_argument, writes
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import emit, location, table, talk, write_name
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import octal
 from gitstate.store import Repository
 from gitstate.tree import checkin
 from gitstate.tree import local as engine
-from gitstate.tree.local import Doubt, Plan, Trees
+from gitstate.tree.local import ConflictPolicy, Plan, Trees
 
 _BASE = "base"
 Planner = Callable[[Trees, list[bytes]], Plan]
@@ -59,7 +59,7 @@ def add(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
     doubt = _decided(keep, replace)
     name, paths = _parsed(session, words)
     if not paths:
-        raise UsageFault("no file is named", "gitstate local add desktop /etc/fstab")
+        raise UsageError("no file is named", "gitstate local add desktop /etc/fstab")
     done = _work(session, "local-add/1", name, paths, lambda trees, paths: engine.add(trees, paths, doubt))
     _next(session, name, done)
 
@@ -76,7 +76,7 @@ def remove(session: Session, words: tuple[str, ...]) -> None:
     """
     name, paths = _parsed(session, words)
     if not paths:
-        raise UsageFault("no file is named", "gitstate local remove desktop /etc/fstab")
+        raise UsageError("no file is named", "gitstate local remove desktop /etc/fstab")
     done = _work(session, "local-remove/1", name, paths, engine.remove)
     _next(session, name, done)
 
@@ -140,7 +140,7 @@ def autofix(session: Session, repo: str | None) -> None:
     What you have changed in base stays there, and is named.
     """
     name = _prototype(session, session.name(repo))
-    done = _work(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), Doubt.KEEP))
+    done = _work(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), ConflictPolicy.KEEP))
     for path in done.kept:
         talk(session, f"base keeps another /{octal(path)} than the package's")
 
@@ -148,21 +148,21 @@ def autofix(session: Session, repo: str | None) -> None:
 # --- what all of them do ----------------------------------------------------------------------------------------------
 
 
-def _decided(keep: bool, replace: bool) -> Doubt:
+def _decided(keep: bool, replace: bool) -> ConflictPolicy:
     if keep and replace:
-        raise UsageFault("--keep and --replace exclude each other", "choose one of them")
-    return Doubt.KEEP if keep else Doubt.REPLACE if replace else Doubt.ASK
+        raise UsageError("--keep and --replace exclude each other", "choose one of them")
+    return ConflictPolicy.KEEP if keep else ConflictPolicy.REPLACE if replace else ConflictPolicy.ASK
 
 
 def _parsed(session: Session, words: tuple[str, ...]) -> tuple[str, list[bytes]]:
-    """The prototype, and paths that can be on its list. Raises UsageFault."""
+    """The prototype, and paths that can be on its list. Raises UsageError."""
     name, paths = session.split(words, words[:1])
     return _prototype(session, name), [engine.writable_path(os.fsencode(path)) for path in paths]
 
 
 def _prototype(session: Session, name: str) -> str:
     if name == _BASE or "/" in name:
-        raise UsageFault(f"{name} is a layer", "the list of writable files is a prototype's")
+        raise UsageError(f"{name} is a layer", "the list of writable files is a prototype's")
     return name
 
 
@@ -184,7 +184,7 @@ def _opened(session: Session, name: str, *, lock: bool = False) -> Iterator[tupl
 def _base(session: Session) -> Repository | None:
     try:
         return session.site.repository(_BASE)
-    except NotFound:
+    except NotFoundError:
         return None
 
 
@@ -208,8 +208,8 @@ def _lines(session: Session, todo: Plan) -> list[str]:
     if session.dry_run:
         rows = [(step.do, step.where, f"/{octal(step.path)}") for step in todo.steps]
         return table(rows, ("DO", "WHERE", "WHAT"), colour=session.colour) or ["nothing to do"]
-    links = [f"/{octal(step.path)} -> {octal(step.target)}" for step in todo.steps if isinstance(step, engine.Lend)]
-    files = [f"/{octal(step.path)} is a file again" for step in todo.steps if isinstance(step, engine.Return)]
+    links = [f"/{octal(step.path)} -> {octal(step.target)}" for step in todo.steps if isinstance(step, engine.Link)]
+    files = [f"/{octal(step.path)} is a file again" for step in todo.steps if isinstance(step, engine.Restore)]
     return links + files
 
 

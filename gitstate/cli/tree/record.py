@@ -14,7 +14,7 @@ from gitstate.cli.base.app import Session, common, names, pass_session, repo_arg
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, letter, location, seconds, write_name
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, PartlyDone, UsageFault
+from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
 from gitstate.core.names import octal, tree_path
 from gitstate.tree import checkin as engine
 from gitstate.tree.change import Change, LinksChanged, as_json, details
@@ -54,12 +54,12 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     raw, name = session.raw, repo or _here(session)
     if name is None:
         if live or times or raw:
-            raise UsageFault("--live, --times and -z are for one repository", "name it: gitstate status REPO")
+            raise UsageError("--live, --times and -z are for one repository", "name it: gitstate status REPO")
         from gitstate.cli.site.status import glance  # whoever asks for one tree needn't wait for it
 
         return glance(session, quick=quick, exit_code=exit_code)
     if quick:
-        raise UsageFault("--quick is for the whole site", "gitstate status --quick")
+        raise UsageError("--quick is for the whole site", "gitstate status --quick")
     repository = session.repository(name)
     tree = engine.live_tree(repository, live)
     found = engine.status(repository, tree, session.observer)
@@ -74,7 +74,7 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
 
 
 def _here(session: Session) -> str | None:
-    """The repository whose live tree we stand in. Raises NotFound, ConfigFault if there is no site."""
+    """The repository whose live tree we stand in. Raises NotFoundError, ConfigError if there is no site."""
     site = session.site
     try:
         return site.repository_of(Path.cwd())
@@ -152,10 +152,10 @@ def _as_json(name: str, live: Path, found: Status) -> dict[str, Any]:
     }
 
 
-def _partly(findings: Findings) -> PartlyDone:
+def _partly(findings: Findings) -> PartlyDoneError:
     named = [f"/{octal(path)} ({why})" for path, why in sorted(findings.unrecorded)[:_NAMED]]
     more = f" and {len(findings.unrecorded) - _NAMED} more" if len(findings.unrecorded) > _NAMED else ""
-    return PartlyDone(
+    return PartlyDoneError(
         f"could not be read: {', '.join(named)}{more}",
         "what could not be read keeps its last record; run it as root to record it",
     )
@@ -230,9 +230,9 @@ def checkin(
 
 def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allowance, ...]:
     if len(paths) != len(reasons):
-        raise UsageFault("every --allow wants its --because", "--allow PATH --because TEXT")
+        raise UsageError("every --allow wants its --because", "--allow PATH --because TEXT")
     if any(not reason.strip() or "\n" in reason for reason in reasons):
-        raise UsageFault("a --because is one line of text", "say why this may stand in history")
+        raise UsageError("a --because is one line of text", "say why this may stand in history")
     return tuple(Allowance(tree_path(os.fsencode(path)), why) for path, why in zip(paths, reasons, strict=True))
 
 

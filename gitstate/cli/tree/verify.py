@@ -11,7 +11,7 @@ from gitstate.cli.base.app import Session, common, names, pass_session, repo_arg
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, location, put
 from gitstate.cli.tree.record import change_lines, unrecorded_json, write_changed
-from gitstate.core.errors import NotFound
+from gitstate.core.errors import NotFoundError
 from gitstate.core.names import octal
 from gitstate.tree import verify as verifying
 from gitstate.tree.change import as_json
@@ -63,7 +63,7 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     target = Path(where) if where else session.site.exports_path(name) / commit.hex()
     if not target.is_dir():
         hint = "name a directory" if where else f"gitstate export {name} {revision or 'HEAD'} makes it"
-        raise NotFound(f"{target} doesn't exist", hint)
+        raise NotFoundError(f"{target} doesn't exist", hint)
     found = verifying.verify(repository, commit, target, session.observer)
     if session.raw:
         write_changed(found.changes, found.links, times=True)

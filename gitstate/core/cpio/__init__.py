@@ -6,7 +6,7 @@ archives, each plain or compressed as a whole, with zeros between them.
 
 from gitstate.core.cpio.member import Member, plain
 from gitstate.core.cpio.read import LIMITS, Limits, members
-from gitstate.core.cpio.segments import Opaque
+from gitstate.core.cpio.segments import OpaqueArchiveError
 from gitstate.core.cpio.write import write
 
-__all__ = ["LIMITS", "Limits", "Member", "Opaque", "members", "plain", "write"]
+__all__ = ["LIMITS", "Limits", "Member", "OpaqueArchiveError", "members", "plain", "write"]

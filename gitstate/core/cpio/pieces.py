@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 
 TRUNCATED = "it is truncated"
 
 
-def damaged(why: str) -> Damaged:
+def damaged(why: str) -> DamagedError:
     """The error for an archive."""
-    return Damaged(f"not an initrd: {why}", "make it again: gitstate prepare, then check in")
+    return DamagedError(f"not an initrd: {why}", "make it again: gitstate prepare, then check in")
 
 
 class Pieces:
@@ -34,7 +34,7 @@ class Pieces:
         return True
 
     def some(self, most: int) -> bytes:
-        """From 1 to ``most`` bytes, none at the end. Raises Damaged."""
+        """From 1 to ``most`` bytes, none at the end. Raises DamagedError."""
         if not self._fill():
             return b""
         taken = self._piece[self._start : self._start + most]
@@ -45,7 +45,7 @@ class Pieces:
         return taken
 
     def take(self, count: int) -> bytes:
-        """Exactly ``count`` bytes. Raises Damaged."""
+        """Exactly ``count`` bytes. Raises DamagedError."""
         taken = self.some(count) if count else b""
         if len(taken) == count:
             return taken
@@ -59,7 +59,7 @@ class Pieces:
         return b"".join(parts)
 
     def skip(self, count: int) -> None:
-        """Pass over ``count`` bytes. Raises Damaged."""
+        """Pass over ``count`` bytes. Raises DamagedError."""
         while count:
             passed = len(self.some(count))
             if not passed:
@@ -76,7 +76,7 @@ class Pieces:
         return self._piece[self._start : self._start + count]
 
     def skip_zeros(self) -> None:
-        """Pass over what pads archives. Raises Damaged."""
+        """Pass over what pads archives. Raises DamagedError."""
         while self._fill():
             rest = self._piece[self._start :]
             zeros = len(rest) - len(rest.lstrip(b"\0"))

@@ -38,7 +38,7 @@ def members(
     """The members of an initrd given in pieces: archives in a row, plain or compressed.
 
     Content is read of the files whose path is ``wanted``. A member that comes twice comes twice here; the kernel
-    takes the last. What is no entry of ours (a socket) is left out. Raises Damaged, Opaque.
+    takes the last. What is no entry of ours (a socket) is left out. Raises DamagedError, Opaque.
     """
     return _Reader(wanted, limits).initrd(Pieces(source, limits.unpacked))
 

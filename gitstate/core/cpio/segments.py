@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from gitstate.core.cpio.pieces import TRUNCATED, Pieces, damaged
-from gitstate.core.errors import EnvironmentFault
+from gitstate.core.errors import HostError
 
 _PIECE: Final = 256 << 10
 _MOST_MEMORY: Final = 128 << 20
@@ -15,14 +15,14 @@ _ZSTD_PIECE: Final = 1024
 """zstd can't be told where to stop: four bytes can hold a block of 128 KiB, so these make 32 MiB at most."""
 
 
-class Opaque(EnvironmentFault):
+class OpaqueArchiveError(HostError):
     """Compressed in a way that nothing here can read."""
 
 
 def unpacked(source: Pieces) -> Iterator[bytes] | None:
     """The content of the compressed segment that ``source`` is at; None if it isn't one that is known.
 
-    When the last piece is taken, ``source`` is behind the segment. Raises Opaque, Damaged.
+    When the last piece is taken, ``source`` is behind the segment. Raises Opaque, DamagedError.
     """
     head = source.peek(6)
     for magic, unpack in _READABLE.items():
@@ -30,7 +30,7 @@ def unpacked(source: Pieces) -> Iterator[bytes] | None:
             return unpack(source)
     for magic, name in _OPAQUE.items():
         if head.startswith(magic):
-            raise Opaque(
+            raise OpaqueArchiveError(
                 f"the initrd is compressed with {name}, and gitstate can't look inside",
                 "set COMPRESS=zstd in etc/initramfs-tools/initramfs.conf, and make it again: gitstate prepare",
             )

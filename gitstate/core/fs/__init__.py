@@ -4,7 +4,7 @@ Everything goes through directory descriptors and follows no symlink: a prototyp
 be longer than PATH_MAX.
 """
 
-from gitstate.core.fs.below import Below, open_below
+from gitstate.core.fs.below import DescriptorTree, open_below
 from gitstate.core.fs.clone import clone_file, why_no_clones
 from gitstate.core.fs.kernel import (
     allow_many_descriptors,
@@ -43,7 +43,7 @@ from gitstate.core.fs.write import (
 )
 
 __all__ = [
-    "Below",
+    "DescriptorTree",
     "allow_many_descriptors",
     "clone_file",
     "close",

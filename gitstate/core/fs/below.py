@@ -33,7 +33,7 @@ _PARTIAL_DIRECTORY: Final = b".gitstate.partial.d"
 """What a file or a directory is called until it is whole."""
 
 
-class Below:
+class DescriptorTree:
     """A directory, and what stands below it on the same mount. Paths are relative, their parts no ``..``."""
 
     def __init__(self, root: int) -> None:
@@ -189,7 +189,7 @@ class Below:
                 os.unlink(PARTIAL, dir_fd=parent)
             os.fsync(parent)
 
-    def make_like(self, path: bytes, model: Below, pattern: bytes) -> None:
+    def make_like(self, path: bytes, model: DescriptorTree, pattern: bytes) -> None:
         """Make the directory ``path`` in one step, if there is none, with all metadata of ``pattern`` in ``model``."""
         with self._parent(path) as (parent, name), model.directory(pattern) as like:
             if self.look(path):
@@ -255,7 +255,7 @@ class Below:
                 raise
 
     def remove(self, path: bytes) -> None:
-        """Remove what stands at ``path``, a directory with all below it. Raises EnvironmentFault for a mount."""
+        """Remove what stands at ``path``, a directory with all below it. Raises HostError for a mount."""
         with self._parent(path) as (parent, name):
             remove_entry(name, parent)
 
@@ -276,10 +276,10 @@ def _make(name: bytes, parent: int) -> bool:
 
 
 @contextmanager
-def open_below(path: Path) -> Iterator[Below]:
-    """The tree at ``path``. Raises EnvironmentFault."""
+def open_below(path: Path) -> Iterator[DescriptorTree]:
+    """The tree at ``path``. Raises HostError."""
     root = open_tree(path)
     try:
-        yield Below(root)
+        yield DescriptorTree(root)
     finally:
         os.close(root)

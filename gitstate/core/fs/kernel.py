@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import StorageFault
+from gitstate.core.errors import StorageError
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_EMPTY_PATH: Final = 0x1000
@@ -49,11 +49,11 @@ def _mount_id(statx: bytes) -> int:
 
 
 def sync_file_system(descriptor: int) -> None:
-    """Write out everything dirty on the file system of ``descriptor``. Raises StorageFault."""
+    """Write out everything dirty on the file system of ``descriptor``. Raises StorageError."""
     try:
         _check(_libc.syncfs(descriptor), "syncfs")
     except OSError as error:
-        raise StorageFault(str(error), "look at the kernel's log") from None
+        raise StorageError(str(error), "look at the kernel's log") from None
 
 
 def is_tmpfs(descriptor: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Xattrs
-from gitstate.core.errors import EnvironmentFault
+from gitstate.core.errors import HostError
 
 SELINUX: Final = b"security.selinux"
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -18,11 +18,11 @@ _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY |
 
 
 def open_tree(path: Path) -> int:
-    """A descriptor of the directory ``path``, symlinks in ``path`` itself followed. Raises EnvironmentFault."""
+    """A descriptor of the directory ``path``, symlinks in ``path`` itself followed. Raises HostError."""
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise EnvironmentFault(f"{path}: {error.strerror}", "is it the right directory, and is it mounted?") from None
+        raise HostError(f"{path}: {error.strerror}", "is it the right directory, and is it mounted?") from None
 
 
 def close(descriptor: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from gitstate.core.errors import EnvironmentFault
+from gitstate.core.errors import HostError
 from gitstate.core.fs.kernel import mount_id
 from gitstate.core.fs.read import DIRECTORY_FLAGS, open_directory
 from gitstate.core.names import octal
@@ -63,9 +63,7 @@ def _remove_below(name: bytes, parent: int, observer: Callable[[int], None] | No
 def _empty_directory(descriptor: int, home: int, name: bytes, observer: Callable[[int], None] | None) -> list[bytes]:
     """Unlink all but the subdirectories of an open directory; their names."""
     if mount_id(descriptor) != home:
-        raise EnvironmentFault(
-            f"something is mounted on {octal(name)}", "unmount it first: gitstate deletes nothing there"
-        )
+        raise HostError(f"something is mounted on {octal(name)}", "unmount it first: gitstate deletes nothing there")
     if not os.fstat(descriptor).st_mode & stat.S_IWUSR:
         with suppress(OSError):
             os.fchmod(descriptor, 0o700)

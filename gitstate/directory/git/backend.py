@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import ConfigFault, Damaged, Locked, UsageFault
+from gitstate.core.errors import ConfigError, DamagedError, LockedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory.git import cache
 from gitstate.directory.git import history as past
@@ -22,7 +22,7 @@ from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.clients import Client, Kind, find_clash, fits, no_such_client, normal, refuse_clash
 from gitstate.directory.model.entries import Entry
-from gitstate.directory.model.record_types import CHANNELS, CLASSES, Sort, Thing
+from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
 from gitstate.directory.protocol import LastChange
 from gitstate.store import MAIN, Commit, Repository, Type, write_objects
 from gitstate.store.site import Site
@@ -54,11 +54,11 @@ class LdifDirectory:
     # --- reading ---
 
     def clients(self) -> Mapping[str, Client]:
-        """All clients by name, sorted by name. Raises ConfigFault with file and line, Damaged."""
+        """All clients by name, sorted by name. Raises ConfigError with file and line, DamagedError."""
         return MappingProxyType(self._read_clients(self._look()).clients)
 
     def client(self, name: str) -> Client:
-        """One client. Raises NotFound with the nearest names."""
+        """One client. Raises NotFoundError with the nearest names."""
         clients = self._read_clients(self._look()).clients
         if name not in clients:
             raise no_such_client(name, clients)
@@ -100,7 +100,7 @@ class LdifDirectory:
         return past.last_change(repository, name) if repository else None
 
     def client_on(self, name: str, when: int) -> Client:
-        """The client as its file was at a moment. Raises NotFound, ConfigFault."""
+        """The client as its file was at a moment. Raises NotFoundError, ConfigError."""
         return past.client_on(self._repository(), name, when)
 
     def _repository(self) -> Repository | None:
@@ -136,7 +136,7 @@ class LdifDirectory:
         read = self._opened.read
         try:
             difference = compare(read, known.tree or None, tree)
-        except (ConfigFault, Damaged):  # the old tree may be gone with a repack; the new one speaks for itself
+        except (ConfigError, DamagedError):  # the old tree may be gone with a repack; the new one speaks for itself
             if not known.tree:
                 raise
             return self._renewed(_NOTHING, tree)
@@ -148,7 +148,7 @@ class LdifDirectory:
         return Known(tree, clients)
 
     def _refuse_clash(self, clients: Mapping[str, Client], tree: bytes) -> None:
-        """Raise ConfigFault, with file and line, if two clients have one address."""
+        """Raise ConfigError, with file and line, if two clients have one address."""
         clash = find_clash(clients.values())
         if clash is None:
             return
@@ -157,7 +157,7 @@ class LdifDirectory:
         assert self._opened is not None
         blob = find(self._opened.read, tree, [clash.second])[clash.second]
         line = line_of_address(self._opened.read(blob), clash.second, clash.address)
-        raise ConfigFault(f"{_where(clash.second)}, line {line}: {clash.address} is {clash.first}'s already", HINT)
+        raise ConfigError(f"{_where(clash.second)}, line {line}: {clash.address} is {clash.first}'s already", HINT)
 
     # --- how it is ---
 
@@ -175,14 +175,14 @@ class LdifDirectory:
     # --- channels and hardware classes ---
 
     def channels(self) -> Mapping[str, Channel]:
-        """All channels by name, sorted by name. Raises ConfigFault with file and line, Damaged."""
+        """All channels by name, sorted by name. Raises ConfigError with file and line, DamagedError."""
         return self._things(CHANNELS)
 
     def classes(self) -> Mapping[str, HardwareClass]:
-        """All hardware classes by name, in their order. Raises ConfigFault with file and line, Damaged."""
+        """All hardware classes by name, in their order. Raises ConfigError with file and line, DamagedError."""
         return self._things(CLASSES)
 
-    def _things(self, sort: Sort[Thing]) -> dict[str, Thing]:
+    def _things(self, sort: RecordType[Record]) -> dict[str, Record]:
         tree = self._look()
         return ldif_things.read_all(sort, self._opened.read, tree, self._caches) if self._opened and tree else {}
 
@@ -214,8 +214,8 @@ class LdifDirectory:
 
     def _change_things(
         self,
-        sort: Sort[Thing],
-        put: Iterable[Thing],
+        sort: RecordType[Record],
+        put: Iterable[Record],
         remove: Iterable[str],
         author: Signature,
         message: str,
@@ -243,13 +243,13 @@ class LdifDirectory:
         """One commit, all or nothing; see ``Directory.change``."""
         changed = {client.name: normal(client) for client in put}
         if not message.strip():
-            raise UsageFault("a change wants a message", "-m MSG")
+            raise UsageError("a change wants a message", "-m MSG")
         repository = self._repository() or self._make()
         with repository.lock("a change of clients"):
             seen, has_read = self._seen, self._has_read
             tree = self._look()
             if has_read and seen != self._seen:
-                raise Locked("the directory has changed since it was read", "run the command again")
+                raise LockedError("the directory has changed since it was read", "run the command again")
             known = self._read_clients(tree)
             gone = set(remove)
             for name in sorted(gone):
@@ -305,8 +305,10 @@ class LdifDirectory:
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._site.lock())
-            except Locked:
-                raise Locked(f"{self._site.path} is locked by another command", "try again when it is done") from None
+            except LockedError:
+                raise LockedError(
+                    f"{self._site.path} is locked by another command", "try again when it is done"
+                ) from None
             if not final.is_dir():
                 fs.remove_tree(partial)  # of a command that was killed
                 try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitstate.core.errors import NotFound
+from gitstate.core.errors import NotFoundError
 from gitstate.directory.git.tree import find, path_of
 from gitstate.directory.model.clients import Client
 from gitstate.directory.protocol import LastChange
@@ -21,7 +21,7 @@ def last_change(repository: Repository, name: str) -> LastChange | None:
 
 
 def client_on(repository: Repository | None, name: str, when: int) -> Client:
-    """The client as its file was at a moment, in seconds since the epoch. Raises NotFound, ConfigFault."""
+    """The client as its file was at a moment, in seconds since the epoch. Raises NotFoundError, ConfigError."""
     from gitstate.directory.model.text import read_client  # python-ldap takes longer to load than all clients
 
     found = b""
@@ -31,4 +31,4 @@ def client_on(repository: Repository | None, name: str, when: int) -> Client:
         tree = repository.snapshot(bytes.fromhex(found.decode())).tree
         for blob in find(repository.read, tree, [name]).values():
             return read_client(repository.read(blob), name, f"{path_of(name)} of {found[:7].decode()}")[0]
-    raise NotFound(f"there was no client {name} then", "its history: git log in directory.git")
+    raise NotFoundError(f"there was no client {name} then", "its history: git log in directory.git")

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from gitstate.core import fs
 from gitstate.directory.git.tree import Objects, Read, replant_things, thing_files, things_tree
-from gitstate.directory.model.record_types import Sort, Thing
+from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.store import Type
 
 _VERSION: Final = b"1"
 """Another one for another shape, and where what is read must be looked at again by stricter rules."""
 
 
-def read_all(sort: Sort[Thing], read: Read, root: bytes | None, caches: Path) -> dict[str, Thing]:
-    """All of one sort in a root tree, by name, in their order. Raises ConfigFault with file and line."""
+def read_all(sort: RecordType[Record], read: Read, root: bytes | None, caches: Path) -> dict[str, Record]:
+    """All of one sort in a root tree, by name, in their order. Raises ConfigError with file and line."""
     tree = things_tree(read, root, sort.folder)
     if tree is None:
         return {}
@@ -36,11 +36,16 @@ def read_all(sort: Sort[Thing], read: Read, root: bytes | None, caches: Path) ->
 
 
 def replace(
-    sort: Sort[Thing], read: Read, root: bytes | None, put: Iterable[Thing], remove: Iterable[str], objects: Objects
+    sort: RecordType[Record],
+    read: Read,
+    root: bytes | None,
+    put: Iterable[Record],
+    remove: Iterable[str],
+    objects: Objects,
 ) -> bytes | None:
     """The root tree with things of one sort changed, new objects in ``objects``; None if all is so already.
 
-    Raises UsageFault, NotFound, ConfigFault.
+    Raises UsageError, NotFoundError, ConfigError.
     """
     from gitstate.directory.model.text import read_thing, write_thing
 
@@ -60,14 +65,14 @@ def replace(
     return replant_things(read, root, sort.folder, files, objects)
 
 
-def _where(sort: Sort[Any], name: str) -> str:
+def _where(sort: RecordType[Any], name: str) -> str:
     return f"directory.git: {sort.folder}/{name}.ldif"
 
 
 # --- what was read, kept: private, and never the truth ----------------------------------------------------------------
 
 
-def _load(sort: Sort[Thing], caches: Path, tree: bytes) -> dict[str, Thing] | None:
+def _load(sort: RecordType[Record], caches: Path, tree: bytes) -> dict[str, Record] | None:
     with suppress(OSError, ValueError, TypeError):
         head, _, body = (caches / sort.folder).read_bytes().partition(b"\n")
         if head == _head(sort, tree, body):
@@ -80,12 +85,12 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _save(sort: Sort[Any], caches: Path, tree: bytes, things: Iterable[Any]) -> None:
+def _save(sort: RecordType[Any], caches: Path, tree: bytes, things: Iterable[Any]) -> None:
     body = json.dumps([astuple(one) for one in things], separators=(",", ":")).encode()
     with suppress(OSError):
         fs.write_file(caches / sort.folder, _head(sort, tree, body) + b"\n" + body, 0o600)
 
 
-def _head(sort: Sort[Any], tree: bytes, body: bytes) -> bytes:
+def _head(sort: RecordType[Any], tree: bytes, body: bytes) -> bytes:
     folder, name = sort.folder.encode(), tree.hex().encode()
     return b"gitstate %s %s %s %08x" % (folder, _VERSION, name, zlib.crc32(body))

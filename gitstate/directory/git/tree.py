@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import host_name, octal
 from gitstate.store import TreeItem, Type, object_id
 from gitstate.store.objects import FILE, TREE, format_tree, parse_tree
@@ -39,7 +39,7 @@ class Difference(NamedTuple):
 
 
 def compare(read: Read, old: bytes | None, new: bytes | None) -> Difference:
-    """How the clients of the tree ``new`` differ from those of ``old``. Raises ConfigFault, Damaged."""
+    """How the clients of the tree ``new`` differ from those of ``old``. Raises ConfigError, DamagedError."""
     before, after = _folders(read, old), _folders(read, new)
     files: dict[str, bytes] = {}
     gone: set[str] = set()
@@ -53,7 +53,7 @@ def compare(read: Read, old: bytes | None, new: bytes | None) -> Difference:
 
 
 def find(read: Read, root: bytes | None, names: Iterable[str]) -> dict[str, bytes]:
-    """The blobs of those of ``names`` that have a file. Raises ConfigFault, Damaged."""
+    """The blobs of those of ``names`` that have a file. Raises ConfigError, DamagedError."""
     folders = _folders(read, root)
     asked: dict[str, set[str]] = {}
     for name in names:
@@ -75,36 +75,36 @@ def _top(read: Read, root: bytes | None) -> TreeItem | None:
 
 
 def _folders(read: Read, root: bytes | None) -> dict[str, bytes]:
-    """The folders of clients below a root tree. Raises ConfigFault."""
+    """The folders of clients below a root tree. Raises ConfigError."""
     top = _top(read, root)
     if top is not None and top.mode != TREE:
-        raise ConfigFault("directory.git: clients is not a directory", _HINT)
+        raise ConfigError("directory.git: clients is not a directory", _HINT)
     found = {}
     for item in _items(read, top.oid if top else None):
         if item.mode != TREE:
-            raise ConfigFault(f"directory.git: clients/{octal(item.name)} is not one of its directories", _HINT)
+            raise ConfigError(f"directory.git: clients/{octal(item.name)} is not one of its directories", _HINT)
         found[item.name.decode("latin-1")] = item.oid
     return found
 
 
 def _files(read: Read, folder: str, tree: bytes | None) -> Iterator[tuple[str, bytes]]:
-    """The client and the blob of each file of a folder. Raises ConfigFault."""
+    """The client and the blob of each file of a folder. Raises ConfigError."""
     for item in _items(read, tree):
         name = item.name.decode("latin-1").removesuffix(_SUFFIX)
         place = f"clients/{octal(folder.encode('latin-1'))}/{octal(item.name)}"
         if f"{name}{_SUFFIX}".encode("latin-1") != item.name or not _is_name(name):
-            raise ConfigFault(f"directory.git: {place} is not named as a client's file", _HINT)
+            raise ConfigError(f"directory.git: {place} is not named as a client's file", _HINT)
         if item.mode & ~0o777 != FILE & ~0o777:
-            raise ConfigFault(f"directory.git: {place} is not a file", _HINT)
+            raise ConfigError(f"directory.git: {place} is not a file", _HINT)
         if folder != folder_of(name):
-            raise ConfigFault(f"directory.git: {place} stands in the wrong place, not at {path_of(name)}", _HINT)
+            raise ConfigError(f"directory.git: {place} stands in the wrong place, not at {path_of(name)}", _HINT)
         yield name, item.oid
 
 
 def _is_name(text: str) -> bool:
     try:
         return host_name(text) == text
-    except UsageFault:
+    except UsageError:
         return False
 
 
@@ -112,20 +112,20 @@ def _is_name(text: str) -> bool:
 
 
 def things_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
-    """The tree that holds the files of one sort below a root tree; None if there is none. Raises ConfigFault."""
+    """The tree that holds the files of one sort below a root tree; None if there is none. Raises ConfigError."""
     found = next((item for item in _items(read, root) if item.name == folder.encode()), None)
     if found is not None and found.mode != TREE:
-        raise ConfigFault(f"directory.git: {folder} is not a directory", _HINT)
+        raise ConfigError(f"directory.git: {folder} is not a directory", _HINT)
     return found.oid if found else None
 
 
 def thing_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes]:
-    """The blobs of files by the names of their things, of the tree that holds them. Raises ConfigFault."""
+    """The blobs of files by the names of their things, of the tree that holds them. Raises ConfigError."""
     found = {}
     for item in _items(read, tree):
         name = item.name.decode("latin-1")
         if not name.endswith(_SUFFIX) or item.mode & ~0o777 != FILE & ~0o777:
-            raise ConfigFault(f"directory.git: {folder}/{octal(item.name)} is not NAME{_SUFFIX}", _HINT)
+            raise ConfigError(f"directory.git: {folder}/{octal(item.name)} is not NAME{_SUFFIX}", _HINT)
         found[name.removesuffix(_SUFFIX)] = item.oid
     return dict(sorted(found.items()))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.directory.importing.lists import NAMELESS, WITHOUT_MAC, Listing, Remark, Row, addresses, row, shown
 
 NOT_ACTIVE: Final = "lease not active"
@@ -46,7 +46,7 @@ class _Block:
         return next(found, None)
 
 
-class _Broken(ValueError):
+class _BrokenError(ValueError):
     """From this line on nothing can be understood."""
 
     def __init__(self, line: int, why: str) -> None:
@@ -70,7 +70,7 @@ class _Journal:
                 self._enter_host(block)
             elif kind == "lease":
                 self._enter_lease(block)
-        except UsageFault as fault:
+        except UsageError as fault:
             self.listing.bad.append(Remark(block.line, fault.message))
 
     def _enter_host(self, block: _Block) -> None:
@@ -127,15 +127,15 @@ def read(text: str) -> Listing:
     try:
         for block in _blocks(text, journal.listing):
             journal.enter(block)
-    except _Broken as broken:
+    except _BrokenError as broken:
         journal.listing.bad.append(broken.remark)
     return journal.close()
 
 
 def _only(statement: Statement, place: int) -> str:
-    """The one word at the end of a statement. Raises UsageFault."""
+    """The one word at the end of a statement. Raises UsageError."""
     if len(statement.words) != place + 1:
-        raise UsageFault(f"{shown(' '.join(statement.words))} says not one thing")
+        raise UsageError(f"{shown(' '.join(statement.words))} says not one thing")
     return statement.words[place]
 
 
@@ -157,7 +157,7 @@ class _Reader:
     def begin(self, line: int) -> None:
         """An opening brace. Raises _Broken."""
         if len(self._opened) > _DEEPEST:
-            raise _Broken(line, f"more than {_DEEPEST} blocks in each other")
+            raise _BrokenError(line, f"more than {_DEEPEST} blocks in each other")
         self._opened.append(_Block(self._begun if self._words else line, self._words))
         self._words = []
 
@@ -172,15 +172,15 @@ class _Reader:
     def close(self, line: int) -> _Block:
         """A closing brace. Raises _Broken."""
         if len(self._opened) == 1 or self._words:
-            raise _Broken(line, "a } too many" if len(self._opened) == 1 else "a } where a ; should be")
+            raise _BrokenError(line, "a } too many" if len(self._opened) == 1 else "a } where a ; should be")
         return self._opened.pop()
 
     def finish(self) -> None:
         """Raise _Broken if anything is open."""
         if len(self._opened) > 1:
-            raise _Broken(self._opened[-1].line, "a { without its }")
+            raise _BrokenError(self._opened[-1].line, "a { without its }")
         if self._words:
-            raise _Broken(self._begun, f"{shown(' '.join(self._words))} has no end")
+            raise _BrokenError(self._begun, f"{shown(' '.join(self._words))} has no end")
 
 
 def _blocks(text: str, listing: Listing) -> Iterator[_Block]:
@@ -204,7 +204,7 @@ def _tokens(text: str) -> Iterator[tuple[int, bool, str]]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise _Broken(line, 'a " without its other')
+            raise _BrokenError(line, 'a " without its other')
         at = match.end()
         if match["line"]:
             line += 1

@@ -14,11 +14,11 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from gitstate.core import names
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.directory.model import clients as model
 
 
-class Form(StrEnum):
+class ListFormat(StrEnum):
     """How a list is written."""
 
     CSV = "csv"
@@ -73,45 +73,45 @@ _TIME = re.compile(r"[0-9]+[wdhms]?|infinite", re.ASCII | re.IGNORECASE)
 _ETHERNET: Final = (None, "1", "01")
 
 
-def form_of(text: str) -> Form:
-    """How a list is written, by its looks. Raises UsageFault."""
+def form_of(text: str) -> ListFormat:
+    """How a list is written, by its looks. Raises UsageError."""
     if _BLOCK.search(text):
-        return Form.ISC
+        return ListFormat.ISC
     for line in text.split("\n"):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
         if _LEASE.fullmatch(line):
-            return Form.LEASES
+            return ListFormat.LEASES
         if "name" in _columns(line)[1]:
-            return Form.CSV
+            return ListFormat.CSV
         if _MAC.match(line):
-            return Form.DNSMASQ
+            return ListFormat.DNSMASQ
         break
     if any(_HOST_OPTION.fullmatch(line) for line in text.split("\n")):
-        return Form.DNSMASQ
-    raise UsageFault("what kind of list is that?", f"say it: --format {'|'.join(Form)}")
+        return ListFormat.DNSMASQ
+    raise UsageError("what kind of list is that?", f"say it: --format {'|'.join(ListFormat)}")
 
 
-def read(text: str, form: Form | None = None) -> Listing:
-    """The machines of a list. Raises UsageFault if it can't be told how it is written."""
+def read(text: str, form: ListFormat | None = None) -> Listing:
+    """The machines of a list. Raises UsageError if it can't be told how it is written."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if not text.strip():
         return Listing()
     form = form or form_of(text)
-    if form is Form.ISC:
+    if form is ListFormat.ISC:
         from gitstate.directory.importing import isc  # it builds on what stands here
 
         return isc.read(text)
-    if form is Form.CSV:
+    if form is ListFormat.CSV:
         return _read_csv(text)
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    return _read_leases(lines) if form is Form.LEASES else _read_hosts(lines)
+    return _read_leases(lines) if form is ListFormat.LEASES else _read_hosts(lines)
 
 
 def row(line: int, said: str, values: dict[str, Any], *, lease: bool = False) -> Row:
-    """A row whose name loses its domain. Raises UsageFault."""
+    """A row whose name loses its domain. Raises UsageError."""
     said = said.rstrip(".")
     return Row(line, names.host_name(said.partition(".")[0]), said.lower(), values, lease)
 
@@ -165,9 +165,9 @@ def _read_csv(text: str) -> Listing:
         said = {column: cell for column, cell in zip_longest(columns, cells, fillvalue="") if cell}
         try:
             if "" in said:
-                raise UsageFault(f"{shown(said[''])} stands below no column")
+                raise UsageError(f"{shown(said[''])} stands below no column")
             found.rows.append(row(line, said.pop("name", ""), _values(said)))
-        except UsageFault as fault:
+        except UsageError as fault:
             found.bad.append(Remark(line, fault.message))
     return found
 
@@ -272,12 +272,12 @@ def _enter(
     """A machine, or what is wrong with it."""
     try:
         found.rows.append(row(line, name, addresses(macs, ips), lease=lease))
-    except UsageFault as fault:
+    except UsageError as fault:
         found.bad.append(Remark(line, fault.message))
 
 
 def addresses(macs: Iterable[str], ips: Iterable[str]) -> dict[str, Any]:
-    """The values of a row that has addresses alone. Raises UsageFault."""
+    """The values of a row that has addresses alone. Raises UsageError."""
     found = {
         "macs": tuple(names.mac_address(_padded(one)) for one in macs),
         "ips": tuple(names.ip_address(one) for one in ips),

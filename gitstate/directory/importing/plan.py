@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from gitstate.core.errors import GitstateError, UsageFault
+from gitstate.core.errors import GitstateError, UsageError
 from gitstate.directory.importing.lists import Listing, Remark, Row
 from gitstate.directory.model.channels import no_such_channel
 from gitstate.directory.model.clients import Client, normal, refuse_clash
@@ -20,7 +20,7 @@ _SETS: Final = ("macs", "ips", "layers")
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ImportOptions:
     """How a list is to be taken.
 
     ``defaults`` are values for new clients, where the list says nothing. ``update``: clients that differ become as
@@ -56,22 +56,22 @@ class Import:
 
 
 def plan_new(site: Site, directory: Directory, names: Sequence[str], values: Mapping[str, Any]) -> Plan:
-    """Plan one new client or several of the same values. Raises UsageFault, NotFound."""
+    """Plan one new client or several of the same values. Raises UsageError, NotFoundError."""
     if len(names) > 1 and (values.get("macs") or values.get("ips")):
-        raise UsageFault("an address belongs to one client", "give --mac and --ip with one NAME, or import a list")
+        raise UsageError("an address belongs to one client", "give --mac and --ip with one NAME, or import a list")
     first = plan_add(site, directory, Client(names[0], **values))
     clients = directory.clients()
     steps = list(first.steps)
     for name in names[1:]:
         if name in clients:
-            raise UsageFault(f"there is a client {name} already", f"gitstate client set {name} changes it")
+            raise UsageError(f"there is a client {name} already", f"gitstate client set {name} changes it")
         assert steps[0].new is not None
         steps.append(Step(None, replace(steps[0].new, name=name)))
     return Plan(directory, "add", tuple(steps))
 
 
-def plan_import(site: Site, directory: Directory, listing: Listing, wishes: Wishes) -> Import:
-    """Plan the clients of a list. Raises UsageFault, NotFound for defaults that can't be."""
+def plan_import(site: Site, directory: Directory, listing: Listing, wishes: ImportOptions) -> Import:
+    """Plan the clients of a list. Raises UsageError, NotFoundError for defaults that can't be."""
     _check_values(site, directory, wishes.defaults)
     clients = directory.clients()
     rows, bad = _merged(_taken(listing.rows, wishes))
@@ -103,7 +103,7 @@ def plan_import(site: Site, directory: Directory, listing: Listing, wishes: Wish
     )
 
 
-def _taken(rows: Iterable[Row], wishes: Wishes) -> Iterable[Row]:
+def _taken(rows: Iterable[Row], wishes: ImportOptions) -> Iterable[Row]:
     """The rows without what isn't wanted of them."""
     for row in rows:
         if row.lease and not wishes.leased_ips:
@@ -153,7 +153,7 @@ def _union(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 # --- against the directory --------------------------------------------------------------------------------------------
 
 
-def _step(row: Row, old: Client | None, wishes: Wishes) -> Step:
+def _step(row: Row, old: Client | None, wishes: ImportOptions) -> Step:
     values = {key: value for key, value in row.values.items() if value}
     if old is None:
         return Step(None, normal(Client(row.name, **{**wishes.defaults, **values})))
@@ -189,7 +189,7 @@ def _fault(site: Site, directory: Directory, values: Mapping[str, Any]) -> Gitst
 
 
 def _check_values(site: Site, directory: Directory, values: Mapping[str, Any]) -> None:
-    """Raise NotFound unless pin and channel exist."""
+    """Raise NotFoundError unless pin and channel exist."""
     if channel := values.get("channel"):
         channels = directory.channels()
         if channel not in channels:

@@ -10,15 +10,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from gitstate.core.errors import Locked, UsageFault
+from gitstate.core.errors import LockedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.ldap import clashes, netgroups, writing
-from gitstate.directory.ldap.connection import Connection, Found
+from gitstate.directory.ldap.connection import Connection, SearchResult
 from gitstate.directory.ldap.journal import Item, Journal
 from gitstate.directory.ldap.modes import difference, either, name_of
 from gitstate.directory.ldap.reader import CREATOR, MANY, Reader, named
-from gitstate.directory.ldap.records import LdapThings
+from gitstate.directory.ldap.records import LdapRecords
 from gitstate.directory.ldap.state import CSN, State
 from gitstate.directory.ldap.writing import make_container
 from gitstate.directory.model.channels import Channel
@@ -26,9 +26,9 @@ from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.clients import Client, Kind, no_such_client, normal
 from gitstate.directory.model.entries import Entry
 from gitstate.directory.model.mapping import entry_of
-from gitstate.directory.model.record_types import CHANNELS, CLASSES, Sort, Thing
+from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
 from gitstate.directory.model.text import checked_client
-from gitstate.directory.options import LdapOptions, Way
+from gitstate.directory.options import LdapOptions, Mode
 from gitstate.directory.protocol import LastChange
 from gitstate.store.site import Site
 
@@ -47,26 +47,26 @@ class LdapDirectory:
         self._journal = Journal(site.path / "ldap")
         self._channels = self._things(CHANNELS, options.channels)
         self._classes = self._things(CLASSES, options.classes)
-        others = (self._channels, self._classes) if options.way is Way.SCHEMA else ()
+        others = (self._channels, self._classes) if options.way is Mode.SCHEMA else ()
         self._reader = Reader(options, self._connection, self._journal, others)
         self._seen: State | None = None
         """What all clients were read at."""
         self._seen_marks: dict[str, str] = {}
         """The marks of clients that were read alone, by their names."""
 
-    def _things(self, sort: Sort[Thing], base: str) -> LdapThings[Thing]:
-        return LdapThings(sort, base, self._options.base, self._connection, self._journal)
+    def _things(self, sort: RecordType[Record], base: str) -> LdapRecords[Record]:
+        return LdapRecords(sort, base, self._options.base, self._connection, self._journal)
 
     # --- reading ---
 
     def clients(self) -> Mapping[str, Client]:
-        """All clients by name, sorted by name. Raises ConfigFault with the entry's place, Unreachable."""
+        """All clients by name, sorted by name. Raises ConfigError with the entry's place, UnreachableError."""
         found, state = self._reader.everyone()
         self._seen, self._seen_marks = state, {}
         return MappingProxyType(found)
 
     def client(self, name: str) -> Client:
-        """One client. Raises NotFound with the nearest names."""
+        """One client. Raises NotFoundError with the nearest names."""
         found = self._find(either(named([name])), {"name": name})
         if not found:
             raise no_such_client(name, self._reader.names())
@@ -159,7 +159,7 @@ class LdapDirectory:
 
     @property
     def _is_ours(self) -> bool:
-        return self._options.way is Way.SCHEMA
+        return self._options.way is Mode.SCHEMA
 
     def change_channels(
         self,
@@ -190,7 +190,7 @@ class LdapDirectory:
             LdifDirectory(self._site).change_classes(put, remove, author, message, committer)
 
     def _change_things(
-        self, things: LdapThings[Thing], put: Iterable[Thing], remove: Iterable[str], author: Signature, message: str
+        self, things: LdapRecords[Record], put: Iterable[Record], remove: Iterable[str], author: Signature, message: str
     ) -> None:
         with self._journal.lock():
             self._finish()
@@ -212,7 +212,7 @@ class LdapDirectory:
         """All or nothing (see ``journal``); see ``Directory.change``."""
         changed = {client.name: normal(client) for client in put}
         if not message.strip():
-            raise UsageFault("a change wants a message", "-m MSG")
+            raise UsageError("a change wants a message", "-m MSG")
         for client in changed.values():
             checked_client(client)
         removed = set(remove)
@@ -240,17 +240,19 @@ class LdapDirectory:
         if pending is not None:
             writing.finish(self._connection, self._journal, pending)
 
-    def _refuse_stale(self, standing: Mapping[str, Found], names: Iterable[str]) -> None:
-        """Raise Locked if what this object has read isn't so any more: all of it, or those alone that it has read."""
+    def _refuse_stale(self, standing: Mapping[str, SearchResult], names: Iterable[str]) -> None:
+        """Raise LockedError if what this object has read isn't so any more: all of it, or those alone that it has
+        read.
+        """
         marks = {name: row.entry.get(CSN, [b""])[0].decode() for name, row in standing.items()}
         is_stale = any(self._seen_marks[name] != marks.get(name) for name in names if name in self._seen_marks)
         if self._seen is not None:
             seen = self._seen.revision
             is_stale = self.revision() != seen or is_stale
         if is_stale:
-            raise Locked("the directory has changed since it was read", "run the command again")
+            raise LockedError("the directory has changed since it was read", "run the command again")
 
-    def _removals(self, rows: Iterable[Found]) -> Iterator[Item]:
+    def _removals(self, rows: Iterable[SearchResult]) -> Iterator[Item]:
         """Entries that we made go; of others, what is ours."""
         who = None
         for dn, entry in rows:
@@ -259,7 +261,11 @@ class LdapDirectory:
             yield Item(dn, entry, None if creator.lower() == who else self._reader.form.bared(entry), mark)
 
     def _items(
-        self, changed: Mapping[str, Client], standing: Mapping[str, Found], besides: Mapping[str, Entry], note: str
+        self,
+        changed: Mapping[str, Client],
+        standing: Mapping[str, SearchResult],
+        besides: Mapping[str, Entry],
+        note: str,
     ) -> Iterator[Item]:
         form = self._reader.form
         for name, client in changed.items():
@@ -284,7 +290,7 @@ class LdapDirectory:
         return {**{name: list(values) for name, values in besides.items()}, **kept}
 
     def _noted(self, entry: dict[str, list[bytes]], note: str) -> dict[str, list[bytes]]:
-        return {**entry, _CHANGE: [note.encode()]} if self._options.way is Way.SCHEMA else entry
+        return {**entry, _CHANGE: [note.encode()]} if self._options.way is Mode.SCHEMA else entry
 
     def _take_note(self, items: Sequence[Item], changed: Mapping[str, Client]) -> None:
         """What we changed ourselves is no news to us."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from gitstate.core.errors import UsageFault
-from gitstate.directory.ldap.connection import Connection, Found
+from gitstate.core.errors import UsageError
+from gitstate.directory.ldap.connection import Connection, SearchResult
 from gitstate.directory.ldap.modes import either, equal, name_of
 from gitstate.directory.ldap.reader import portions
 from gitstate.directory.model.clients import Client, refuse_clash
@@ -21,10 +21,10 @@ def refuse(
     connection: Connection,
     base: str,
     changed: Mapping[str, Client],
-    standing: Mapping[str, Found],
+    standing: Mapping[str, SearchResult],
     going: Collection[str],
 ) -> None:
-    """Raise UsageFault if an address that a client is to have is another's; ``going`` are entries that go meanwhile."""
+    """Raise UsageError if an address that a client is to have is another's; ``going`` are entries that go meanwhile."""
     refuse_clash((client for _, client in sorted(changed.items())), changed)
     asked: dict[str, str] = {}
     for name, client in changed.items():
@@ -47,8 +47,8 @@ def _addresses(entry: Entry) -> set[str]:
     return {one.decode("ascii", "replace").lower() for name in _ATTRIBUTES for one in entry.get(name, ())}
 
 
-def _taken(address: str, name: str, dn: str, owner: str) -> UsageFault:
-    return UsageFault(
+def _taken(address: str, name: str, dn: str, owner: str) -> UsageError:
+    return UsageError(
         f"{address} can't be {name}'s: {owner} has it",
         f"gitstate client show {owner} tells about it; in LDAP it is {dn}",
     )

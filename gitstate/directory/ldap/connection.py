@@ -17,7 +17,7 @@ from ldap.controls.libldap import AssertionControl
 from ldap.filter import escape_filter_chars
 from ldap.ldapobject import LDAPObject
 
-from gitstate.core.errors import ConfigFault, Unreachable
+from gitstate.core.errors import ConfigError, UnreachableError
 from gitstate.directory.ldap.faults import DOWN, explained, hint_of, no_schema, probe, said, told, unreachable
 from gitstate.directory.model.entries import Entry
 from gitstate.directory.options import LdapOptions, Login
@@ -27,7 +27,7 @@ _ROW: Final = 50  # slapd closes a connection on which more than a hundred wait
 Result = TypeVar("Result")
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """An entry where it stands."""
 
     dn: str
@@ -59,10 +59,12 @@ class Connection:
 
     # --- reading ---
 
-    def search(self, base: str, wanted: str, attributes: Sequence[str], scope: int = ldap.SCOPE_SUBTREE) -> list[Found]:
-        """All entries below ``base`` that ``wanted`` fits; none if there is no such base. Raises Unreachable, …"""
+    def search(
+        self, base: str, wanted: str, attributes: Sequence[str], scope: int = ldap.SCOPE_SUBTREE
+    ) -> list[SearchResult]:
+        """All entries below ``base`` that ``wanted`` fits; none if there is no such base. Raises UnreachableError, …"""
 
-        def ask(opened: LDAPObject) -> list[Found]:
+        def ask(opened: LDAPObject) -> list[SearchResult]:
             return list(self._pages(opened, base, scope, wanted, attributes))
 
         try:
@@ -74,12 +76,12 @@ class Connection:
 
     def _pages(
         self, opened: LDAPObject, base: str, scope: int, wanted: str, attributes: Sequence[str]
-    ) -> Iterator[Found]:
+    ) -> Iterator[SearchResult]:
         control = SimplePagedResultsControl(True, size=_PAGE, cookie="")
         while True:
             number = opened.search_ext(base, scope, wanted, list(attributes), serverctrls=[control])
             _, rows, _, answers = opened.result3(number, timeout=self._options.timeout)
-            yield from (Found(dn, entry) for dn, entry in rows if dn is not None)  # else a reference elsewhere
+            yield from (SearchResult(dn, entry) for dn, entry in rows if dn is not None)  # else a reference elsewhere
             cookies = [one.cookie for one in answers if isinstance(one, SimplePagedResultsControl)]
             if not cookies or not cookies[0]:
                 return
@@ -175,7 +177,7 @@ class Connection:
                 except (*DOWN, OSError) as error:
                     reasons.append(unreachable(uri, error, certificate, self._options.timeout))
             else:
-                raise Unreachable(f"the directory can't be reached: {'; '.join(reasons)}", hint_of(reasons))
+                raise UnreachableError(f"the directory can't be reached: {'; '.join(reasons)}", hint_of(reasons))
         return self._open
 
     def _connect(self, uri: str) -> LDAPObject:
@@ -201,7 +203,7 @@ class Connection:
     def _check_files(self) -> None:
         for path in (self._options.ca, self._options.certificate, self._options.key):
             if path is not None and not path.is_file():
-                raise ConfigFault(f"{path}: no such file", "see [directory] of site.toml")
+                raise ConfigError(f"{path}: no such file", "see [directory] of site.toml")
 
     def _prepare_tls(self, opened: LDAPObject) -> None:
         options = self._options
@@ -216,7 +218,7 @@ class Connection:
         try:
             opened.set_option(ldap.OPT_X_TLS_NEWCTX, 0)  # last: it takes what was set before
         except (ValueError, ldap.LDAPError):
-            raise ConfigFault(
+            raise ConfigError(
                 f"ca, certificate or key in [directory] can't be used: {options.ca or options.certificate}",
                 "are they PEM, and do certificate and key belong together?",
             ) from None
@@ -229,7 +231,7 @@ class Connection:
             return read_secret(options.password_file, private=True)
         assert options.password_credential is not None
         if self._credentials is None:
-            raise ConfigFault(
+            raise ConfigError(
                 f"systemd gave no credential {options.password_credential}: CREDENTIALS_DIRECTORY is not set",
                 "password_file in [directory] of site.toml works everywhere",
             )
@@ -244,10 +246,10 @@ def _login_told(uri: str, options: LdapOptions) -> Iterator[None]:
     except DOWN:
         raise
     except ldap.INVALID_CREDENTIALS:
-        raise Unreachable(f"{uri}: wrong password for {who}, or no such name", _secret_hint(options)) from None
+        raise UnreachableError(f"{uri}: wrong password for {who}, or no such name", _secret_hint(options)) from None
     except ldap.LDAPError as error:
         hint = "see bind, external and starttls in [directory] of site.toml"
-        raise Unreachable(f"{uri} doesn't let {who} in: {said(error)}", hint) from None
+        raise UnreachableError(f"{uri} doesn't let {who} in: {said(error)}", hint) from None
 
 
 def _secret_hint(options: LdapOptions) -> str:
@@ -257,16 +259,16 @@ def _secret_hint(options: LdapOptions) -> str:
 
 
 def read_secret(path: Path, *, private: bool) -> str:
-    """The first line of a file that nobody else can read. Raises ConfigFault."""
+    """The first line of a file that nobody else can read. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
             data = file.read(4096)
     except OSError as error:
-        raise ConfigFault(f"{path}: {error.strerror}", "it holds the password for the directory") from None
+        raise ConfigError(f"{path}: {error.strerror}", "it holds the password for the directory") from None
     if private and (status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid())):
         mode = stat.S_IMODE(status.st_mode)
-        raise ConfigFault(
+        raise ConfigError(
             f"{path} has mode {mode:04o} and owner {status.st_uid}: others can read the password",
             f"chown root {path}; chmod 600 {path}; and change the password",
         )
@@ -275,14 +277,14 @@ def read_secret(path: Path, *, private: bool) -> str:
     except UnicodeDecodeError:
         text = ""
     if not text or "\0" in text:
-        raise ConfigFault(f"{path} holds no password", "write it into the first line, in UTF-8")
+        raise ConfigError(f"{path} holds no password", "write it into the first line, in UTF-8")
     return text
 
 
 def check_schema(connection: Connection, base: str) -> None:
-    """Raise ConfigFault if the server doesn't know our attributes: of a filter that names one it says nothing."""
+    """Raise ConfigError if the server doesn't know our attributes: of a filter that names one it says nothing."""
     if not connection.search(base, "(objectClass=*)", ["1.1"], ldap.SCOPE_BASE):
         hint = "see base and bind in [directory] of site.toml"
-        raise ConfigFault(f"{connection.uri}: there is no {base}, or we may not read it", hint)
+        raise ConfigError(f"{connection.uri}: there is no {base}, or we may not read it", hint)
     if not connection.search(base, "(!(gitstateKind=none))", ["1.1"], ldap.SCOPE_BASE):
         raise no_schema(connection.uri)

@@ -11,7 +11,7 @@ import ldap
 
 from gitstate.core import network
 from gitstate.core.data import data_file
-from gitstate.core.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, Unreachable, UsageFault
+from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedError, UnreachableError, UsageError
 from gitstate.directory.options import LdapOptions
 
 DOWN: Final = (ldap.SERVER_DOWN, ldap.CONNECT_ERROR, ldap.TIMEOUT, ldap.UNAVAILABLE, ldap.BUSY)
@@ -28,24 +28,24 @@ _CHANGED: Final = (
 )
 _NO_SCHEMA: Final = (ldap.UNDEFINED_TYPE, ldap.INVALID_SYNTAX, ldap.OBJECT_CLASS_VIOLATION)
 _WORDS: Final[tuple[tuple[tuple[type[ldap.LDAPError], ...], type[GitstateError], str, str], ...]] = (
-    (_READ_ONLY, EnvironmentFault, ": it is read-only", "name the server that may be written to first in uri"),
+    (_READ_ONLY, HostError, ": it is read-only", "name the server that may be written to first in uri"),
     (
         (ldap.INSUFFICIENT_ACCESS, ldap.STRONG_AUTH_REQUIRED),
-        EnvironmentFault,
+        HostError,
         "",
         "give our name write access: docs/directory.md has the rule for slapd",
     ),
-    ((ldap.NO_SUCH_OBJECT,), ConfigFault, "", "is base in [directory] of site.toml the server's suffix?"),
-    ((ldap.INVALID_DN_SYNTAX,), ConfigFault, "", "see base, clients and bind in [directory] of site.toml"),
+    ((ldap.NO_SUCH_OBJECT,), ConfigError, "", "is base in [directory] of site.toml the server's suffix?"),
+    ((ldap.INVALID_DN_SYNTAX,), ConfigError, "", "see base, clients and bind in [directory] of site.toml"),
     (
         (ldap.SIZELIMIT_EXCEEDED, ldap.ADMINLIMIT_EXCEEDED, ldap.TIMELIMIT_EXCEEDED),
-        EnvironmentFault,
+        HostError,
         "",
         "the server's limits are too low for our name: see olcLimits in docs/directory.md",
     ),
     (
         (ldap.OBJECT_CLASS_VIOLATION, ldap.CONSTRAINT_VIOLATION, ldap.INVALID_SYNTAX),
-        UsageFault,
+        UsageError,
         "",
         "the server's schema has no place for that value",
     ),
@@ -114,23 +114,23 @@ def explained(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
     """What ``error`` means to whoever runs a command."""
     words = f"{uri}: {what}: {said(error)}"
     if isinstance(error, ldap.TIMEOUT):
-        return Unreachable(f"{uri}: {what}: no answer in time", hint_of(["no answer"]))
+        return UnreachableError(f"{uri}: {what}: no answer in time", hint_of(["no answer"]))
     if isinstance(error, DOWN):
-        return Unreachable(words, hint_of([words]))
+        return UnreachableError(words, hint_of([words]))
     if isinstance(error, _CHANGED):
-        return Locked(f"{what}: the entry has changed meanwhile ({said(error)})", "run the command again")
+        return LockedError(f"{what}: the entry has changed meanwhile ({said(error)})", "run the command again")
     if isinstance(error, _NO_SCHEMA) and "gitstate" in said(error):
         return no_schema(uri)
     for kinds, fault, more, hint in _WORDS:
         if isinstance(error, kinds):
             return fault(f"{words}{more}", hint)
-    return EnvironmentFault(words, "the server's log tells more")
+    return HostError(words, "the server's log tells more")
 
 
-def no_schema(uri: str) -> ConfigFault:
+def no_schema(uri: str) -> ConfigError:
     """The server doesn't know our classes."""
     file = data_file("schemas", "gitstate.ldif")
-    return ConfigFault(
+    return ConfigError(
         f"{uri}: the server doesn't know gitstate's schema",
         f"load it there: ldapadd -Y EXTERNAL -H ldapi:/// -f {file}",
     )

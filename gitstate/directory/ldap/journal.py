@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import Damaged, Locked
+from gitstate.core.errors import DamagedError, LockedError
 from gitstate.directory.ldap.modes import rebased
 from gitstate.directory.model.entries import Entry
 
@@ -61,20 +61,20 @@ class Journal:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one on this server that writes. Raises Locked."""
+        """Be the only one on this server that writes. Raises LockedError."""
         self._place.mkdir(mode=0o700, exist_ok=True)
         descriptor = fs.open_tree(self._place)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Locked("the directory is locked by another command", "try again when it is done") from None
+                raise LockedError("the directory is locked by another command", "try again when it is done") from None
             yield
         finally:
             fs.close(descriptor)
 
     def load(self) -> Pending | None:
-        """The change that is under way; None if there is none. Raises Damaged."""
+        """The change that is under way; None if there is none. Raises DamagedError."""
         try:
             data = self._file.read_bytes()
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class Journal:
             items = tuple(Item(one["dn"], _read(one["old"]), _read(one["new"])) for one in head["items"])
             return Pending(head["number"], head["who"], head["message"], items)
         except (ValueError, KeyError, TypeError):
-            raise Damaged(
+            raise DamagedError(
                 f"{self._file} is no change that gitstate wrote", "move it away, then gitstate directory check"
             ) from None
 

@@ -10,10 +10,10 @@ from ldap.filter import escape_filter_chars
 
 from gitstate.directory.model import mapping
 from gitstate.directory.model.clients import DEFAULT_STATE, Client, Kind
-from gitstate.directory.model.entries import Entry, Fault
+from gitstate.directory.model.entries import Entry, EntryError
 from gitstate.directory.model.mapping import FIELDS, Field
 from gitstate.directory.model.schema import schema
-from gitstate.directory.options import LdapOptions, Place, Way
+from gitstate.directory.options import LdapOptions, Mode, Place
 
 CLASS: Final = "objectClass"
 CLIENT: Final = "gitstateClient"
@@ -24,7 +24,7 @@ _BOOTS: Final = {"bootfile", "bootparameter"}
 _BY_KEY: Final = {field.key: field for field in FIELDS}
 
 
-class Form(Protocol):
+class EntryMapping(Protocol):
     """How entries of clients look."""
 
     @property
@@ -59,9 +59,9 @@ class Form(Protocol):
         """The filter for those whose ``key`` is ``value``."""
 
 
-def form_of(options: LdapOptions) -> Form:
+def form_of(options: LdapOptions) -> EntryMapping:
     """The form of a site's entries."""
-    return Mapped(options.map) if options.way is Way.MAP else Ours()
+    return StockMapping(options.map) if options.way is Mode.MAP else SchemaMapping()
 
 
 def either(parts: Iterable[str]) -> str:
@@ -100,7 +100,7 @@ def _structure_kept(entry: dict[str, list[bytes]], standing: Entry | None) -> di
     return entry
 
 
-class Ours:
+class SchemaMapping:
     """Entries with the class gitstateClient."""
 
     everyone = equal(CLASS, CLIENT)
@@ -131,7 +131,7 @@ class Ours:
         return equal(attribute, value)
 
 
-class Mapped:
+class StockMapping:
     """Entries of stock classes: the values that these have no attribute for stand in one that they have."""
 
     def __init__(self, places: Mapping[str, Place]) -> None:
@@ -152,7 +152,7 @@ class Mapped:
             values = self._values(entry, field)
             if len(values) > 1 and not field.many:
                 place = self._places[field.key]
-                raise Fault(f"{place.attribute}: {place.prefix} stands there twice", place.attribute)
+                raise EntryError(f"{place.attribute}: {place.prefix} stands there twice", place.attribute)
             found[field.attribute] = values
         return mapping.client_of(name, found)
 

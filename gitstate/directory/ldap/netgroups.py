@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gitstate.core.errors import NotFound
+from gitstate.core.errors import NotFoundError
 from gitstate.directory.ldap.connection import Connection
 from gitstate.directory.ldap.modes import equal
 from gitstate.directory.netgroups import hosts_of_triples, netgroup_name
@@ -13,7 +13,10 @@ _CLASS: Final = "(objectClass=nisNetgroup)"
 
 
 def hosts(connection: Connection, base: str, name: str) -> list[str]:
-    """The short names of a netgroup's machines, sorted. Raises NotFound, UsageFault for one that holds any machine."""
+    """The short names of a netgroup's machines, sorted.
+
+    Raises NotFoundError, UsageError for one that holds any machine.
+    """
     triples: list[str] = []
     seen: set[str] = set()
     waiting = [netgroup_name(name)]
@@ -25,7 +28,7 @@ def hosts(connection: Connection, base: str, name: str) -> list[str]:
         rows = connection.search(base, f"(&{_CLASS}{equal('cn', one)})", ("nisNetgroupTriple", "memberNisNetgroup"))
         if not rows:
             whose = f", which {name} includes" if one != name else ""
-            raise NotFound(f"no netgroup {one}{whose}", f"netgroups are looked for below {base}")
+            raise NotFoundError(f"no netgroup {one}{whose}", f"netgroups are looked for below {base}")
         for _, entry in rows:
             triples += [value.decode("utf-8", "replace") for value in entry.get("nisNetgroupTriple", ())]
             waiting += [value.decode("utf-8", "replace") for value in entry.get("memberNisNetgroup", ())]

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from gitstate.core.errors import ConfigFault
-from gitstate.directory.ldap.connection import Connection, Found, check_schema
+from gitstate.core.errors import ConfigError
+from gitstate.directory.ldap.connection import Connection, SearchResult, check_schema
 from gitstate.directory.ldap.journal import Journal, Pending, overlaid
 from gitstate.directory.ldap.modes import CLASS, CLIENT, HOSTS, either, equal, form_of, name_of
-from gitstate.directory.ldap.records import LdapThings
+from gitstate.directory.ldap.records import LdapRecords
 from gitstate.directory.ldap.state import CSN, State, by_name, marks
 from gitstate.directory.model.clients import Client, Kind, fits
-from gitstate.directory.model.entries import Entry, Fault
-from gitstate.directory.options import LdapOptions, Way
+from gitstate.directory.model.entries import Entry, EntryError
+from gitstate.directory.options import LdapOptions, Mode
 
 CREATOR: Final = "creatorsName"
 MANY: Final = 100
@@ -28,7 +28,7 @@ class Reader:
     """Searches, and what pending changes make of what they find."""
 
     def __init__(
-        self, options: LdapOptions, connection: Connection, journal: Journal, others: Sequence[LdapThings[Any]]
+        self, options: LdapOptions, connection: Connection, journal: Journal, others: Sequence[LdapRecords[Any]]
     ) -> None:
         self.form = form_of(options)
         self._options = options
@@ -39,7 +39,7 @@ class Reader:
         self._has_schema = False
 
     def everyone(self) -> tuple[dict[str, Client], State]:
-        """All clients by name. Raises ConfigFault, Unreachable."""
+        """All clients by name. Raises ConfigError, UnreachableError."""
         rows, state = self.read(self.form.attributes)
         by_name(self._connection.uri, rows.items())
         known = {
@@ -80,16 +80,16 @@ class Reader:
         return sorted(name_of(dn, entry) for dn, entry in rows.items())
 
     def client(self, dn: str, entry: Entry, mark: str) -> Client:
-        """The client of an entry. Raises ConfigFault."""
+        """The client of an entry. Raises ConfigError."""
         known = self._known.get(dn)
         if known is not None and mark and known[0] == mark:
             return known[1]
         try:
             return self.form.client_of(name_of(dn, entry), entry)
-        except Fault as fault:
-            raise ConfigFault(f"{self._connection.uri}: {dn}: {fault.why}", _HINT) from None
+        except EntryError as fault:
+            raise ConfigError(f"{self._connection.uri}: {dn}: {fault.why}", _HINT) from None
 
-    def search(self, narrower: str, attributes: Sequence[str]) -> list[Found]:
+    def search(self, narrower: str, attributes: Sequence[str]) -> list[SearchResult]:
         """Entries that may be clients."""
         wanted = f"(&{self.form.everyone}{narrower})" if narrower else self.form.everyone
         return self._connection.search(self._options.clients, wanted, attributes)
@@ -108,7 +108,7 @@ class Reader:
                 break
         if not rows:
             self._check_schema()
-        if self._options.way is Way.MAP:
+        if self._options.way is Mode.MAP:
             rows = [row for row in rows if self.form.is_client(row.entry)]
         state = State(marks(rows), others)
         if pending is None:
@@ -128,15 +128,15 @@ class Reader:
         return Pending(pending.number, pending.who, pending.message, ours)
 
     def _check_schema(self) -> None:
-        """Raise ConfigFault if the server doesn't know our attributes: of a filter that names one it says nothing."""
-        if self._options.way is not Way.SCHEMA or self._has_schema:
+        """Raise ConfigError if the server doesn't know our attributes: of a filter that names one it says nothing."""
+        if self._options.way is not Mode.SCHEMA or self._has_schema:
             return
         check_schema(self._connection, self._options.base)
         self._has_schema = True
 
-    def standing(self, names: Sequence[str]) -> dict[str, Found]:
+    def standing(self, names: Sequence[str]) -> dict[str, SearchResult]:
         """The entries of hosts, clients or not, with all that they hold."""
-        found: dict[str, Found] = {}
+        found: dict[str, SearchResult] = {}
         for some in portions(names):
             wanted = f"(&{either([HOSTS, self.form.everyone])}{either(named(some))})"
             for row in self._connection.search(self._options.clients, wanted, ("*", CSN, CREATOR)):

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Generic
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.directory.ldap import writing
 from gitstate.directory.ldap.connection import Connection, check_schema
 from gitstate.directory.ldap.journal import Item, Journal, overlaid
 from gitstate.directory.ldap.modes import name_of
 from gitstate.directory.ldap.state import CSN, marks
-from gitstate.directory.model.entries import Entry, Fault
-from gitstate.directory.model.record_types import Sort, Thing
+from gitstate.directory.model.entries import Entry, EntryError
+from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.directory.model.text import checked_thing
 
 _CHANGE: Final = "gitstateLastChange"
 
 
-class LdapThings(Generic[Thing]):
+class LdapRecords(Generic[Record]):
     """The entries of one sort, below ``base``; ``top`` is that of the whole directory."""
 
-    def __init__(self, sort: Sort[Thing], base: str, top: str, connection: Connection, journal: Journal) -> None:
+    def __init__(self, sort: RecordType[Record], base: str, top: str, connection: Connection, journal: Journal) -> None:
         self.base = base
         self._sort = sort
         self._every = f"(objectClass={sort.object_class})"
@@ -29,8 +29,8 @@ class LdapThings(Generic[Thing]):
         self._connection = connection
         self._journal = journal
 
-    def all(self) -> dict[str, Thing]:
-        """All of them by name, in their order. Raises ConfigFault, Unreachable."""
+    def all(self) -> dict[str, Record]:
+        """All of them by name, in their order. Raises ConfigError, UnreachableError."""
         found = []
         entries = self._entries()
         if not entries:
@@ -39,8 +39,8 @@ class LdapThings(Generic[Thing]):
             entry.pop(CSN, None)
             try:
                 found.append(self._sort.read(_name(dn, entry), entry))
-            except Fault as fault:
-                raise ConfigFault(
+            except EntryError as fault:
+                raise ConfigError(
                     f"{self._connection.uri}: {dn}: {fault.why}", "mend that entry with the tools of the LDAP server"
                 ) from None
         return self._sort.by_name(found)
@@ -60,7 +60,7 @@ class LdapThings(Generic[Thing]):
         found = overlaid(rows, pending)
         return {dn: entry for dn, entry in found.items() if dn.lower().endswith(below)}
 
-    def change(self, put: Iterable[Thing], remove: Iterable[str], note: str, who: str, message: str) -> None:
+    def change(self, put: Iterable[Record], remove: Iterable[str], note: str, who: str, message: str) -> None:
         """See ``Directory.change_channels``; the journal is locked."""
         standing = {_name(dn, entry): (dn, entry) for dn, entry in self._entries().items()}
         items = []
@@ -86,7 +86,7 @@ class LdapThings(Generic[Thing]):
 
     def _item(
         self,
-        thing: Thing,
+        thing: Record,
         standing: dict[str, tuple[str, dict[str, list[bytes]]]],
         removed: dict[str, Item],
         note: str,

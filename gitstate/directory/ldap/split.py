@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from gitstate.core import names
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.ldap import netgroups
@@ -45,7 +45,7 @@ class SplitDirectory:
         return MappingProxyType({name: _joined(one, hosts.get(name)) for name, one in assigned.items()})
 
     def client(self, name: str) -> Client:
-        """One client. Raises NotFound with the nearest names."""
+        """One client. Raises NotFoundError with the nearest names."""
         assigned = self._assigned.clients()
         if name not in assigned:
             raise no_such_client(name, assigned)
@@ -127,7 +127,7 @@ class SplitDirectory:
         for key, (attribute, _) in _OF_HOSTS.items():
             given, known = getattr(client, key), getattr(host, key)
             if given and given != known:
-                raise UsageFault(
+                raise UsageError(
                     f"{client.name}: its {attribute} is the LDAP server's to say: {' '.join(known) or 'none'}",
                     'with way = "split" addresses are changed there, with the site\'s own tools',
                 )
@@ -186,7 +186,7 @@ def _joined(client: Client, host: Entry | None) -> Client:
 
 def _readable(read: Callable[[str], str], values: Iterable[bytes]) -> Iterable[str]:
     for value in values:
-        with suppress(UsageFault):
+        with suppress(UsageError):
             yield read(value.decode("utf-8", "replace"))
 
 
@@ -199,9 +199,9 @@ def _bared(besides: Mapping[str, Entry] | None) -> Mapping[str, Entry] | None:
     }
 
 
-def _no_host(name: str, hosts: Iterable[str], base: str) -> NotFound:
+def _no_host(name: str, hosts: Iterable[str], base: str) -> NotFoundError:
     import difflib
 
     near = difflib.get_close_matches(name, hosts, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else 'with way = "split" hosts are entered in LDAP first'
-    return NotFound(f"no host {name} below {base}", hint)
+    return NotFoundError(f"no host {name} below {base}", hint)

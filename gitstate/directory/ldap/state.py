@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gitstate.core.errors import ConfigFault
-from gitstate.directory.ldap.connection import Found
+from gitstate.core.errors import ConfigError
+from gitstate.directory.ldap.connection import SearchResult
 from gitstate.directory.ldap.modes import name_of
 
 CSN = "entryCSN"
@@ -30,23 +30,23 @@ class State:
         lines = sorted(f"{dn}\n{mark}\n" for dn, mark in [*self.marks.items(), *self.others.items()])
         return hashlib.sha1("".join(lines).encode(), usedforsecurity=False).hexdigest()
 
-    def after(self, gone: Iterable[str], new: Iterable[Found]) -> State:
+    def after(self, gone: Iterable[str], new: Iterable[SearchResult]) -> State:
         """When these are gone, and those have changed."""
         dropped = set(gone)
         kept = {dn: mark for dn, mark in self.marks.items() if dn not in dropped}
         return State({**kept, **marks(new)}, self.others)
 
 
-def marks(rows: Iterable[Found]) -> dict[str, str]:
+def marks(rows: Iterable[SearchResult]) -> dict[str, str]:
     """The marks of entries, which are taken out of them."""
     return {dn: entry.pop(CSN, [b""])[0].decode() for dn, entry in rows}
 
 
 def by_name(uri: str, rows: Iterable[tuple[str, Mapping[str, list[bytes]]]]) -> dict[str, str]:
-    """Where the host of each name stands. Raises ConfigFault if two have one name."""
+    """Where the host of each name stands. Raises ConfigError if two have one name."""
     found: dict[str, str] = {}
     for dn, entry in rows:
         name = name_of(dn, entry)
         if found.setdefault(name, dn) != dn:
-            raise ConfigFault(f"{uri}: two entries are {name}: {found[name]} and {dn}", "rename or remove one of them")
+            raise ConfigError(f"{uri}: two entries are {name}: {found[name]} and {dn}", "rename or remove one of them")
     return found

@@ -9,7 +9,7 @@ from typing import Final
 import ldap
 from ldap.dn import str2dn
 
-from gitstate.core.errors import ConfigFault, Unreachable
+from gitstate.core.errors import ConfigError, UnreachableError
 from gitstate.directory.ldap.connection import Connection, Write
 from gitstate.directory.ldap.faults import DOWN, explained
 from gitstate.directory.ldap.journal import Item, Journal, Pending
@@ -19,7 +19,10 @@ _EVERYTHING: Final = "(objectClass=*)"
 
 
 def make(connection: Connection, journal: Journal, items: Sequence[Item], who: str, message: str) -> None:
-    """Make the change. Raises Locked with all as it was; Unreachable if the server went away, and it is pending."""
+    """Make the change.
+
+    Raises LockedError with all as it was; UnreachableError if the server went away, and it is pending.
+    """
     pending = Pending(secrets.token_hex(8), who, message, tuple(items))
     journal.save(pending)
     done: list[Item] = []
@@ -45,9 +48,9 @@ def make(connection: Connection, journal: Journal, items: Sequence[Item], who: s
     raise explained(error, connection.uri, dn)
 
 
-def _half_done(connection: Connection, error: ldap.LDAPError, done: int, count: int) -> Unreachable:
+def _half_done(connection: Connection, error: ldap.LDAPError, done: int, count: int) -> UnreachableError:
     why = explained(error, connection.uri, f"{done} of {count} entries are written")
-    return Unreachable(why.message, "the next change finishes this one, or gitstate directory check --finish")
+    return UnreachableError(why.message, "the next change finishes this one, or gitstate directory check --finish")
 
 
 def finish(connection: Connection, journal: Journal, pending: Pending) -> None:
@@ -92,7 +95,7 @@ def make_container(connection: Connection, dn: str) -> None:
         return
     kind, value, _ = str2dn(dn)[0][0]
     if kind.lower() != "ou":
-        raise ConfigFault(f"{connection.uri}: there is no {dn}", "make it with the tools of the LDAP server")
+        raise ConfigError(f"{connection.uri}: there is no {dn}", "make it with the tools of the LDAP server")
     entry = {"objectClass": [b"organizationalUnit"], "ou": [value.encode()]}
     for one, error in connection.write([Write(dn, [], entry=entry)]):
         if error is not None:

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import repo_name
 from gitstate.directory.model.clients import channel_name
-from gitstate.directory.model.entries import Entry, Fault
+from gitstate.directory.model.entries import Entry, EntryError
 
 _CLASS: Final = "gitstateChannel"
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
@@ -43,13 +43,13 @@ class Channel:
     commit: str | None = None
 
 
-def no_such_channel(name: str, channels: Iterable[str]) -> NotFound:
+def no_such_channel(name: str, channels: Iterable[str]) -> NotFoundError:
     """The error for a name that no channel has, with the nearest that one has."""
     import difflib  # only who errs waits for it
 
     near = difflib.get_close_matches(name, channels, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else "gitstate channel list shows what there is"
-    return NotFound(f"no channel {name}", hint)
+    return NotFoundError(f"no channel {name}", hint)
 
 
 def entry_of(channel: Channel, standing: Entry | None = None) -> dict[str, list[bytes]]:
@@ -71,20 +71,20 @@ def entry_of(channel: Channel, standing: Entry | None = None) -> dict[str, list[
 def channel_of(name: str, entry: Entry) -> Channel:
     """The channel ``name`` that ``entry`` tells of. Raises Fault."""
     if _CLASS.lower().encode() not in {one.lower() for one in entry.get("objectClass", ())}:
-        raise Fault(f"the class {_CLASS} is missing", "objectClass")
+        raise EntryError(f"the class {_CLASS} is missing", "objectClass")
     if name.encode() not in entry.get("cn", ()):
-        raise Fault(f"cn is not {name}", "cn")
+        raise EntryError(f"cn is not {name}", "cn")
     texts = {key: values[0].decode("utf-8", "replace") for key, values in entry.items() if values}
     try:
         channel_name(name)
         prototype = repo_name(texts.get("gitstatePrototypeName", ""))
-    except UsageFault as fault:
-        raise Fault(str(fault), "gitstatePrototypeName") from None
+    except UsageError as fault:
+        raise EntryError(str(fault), "gitstatePrototypeName") from None
     release, commit = texts.get("gitstateRelease"), texts.get("gitstateCommit")
     if release is not None and not _RELEASE.fullmatch(release):
-        raise Fault("gitstateRelease is not CHANNEL/VERSION", "gitstateRelease")
+        raise EntryError("gitstateRelease is not CHANNEL/VERSION", "gitstateRelease")
     if commit is not None and not _COMMIT.fullmatch(commit):
-        raise Fault("gitstateCommit is not 40 hex digits", "gitstateCommit")
+        raise EntryError("gitstateCommit is not 40 hex digits", "gitstateCommit")
     return Channel(
         name,
         prototype,
@@ -100,4 +100,4 @@ def _seconds(text: str | None) -> int:
     try:
         return calendar.timegm(time.strptime(text, _TIME)) if text else 0
     except ValueError:
-        raise Fault("gitstateCreated is not a time", "gitstateCreated") from None
+        raise EntryError("gitstateCreated is not a time", "gitstateCreated") from None

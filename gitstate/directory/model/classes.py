@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.directory.model.clients import class_name
-from gitstate.directory.model.entries import Entry, Fault
+from gitstate.directory.model.entries import Entry, EntryError
 
 DEFAULT_ORDER: Final = 50
 _LAST: Final = 9999
@@ -38,44 +38,44 @@ class HardwareClass:
 
 
 def pattern(text: str) -> str:
-    """``VENDOR:DEVICE[:CLASS]`` in hex, or a pattern for modaliases; in its canonical form. Raises UsageFault."""
+    """``VENDOR:DEVICE[:CLASS]`` in hex, or a pattern for modaliases; in its canonical form. Raises UsageError."""
     if text.startswith("pci:"):
         if not _MODALIAS.fullmatch(text):
             hint = "as in /sys/bus/pci/devices/*/modalias, hex in capitals, ended by *: pci:v000010DEd*bc03*"
-            raise UsageFault(f"{text[:80]!r} is not a pattern for modaliases", hint)
+            raise UsageError(f"{text[:80]!r} is not a pattern for modaliases", hint)
         return text
     low = text.lower()
     if not _SHORT.fullmatch(low):
-        raise UsageFault(f"{text[:80]!r} is not a pattern for PCI devices", _HINT)
+        raise UsageError(f"{text[:80]!r} is not a pattern for PCI devices", _HINT)
     parts = [part.removeprefix("0x") for part in low.split(":")]
     return ":".join(parts[:2] if parts[2:] == ["*"] else parts)
 
 
 def order_number(text: str) -> int:
-    """A place among classes: 0 comes first, 9999 last. Raises UsageFault."""
+    """A place among classes: 0 comes first, 9999 last. Raises UsageError."""
     if not _ORDER.fullmatch(text):
-        raise UsageFault(f"{text[:60]!r} is not an order number", f"from 0, which comes first, to {_LAST}")
+        raise UsageError(f"{text[:60]!r} is not an order number", f"from 0, which comes first, to {_LAST}")
     return int(text)
 
 
 def normal(one: HardwareClass) -> HardwareClass:
-    """A class with its patterns as a set. Raises UsageFault for what no class can be."""
+    """A class with its patterns as a set. Raises UsageError for what no class can be."""
     class_name(one.name)
     patterns = tuple(sorted({pattern(text) for text in one.patterns}))
     if not patterns:
-        raise UsageFault(f"the class {one.name} has no pattern", _HINT)
+        raise UsageError(f"the class {one.name} has no pattern", _HINT)
     if len(patterns) > _MOST:
-        raise UsageFault(f"the class {one.name} has {len(patterns)} patterns", f"at most {_MOST}; * stands for many")
+        raise UsageError(f"the class {one.name} has {len(patterns)} patterns", f"at most {_MOST}; * stands for many")
     return HardwareClass(one.name, patterns, order_number(str(one.order)))
 
 
-def no_such_class(name: str, classes: Iterable[str]) -> NotFound:
+def no_such_class(name: str, classes: Iterable[str]) -> NotFoundError:
     """The error for a name that no hardware class has, with the nearest that one has."""
     import difflib  # only who errs waits for it
 
     near = difflib.get_close_matches(name, classes, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else "gitstate class list shows what there is"
-    return NotFound(f"no hardware class {name}", hint)
+    return NotFoundError(f"no hardware class {name}", hint)
 
 
 def entry_of(one: HardwareClass, standing: Entry | None = None) -> dict[str, list[bytes]]:
@@ -93,17 +93,17 @@ def entry_of(one: HardwareClass, standing: Entry | None = None) -> dict[str, lis
 def class_of(name: str, entry: Entry) -> HardwareClass:
     """The hardware class ``name`` that ``entry`` tells of. Raises Fault."""
     if _CLASS.lower().encode() not in {one.lower() for one in entry.get("objectClass", ())}:
-        raise Fault(f"the class {_CLASS} is missing", "objectClass")
+        raise EntryError(f"the class {_CLASS} is missing", "objectClass")
     if name.encode() not in entry.get("cn", ()):
-        raise Fault(f"cn is not {name}", "cn")
+        raise EntryError(f"cn is not {name}", "cn")
     for place, value in enumerate(entry.get("gitstatePciRule", ())):
         try:
             pattern(value.decode("utf-8", "replace"))
-        except UsageFault as fault:
-            raise Fault(f"gitstatePciRule: {fault}", "gitstatePciRule", place) from None
+        except UsageError as fault:
+            raise EntryError(f"gitstatePciRule: {fault}", "gitstatePciRule", place) from None
     texts = tuple(value.decode("utf-8", "replace") for value in entry.get("gitstatePciRule", ()))
     number = entry.get("gitstateOrder", [str(DEFAULT_ORDER).encode()])[0].decode("utf-8", "replace")
     try:
         return normal(HardwareClass(name, texts, order_number(number)))
-    except UsageFault as fault:
-        raise Fault(str(fault), "gitstateOrder") from None
+    except UsageError as fault:
+        raise EntryError(str(fault), "gitstateOrder") from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import LAYER_KINDS, Pin, repo_name
 
 
@@ -78,51 +78,51 @@ _WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?")
 
 def _word(text: str, what: str) -> str:
     if not _WORD.fullmatch(text) or ".." in text or text.endswith((".git", ".lock")):
-        raise UsageFault(
+        raise UsageError(
             f"{text!r} is not {what}", "letters, digits and . _ + -, beginning with a letter or digit, at most 100"
         )
     return text
 
 
 def channel_name(text: str) -> str:
-    """A channel's name. Raises UsageFault."""
+    """A channel's name. Raises UsageError."""
     return _word(text, "a channel's name")
 
 
 def workload_name(text: str) -> str:
-    """A workload: the NAME of the layer ``workload/NAME``. Raises UsageFault."""
+    """A workload: the NAME of the layer ``workload/NAME``. Raises UsageError."""
     return _word(text, "a workload's name")
 
 
 def class_name(text: str) -> str:
-    """A hardware class: the NAME of the layer ``class/NAME``. Raises UsageFault."""
+    """A hardware class: the NAME of the layer ``class/NAME``. Raises UsageError."""
     return _word(text, "a hardware class's name")
 
 
 def layer_name(text: str) -> str:
-    """A layer by its repository's name, ``KIND/NAME``. Raises UsageFault."""
+    """A layer by its repository's name, ``KIND/NAME``. Raises UsageError."""
     kind, _, rest = text.partition("/")
     try:
         if kind in LAYER_KINDS:
             repo_name(rest.replace("/", "_"))
             return text
-    except UsageFault:
+    except UsageError:
         pass
-    raise UsageFault(f"{text!r} is not a layer", f"one of {', '.join(LAYER_KINDS)}, a slash and a name: workload/kiosk")
+    raise UsageError(f"{text!r} is not a layer", f"one of {', '.join(LAYER_KINDS)}, a slash and a name: workload/kiosk")
 
 
 def kind_of(text: str) -> Kind:
-    """How a machine runs. Raises UsageFault."""
+    """How a machine runs. Raises UsageError."""
     try:
         return Kind(text.lower())
     except ValueError:
-        raise UsageFault(f"{text!r} is not a kind of client", f"one of {', '.join(Kind)}") from None
+        raise UsageError(f"{text!r} is not a kind of client", f"one of {', '.join(Kind)}") from None
 
 
 def state_mode(text: str) -> str:
-    """Where a machine keeps what it writes. Raises UsageFault."""
+    """Where a machine keeps what it writes. Raises UsageError."""
     if text.lower() not in STATES:
-        raise UsageFault(f"{text!r} is not a state mode", f"one of {', '.join(STATES)}")
+        raise UsageError(f"{text!r} is not a state mode", f"one of {', '.join(STATES)}")
     return text.lower()
 
 
@@ -160,20 +160,20 @@ def find_clash(clients: Iterable[Client]) -> Clash | None:
 
 
 def refuse_clash(clients: Iterable[Client], changed: Iterable[str]) -> None:
-    """Raise UsageFault, naming who has it, if two of ``clients`` have one address; ``changed`` are those to blame."""
+    """Raise UsageError, naming who has it, if two of ``clients`` have one address; ``changed`` are those to blame."""
     clash = find_clash(clients)
     if clash is not None:
         owner, other = (clash.second, clash.first) if clash.first in changed else (clash.first, clash.second)
-        raise UsageFault(
+        raise UsageError(
             f"{clash.address} can't be {other}'s: {owner} has it",
             f"gitstate client show {owner} tells about it",
         )
 
 
-def no_such_client(name: str, clients: Iterable[str]) -> NotFound:
+def no_such_client(name: str, clients: Iterable[str]) -> NotFoundError:
     """The error for a name that no client has, with the nearest that one has."""
     import difflib  # only who errs waits for it
 
     near = difflib.get_close_matches(name, clients, n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(near)}?" if near else "gitstate client list shows whom there is"
-    return NotFound(f"no client {name}", hint)
+    return NotFoundError(f"no client {name}", hint)

@@ -8,7 +8,7 @@ Entry = Mapping[str, Sequence[bytes]]
 """Values by the attribute's first name in the schema."""
 
 
-class Fault(ValueError):
+class EntryError(ValueError):
     """What is wrong with an entry: the value at ``place`` of ``attribute``; without one the whole of it.
 
     ``line`` is set where the text itself is to blame.

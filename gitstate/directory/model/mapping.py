@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from gitstate.core import names
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.directory.model import clients as model
 from gitstate.directory.model.clients import Client
-from gitstate.directory.model.entries import Entry, Fault
+from gitstate.directory.model.entries import Entry, EntryError
 
 
 class Field(NamedTuple):
@@ -67,16 +67,16 @@ def entry_of(client: Client, standing: Entry | None = None) -> dict[str, list[by
 def client_of(name: str, entry: Entry) -> Client:
     """The client ``name`` that ``entry`` tells of. Raises Fault."""
     if _CLASS_OF_CLIENTS not in {one.lower() for one in entry.get(_CLASS, ())}:
-        raise Fault(f"the class {_CLIENT} is missing", _CLASS)
+        raise EntryError(f"the class {_CLIENT} is missing", _CLASS)
     if name.encode() not in {one.lower() for one in entry.get(_NAME, ())}:
-        raise Fault(f"{_NAME} is not {name}", _NAME)
+        raise EntryError(f"{_NAME} is not {name}", _NAME)
     values: dict[str, Any] = {}
     for attribute, key, _, many, _ in FIELDS:
         given = entry.get(attribute)
         if given:
             try:
                 found = [_read(attribute, value) for value in given]
-            except Fault:
+            except EntryError:
                 raise _placed(attribute, given) from None
             values[key] = tuple(found) if many else found[0]
     return model.normal(Client(name, **values))
@@ -85,20 +85,20 @@ def client_of(name: str, entry: Entry) -> Client:
 @lru_cache(1 << 16)
 def _read(attribute: str, value: bytes) -> object:
     if len(value) > _LONGEST:
-        raise Fault(f"{attribute} is longer than {_LONGEST} bytes")
+        raise EntryError(f"{attribute} is longer than {_LONGEST} bytes")
     try:
         return _READERS[attribute](value.decode())
     except UnicodeDecodeError:
-        raise Fault(f"{attribute} is not UTF-8") from None
-    except UsageFault as fault:
-        raise Fault(f"{attribute}: {fault}") from None
+        raise EntryError(f"{attribute} is not UTF-8") from None
+    except UsageError as fault:
+        raise EntryError(f"{attribute}: {fault}") from None
 
 
-def _placed(attribute: str, values: Sequence[bytes]) -> Fault:
+def _placed(attribute: str, values: Sequence[bytes]) -> EntryError:
     """What is wrong with the first of ``values`` that can't be read, and which it is."""
     for place, value in enumerate(values):
         try:
             _read(attribute, value)
-        except Fault as fault:
-            return Fault(fault.why, attribute, place)
+        except EntryError as fault:
+            return EntryError(fault.why, attribute, place)
     raise AssertionError(f"{attribute} can be read")

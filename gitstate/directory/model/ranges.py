@@ -12,7 +12,7 @@ from itertools import product
 from math import prod
 from typing import Final
 
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 
 MOST: Final = 65_536
 """How many names one word may stand for."""
@@ -24,7 +24,7 @@ _HINT: Final = "such as lab3-[01-24], lab[3-4]-[01-12,20] or a,b"
 
 
 def expand(text: str) -> list[str]:
-    """The names that ``text`` stands for, in its order, each once. Raises UsageFault."""
+    """The names that ``text`` stands for, in its order, each once. Raises UsageError."""
     if len(text) > _LONGEST:
         raise _fault(text, "too long", "name them in several words")
     found: dict[str, None] = {}
@@ -74,10 +74,10 @@ def _numbers(text: str, inside: str) -> list[str]:
     return list(found)
 
 
-def _fault(text: str, why: str, hint: str = _HINT) -> UsageFault:
+def _fault(text: str, why: str, hint: str = _HINT) -> UsageError:
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return UsageFault(f"{shown!r}: {why}", hint)
+    return UsageError(f"{shown!r}: {why}", hint)
 
 
-def _too_many(text: str) -> UsageFault:
+def _too_many(text: str) -> UsageError:
     return _fault(text, f"more than {MOST} names", "name fewer at once")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.directory.model import channels, classes
 from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
@@ -21,11 +21,11 @@ class Named(Protocol):
         """Unlike all others of its sort, whatever the case of its letters."""
 
 
-Thing = TypeVar("Thing", bound=Named)
+Record = TypeVar("Record", bound=Named)
 
 
 @dataclass(frozen=True, slots=True)
-class Sort(Generic[Thing]):
+class RecordType(Generic[Record]):
     """One sort of things: its ``word``, the ``folder`` of their entries, and how an entry is made and read.
 
     ``make`` is the class of the things, ``key`` sorts them.
@@ -34,24 +34,24 @@ class Sort(Generic[Thing]):
     word: str
     folder: str
     object_class: str
-    make: Callable[..., Thing]
-    entry_of: Callable[[Thing, Entry | None], dict[str, list[bytes]]]
-    read: Callable[[str, Entry], Thing]
-    missing: Callable[[str, Iterable[str]], NotFound]
-    key: Callable[[Thing], Any]
+    make: Callable[..., Record]
+    entry_of: Callable[[Record, Entry | None], dict[str, list[bytes]]]
+    read: Callable[[str, Entry], Record]
+    missing: Callable[[str, Iterable[str]], NotFoundError]
+    key: Callable[[Record], Any]
 
-    def by_name(self, things: Iterable[Thing]) -> dict[str, Thing]:
+    def by_name(self, things: Iterable[Record]) -> dict[str, Record]:
         """Things by their names, in their order."""
         return {one.name: one for one in sorted(things, key=self.key)}
 
     def refuse_twin(self, name: str, others: Iterable[str]) -> None:
-        """Raise UsageFault if one of ``others`` is ``name`` but for its case: to LDAP that is one name."""
+        """Raise UsageError if one of ``others`` is ``name`` but for its case: to LDAP that is one name."""
         twin = next((one for one in others if one != name and one.lower() == name.lower()), None)
         if twin is not None:
-            raise UsageFault(f"there is a {self.word} {twin} already", "names that differ in case are one to LDAP")
+            raise UsageError(f"there is a {self.word} {twin} already", "names that differ in case are one to LDAP")
 
 
-CHANNELS: Final[Sort[Channel]] = Sort(
+CHANNELS: Final[RecordType[Channel]] = RecordType(
     "channel",
     "channels",
     "gitstateChannel",
@@ -61,7 +61,7 @@ CHANNELS: Final[Sort[Channel]] = Sort(
     channels.no_such_channel,
     lambda one: one.name,
 )
-CLASSES: Final[Sort[HardwareClass]] = Sort(
+CLASSES: Final[RecordType[HardwareClass]] = RecordType(
     "hardware class",
     "classes",
     "gitstateClass",
@@ -71,5 +71,5 @@ CLASSES: Final[Sort[HardwareClass]] = Sort(
     classes.no_such_class,
     lambda one: (one.order, one.name),
 )
-SORTS: Final[Mapping[str, Sort[Any]]] = {one.folder: one for one in (CHANNELS, CLASSES)}
+RECORD_TYPES: Final[Mapping[str, RecordType[Any]]] = {one.folder: one for one in (CHANNELS, CLASSES)}
 """All of them, by their folders."""

@@ -11,7 +11,7 @@ import ldap.dn
 from ldap.schema import AttributeType, ObjectClass, SubSchema
 
 from gitstate.core.data import data_file
-from gitstate.directory.model.entries import Entry, Fault, shown
+from gitstate.directory.model.entries import Entry, EntryError, shown
 
 _FILES: Final = ("standard.schema", "gitstate.schema")
 _STRUCTURAL: Final = 0
@@ -128,22 +128,22 @@ class Schema:
         rules = self._rules_of(tuple(entry.get("objectClass", ())))
         for name, values in entry.items():
             if name not in rules.may:
-                raise Fault(f"{name} belongs to none of the entry's classes", name)
+                raise EntryError(f"{name} belongs to none of the entry's classes", name)
             self._check_values(self._attributes[name.lower()], values)
         missing = rules.must - entry.keys()
         if missing:
-            raise Fault(f"{min(missing)} is missing", "objectClass")
+            raise EntryError(f"{min(missing)} is missing", "objectClass")
 
     def _check_values(self, attribute: Attribute, values: Sequence[bytes]) -> None:
         if attribute.single and len(values) > 1:
-            raise Fault(f"{attribute.name} has one value only", attribute.name, 1)
+            raise EntryError(f"{attribute.name} has one value only", attribute.name, 1)
         seen = set()
         for place, value in enumerate(values):
             if not attribute.fits(value):
-                raise Fault(f"{attribute.name}: {shown(value)} is not {attribute.what}", attribute.name, place)
+                raise EntryError(f"{attribute.name}: {shown(value)} is not {attribute.what}", attribute.name, place)
             same = value.lower() if attribute.ignores_case else value
             if same in seen:
-                raise Fault(f"{attribute.name} has {shown(value)} twice", attribute.name, place)
+                raise EntryError(f"{attribute.name} has {shown(value)} twice", attribute.name, place)
             seen.add(same)
 
     def _rules_of(self, names: tuple[bytes, ...]) -> _Rules:
@@ -153,7 +153,7 @@ class Schema:
             classes = [self._class(name, place) for place, name in enumerate(names)]
             structural = [one for one in classes if one.kind == _STRUCTURAL]
             if len(structural) != 1:  # none of ours, and none that we use, is derived from another structural one
-                raise Fault("an entry is of exactly one structural class, such as device", "objectClass")
+                raise EntryError("an entry is of exactly one structural class, such as device", "objectClass")
             must, may = self._parsed.attribute_types([one.oid for one in classes])
             needed = frozenset(one.names[0] for one in must.values())
             rules = _Rules(needed, needed | {one.names[0] for one in may.values()})
@@ -163,7 +163,7 @@ class Schema:
     def _class(self, name: bytes, place: int) -> Any:
         found = self._parsed.get_obj(ObjectClass, name.decode("ascii", "replace"))
         if found is None:
-            raise Fault(f"there is no class {shown(name)}", "objectClass", place)
+            raise EntryError(f"there is no class {shown(name)}", "objectClass", place)
         return found
 
 

@@ -17,12 +17,12 @@ from typing import Any, Final
 
 from ldif import LDIFRecordList, LDIFWriter
 
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import host_name
 from gitstate.directory.model.clients import Client
-from gitstate.directory.model.entries import Entry, Fault
+from gitstate.directory.model.entries import Entry, EntryError
 from gitstate.directory.model.mapping import FIELDS, client_of, entry_of
-from gitstate.directory.model.record_types import Sort, Thing
+from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.directory.model.schema import schema
 
 HINT: Final = "clone directory.git, mend it, and push"
@@ -38,7 +38,7 @@ def dn_of(name: str) -> str:
     return f"cn={name},{BASE}"
 
 
-def dn_of_thing(sort: Sort[Any], name: str) -> str:
+def dn_of_thing(sort: RecordType[Any], name: str) -> str:
     """The distinguished name of a channel or the like."""
     return f"cn={name},ou={sort.folder},o=gitstate"
 
@@ -47,40 +47,40 @@ def dn_of_thing(sort: Sort[Any], name: str) -> str:
 
 
 def write_client(client: Client, standing: Entry | None = None) -> bytes:
-    """The file of ``client``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+    """The file of ``client``; what its entry so far held besides stays. Raises UsageError for what can't be."""
     return written(dn_of(client.name), checked_client(client, standing))
 
 
 def checked_client(client: Client, standing: Entry | None = None) -> Entry:
-    """The entry of ``client``; what its entry so far held besides stays. Raises UsageFault for what can't be."""
+    """The entry of ``client``; what its entry so far held besides stays. Raises UsageError for what can't be."""
     try:
         if host_name(client.name) != client.name:
-            raise Fault("its name isn't in lower case")
+            raise EntryError("its name isn't in lower case")
         entry = entry_of(client, standing)
         schema().check(entry)
         if client_of(client.name, entry) != client:
-            raise Fault("its values aren't in their canonical form")
-    except Fault as fault:
-        raise UsageFault(f"{client.name!r} can't be recorded: {fault.why}", "correct that value") from None
-    except UsageFault as fault:
-        raise UsageFault(f"{client.name!r} can't be recorded: {fault.message}", fault.hint) from None
+            raise EntryError("its values aren't in their canonical form")
+    except EntryError as fault:
+        raise UsageError(f"{client.name!r} can't be recorded: {fault.why}", "correct that value") from None
+    except UsageError as fault:
+        raise UsageError(f"{client.name!r} can't be recorded: {fault.message}", fault.hint) from None
     return entry
 
 
-def write_thing(sort: Sort[Thing], thing: Thing, standing: Entry | None = None) -> bytes:
-    """The file of a channel or the like; what its entry so far held besides stays. Raises UsageFault."""
+def write_thing(sort: RecordType[Record], thing: Record, standing: Entry | None = None) -> bytes:
+    """The file of a channel or the like; what its entry so far held besides stays. Raises UsageError."""
     return written(dn_of_thing(sort, thing.name), checked_thing(sort, thing, standing))
 
 
-def checked_thing(sort: Sort[Thing], thing: Thing, standing: Entry | None = None) -> Entry:
-    """The entry of a channel or the like; what its entry so far held besides stays. Raises UsageFault."""
+def checked_thing(sort: RecordType[Record], thing: Record, standing: Entry | None = None) -> Entry:
+    """The entry of a channel or the like; what its entry so far held besides stays. Raises UsageError."""
     try:
         entry = sort.entry_of(thing, standing)
         schema().check(entry)
         if sort.read(thing.name, entry) != thing:
-            raise Fault("its values aren't in their canonical form")
-    except Fault as fault:
-        raise UsageFault(f"{thing.name!r} can't be recorded: {fault.why}", "correct that value") from None
+            raise EntryError("its values aren't in their canonical form")
+    except EntryError as fault:
+        raise UsageError(f"{thing.name!r} can't be recorded: {fault.why}", "correct that value") from None
     return entry
 
 
@@ -97,7 +97,7 @@ def written(dn: str, entry: Entry) -> bytes:
 def read_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Client, Entry]:
     """The client ``name`` and its entry from the file ``where``, of which ``above`` lines stand before ``data``.
 
-    Raises ConfigFault with file and line.
+    Raises ConfigError with file and line.
     """
     with _told(data, where, above):
         entry = _entry(data, dn_of(name))
@@ -107,14 +107,14 @@ def read_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Cli
 
 @lru_cache(maxsize=20_000)
 def read_entry(data: bytes, name: str, where: str) -> Entry:
-    """The entry of the client ``name``, which a push looks at more than once. Raises ConfigFault as read_client."""
+    """The entry of the client ``name``, which a push looks at more than once. Raises ConfigError as read_client."""
     return read_client(data, name, where)[1]
 
 
 def read_thing(
-    sort: Sort[Thing], data: bytes, name: str, where: str, above: int = 0
-) -> tuple[Thing, dict[str, list[bytes]]]:
-    """The channel or the like ``name`` and its entry, from the file ``where``. Raises ConfigFault with its line."""
+    sort: RecordType[Record], data: bytes, name: str, where: str, above: int = 0
+) -> tuple[Record, dict[str, list[bytes]]]:
+    """The channel or the like ``name`` and its entry, from the file ``where``. Raises ConfigError with its line."""
     with _told(data, where, above):
         entry = _entry(data, dn_of_thing(sort, name))
         schema().check(entry)
@@ -126,9 +126,9 @@ def _told(data: bytes, where: str, above: int) -> Iterator[None]:
     """Faults with the line that they stand in."""
     try:
         yield
-    except Fault as fault:
+    except EntryError as fault:
         line = fault.line or line_of(data, fault.attribute, fault.place)
-        raise ConfigFault(
+        raise ConfigError(
             f"{where}, line {above + line}: {fault.why}", HINT if not above else "correct the file"
         ) from None
 
@@ -164,7 +164,7 @@ def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
     while lines and (not lines[0][1] or lines[0][1] == "version: 1"):
         lines.pop(0)
     if not lines or lines[0][1].lower() != head.lower():
-        raise Fault(f"the entry begins with {head}", line=lines[0][0] if lines else 1)
+        raise EntryError(f"the entry begins with {head}", line=lines[0][0] if lines else 1)
     for number, line in lines[1:]:
         _check_line(number, line)
     records = LDIFRecordList(BytesIO("\n".join(line for _, line in [*lines, (0, "\n")]).encode()))
@@ -172,7 +172,7 @@ def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
         records.parse()
         ((_, found),) = records.all_records
     except (ValueError, EOFError) as error:
-        raise Fault(f"not one LDIF entry: {' '.join(str(error).split())[:200]}", line=lines[0][0]) from None
+        raise EntryError(f"not one LDIF entry: {' '.join(str(error).split())[:200]}", line=lines[0][0]) from None
     entry: dict[str, list[bytes]] = {}
     for key, values in found.items():
         attribute = schema().attribute(key)
@@ -183,13 +183,13 @@ def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
 
 def _decoded(data: bytes) -> str:
     if len(data) > _LONGEST:
-        raise Fault(f"longer than {_LONGEST >> 10} KiB, which no client's entry is", line=1)
+        raise EntryError(f"longer than {_LONGEST >> 10} KiB, which no client's entry is", line=1)
     try:
         text = data.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise Fault("not UTF-8", line=data.count(b"\n", 0, error.start) + 1) from None
+        raise EntryError("not UTF-8", line=data.count(b"\n", 0, error.start) + 1) from None
     if found := _CONTROL.search(text):
-        raise Fault(f"the control character {found[0]!a}", line=text.count("\n", 0, found.start()) + 1)
+        raise EntryError(f"the control character {found[0]!a}", line=text.count("\n", 0, found.start()) + 1)
     return text
 
 
@@ -210,17 +210,17 @@ def _check_line(number: int, line: str) -> None:
         return
     found = _SPECIFICATION.fullmatch(line)
     if found is None:
-        raise Fault("not of the form 'attribute: value'", line=number)
+        raise EntryError("not of the form 'attribute: value'", line=number)
     name, options, sign, value = found.groups()
     if schema().attribute(name) is None or options:
         what = (
             "change records aren't read" if name == "changetype" else f"there is no attribute {name[:60]}{options[:9]}"
         )
-        raise Fault("a second entry: one stands in a file" if name == "dn" else what, line=number)
+        raise EntryError("a second entry: one stands in a file" if name == "dn" else what, line=number)
     if sign == "<":
-        raise Fault("values from URLs are never read", line=number)
+        raise EntryError("values from URLs are never read", line=number)
     if sign == ":":
         try:
             b64decode(value, validate=True)
         except binascii.Error:
-            raise Fault("not base64", line=number) from None
+            raise EntryError("not base64", line=number) from None

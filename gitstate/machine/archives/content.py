@@ -15,7 +15,7 @@ from typing import Final
 from gitstate.core import cpio
 from gitstate.core.cpio import Member
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, IN_GIT, Kind, Meta
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.core.names import octal
 
 FOLDER: Final = b"gitstate/machine"
@@ -40,7 +40,7 @@ _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class ArchiveEntry:
     """One entry that is laid over the root; the root itself is the empty path. ``content``: bytes, or a target."""
 
     path: bytes
@@ -60,7 +60,7 @@ class Reload:
 class Layout:
     """What happens to a root: paths ``removed``, directories made ``opaque``, then entries laid, in this order."""
 
-    laid: tuple[Laid, ...] = ()
+    laid: tuple[ArchiveEntry, ...] = ()
     removed: tuple[bytes, ...] = ()
     opaque: tuple[bytes, ...] = ()
     reload: tuple[Reload, ...] = ()
@@ -98,7 +98,7 @@ def about(host: str, layers: Mapping[str, str]) -> dict[str, str]:
 
 
 def write(archive: Archive) -> Iterator[bytes]:
-    """The archive in pieces. Raises ConfigFault for what a machine couldn't be given."""
+    """The archive in pieces. Raises ConfigError for what a machine couldn't be given."""
     names = [one.name for one in archive.variants]
     if wrong := [one for one in names if not _CLASS.fullmatch(one) or names.count(one) > 1]:
         raise _fault(f"{wrong[0][:60]!r} can't be a hardware class", "letters, digits and . _ + -, each once")
@@ -119,8 +119,8 @@ def write(archive: Archive) -> Iterator[bytes]:
     return cpio.write(one._replace(meta=_dated(one.meta, archive.when)) for one in members)
 
 
-def _fault(what: str, hint: str) -> ConfigFault:
-    return ConfigFault(f"machine archive: {what}", hint)
+def _fault(what: str, hint: str) -> ConfigError:
+    return ConfigError(f"machine archive: {what}", hint)
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def _folders(path: bytes) -> Iterator[Member]:
 
 def _files(place: bytes, layout: Layout) -> Iterator[Member]:
     """What is laid, and the directories that it stands in."""
-    found: dict[bytes, Laid] = {}
+    found: dict[bytes, ArchiveEntry] = {}
     for one in layout.laid:
         _check_path(one.path)
         if one.path in found:
@@ -212,7 +212,7 @@ def _named(path: bytes) -> str:
     return octal(path) or "."
 
 
-def _listed(one: Laid) -> str:
+def _listed(one: ArchiveEntry) -> str:
     meta = one.meta
     what = "-"
     if meta.kind is Kind.FILE:
@@ -233,7 +233,7 @@ def _reload(one: Reload) -> str:
     return " ".join([one.glob.lstrip("/"), *one.units])
 
 
-def _xattrs(laid: Iterable[Laid]) -> bytes:
+def _xattrs(laid: Iterable[ArchiveEntry]) -> bytes:
     """As ``getfattr --dump`` prints it and ``setfattr --restore`` reads it."""
     lines: list[str] = []
     for one in sorted(laid, key=lambda one: one.path):

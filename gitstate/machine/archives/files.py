@@ -18,7 +18,7 @@ from gitstate import boot
 from gitstate.boot.files import group
 from gitstate.boot.files.images import untouched
 from gitstate.core.monitor import SILENT, Observer
-from gitstate.core.output import TFTP, Places, Stamp, half, is_half
+from gitstate.core.output import TFTP, OutputRoot, Stamp, is_temporary, temporary_name
 from gitstate.store.site import Site
 
 FOLDER: Final = f"{TFTP}/archives"
@@ -63,7 +63,7 @@ def folder_of(channel: str, version: str) -> str:
 
 
 def plan(
-    places: Places,
+    places: OutputRoot,
     channel: str,
     version: str,
     donor: str | None,
@@ -94,11 +94,11 @@ def plan(
     standing = set(_hosts(places, folder))
     removed = sorted((standing if looked_at is None else standing & looked_at) - wanted.keys())
     added = frozenset(keys.keys() - standing)
-    left = tuple(name for name in places.names(folder) if is_half(name))
+    left = tuple(name for name in places.names(folder) if is_temporary(name))
     return Plan(folder, earlier, wanted, kept, linked, tuple(made), tuple(removed), added, left, is_new)
 
 
-def _is_there(places: Places, folder: str, host: str, key: str, known: Mapping[str, _Known]) -> bool:
+def _is_there(places: OutputRoot, folder: str, host: str, key: str, known: Mapping[str, _Known]) -> bool:
     one = known.get(host)
     return one is not None and one.key == key and untouched(places, _path(folder, host), one.written)
 
@@ -107,14 +107,14 @@ def _path(folder: str, host: str) -> str:
     return f"{folder}/{host}{_END}"
 
 
-def _hosts(places: Places, folder: str) -> Iterator[str]:
-    return (name.removesuffix(_END) for name in places.names(folder) if name.endswith(_END) and not is_half(name))
+def _hosts(places: OutputRoot, folder: str) -> Iterator[str]:
+    return (name.removesuffix(_END) for name in places.names(folder) if name.endswith(_END) and not is_temporary(name))
 
 
 # --- what they were made from -----------------------------------------------------------------------------------------
 
 
-def _known(places: Places, folder: str) -> Mapping[str, _Known]:
+def _known(places: OutputRoot, folder: str) -> Mapping[str, _Known]:
     """The keys of a folder; none if there is no file of them, or one that is damaged."""
     status = places.look(f"{folder}/{_KEYS}")
     if status is None or not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != _KEYS_MODE:
@@ -137,7 +137,7 @@ def _text(keys: Mapping[str, str], stamps: Mapping[str, Stamp]) -> bytes:
 # --- doing it ---------------------------------------------------------------------------------------------------------
 
 
-def apply(plan: Plan, places: Places, content: Content, observer: Observer) -> None:
+def apply(plan: Plan, places: OutputRoot, content: Content, observer: Observer) -> None:
     """Bring the folder about: a new one appears as a whole, in an old one each archive is replaced. Raises OSError.
 
     ``content`` makes a host's archive; what it raises leaves everything as it was.
@@ -145,9 +145,9 @@ def apply(plan: Plan, places: Places, content: Content, observer: Observer) -> N
     if not plan:
         return
     above, _, name = plan.folder.rpartition("/")
-    folder = f"{above}/{half(name)}" if plan.is_new else plan.folder
+    folder = f"{above}/{temporary_name(name)}" if plan.is_new else plan.folder
     places.make(above)
-    places.remove_tree(f"{above}/{half(name)}")
+    places.remove_tree(f"{above}/{temporary_name(name)}")
     places.make(folder)
     for one in plan.left:
         places.remove(f"{folder}/{one}")
@@ -169,7 +169,7 @@ def apply(plan: Plan, places: Places, content: Content, observer: Observer) -> N
     places.sync_directories([plan.folder, _path(plan.folder, "")])
 
 
-def _fill(plan: Plan, folder: str, places: Places, content: Content, observer: Observer) -> None:
+def _fill(plan: Plan, folder: str, places: OutputRoot, content: Content, observer: Observer) -> None:
     """Stage what is new, and the keys; in a new folder everything takes its place at once."""
     stamps = dict(plan.kept)
     observer.phase("machine archives", len(plan.made) + len(plan.linked), "machines")
@@ -185,26 +185,26 @@ def _fill(plan: Plan, folder: str, places: Places, content: Content, observer: O
     places.sync()
     if plan.is_new:
         for host in (*plan.linked, *plan.made):
-            places.settle(_path(folder, host))
-        places.settle(f"{folder}/{_KEYS}")
+            places.commit(_path(folder, host))
+        places.commit(f"{folder}/{_KEYS}")
 
 
-def _replace(plan: Plan, places: Places) -> None:
+def _replace(plan: Plan, places: OutputRoot) -> None:
     """The keys go last: killed before, an archive that was replaced is made once more."""
     for host in (*plan.linked, *plan.made):
-        places.settle(_path(plan.folder, host))
+        places.commit(_path(plan.folder, host))
     for host in plan.removed:
         places.remove(_path(plan.folder, host))
-    places.settle(f"{plan.folder}/{_KEYS}")
+    places.commit(f"{plan.folder}/{_KEYS}")
 
 
-def _discard(plan: Plan, places: Places) -> None:
+def _discard(plan: Plan, places: OutputRoot) -> None:
     for host in (*plan.linked, *plan.made):
         places.discard(_path(plan.folder, host))
     places.discard(f"{plan.folder}/{_KEYS}")
 
 
-def forget(places: Places, channel: str, stay: Iterable[str]) -> list[str]:
+def forget(places: OutputRoot, channel: str, stay: Iterable[str]) -> list[str]:
     """Remove the folders of a channel's releases but those that ``stay``; the versions that went."""
     above = f"{FOLDER}/{channel}"
     staying = set(stay)
@@ -214,24 +214,24 @@ def forget(places: Places, channel: str, stay: Iterable[str]) -> list[str]:
     return gone
 
 
-def withdraw(places: Places, channel: str, version: str, stay: Collection[str]) -> None:
+def withdraw(places: OutputRoot, channel: str, version: str, stay: Collection[str]) -> None:
     """Remove the archives of a release but those of the hosts that ``stay``. Raises OSError."""
     gone = [host for host in _hosts(places, folder_of(channel, version)) if host not in stay]
     if gone:
         apply(plan(places, channel, version, None, {}, gone), places, lambda host: (), SILENT)
 
 
-def open_places(site: Site, options: boot.Options, observer: Observer) -> Places:
-    """The places of a site's boot files, whose group is made if need be, and that told. Raises EnvironmentFault."""
+def open_places(site: Site, options: boot.Options, observer: Observer) -> OutputRoot:
+    """The places of a site's boot files, whose group is made if need be, and that told. Raises HostError."""
     planned = group.plan(options)
     gid = group.make(planned)
     if planned.gid is None:
         observer.notice(f"made the group {planned.name}, which may read {site.tftp}")
     for user in planned.join:
         observer.notice(f"{user} is a member of the group {planned.name} now")
-    return Places(site.tftp, options.etc, gid)
+    return OutputRoot(site.tftp, options.etc, gid)
 
 
-def look_places(site: Site, options: boot.Options) -> Places:
+def look_places(site: Site, options: boot.Options) -> OutputRoot:
     """The same, to look only."""
-    return Places(site.tftp, options.etc, group.plan(options).gid)
+    return OutputRoot(site.tftp, options.etc, group.plan(options).gid)

@@ -22,7 +22,7 @@ from gitstate.machine.archives import files, pack
 from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Classes
-from gitstate.machine.render import Batch, Ground
+from gitstate.machine.render import Batch, RenderContext
 from gitstate.release.models import Name, Release
 from gitstate.store.site import Site
 from gitstate.store.waiting import patiently
@@ -52,7 +52,7 @@ class Maker:
     @cached_property
     def _batch(self) -> Batch:
         entries = self._directory.entries(self._clients) if self._layers else {}
-        ground = Ground(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
+        ground = RenderContext(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
         return Batch(ground, self._site.repository)
 
     @cached_property
@@ -71,7 +71,7 @@ class Maker:
         return {host: secrets.machine_secrets(self._site, host, self._secret_options) for host in sorted(hosts)}
 
     def give_keys(self, observer: Observer) -> None:
-        """Let machines that people reach by ssh have host keys of their own. Raises ConfigFault."""
+        """Let machines that people reach by ssh have host keys of their own. Raises ConfigError."""
         if self._secret_options.host_keys and secrets.has_sshd(self._batch.image):
             secrets.ensure_host_keys(self._site, self._clients, self._secret_options, observer)
 
@@ -81,7 +81,7 @@ class Maker:
         return bool(self._layers or self._secret)
 
     def keys(self, *, anyway: bool = False) -> dict[str, str]:
-        """What each machine's archive is made from, by its name. Raises NotFound, ConfigFault.
+        """What each machine's archive is made from, by its name. Raises NotFoundError, ConfigError.
 
         ``anyway``: where the release has archives already its boot file asks for everybody's, needed or not.
         """
@@ -195,5 +195,5 @@ def boots(site: Site) -> bool:
 
 
 def locked(site: Site) -> AbstractContextManager[None]:
-    """Nobody else writes boot files meanwhile. Raises Locked."""
+    """Nobody else writes boot files meanwhile. Raises LockedError."""
     return patiently(lambda: publish.lock(site))

@@ -11,15 +11,15 @@ from typing import Final
 from gitstate.core.entry import Kind
 from gitstate.directory import Client
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import Archive, Laid, Layout, Reload, Variant
+from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout, Reload, Variant
 from gitstate.machine.render.batch import Batch, Rendered
 from gitstate.machine.render.image import Image
-from gitstate.machine.render.models import Item
+from gitstate.machine.render.models import RenderedEntry
 
 _VERSION: Final = 1
 """Part of every key: another number makes all archives anew."""
 
-ReadItem = Callable[[Item], bytes]
+ReadItem = Callable[[RenderedEntry], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ KNOWN: Final = Unknown()
 
 
 def key(batch: Batch, client: Client, unknown: Unknown, secrets: str = "") -> str:
-    """A machine's archive depends on this alone; ``secrets`` are their digest. Raises NotFound, ConfigFault."""
+    """A machine's archive depends on this alone; ``secrets`` are their digest. Raises NotFoundError, ConfigError."""
     variants = [
         (name, patterns, batch.key(_as(client, name)) if batch.has_class(name) else "")
         for name, patterns in unknown.classes
@@ -68,7 +68,7 @@ def reload(rendered: Rendered) -> tuple[Reload, ...]:
     return tuple(one for layer in rendered.composition.layers for one in layer.settings.reload)
 
 
-def layout(items: Sequence[Item], read: ReadItem, units: tuple[Reload, ...] = ()) -> Layout:
+def layout(items: Sequence[RenderedEntry], read: ReadItem, units: tuple[Reload, ...] = ()) -> Layout:
     """Items as a machine lays them."""
     removed, opaque = [], []
     for item in items:
@@ -79,10 +79,10 @@ def layout(items: Sequence[Item], read: ReadItem, units: tuple[Reload, ...] = ()
     return Layout(tuple(_laid(items, read)), tuple(removed), tuple(opaque), units)
 
 
-def _laid(items: Iterable[Item], read: ReadItem) -> Iterator[Laid]:
+def _laid(items: Iterable[RenderedEntry], read: ReadItem) -> Iterator[ArchiveEntry]:
     for item in items:
         if item.meta is not None:
-            yield Laid(item.path, item.meta, read(item))
+            yield ArchiveEntry(item.path, item.meta, read(item))
 
 
 def _variants(batch: Batch, client: Client, unknown: Unknown, common: Rendered) -> Iterator[Variant]:
@@ -101,7 +101,7 @@ def _variants(batch: Batch, client: Client, unknown: Unknown, common: Rendered) 
             yield Variant(name, patterns, Layout())
 
 
-def _changed(common: Sequence[Item], special: Sequence[Item]) -> Iterator[Item]:
+def _changed(common: Sequence[RenderedEntry], special: Sequence[RenderedEntry]) -> Iterator[RenderedEntry]:
     """Items that are others than the common ones; and all below a directory that is emptied first."""
     known = {item.path: item for item in common}
     emptied: set[bytes] = set()
@@ -113,7 +113,7 @@ def _changed(common: Sequence[Item], special: Sequence[Item]) -> Iterator[Item]:
             yield item
 
 
-def _differ(one: Item, other: Item) -> bool:
+def _differ(one: RenderedEntry, other: RenderedEntry) -> bool:
     return (one.meta, one.content, one.covers) != (other.meta, other.content, other.covers)
 
 
@@ -125,7 +125,7 @@ def _is_below(path: bytes, above: set[bytes]) -> bool:
     return False
 
 
-def _lost(common: Sequence[Item], special: Sequence[Item]) -> list[bytes]:
+def _lost(common: Sequence[RenderedEntry], special: Sequence[RenderedEntry]) -> list[bytes]:
     """What the common layout lays, and a class has nothing to say of."""
     there = {item.path for item in special}
     gone = {item.path for item in special if item.meta is None or item.covers}
@@ -133,9 +133,9 @@ def _lost(common: Sequence[Item], special: Sequence[Item]) -> list[bytes]:
     return [path for path in laid if not _is_below(path, gone | set(laid))]
 
 
-def _of_image(image: Image, path: bytes) -> Iterator[Laid]:
+def _of_image(image: Image, path: bytes) -> Iterator[ArchiveEntry]:
     """What a machine has at a path of which its layers have nothing to say."""
     found = image.at(path)
     if found is not None:
         content = image.read(path)
-        yield Laid(path, found.meta, content[1] if content else found.target)
+        yield ArchiveEntry(path, found.meta, content[1] if content else found.target)

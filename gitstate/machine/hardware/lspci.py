@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.machine.hardware import probe
 
 _SLOT: Final = r"(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"
@@ -21,11 +21,11 @@ _MODALIAS: Final = re.compile(r"pci:[!-~]{1,150}")
 
 
 def modaliases(data: bytes) -> list[str]:
-    """Those that a report, a list of modaliases, or ``lspci -n``, ``-nn`` or ``-nm`` tells of. Raises UsageFault."""
+    """Those that a report, a list of modaliases, or ``lspci -n``, ``-nn`` or ``-nm`` tells of. Raises UsageError."""
     if data.lstrip()[:1] == b"{":
         return probe.modaliases(probe.parse(data))
     if len(data) > probe.LONGEST:
-        raise UsageFault(f"the list is longer than {probe.LONGEST >> 10} KiB", "leave in it what matters")
+        raise UsageError(f"the list is longer than {probe.LONGEST >> 10} KiB", "leave in it what matters")
     found = []
     for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
         if line.strip() and line[0] not in " \t#":  # what -v and -k say of a device is indented
@@ -40,6 +40,6 @@ def _modalias(line: str, number: int) -> str:
         if one := form.fullmatch(line):
             vendor, device, kind = one["vendor"].upper(), one["device"].upper(), one["kind"].upper()
             return f"pci:v0000{vendor}d0000{device}sv00000000sd00000000bc{kind[:2]}sc{kind[2:]}i00"
-    raise UsageFault(
+    raise UsageError(
         f"line {number} tells of no PCI device", "a report, modaliases, or what lspci -n, -nn or -nm prints"
     )

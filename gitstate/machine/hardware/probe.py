@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 
 LONGEST: Final = 64 * 1024
 SCHEMA: Final = "probe/1"
@@ -22,7 +22,7 @@ _STEADY: Final = 64
 Parse = Callable[[object], Any]
 
 
-class _Wrong(ValueError):
+class _ReportError(ValueError):
     """What is wrong with which value; the places above it are put before it on the way up."""
 
     def __init__(self, what: str, place: str = "") -> None:
@@ -30,37 +30,37 @@ class _Wrong(ValueError):
         self.what = what
         self.place = place
 
-    def below(self, place: str) -> _Wrong:
+    def below(self, place: str) -> _ReportError:
         """The same, seen from one level above."""
-        return _Wrong(self.what, f"{place}.{self.place}" if self.place else place)
+        return _ReportError(self.what, f"{place}.{self.place}" if self.place else place)
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """A report of a machine: its values as they are, its keys in one order. Raises UsageFault."""
+    """A report of a machine: its values as they are, its keys in one order. Raises UsageError."""
     if len(data) > LONGEST:
-        raise UsageFault(f"the report is longer than {LONGEST >> 10} KiB", _HINT)
+        raise UsageError(f"the report is longer than {LONGEST >> 10} KiB", _HINT)
     try:
         found = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_constant)
         return _report(found)
     except UnicodeDecodeError:
-        raise UsageFault("the report is not UTF-8", _HINT) from None
+        raise UsageError("the report is not UTF-8", _HINT) from None
     except RecursionError:
-        raise UsageFault("the report is nested too deeply", _HINT) from None
-    except _Wrong as wrong:
-        raise UsageFault(f"the report: {wrong.place or 'it'} {wrong.what}", _HINT) from None
+        raise UsageError("the report is nested too deeply", _HINT) from None
+    except _ReportError as wrong:
+        raise UsageError(f"the report: {wrong.place or 'it'} {wrong.what}", _HINT) from None
     except ValueError as error:
-        raise UsageFault(f"the report is no JSON: {str(error)[:100]}", _HINT) from None
+        raise UsageError(f"the report is no JSON: {str(error)[:100]}", _HINT) from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise _Wrong("has a key twice")
+        raise _ReportError("has a key twice")
     return found
 
 
 def _constant(name: str) -> Any:
-    raise _Wrong(f"has {name}, which is no JSON")
+    raise _ReportError(f"has {name}, which is no JSON")
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def _text(pattern: str, what: str) -> Parse:
 
     def read(value: object) -> Any:
         if value is not None and (not isinstance(value, str) or not shape.fullmatch(value)):
-            raise _Wrong(f"is not {what}")
+            raise _ReportError(f"is not {what}")
         return value
 
     return read
@@ -79,13 +79,13 @@ def _text(pattern: str, what: str) -> Parse:
 
 def _number(value: object) -> Any:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST):
-        raise _Wrong("is not a number from 0 on")
+        raise _ReportError("is not a number from 0 on")
     return value
 
 
 def _switch(value: object) -> Any:
     if value is not None and not isinstance(value, bool):
-        raise _Wrong("is not true, false or null")
+        raise _ReportError("is not true, false or null")
     return value
 
 
@@ -94,19 +94,19 @@ def _table(fields: Mapping[str, Parse], optional: Iterable[str] = ()) -> Parse:
 
     def read(value: object) -> Any:
         if not isinstance(value, dict):
-            raise _Wrong("is not an object")
+            raise _ReportError("is not an object")
         for key in value:
             if key not in fields:
-                raise _Wrong(f"has the key {ascii(key)[:60]}, which no report has")
+                raise _ReportError(f"has the key {ascii(key)[:60]}, which no report has")
         found = {}
         for key, field in fields.items():
             if key in value:
                 try:
                     found[key] = field(value[key])
-                except _Wrong as wrong:
+                except _ReportError as wrong:
                     raise wrong.below(key) from None
             elif key not in may_lack:
-                raise _Wrong(f"has no {key}")
+                raise _ReportError(f"has no {key}")
         return found
 
     return read
@@ -115,12 +115,12 @@ def _table(fields: Mapping[str, Parse], optional: Iterable[str] = ()) -> Parse:
 def _list(of: Parse) -> Parse:
     def read(value: object) -> Any:
         if not isinstance(value, list) or len(value) > _MOST:
-            raise _Wrong(f"is not a list of at most {_MOST}")
+            raise _ReportError(f"is not a list of at most {_MOST}")
         found = []
         for place, one in enumerate(value):
             try:
                 found.append(of(one))
-            except _Wrong as wrong:
+            except _ReportError as wrong:
                 raise wrong.below(str(place)) from None
         return found
 
@@ -129,7 +129,7 @@ def _list(of: Parse) -> Parse:
 
 def _schema(value: object) -> str:
     if value != SCHEMA:
-        raise _Wrong(f'is not "{SCHEMA}"')
+        raise _ReportError(f'is not "{SCHEMA}"')
     return SCHEMA
 
 

@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from gitstate.core import fs
-from gitstate.core.errors import Damaged, UsageFault
+from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import host_name
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe
-from gitstate.release.log import Book
+from gitstate.release.log import ReleaseLog
 from gitstate.store import Commit, Repository, TreeItem, Type, object_id, write_objects
 from gitstate.store.objects import FILE, format_tree
 from gitstate.store.site import Site
@@ -47,16 +47,16 @@ class _Parsed(Mapping[str, Mapping[str, Any]]):
 def _parsed(host: str, data: bytes) -> Mapping[str, Any]:
     try:
         return MappingProxyType(probe.parse(data))
-    except UsageFault as fault:
+    except UsageError as fault:
         hint = "let the machine report again, or gitstate client report HOST FILE"
-        raise Damaged(f"site.git, {REF}: {host}.json: {fault.message}", hint) from None
+        raise DamagedError(f"site.git, {REF}: {host}.json: {fault.message}", hint) from None
 
 
 class Reports:
     """The last report of each machine."""
 
     def __init__(self, site: Site) -> None:
-        self._book = Book(site)
+        self._book = ReleaseLog(site)
         self._path = site.releases_path
 
     # --- reading ---
@@ -67,7 +67,7 @@ class Reports:
         return _Parsed(self._book.open(), blobs) if blobs else {}
 
     def get(self, host: str) -> Mapping[str, Any] | None:
-        """The last report of ``host``. Raises Damaged."""
+        """The last report of ``host``. Raises DamagedError."""
         return self.all().get(host)
 
     def blobs(self) -> dict[str, bytes]:
@@ -85,13 +85,13 @@ class Reports:
     # --- writing ---
 
     def put(self, host: str, report: Mapping[str, Any], who: tuple[Signature, Signature]) -> bool:
-        """Keep the report of ``host``, by author and committer ``who``; False if it is no news. Raises StorageFault.
+        """Keep the report of ``host``, by author and committer ``who``; False if it is no news. Raises StorageError.
 
         Who publishes holds the lock of ``site.git`` for as long as exports take; a machine that boots can't wait so
         long, and nobody else moves this ref (docs/decisions/0008-reports-of-hardware.md).
         """
         if host_name(host) != host:
-            raise UsageFault(f"{host!r} is not a host name in lower case", "as gitstate client list has it")
+            raise UsageError(f"{host!r} is not a host name in lower case", "as gitstate client list has it")
         if not self.is_news(host, report):
             return False
         repository = self._book.open()
@@ -105,7 +105,7 @@ class Reports:
         """Whether a report tells more than what is kept of ``host``; what can't be read any more is no obstacle."""
         try:
             old = self.get(host)
-        except Damaged:
+        except DamagedError:
             return True
         return probe.is_news(old, {**report, "host": host})
 

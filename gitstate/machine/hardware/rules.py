@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gitstate.core.errors import Locked
+from gitstate.core.errors import LockedError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, HardwareClass, open_directory
 from gitstate.directory.model.classes import normal
@@ -36,13 +36,13 @@ def _names(why: Iterable[hardware.Match]) -> tuple[str, ...]:
 
 
 def _insistently(do: Callable[[], object]) -> None:
-    """Do it again while others are changing the same. Raises Locked after a minute."""
+    """Do it again while others are changing the same. Raises LockedError after a minute."""
     until = time.monotonic() + _PATIENCE
     while True:
         try:
             do()
             return
-        except Locked:
+        except LockedError:
             if time.monotonic() > until:
                 raise
             time.sleep(_PAUSE)
@@ -68,7 +68,7 @@ class ReportPlan:
 
 
 def plan_report(site: Site, host: str, data: bytes) -> ReportPlan:
-    """Look into a report of the client ``host``. Raises NotFound, UsageFault."""
+    """Look into a report of the client ``host``. Raises NotFoundError, UsageError."""
     directory = open_directory(site)
     client = directory.client(host)
     report = probe.parse(data)
@@ -80,7 +80,10 @@ def plan_report(site: Site, host: str, data: bytes) -> ReportPlan:
 
 
 def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> None:
-    """Keep the report and set the client's classes. Raises NotFound if the client is gone, Locked after a minute."""
+    """Keep the report and set the client's classes.
+
+    Raises NotFoundError if the client is gone, LockedError after a minute.
+    """
     _insistently(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer)))
     message = f"{plan.host} reports its hardware: {' '.join(plan.classes) or 'no class'}"
 
@@ -109,7 +112,7 @@ class RulesPlan:
 
 
 def plan_rules(site: Site, put: Iterable[HardwareClass], remove: Iterable[str]) -> RulesPlan:
-    """Plan to change rules. Raises NotFound for a class to remove that there isn't, UsageFault."""
+    """Plan to change rules. Raises NotFoundError for a class to remove that there isn't, UsageError."""
     directory = open_directory(site)
     standing = directory.classes()
     removed = tuple(dict.fromkeys(remove))
@@ -136,7 +139,7 @@ def _moved(site: Site, directory: Directory, rules: list[HardwareClass]) -> Iter
 
 
 def apply_rules(plan: RulesPlan, author: Signature, committer: Signature, message: str) -> None:
-    """Change the rules, then the clients. Raises Locked if the directory was changed since the plan."""
+    """Change the rules, then the clients. Raises LockedError if the directory was changed since the plan."""
     if plan.put or plan.removed:
         plan.directory.change_classes(plan.put, plan.removed, author, message, committer)
     if plan.clients:

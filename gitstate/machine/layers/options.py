@@ -9,7 +9,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store.site import Site
 
@@ -49,7 +49,7 @@ class Options:
     classes: Classes = Classes.FIRST
 
 
-class _Fault(ValueError):
+class _FieldError(ValueError):
     """What is wrong with which key; ``load`` adds the file."""
 
     def __init__(self, key: str, what: str, hint: str = _SEE) -> None:
@@ -58,25 +58,25 @@ class _Fault(ValueError):
 
 
 def load(site: Site) -> Options:
-    """What ``site.toml`` says. Raises NotFound, ConfigFault."""
+    """What ``site.toml`` says. Raises NotFoundError, ConfigError."""
     return parse(site.settings(), str(site.file))
 
 
 def parse(settings: Mapping[str, Any], where: str) -> Options:
-    """The options of a site's settings; ``where`` names their file. The boot network counts. Raises ConfigFault."""
+    """The options of a site's settings; ``where`` names their file. The boot network counts. Raises ConfigError."""
     try:
         return from_table(settings.get("layers", {}), settings.get("boot"))
-    except _Fault as fault:
-        raise ConfigFault(f"{where}: {fault}", fault.hint) from None
+    except _FieldError as fault:
+        raise ConfigError(f"{where}: {fault}", fault.hint) from None
 
 
 def from_table(table: object, boot: object = None) -> Options:
     """The options of the table ``[layers]``, beside ``[boot]``. Raises ValueError."""
     if not isinstance(table, Mapping):
-        raise _Fault("", "is not a table", "write: [layers], and its keys below")
+        raise _FieldError("", "is not a table", "write: [layers], and its keys below")
     for key in table:
         if key not in _KEYS:
-            raise _Fault(ascii(key)[1:-1], "is no key of it", f"there are: {', '.join(_KEYS)}")
+            raise _FieldError(ascii(key)[1:-1], "is no key of it", f"there are: {', '.join(_KEYS)}")
     networks = _networks(table.get("networks", []))
     return Options(
         order=_order(table.get("order", list(ORDER))),
@@ -89,31 +89,31 @@ def from_table(table: object, boot: object = None) -> Options:
 
 def _order(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) != len(ORDER) or any(value.count(kind) != 1 for kind in ORDER):
-        raise _Fault("order", "is not each kind of layer once", f"the kinds, the lowest first: {', '.join(ORDER)}")
+        raise _FieldError("order", "is not each kind of layer once", f"the kinds, the lowest first: {', '.join(ORDER)}")
     return tuple(value)
 
 
 def _missing(value: object) -> Missing:
     if not isinstance(value, str) or value not in list(Missing):
-        raise _Fault("missing", f"is {ascii(value)[:60]}", 'one of "warn", "fail"')
+        raise _FieldError("missing", f"is {ascii(value)[:60]}", 'one of "warn", "fail"')
     return Missing(value)
 
 
 def _classes(value: object) -> Classes:
     if not isinstance(value, str) or value not in list(Classes):
-        raise _Fault("classes", f"is {ascii(value)[:60]}", 'one of "first", "all"')
+        raise _FieldError("classes", f"is {ascii(value)[:60]}", 'one of "first", "all"')
     return Classes(value)
 
 
 def _domain(value: object) -> str:
     if not isinstance(value, str) or not _DOMAIN.fullmatch(value):
-        raise _Fault("domain", f"is {ascii(value)[:60]}, which is no domain", "such as lab.example.org")
+        raise _FieldError("domain", f"is {ascii(value)[:60]}, which is no domain", "such as lab.example.org")
     return value
 
 
 def _networks(value: object) -> tuple[Network, ...]:
     if not isinstance(value, list):
-        raise _Fault("networks", "is not a list", 'such as ["192.168.1.0/24", "fd00:1::/64"]')
+        raise _FieldError("networks", "is not a list", 'such as ["192.168.1.0/24", "fd00:1::/64"]')
     found = []
     for one in value:
         try:
@@ -122,7 +122,7 @@ def _networks(value: object) -> tuple[Network, ...]:
             found.append(ip_network(one))
         except ValueError:
             hint = "an address, a slash and a prefix, no bits behind it: 192.168.1.0/24"
-            raise _Fault("networks", f"has {ascii(one)[:60]}, which is no network", hint) from None
+            raise _FieldError("networks", f"has {ascii(one)[:60]}, which is no network", hint) from None
     return tuple(found)
 
 

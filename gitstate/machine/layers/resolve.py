@@ -8,7 +8,7 @@ from functools import lru_cache
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from typing import Final
 
-from gitstate.core.errors import ConfigFault, NotFound, UsageFault
+from gitstate.core.errors import ConfigError, NotFoundError, UsageError
 from gitstate.machine.layers.options import Missing, Network, Options
 from gitstate.core.names import host_name, layer_word
 
@@ -42,7 +42,7 @@ class Machine:
         return before if hyphen else None
 
 
-class Known:
+class ExistingLayers:
     """The layers that there are; those of networks are looked at for every machine."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -52,7 +52,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ChosenLayer:
     """A layer that a machine gets, and why: in words, such as ``network 192.168.1.0/24``."""
 
     name: str
@@ -63,8 +63,8 @@ class Taken:
 class Resolution:
     """The layers of a machine, the lowest first, and those that somebody named and that don't exist."""
 
-    layers: tuple[Taken, ...]
-    missing: tuple[Taken, ...] = ()
+    layers: tuple[ChosenLayer, ...]
+    missing: tuple[ChosenLayer, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,12 +72,12 @@ class Resolution:
         return tuple(one.name for one in self.layers)
 
 
-def resolve(machine: Machine, known: Known, options: Options) -> Resolution:
-    """The layers of ``machine`` among those that are ``known``. Raises ConfigFault, NotFound by policy."""
+def resolve(machine: Machine, known: ExistingLayers, options: Options) -> Resolution:
+    """The layers of ``machine`` among those that are ``known``. Raises ConfigError, NotFoundError by policy."""
     if machine.name in ("", "localhost"):
-        raise ConfigFault(f"{machine.name!r} is no machine's name of its own", "give it a name in the directory")
-    taken: dict[str, Taken] = {}
-    missing: dict[str, Taken] = {}
+        raise ConfigError(f"{machine.name!r} is no machine's name of its own", "give it a name in the directory")
+    taken: dict[str, ChosenLayer] = {}
+    missing: dict[str, ChosenLayer] = {}
     for kind in options.order:
         for one, is_named in _wanted(kind, machine, known):
             if one.name in known.names:
@@ -86,21 +86,21 @@ def resolve(machine: Machine, known: Known, options: Options) -> Resolution:
                 missing.setdefault(one.name, one)
     if missing and options.missing is Missing.FAIL:
         one = next(iter(missing.values()))
-        raise NotFound(f"{machine.name}: there is no layer {one.name} ({one.why})", f"gitstate layer create {one.name}")
+        raise NotFoundError(f"{machine.name}: there is no layer {one.name} ({one.why})", f"gitstate layer create {one.name}")
     return Resolution(tuple(taken.values()), tuple(missing.values()))
 
 
-def _wanted(kind: str, machine: Machine, known: Known) -> Iterator[tuple[Taken, bool]]:
+def _wanted(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[tuple[ChosenLayer, bool]]:
     """The layers of one kind that a machine would get, and whether somebody named them."""
     yield from ((one, False) for one in _of_itself(kind, machine, known))
     yield from ((one, True) for one in _named(kind, machine))
 
 
-def _of_itself(kind: str, machine: Machine, known: Known) -> Iterator[Taken]:
+def _of_itself(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[ChosenLayer]:
     """What a machine gets by its name and its addresses."""
     match kind:
         case "base":
-            yield Taken("base", "every machine")
+            yield ChosenLayer("base", "every machine")
         case "network":
             for address in machine.addresses:
                 yield from _networks(address, known)
@@ -112,7 +112,7 @@ def _of_itself(kind: str, machine: Machine, known: Known) -> Iterator[Taken]:
             yield from (_layer(kind, str(one.ip), f"address {one.ip}") for one in machine.addresses)
 
 
-def _named(kind: str, machine: Machine) -> Iterator[Taken]:
+def _named(kind: str, machine: Machine) -> Iterator[ChosenLayer]:
     """What the directory names for a machine."""
     if kind == "class":
         yield from (_layer(kind, name, f"class {name}") for name in machine.classes)
@@ -124,16 +124,16 @@ def _named(kind: str, machine: Machine) -> Iterator[Taken]:
             yield _layer(kind, rest, "named in the directory")
 
 
-def _layer(kind: str, name: str, why: str) -> Taken:
-    return Taken(f"{kind}/{layer_word(name)}", why)
+def _layer(kind: str, name: str, why: str) -> ChosenLayer:
+    return ChosenLayer(f"{kind}/{layer_word(name)}", why)
 
 
-def _networks(address: Interface, known: Known) -> Iterator[Taken]:
+def _networks(address: Interface, known: ExistingLayers) -> Iterator[ChosenLayer]:
     """The layers of the networks that hold an address, the widest first; of one network its broadcast name last."""
-    found: list[tuple[int, int, Taken]] = []
+    found: list[tuple[int, int, ChosenLayer]] = []
     for name, network in known.networks:
         if network.version == address.version and address.ip in network:
-            found.append((network.prefixlen, 0, Taken(name, f"network {network}")))
+            found.append((network.prefixlen, 0, ChosenLayer(name, f"network {network}")))
     mask = address.network
     if mask.prefixlen < mask.max_prefixlen:
         found.append((mask.prefixlen, 1, _by_broadcast(mask)))
@@ -141,9 +141,9 @@ def _networks(address: Interface, known: Known) -> Iterator[Taken]:
 
 
 @lru_cache(maxsize=1024)
-def _by_broadcast(network: Network) -> Taken:
+def _by_broadcast(network: Network) -> ChosenLayer:
     """The layer that has a network's broadcast address for its name; machines of one network are many."""
-    return Taken(f"network/{layer_word(str(network.broadcast_address))}", f"network {network}")
+    return ChosenLayer(f"network/{layer_word(str(network.broadcast_address))}", f"network {network}")
 
 
 def never_chosen(name: str) -> str | None:
@@ -170,7 +170,7 @@ def _is_address(word: str) -> bool:
 def _is_host(word: str) -> bool:
     try:
         return host_name(word) == word
-    except UsageFault:
+    except UsageError:
         return False
 
 

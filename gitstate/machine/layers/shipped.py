@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gitstate.core.data import data_file
-from gitstate.core.errors import NotFound
+from gitstate.core.errors import NotFoundError
 
 _LINKS: Final = "links.toml"
 _SETTINGS: Final = "layer.toml"
@@ -37,10 +37,10 @@ def shipped() -> list[Shipped]:
 
 
 def find(name: str) -> Shipped:
-    """The shipped layer of that name. Raises NotFound."""
+    """The shipped layer of that name. Raises NotFoundError."""
     one = next((one for one in shipped() if one.name == name), None)
     if one is None:
-        raise NotFound(f"no layer {name} comes with gitstate", "gitstate layer list --shipped shows those that do")
+        raise NotFoundError(f"no layer {name} comes with gitstate", "gitstate layer list --shipped shows those that do")
     return one
 
 

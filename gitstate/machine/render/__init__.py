@@ -1,6 +1,6 @@
 """What a machine gets: layers laid over its image, whiteouts, merged accounts, templates by Jinja2 (sandboxed)."""
 
-from gitstate.machine.render.batch import Batch, Ground, Rendered
-from gitstate.machine.render.models import Act, Blob, Item, LayerFault, Mark
+from gitstate.machine.render.batch import Batch, RenderContext, Rendered
+from gitstate.machine.render.models import Action, Blob, Decision, LayerError, RenderedEntry
 
-__all__ = ["Act", "Batch", "Blob", "Ground", "Item", "LayerFault", "Mark", "Rendered"]
+__all__ = ["Action", "Batch", "Blob", "Decision", "LayerError", "RenderContext", "Rendered", "RenderedEntry"]

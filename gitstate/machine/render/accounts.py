@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gitstate.core.errors import Conflict
-from gitstate.machine.render.models import LayerFault
+from gitstate.core.errors import ConflictError
+from gitstate.machine.render.models import LayerError
 from gitstate.tree.manifest import MAX_ID
 
 _FIELDS: Final = {"passwd": 7, "group": 4, "shadow": 9, "gshadow": 4, "subuid": 3, "subgid": 3}
@@ -26,7 +26,7 @@ def merge_accounts(name: str, image: Lines, layers: Sequence[Lines]) -> bytes:
     """The file ``name`` (``passwd``) of the image with the lines of ``layers``, the lowest first.
 
     A key that is there already keeps its place and its id; other fields are the latest layer's, members are joined.
-    Raises LayerFault for lines that are none, Conflict for ids that clash.
+    Raises LayerError for lines that are none, ConflictError for ids that clash.
     """
     order: dict[bytes, bytes] = {}
     for number, line in enumerate(image.text.splitlines()):
@@ -43,18 +43,18 @@ def merge_accounts(name: str, image: Lines, layers: Sequence[Lines]) -> bytes:
 
 
 def _check(name: str, line: bytes, where: str) -> bytes:
-    """The line's key. Raises LayerFault."""
+    """The line's key. Raises LayerError."""
     fields = line.split(b":")
     key = fields[0]
     if len(fields) != _FIELDS[name]:
-        raise LayerFault(f"{where}: {len(fields)} fields; {name} has {_FIELDS[name]}", _HINT)
+        raise LayerError(f"{where}: {len(fields)} fields; {name} has {_FIELDS[name]}", _HINT)
     if not key or key.startswith((b"+", b"-")) or any(one <= 0x20 or one == 0x7F for one in key) or b"/" in key:
-        raise LayerFault(f"{where}: a name is missing, or none", _HINT)
+        raise LayerError(f"{where}: a name is missing, or none", _HINT)
     if b"\0" in line or b"\r" in line:
-        raise LayerFault(f"{where}: no line of an account file", _HINT)
+        raise LayerError(f"{where}: no line of an account file", _HINT)
     for place in _numbers(name):
         if not fields[place].isdigit() or int(fields[place]) > MAX_ID:
-            raise LayerFault(f"{where}: {fields[place][:20].decode(errors='replace')!r} is no number", _HINT)
+            raise LayerError(f"{where}: {fields[place][:20].decode(errors='replace')!r} is no number", _HINT)
     return key
 
 
@@ -63,11 +63,11 @@ def _numbers(name: str) -> tuple[int, ...]:
 
 
 def _joined(name: str, old: bytes, new: bytes, where: str) -> bytes:
-    """What becomes of a line whose key is there already. Raises Conflict."""
+    """What becomes of a line whose key is there already. Raises ConflictError."""
     before, after = old.split(b":"), new.split(b":")
     if name in ("passwd", "group") and before[2:3] != after[2:3]:
         key, was, now = (one.decode(errors="replace") for one in (after[0], before[2], after[2]))
-        raise Conflict(f"{where}: {key} has the id {was} already, not {now}", "give it that one, or another name")
+        raise ConflictError(f"{where}: {key} has the id {was} already, not {now}", "give it that one, or another name")
     if name in ("group", "gshadow") and len(before) == len(after):
         after[3] = _members(before[3], after[3])
         if name == "gshadow":
@@ -80,7 +80,7 @@ def _members(first: bytes, second: bytes) -> bytes:
 
 
 def _check_ids(name: str, before: dict[bytes, bytes], after: dict[bytes, bytes], wheres: Iterable[str]) -> None:
-    """Raise Conflict if a line that layers brought takes what another name has."""
+    """Raise ConflictError if a line that layers brought takes what another name has."""
     taken: dict[int, bytes] = {}
     ranges: list[tuple[int, int, bytes]] = []
     for key, line in sorted(after.items(), key=lambda item: item[0] not in before):
@@ -98,9 +98,9 @@ def _check_ids(name: str, before: dict[bytes, bytes], after: dict[bytes, bytes],
             ranges.append((first, last, key))
 
 
-def _clash(name: str, key: bytes, other: bytes, what: str, wheres: Iterable[str]) -> Conflict:
+def _clash(name: str, key: bytes, other: bytes, what: str, wheres: Iterable[str]) -> ConflictError:
     mine, yours = key.decode(errors="replace"), other.decode(errors="replace")
-    return Conflict(f"{', '.join(wheres)}: {mine} wants {what}, which {yours} has in {name}", "give it a free one")
+    return ConflictError(f"{', '.join(wheres)}: {mine} wants {what}, which {yours} has in {name}", "give it a free one")
 
 
 def ids(text: bytes) -> dict[bytes, int]:

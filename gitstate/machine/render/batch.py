@@ -23,7 +23,7 @@ from gitstate.machine.render.compose import Composer, Composition
 from gitstate.machine.render.facts import facts_of
 from gitstate.machine.render.image import Image
 from gitstate.machine.render.machine import Finisher
-from gitstate.machine.render.models import Blob, Item, Layer
+from gitstate.machine.render.models import Blob, Layer, RenderedEntry
 from gitstate.machine.render.take import take_layer
 from gitstate.store import Repository
 
@@ -39,7 +39,7 @@ Open = Callable[[str], Repository]
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class RenderContext:
     """What a release is made of, and what is known of its machines; commits by the layers' names.
 
     ``prototype`` is None for machines that run nothing yet: then there is no image to lay layers over. ``hardware`` is
@@ -64,18 +64,18 @@ class Rendered:
     resolution: Resolution
     facts: Mapping[str, Any]
     composition: Composition
-    items: Sequence[Item]
+    items: Sequence[RenderedEntry]
 
 
 class Batch:
     """Renders the machines of one release. ``repository`` opens one by its name."""
 
-    def __init__(self, ground: Ground, repository: Open) -> None:
+    def __init__(self, ground: RenderContext, repository: Open) -> None:
         self._ground = ground
         self._open = repository
         self._opened: OrderedDict[str, Repository] = OrderedDict()
         self._layers: dict[str, Layer] = {}
-        self._known = choosing.Known(ground.layers)
+        self._known = choosing.ExistingLayers(ground.layers)
         self._contents: dict[tuple[str, bytes], bytes] = {}
         self._kept = 0
         self._machines: dict[Client, Machine] = {}
@@ -84,7 +84,7 @@ class Batch:
     # --- what is known before anything is rendered ---
 
     def resolve(self, client: Client) -> Resolution:
-        """The layers of a client. Raises NotFound, ConfigFault."""
+        """The layers of a client. Raises NotFoundError, ConfigError."""
         if client not in self._resolutions:
             self._resolutions[client] = choosing.resolve(self.machine(client), self._known, self._ground.options)
         return self._resolutions[client]
@@ -102,7 +102,7 @@ class Batch:
         return self._machines[client]
 
     def key(self, client: Client) -> str:
-        """What a client gets depends on this alone. Raises NotFound, ConfigFault."""
+        """What a client gets depends on this alone. Raises NotFoundError, ConfigError."""
         return self._looked(client)[2]
 
     def _looked(self, client: Client) -> tuple[Resolution, dict[str, Any], str]:
@@ -147,14 +147,14 @@ class Batch:
                 yield self.render(client)
 
     def layer(self, name: str) -> Layer:
-        """A layer of the release, taken apart. Raises NotFound, Damaged, LayerFault."""
+        """A layer of the release, taken apart. Raises NotFoundError, DamagedError, LayerError."""
         if name not in self._layers:
             repository, commit = self.repository(name), self._ground.layers[name]
             self._layers[name] = take_layer(repository.read, name, commit, repository.snapshot(commit).tree)
         return self._layers[name]
 
-    def read(self, item: Item) -> bytes:
-        """The content of an item: a file's bytes, a symlink's target. Raises Damaged."""
+    def read(self, item: RenderedEntry) -> bytes:
+        """The content of an item: a file's bytes, a symlink's target. Raises DamagedError."""
         content = item.content
         return self._read(*content) if isinstance(content, Blob) else content or b""
 

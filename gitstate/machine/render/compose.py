@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.errors import Conflict, Refused
+from gitstate.core.errors import ConflictError, RefusedError
 from gitstate.core.names import join, octal
 from gitstate.machine.render.image import Image
-from gitstate.machine.render.models import ACCOUNTS, Act, Folder, Layer, Mark, Piece, ReadBlob
-from gitstate.machine.render.paths import NoWay, real
+from gitstate.machine.render.models import ACCOUNTS, Action, Decision, Folder, Layer, LayerEntry, ReadBlob
+from gitstate.machine.render.paths import PathError, real
 from gitstate.machine.render.take import merged_vars
 
 _KERNEL: Final = (b"proc", b"sys", b"run", b"dev")
@@ -29,7 +29,7 @@ class Composition:
     """What layers do together: the latest mark of every path, and their variables."""
 
     layers: tuple[Layer, ...] = ()
-    marks: Mapping[bytes, Mark] = field(default_factory=dict)
+    marks: Mapping[bytes, Decision] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -51,7 +51,7 @@ class Composer:
         self._kept: OrderedDict[tuple[tuple[str, bytes], ...], Composition] = OrderedDict()
 
     def compose(self, layers: Sequence[Layer]) -> Composition:
-        """The composition of ``layers``, the lowest first. Raises Conflict, Refused, LayerFault."""
+        """The composition of ``layers``, the lowest first. Raises ConflictError, RefusedError, LayerError."""
         keys = [tuple((one.name, one.commit) for one in layers[: count + 1]) for count in range(len(layers))]
         start = next((count for count in range(len(layers), 0, -1) if keys[count - 1] in self._kept), 0)
         found = NOTHING
@@ -74,7 +74,7 @@ class Composer:
 class _Laying:
     """One layer being laid over ``marks``, which change."""
 
-    def __init__(self, image: Image, read: ReadBlob, marks: dict[bytes, Mark], layer: Layer) -> None:
+    def __init__(self, image: Image, read: ReadBlob, marks: dict[bytes, Decision], layer: Layer) -> None:
         self.marks = marks
         self._image = image
         self._read = read
@@ -104,27 +104,27 @@ class _Laying:
             self._refuse_kernels(place + b"/", folder.path)
             self._clear(place, folder.path)
             under = self.marks.get(place)
-            own = under.entry if under and under.act is Act.DIRECTORY else None
-            self.marks[place] = Mark(Act.DIRECTORY, self._layer.name, folder.path, own, covers=True, under=under)
+            own = under.entry if under and under.act is Action.DIRECTORY else None
+            self.marks[place] = Decision(Action.DIRECTORY, self._layer.name, folder.path, own, covers=True, under=under)
         return place
 
     def _have_directory(self, place: bytes, folder: Folder) -> None:
         standing = self.marks.get(place)
-        is_there = standing is not None and standing.act is Act.DIRECTORY
+        is_there = standing is not None and standing.act is Action.DIRECTORY
         if is_there and (folder.own is None or is_plain(folder.own)):
             return
         entry = None if folder.own is None else _entry(place, folder.own)
-        covers = standing is not None and (standing.covers or standing.act is Act.HIDE)
-        self.marks[place] = Mark(Act.DIRECTORY, self._layer.name, folder.path, entry, covers, under=standing)
+        covers = standing is not None and (standing.covers or standing.act is Action.HIDE)
+        self.marks[place] = Decision(Action.DIRECTORY, self._layer.name, folder.path, entry, covers, under=standing)
         self._have_parents(place, folder.path)
 
     def _have_parents(self, place: bytes, source: bytes) -> None:
         """A path that a symlink leads to may have parents that the layer doesn't name."""
         parent = place.rpartition(b"/")[0]
-        while parent and (parent not in self.marks or self.marks[parent].act is not Act.DIRECTORY):
+        while parent and (parent not in self.marks or self.marks[parent].act is not Action.DIRECTORY):
             under = self.marks.get(parent)
-            covers = under is not None and under.act is Act.HIDE
-            self.marks[parent] = Mark(Act.DIRECTORY, self._layer.name, source, None, covers, under=under)
+            covers = under is not None and under.act is Action.HIDE
+            self.marks[parent] = Decision(Action.DIRECTORY, self._layer.name, source, None, covers, under=under)
             parent = parent.rpartition(b"/")[0]
 
     def _real(self, parent: bytes, name: bytes, source: bytes) -> bytes:
@@ -138,7 +138,7 @@ class _Laying:
 
         try:
             return real(parent, name, target)
-        except NoWay as way:
+        except PathError as way:
             path = way.args[0]
             what = f"{octal(source)} is a directory, and /{octal(path)} a symlink to itself"
             raise self._conflict(what, path) from None
@@ -151,9 +151,9 @@ class _Laying:
         if mark is None:
             found = None if self._is_covered(path) else self._image.at(path)
             return (found.meta.kind, found.target) if found else (None, b"")
-        if mark.act is Act.HIDE:
+        if mark.act is Action.HIDE:
             return None, b""
-        if mark.act is Act.DIRECTORY:
+        if mark.act is Action.DIRECTORY:
             return Kind.DIRECTORY, b""
         assert mark.entry is not None
         kind = mark.entry.meta.kind
@@ -164,7 +164,7 @@ class _Laying:
         while path:
             path = path.rpartition(b"/")[0]
             mark = self.marks.get(path)
-            if mark is not None and (mark.covers or mark.act is not Act.DIRECTORY):
+            if mark is not None and (mark.covers or mark.act is not Action.DIRECTORY):
                 return True
         return False
 
@@ -174,35 +174,35 @@ class _Laying:
         self._refuse_kernels(place + b"/", source)
         self._clear(place, source)
         self._have_parents(place, source)
-        self.marks[place] = Mark(Act.HIDE, self._layer.name, source, under=self.marks.get(place))
+        self.marks[place] = Decision(Action.HIDE, self._layer.name, source, under=self.marks.get(place))
 
     def _clear(self, place: bytes, source: bytes) -> None:
         """Hide all that lower layers have below ``place``."""
         before = place + b"/" if place else b""
         if any(one.startswith(before) for one in ACCOUNTS):
-            raise Refused(f"{self._layer}: {octal(source)} would remove accounts", "they are merged: NAME.merge")
+            raise RefusedError(f"{self._layer}: {octal(source)} would remove accounts", "they are merged: NAME.merge")
         for path in [one for one in self.marks if one.startswith(before) and one != place]:
-            if self.marks[path].act is not Act.HIDE:
-                self.marks[path] = Mark(Act.HIDE, self._layer.name, source, under=self.marks[path])
+            if self.marks[path].act is not Action.HIDE:
+                self.marks[path] = Decision(Action.HIDE, self._layer.name, source, under=self.marks[path])
 
     # --- files ---
 
-    def _lay(self, place: bytes, source: bytes, piece: Piece) -> None:
+    def _lay(self, place: bytes, source: bytes, piece: LayerEntry) -> None:
         self._refuse_kernels(place, source)
-        if place in ACCOUNTS and piece.act is not Act.MERGE:
+        if place in ACCOUNTS and piece.act is not Action.MERGE:
             hint = f"name it {octal(place)}.merge: its lines are joined with those of the image"
-            raise Refused(f"{self._layer}: no layer may replace /{octal(place)}", hint)
+            raise RefusedError(f"{self._layer}: no layer may replace /{octal(place)}", hint)
         kind, _ = self._look(place)
         if kind is Kind.DIRECTORY or (
             kind is Kind.SYMLINK and piece.entry.meta.kind is not Kind.SYMLINK and self._leads_to_directory(place)
         ):
             raise self._conflict(f"{octal(source)} is a file, and /{octal(place)} a directory", place)
         under = self.marks.get(place)
-        if under is not None and under.layer == self._layer.name and under.act is not Act.HIDE:
+        if under is not None and under.layer == self._layer.name and under.act is not Action.HIDE:
             both = f"{octal(under.source)} and {octal(source)} are both /{octal(place)}"
-            raise Conflict(f"{self._layer}: {both}", "remove one of them from the layer")
+            raise ConflictError(f"{self._layer}: {both}", "remove one of them from the layer")
         self._have_parents(place, source)
-        self.marks[place] = Mark(
+        self.marks[place] = Decision(
             piece.act, self._layer.name, source, piece.entry, is_template=piece.is_template, under=under
         )
 
@@ -210,7 +210,7 @@ class _Laying:
         parent, _, name = place.rpartition(b"/")
         try:
             return self._look(self._real(parent, name, place))[0] is Kind.DIRECTORY
-        except Conflict:
+        except ConflictError:
             return False
 
     # --- refusals ---
@@ -220,15 +220,17 @@ class _Laying:
         if slash and top in _KERNEL:
             there = octal(place.removesuffix(b"/"))
             shown = f"/{there}" if octal(source) == there else f"{octal(source)}, which is /{there}"
-            raise Refused(
+            raise RefusedError(
                 f"{self._layer}: {shown}: nobody would see it", f"/{octal(top)} is mounted over at boot; remove it"
             )
 
-    def _conflict(self, what: str, path: bytes) -> Conflict:
+    def _conflict(self, what: str, path: bytes) -> ConflictError:
         mark = self.marks.get(path)
         whose = f"{mark.layer}'s" if mark else f"{self._image}'s"
         name = octal(path.rpartition(b"/")[2])
-        return Conflict(f"{self._layer}: {what} ({whose})", f"hide it first with .wh.{name} beside it, or rename yours")
+        return ConflictError(
+            f"{self._layer}: {what} ({whose})", f"hide it first with .wh.{name} beside it, or rename yours"
+        )
 
 
 def is_plain(own: Meta) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gitstate.core.entry import Kind
 from gitstate.machine.render.batch import Batch, Rendered
-from gitstate.machine.render.models import Item
+from gitstate.machine.render.models import RenderedEntry
 from gitstate.tree.change import Added, Modified, Removed, metadata
 from gitstate.tree.change.content import ContentChange, content_change
 
@@ -22,8 +22,8 @@ class Different:
     """
 
     path: bytes
-    old: Item | None
-    new: Item | None
+    old: RenderedEntry | None
+    new: RenderedEntry | None
     metadata: tuple[str, ...] = ()
     content: ContentChange | None = None
 
@@ -55,7 +55,7 @@ def differences(old: tuple[Batch, Rendered], new: tuple[Batch, Rendered]) -> Ite
                 yield Different(path, left, right, tuple(words), content)
 
 
-def _content(path: bytes, item: Item, texts: tuple[bytes, bytes]) -> ContentChange:
+def _content(path: bytes, item: RenderedEntry, texts: tuple[bytes, bytes]) -> ContentChange:
     if item.meta is not None and item.meta.kind is Kind.SYMLINK:
         return ContentChange(lines=tuple(f"{sign}{_shown(one)}" for sign, one in zip("-+", texts, strict=True)))
     return ContentChange() if max(map(len, texts)) > _LARGEST else content_change(path, *texts)
@@ -65,7 +65,7 @@ def _shown(target: bytes) -> str:
     return target.decode("utf-8", "replace")
 
 
-def _looks(left: Item | None, right: Item | None) -> list[str]:
+def _looks(left: RenderedEntry | None, right: RenderedEntry | None) -> list[str]:
     """What stands out in an entry that only one side has."""
     if left is not None and left.meta is not None:
         return metadata(Removed(left.path, left.meta))

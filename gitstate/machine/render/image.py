@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.machine.render.paths import NoWay, real
+from gitstate.machine.render.paths import PathError, real
 from gitstate.store import Repository
 from gitstate.tree.snapshot import Lookup
 
@@ -38,7 +38,7 @@ class Image:
         return f"{self.name} {self.commit.hex()[:7]}" if self._repository else "the image"
 
     def at(self, path: bytes) -> Found | None:
-        """What stands at a path, whose directories are no symlinks; None if nothing does. Raises Damaged."""
+        """What stands at a path, whose directories are no symlinks; None if nothing does. Raises DamagedError."""
         if path not in self._known:
             self._known[path] = self._find(path)
         return self._known[path]
@@ -67,13 +67,13 @@ class Image:
         """A path without symlinks, the last part's included; None if it leads nowhere."""
         try:
             return real(b"", path, self._link)
-        except NoWay:
+        except PathError:
             return None
 
     def _link(self, path: bytes) -> bytes | None:
         found = self.at(path)
         if found is None:
-            raise NoWay(path)
+            raise PathError(path)
         return found.target if found.meta.kind is Kind.SYMLINK else None
 
     @cached_property

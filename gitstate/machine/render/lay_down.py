@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from gitstate.core import fs
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.core.names import join
-from gitstate.machine.render.models import OPAQUE, WHITEOUT, Item
+from gitstate.machine.render.models import OPAQUE, WHITEOUT, RenderedEntry
 
 _EMPTY: Final = Meta(Kind.FILE, 0o644, time=0)
 _HIDDEN: Final = Meta(Kind.CHARACTER, 0, time=0, device=(0, 0))
@@ -25,15 +25,15 @@ class _Open(NamedTuple):
 
 
 def refuse_used(directory: Path) -> None:
-    """Raise UsageFault unless ``directory`` is new or empty."""
+    """Raise UsageError unless ``directory`` is new or empty."""
     if directory.is_symlink() or (directory.exists() and (not directory.is_dir() or any(directory.iterdir()))):
-        raise UsageFault(f"{directory} is not an empty directory", "render into a new one: --to DIR")
+        raise UsageError(f"{directory} is not an empty directory", "render into a new one: --to DIR")
 
 
 def lay_down(
     directory: Path,
-    items: Sequence[Item],
-    read: Callable[[Item], bytes],
+    items: Sequence[RenderedEntry],
+    read: Callable[[RenderedEntry], bytes],
     standing: Callable[[bytes], Meta],
     *,
     for_overlay: bool = False,
@@ -41,7 +41,7 @@ def lay_down(
     """Write ``items`` into a new or empty directory, its owner's alone.
 
     ``standing`` tells the metadata of directories that layers leave as they are. ``for_overlay`` makes it fit to be a
-    lower directory of an overlay, which needs root. Raises UsageFault, OSError.
+    lower directory of an overlay, which needs root. Raises UsageError, OSError.
     """
     refuse_used(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,7 +83,9 @@ def _leave(stack: list[_Open], depth: int) -> None:
             fs.close(one.descriptor)
 
 
-def _write(stack: list[_Open], parent: int, item: Item, read: Callable[[Item], bytes], *, for_overlay: bool) -> None:
+def _write(
+    stack: list[_Open], parent: int, item: RenderedEntry, read: Callable[[RenderedEntry], bytes], *, for_overlay: bool
+) -> None:
     name = item.path.rpartition(b"/")[2]
     if item.meta is None:
         if for_overlay:

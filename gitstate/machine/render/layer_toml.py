@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gitstate.machine.archives.content import GLOB, UNIT, Reload
-from gitstate.machine.render.models import LayerFault, LayerSettings
+from gitstate.machine.render.models import LayerError, LayerSettings
 from gitstate.tree.change.content import refuse_depth
 
 _LARGEST: Final = 1 << 20
@@ -16,7 +16,7 @@ _MEND: Final = "mend it, check it in, and push it; docs/layers.md tells what it 
 
 
 def parse(text: bytes, where: str) -> LayerSettings:
-    """The settings of the layer that ``where`` names. Raises LayerFault."""
+    """The settings of the layer that ``where`` names. Raises LayerError."""
     try:
         if len(text) > _LARGEST:
             raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
@@ -26,7 +26,7 @@ def parse(text: bytes, where: str) -> LayerSettings:
             raise ValueError(f"{ascii(wrong[0])[1:-1][:60]} is no key of it; there are: {', '.join(_KEYS)}")
         return LayerSettings(_description(table.get("description", "")), _reload(table.get("reload", {})))
     except (ValueError, RecursionError) as error:
-        raise LayerFault(f"{where}: layer.toml: {error}", _MEND) from None
+        raise LayerError(f"{where}: layer.toml: {error}", _MEND) from None
 
 
 def _description(value: object) -> str:

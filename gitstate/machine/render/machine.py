@@ -12,7 +12,7 @@ from gitstate.core.names import octal
 from gitstate.machine.render.accounts import Lines, ids, merge_accounts
 from gitstate.machine.render.compose import Composition, is_plain
 from gitstate.machine.render.image import Image
-from gitstate.machine.render.models import ACCOUNTS, Act, Blob, Item, LayerFault, Mark, ReadBlob
+from gitstate.machine.render.models import ACCOUNTS, Action, Blob, Decision, LayerError, ReadBlob, RenderedEntry
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Finisher:
 
         return Templates(self._read)
 
-    def finish(self, composition: Composition, facts: Mapping[str, Any], who: str) -> list[Item]:
-        """All that the machine ``who`` gets, parents first. Raises LayerFault, Conflict, Refused."""
+    def finish(self, composition: Composition, facts: Mapping[str, Any], who: str) -> list[RenderedEntry]:
+        """All that the machine ``who`` gets, parents first. Raises LayerError, ConflictError, RefusedError."""
         return _Finishing(self, composition, {**facts, "vars": composition.vars}, who).run()
 
     def accounts(self, path: bytes) -> tuple[Meta, bytes]:
@@ -54,7 +54,7 @@ class Finisher:
             self._ids[text] = ids(text)
         return self._ids[text]
 
-    def merge(self, path: bytes, marks: list[Mark], texts: list[Lines]) -> bytes:
+    def merge(self, path: bytes, marks: list[Decision], texts: list[Lines]) -> bytes:
         """The image's file with the lines of layers."""
         name = path.rpartition(b"/")[2].decode()
         key = path, tuple((one.layer, part.text) for one, part in zip(marks, texts, strict=True))
@@ -77,10 +77,10 @@ class _Finishing:
         self._accounts: dict[bytes, bytes] = {}
         self._skipped: list[bytes] = []
 
-    def run(self) -> list[Item]:
+    def run(self) -> list[RenderedEntry]:
         marks = self._composition.marks
         for path in sorted(ACCOUNTS & marks.keys()):
-            if marks[path].act is Act.MERGE:
+            if marks[path].act is Action.MERGE:
                 self._accounts[path] = self._merge(path, marks[path])
         found = []
         for path in sorted(marks):
@@ -89,7 +89,7 @@ class _Finishing:
                 found.append(item)
         return self._without_emptied(found) if self._skipped else found
 
-    def _without_emptied(self, items: list[Item]) -> list[Item]:
+    def _without_emptied(self, items: list[RenderedEntry]) -> list[RenderedEntry]:
         """``items`` without the directories that would hold nothing, for templates skipped all that is in them."""
         emptied = {path[: one.start()] for path in self._skipped for one in re.finditer(b"/", path)}
         kept, needed = [], set()
@@ -100,35 +100,37 @@ class _Finishing:
                 needed.add(item.path.rpartition(b"/")[0])
         return kept[::-1]
 
-    def _item(self, path: bytes, mark: Mark) -> Item | None:
+    def _item(self, path: bytes, mark: Decision) -> RenderedEntry | None:
         """What the machine gets at a path, by ``mark`` or, where its template skips the file, by what is under it."""
         commit = self._commits[mark.layer]
-        if mark.act is Act.DIRECTORY:
+        if mark.act is Action.DIRECTORY:
             directory = self._directory(path, mark, commit)
             return self._owned(directory, mark) if directory is not None else None
-        if mark.act is Act.HIDE:
+        if mark.act is Action.HIDE:
             hides = not self._is_covered(path) and self._image.at(path) is not None
-            return Item(path, None, None, mark.layer, commit, covers=True) if hides else None
+            return RenderedEntry(path, None, None, mark.layer, commit, covers=True) if hides else None
         assert mark.entry is not None
         meta = mark.entry.meta
         content: Blob | bytes | None = Blob(mark.layer, mark.entry.oid) if mark.entry.oid else None
-        if mark.act is Act.RENDER:
+        if mark.act is Action.RENDER:
             content = self._render(mark)
             if content is None:
                 self._skipped.append(path)
                 return self._item(path, mark.under) if mark.under is not None else None
-        elif mark.act is Act.MERGE:
+        elif mark.act is Action.MERGE:
             meta, content = self._merged_meta(path, mark), self._accounts[path]
         covers = mark.under is not None and self._has_directory(path)
-        return self._owned(Item(path, meta, content, mark.layer, commit, covers), mark)
+        return self._owned(RenderedEntry(path, meta, content, mark.layer, commit, covers), mark)
 
-    def _directory(self, path: bytes, mark: Mark, commit: bytes) -> Item | None:
+    def _directory(self, path: bytes, mark: Decision, commit: bytes) -> RenderedEntry | None:
         there = None if self._is_covered(path) else self._image.at(path)
         is_directory = there is not None and there.meta.kind is Kind.DIRECTORY
         own = mark.entry.meta if mark.entry is not None else PLAIN_DIRECTORY
         if there is not None and is_directory and is_plain(own):
-            return Item(path, there.meta, None, mark.layer, commit, covers=True) if mark.covers else None
-        return Item(path, own, None, mark.layer, commit, covers=there is not None and (mark.covers or not is_directory))
+            return RenderedEntry(path, there.meta, None, mark.layer, commit, covers=True) if mark.covers else None
+        return RenderedEntry(
+            path, own, None, mark.layer, commit, covers=there is not None and (mark.covers or not is_directory)
+        )
 
     def _has_directory(self, path: bytes) -> bool:
         """Whether the image has a directory where a layer, which has hidden it, has something else."""
@@ -140,35 +142,35 @@ class _Finishing:
         while path:
             path = path.rpartition(b"/")[0]
             mark = marks.get(path)
-            if mark is not None and (mark.covers or mark.act is not Act.DIRECTORY):
+            if mark is not None and (mark.covers or mark.act is not Action.DIRECTORY):
                 return True
         return False
 
     # --- content ---
 
-    def _render(self, mark: Mark) -> bytes | None:
+    def _render(self, mark: Decision) -> bytes | None:
         layers = self._composition.layers
         return self._finisher._templates.render(layers, mark.layer, mark.source, self._facts, self._who)
 
-    def _merge(self, path: bytes, latest: Mark) -> bytes:
+    def _merge(self, path: bytes, latest: Decision) -> bytes:
         marks = list(reversed(list(_merging(latest))))
         return self._finisher.merge(path, marks, [self._lines(one) for one in marks])
 
-    def _lines(self, mark: Mark) -> Lines:
+    def _lines(self, mark: Decision) -> Lines:
         assert mark.entry is not None
         where = f"{self._who}: {mark.layer} {self._commits[mark.layer].hex()[:7]}: {octal(mark.source)}"
         if mark.is_template:
             return Lines(where, self._render(mark) or b"")
         return Lines(where, self._finisher._read(mark.layer, mark.entry.oid))
 
-    def _merged_meta(self, path: bytes, latest: Mark) -> Meta:
+    def _merged_meta(self, path: bytes, latest: Decision) -> Meta:
         meta = self._finisher.accounts(path)[0]
         times = [mark.entry.meta.time or 0 for mark in _merging(latest) if mark.entry]
         return meta._replace(time=max([meta.time or 0, *times]))
 
     # --- owners ---
 
-    def _owned(self, item: Item, mark: Mark) -> Item:
+    def _owned(self, item: RenderedEntry, mark: Decision) -> RenderedEntry:
         """``item`` with the ids of the names that its record has."""
         meta = item.meta
         assert meta is not None
@@ -178,7 +180,7 @@ class _Finishing:
         gid = self._id_of("gid", meta.gname, mark) if meta.gname else meta.gid
         return item._replace(meta=meta._replace(uid=uid, gid=gid, uname=b"", gname=b""))
 
-    def _id_of(self, what: str, name: bytes, mark: Mark) -> int:
+    def _id_of(self, what: str, name: bytes, mark: Decision) -> int:
         path = _OWNERS[what]
         text = self._accounts[path] if path in self._accounts else self._finisher.accounts(path)[1]
         found = self._finisher.ids(text).get(name)
@@ -186,10 +188,10 @@ class _Finishing:
             kind = "user" if what == "uid" else "group"
             where = f"{self._who}: {mark.layer} {self._commits[mark.layer].hex()[:7]}: {octal(mark.source)}"
             hint = f"gitstate knows those of its {path.decode()} and of layers' {path.decode()}.merge"
-            raise LayerFault(f"{where}: {self._image} has no {kind} {octal(name)}", hint)
+            raise LayerError(f"{where}: {self._image} has no {kind} {octal(name)}", hint)
         return found
 
 
-def _merging(latest: Mark) -> Iterator[Mark]:
+def _merging(latest: Decision) -> Iterator[Decision]:
     """The marks that a merged file is made of, the latest first."""
-    return (mark for mark in latest.chain() if mark.act is Act.MERGE)
+    return (mark for mark in latest.chain() if mark.act is Action.MERGE)

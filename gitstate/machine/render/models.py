@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from gitstate.core.entry import Entry, Meta
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.machine.archives.content import Reload
 
 WHITEOUT: Final = b".wh."
@@ -25,7 +25,7 @@ ACCOUNTS: Final = frozenset(
 """What is merged line by line, and never replaced."""
 
 
-class Act(enum.Enum):
+class Action(enum.Enum):
     """What a layer does at a path."""
 
     LAY = "lay"
@@ -40,11 +40,11 @@ class Act(enum.Enum):
     """Have nothing there."""
 
 
-class Piece(NamedTuple):
+class LayerEntry(NamedTuple):
     """What one layer does to one name of a directory. ``source`` is the name that it has in the layer."""
 
     name: bytes
-    act: Act
+    act: Action
     entry: Entry
     source: bytes
     is_template: bool = False
@@ -57,7 +57,7 @@ class Folder(NamedTuple):
     own: Meta | None
     is_opaque: bool
     hides: tuple[bytes, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[LayerEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +83,24 @@ class Layer:
         return f"{self.name} {self.commit.hex()[:7]}"
 
 
-class Mark(NamedTuple):
+class Decision(NamedTuple):
     """What a layer did at a path, and what was there ``under`` it.
 
     ``entry`` is that of the layer; for a directory whose metadata stays as it is, None. ``covers``: what the image has
     below is gone. ``source`` is the path in the layer.
     """
 
-    act: Act
+    act: Action
     layer: str
     source: bytes
     entry: Entry | None = None
     covers: bool = False
     is_template: bool = False
-    under: Mark | None = None
+    under: Decision | None = None
 
-    def chain(self) -> Iterator[Mark]:
+    def chain(self) -> Iterator[Decision]:
         """This mark and those under it, the latest first."""
-        one: Mark | None = self
+        one: Decision | None = self
         while one is not None:
             yield one
             one = one.under
@@ -113,7 +113,7 @@ class Blob(NamedTuple):
     oid: bytes
 
 
-class Item(NamedTuple):
+class RenderedEntry(NamedTuple):
     """One entry that a machine gets; without ``meta`` one that is hidden from it.
 
     ``content`` is a blob, or bytes that were rendered or merged; None for what has none. ``covers``: what the image
@@ -129,8 +129,8 @@ class Item(NamedTuple):
 
 
 ReadBlob = Callable[[str, bytes], bytes]
-"""A blob of a layer, by the layer's name. Raises Damaged."""
+"""A blob of a layer, by the layer's name. Raises DamagedError."""
 
 
-class LayerFault(ConfigFault):
+class LayerError(ConfigError):
     """Something is wrong in a layer; who, which layer, its commit, file and perhaps line stand in the message."""

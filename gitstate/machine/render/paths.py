@@ -10,7 +10,7 @@ from gitstate.core.names import join
 _FOLLOWED: Final = 40  # as the kernel has it
 
 
-class NoWay(Exception):
+class PathError(Exception):
     """A path that leads nowhere; its argument is where it ended."""
 
 
@@ -34,7 +34,7 @@ def real(start: bytes, path: bytes, target: Callable[[bytes], bytes | None]) -> 
             continue
         followed += 1
         if followed > _FOLLOWED:
-            raise NoWay(place)
+            raise PathError(place)
         here = b"" if link.startswith(b"/") else here
         left += link.split(b"/")[::-1]
     return here

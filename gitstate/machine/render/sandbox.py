@@ -32,11 +32,11 @@ _wide_format = re.compile(r"[0-9]{4}|\*").search
 _NO_FILTERS: Final = ("lipsum", "pprint", "urlize", "xmlattr", "random")  # of no use here, or never the same twice
 
 
-class Bound(Exception):
+class LimitError(Exception):
     """A template that wants too much."""
 
 
-class Skipped(Exception):
+class SkippedError(Exception):
     """A template that says ``skip()``: its layer has nothing to say of this file for this machine."""
 
 
@@ -53,9 +53,9 @@ class Budget:
         """One more step, which makes ``text`` characters at least. Raises Bound."""
         self._steps += 1
         if self._steps > STEPS:
-            raise Bound(f"it takes more than {STEPS} steps: is there a loop without an end?")
+            raise LimitError(f"it takes more than {STEPS} steps: is there a loop without an end?")
         if not self._steps % _LOOK and time.monotonic() > self._end:
-            raise Bound(f"it takes longer than {self._seconds:g} seconds")
+            raise LimitError(f"it takes longer than {self._seconds:g} seconds")
         if text:
             self.grow(text)
 
@@ -63,7 +63,7 @@ class Budget:
         """So many characters more. Raises Bound."""
         self._text += text
         if self._text > TEXT:
-            raise Bound(f"it makes more than {TEXT >> 20} MiB of text")
+            raise LimitError(f"it makes more than {TEXT >> 20} MiB of text")
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -114,19 +114,19 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _written(self, value: Any) -> Any:
         """Whatever an expression gives."""
         if value is None:
-            raise Bound("there is nothing to write: the value is null")
+            raise LimitError("there is nothing to write: the value is null")
         text = value if isinstance(value, str) else str(value)
         self.budget.grow(len(text))
         return text
 
     # --- what runs ---
 
-    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call a function, a method or a macro."""
         __self.budget.step(_CALL if isinstance(__obj, Macro) else 0)
         owner, name = getattr(__obj, "__self__", None), getattr(__obj, "__name__", "")
         if name in ("format", "format_map"):  # the sandbox has wrapped it
-            raise Bound("'...'.format makes text of any width: use '%s' % VALUE")
+            raise LimitError("'...'.format makes text of any width: use '%s' % VALUE")
         if isinstance(owner, str):
             __self._check_growth(name, owner, args, kwargs)
         return super().call(__context, __obj, *args, **kwargs)
@@ -137,13 +137,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.budget.grow(_size_of_operation(operator, left, right))
         value = super().call_binop(context, operator, left, right)
         if isinstance(value, int) and abs(value) > _NUMBER:
-            raise Bound("a number grows too large")
+            raise LimitError("a number grows too large")
         return value
 
     def _range(self, *arguments: int) -> range:
         found = range(*arguments)
         if len(found) > STEPS:
-            raise Bound(f"a range has more than {STEPS} numbers")
+            raise LimitError(f"a range has more than {STEPS} numbers")
         return found
 
     def _bounded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -169,7 +169,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if name in _WIDE:
             widths = [one for one in (*arguments, *named.values()) if isinstance(one, int)]
             if max(widths, default=0) > _WIDTH:
-                raise Bound(f"{name}({max(widths)}): the most is {_WIDTH}")
+                raise LimitError(f"{name}({max(widths)}): the most is {_WIDTH}")
             if isinstance(value, str):
                 self.budget.grow(max(widths, default=8) * (value.count("\n") + value.count("\t") + 1))
         elif name == "format" and isinstance(value, str):
@@ -179,7 +179,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif name == "join":
             self.budget.grow(_size_of_join(value, arguments))
         elif name == "translate":
-            raise Bound("translate isn't for templates: use replace")
+            raise LimitError("translate isn't for templates: use replace")
 
 
 class _Counted:
@@ -206,12 +206,12 @@ class _Counted:
 
 
 def _skip() -> None:
-    raise Skipped
+    raise SkippedError
 
 
 def _check_format(text: str) -> None:
     if _wide_format(text):
-        raise Bound(f"a format is wider than {_WIDTH}")
+        raise LimitError(f"a format is wider than {_WIDTH}")
 
 
 def _size_of_operation(operator: str, left: Any, right: Any) -> int:
@@ -224,7 +224,7 @@ def _size_of_operation(operator: str, left: Any, right: Any) -> int:
         case "**":
             numbers = isinstance(left, int | float) and isinstance(right, int | float)
             if not numbers or abs(right) > _POWER or abs(left) > _NUMBER:
-                raise Bound(f"a power is of numbers, and {_POWER} at most")
+                raise LimitError(f"a power is of numbers, and {_POWER} at most")
         case "+":
             if isinstance(left, str | list | tuple) and isinstance(right, str | list | tuple):
                 return len(left) + len(right)
@@ -239,7 +239,7 @@ def _size_of_join(value: Any, arguments: Sequence[Any]) -> int:
     other = arguments[0] if arguments else ""
     values, separator = (other, value) if isinstance(value, str) and not isinstance(other, str) else (value, other)
     if not isinstance(values, Sequence):
-        raise Bound("join takes a list")
+        raise LimitError("join takes a list")
     return sum(len(str(one)) for one in values) + len(values) * len(str(separator))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.errors import Refused
+from gitstate.core.errors import RefusedError
 from gitstate.core.names import join, octal
 from gitstate.machine.render import layer_toml
 from gitstate.machine.render.models import (
@@ -18,12 +18,12 @@ from gitstate.machine.render.models import (
     SNIPPETS,
     TEMPLATE,
     WHITEOUT,
-    Act,
+    Action,
     Folder,
     Layer,
-    LayerFault,
+    LayerEntry,
+    LayerError,
     LayerSettings,
-    Piece,
 )
 from gitstate.tree.change.content import refuse_depth
 from gitstate.tree.snapshot import Read, put_together, read_records, take_apart
@@ -34,7 +34,7 @@ _SETTINGS: Final = b"layer.toml"
 
 
 def take_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
-    """The layer ``name`` at ``commit``, whose root tree is ``tree``. Raises Damaged, Refused, LayerFault."""
+    """The layer ``name`` at ``commit``, whose root tree is ``tree``. Raises DamagedError, RefusedError, LayerError."""
     where = f"{name} {commit.hex()[:7]}"
     folders: list[Folder] = []
     files: dict[bytes, bytes] = {}
@@ -77,12 +77,12 @@ def _folder(path: bytes, own: Meta | None, entries: list[Entry], where: str) -> 
             hides.append(_hidden(path, entry.name, where))
         else:
             pieces.append(_piece(path, entry))
-    seen: dict[bytes, Piece] = {}
+    seen: dict[bytes, LayerEntry] = {}
     for piece in pieces:
         other = seen.setdefault(piece.name, piece)
         if other is not piece:
             first, second = (octal(join(path, one.source)) for one in (other, piece))
-            raise LayerFault(f"{where}: {first} and {second} make one file", "remove one of them from the layer")
+            raise LayerError(f"{where}: {first} and {second} make one file", "remove one of them from the layer")
     is_opaque = any(entry.name == OPAQUE for entry in entries)
     return Folder(path, own, is_opaque, tuple(hides), tuple(pieces))
 
@@ -90,13 +90,15 @@ def _folder(path: bytes, own: Meta | None, entries: list[Entry], where: str) -> 
 def _hidden(path: bytes, whiteout: bytes, where: str) -> bytes:
     name = whiteout.removeprefix(WHITEOUT)
     if name in (b"", b".", b"..") or name.startswith(WHITEOUT):
-        raise LayerFault(f"{where}: {octal(join(path, whiteout))} hides nothing", "a whiteout is .wh.NAME")
+        raise LayerError(f"{where}: {octal(join(path, whiteout))} hides nothing", "a whiteout is .wh.NAME")
     if join(path, name) in ACCOUNTS:
-        raise Refused(f"{where}: no layer may remove /{octal(join(path, name))}", "accounts are merged: NAME.merge")
+        raise RefusedError(
+            f"{where}: no layer may remove /{octal(join(path, name))}", "accounts are merged: NAME.merge"
+        )
     return name
 
 
-def _piece(path: bytes, entry: Entry) -> Piece:
+def _piece(path: bytes, entry: Entry) -> LayerEntry:
     """What an entry does. Only regular files are templates, and only the account files are merged."""
     source = name = entry.name
     is_template = entry.meta.kind is Kind.FILE and name.endswith(TEMPLATE) and name != TEMPLATE
@@ -104,8 +106,8 @@ def _piece(path: bytes, entry: Entry) -> Piece:
         name = name.removesuffix(TEMPLATE)
     target = name.removesuffix(MERGE)
     if entry.meta.kind is Kind.FILE and target != name and join(path, target) in ACCOUNTS:
-        return Piece(target, Act.MERGE, entry, source, is_template)
-    return Piece(name, Act.RENDER if is_template else Act.LAY, entry, source, is_template)
+        return LayerEntry(target, Action.MERGE, entry, source, is_template)
+    return LayerEntry(name, Action.RENDER if is_template else Action.LAY, entry, source, is_template)
 
 
 def _vars(text: bytes, where: str) -> Mapping[str, Any]:
@@ -116,7 +118,7 @@ def _vars(text: bytes, where: str) -> Mapping[str, Any]:
         refuse_depth(found)
         return found
     except (ValueError, RecursionError) as error:
-        raise LayerFault(f"{where}: vars.toml: {error}", "mend it, check it in, and push it") from None
+        raise LayerError(f"{where}: vars.toml: {error}", "mend it, check it in, and push it") from None
 
 
 def merged_vars(low: Mapping[str, Any], high: Mapping[str, Any]) -> Mapping[str, Any]:

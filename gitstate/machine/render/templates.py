@@ -9,8 +9,8 @@ from jinja2 import Template, TemplateNotFound
 from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 
 from gitstate.core.names import octal
-from gitstate.machine.render.models import SNIPPETS, Layer, LayerFault, ReadBlob
-from gitstate.machine.render.sandbox import Bound, Budget, Sandbox, Skipped
+from gitstate.machine.render.models import SNIPPETS, Layer, LayerError, ReadBlob
+from gitstate.machine.render.sandbox import Budget, LimitError, Sandbox, SkippedError
 
 _LARGEST: Final = 256 << 10
 _PARSED: Final = 4096
@@ -31,14 +31,14 @@ class Templates:
     ) -> bytes | None:
         """The template ``path`` of ``name``, one of ``layers``, for the machine ``who``; None where it says ``skip()``.
 
-        Raises LayerFault.
+        Raises LayerError.
         """
         layer = next(one for one in layers if one.name == name)
         self._stack = layers
         self._sandbox.budget = Budget()
         try:
             return "".join(self._template(layer, path).generate(facts)).encode()
-        except Skipped:
+        except SkippedError:
             return None
         except (Exception, RecursionError) as error:
             raise self._fault(error, layer, path, who) from None
@@ -65,11 +65,11 @@ class Templates:
         """One template, whichever layers have it: to parse takes a hundred times what it takes to render."""
         data = self._read(layer.name, oid)
         if len(data) > _LARGEST:
-            raise Bound(f"a template is larger than {_LARGEST >> 10} KiB")
+            raise LimitError(f"a template is larger than {_LARGEST >> 10} KiB")
         code = self._sandbox.compile(data.decode(), oid.hex(), f"{_PREFIX}{oid.hex()}")
         return Template.from_code(self._sandbox, code, self._sandbox.make_globals(None))
 
-    def _fault(self, error: BaseException, layer: Layer, path: bytes, who: str) -> LayerFault:
+    def _fault(self, error: BaseException, layer: Layer, path: bytes, who: str) -> LayerError:
         """The error of a machine, a layer, a file and a line."""
         place, line = None, 0
         if isinstance(error, TemplateSyntaxError):
@@ -84,7 +84,7 @@ class Templates:
         if place is not None and place.startswith(_PREFIX):
             layer, path = self._home(bytes.fromhex(place.removeprefix(_PREFIX)), layer, path)
         where = f"{who}: {layer}: {octal(path)}" + (f", line {line}" if line else "")
-        return LayerFault(f"{where}: {_said(error)}", _HINT)
+        return LayerError(f"{where}: {_said(error)}", _HINT)
 
     def _home(self, oid: bytes, layer: Layer, path: bytes) -> tuple[Layer, bytes]:
         """Where a template stands: the one that is rendered, else one that it includes."""
@@ -103,7 +103,7 @@ def _said(error: BaseException) -> str:
     match error:
         case TemplateNotFound() | TemplateSyntaxError() | UndefinedError():
             return " ".join((error.message or str(error)).split())
-        case Bound():
+        case LimitError():
             return str(error)
         case UnicodeDecodeError():
             return f"it is not UTF-8 (byte {error.start})"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from gitstate.core.entry import Kind
-from gitstate.core.errors import NotFound
+from gitstate.core.errors import NotFoundError
 from gitstate.core.names import join, octal, stored_name
 from gitstate.machine.render.batch import Batch, Rendered
-from gitstate.machine.render.models import OPAQUE, Act, Mark
+from gitstate.machine.render.models import OPAQUE, Action, Decision
 from gitstate.store import Repository, Snapshot
 
 _HEAD: Final = re.compile(rb"([0-9a-f]{40}) \d+ (\d+)(?: \d+)?")
@@ -35,7 +35,7 @@ class Word:
 
     layer: str
     source: bytes
-    act: Act
+    act: Action
     snapshot: Snapshot
     lines: tuple[Line, ...] = ()
 
@@ -52,13 +52,13 @@ class Trace:
     def setters(self) -> int:
         """How many of the words make what the machine gets; the others are hidden."""
         count = 1
-        while count < len(self.words) and all(one.act is Act.MERGE for one in self.words[: count + 1]):
+        while count < len(self.words) and all(one.act is Action.MERGE for one in self.words[: count + 1]):
             count += 1
         return min(count, len(self.words))
 
 
 def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
-    """Who set ``path`` on a machine. Raises NotFound if neither a layer nor the image has it."""
+    """Who set ``path`` on a machine. Raises NotFoundError if neither a layer nor the image has it."""
     marks = rendered.composition.marks
     place = _real(batch, rendered, path)
     there = batch.image.at(place)
@@ -67,16 +67,16 @@ def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
     if not words and there is None:
         host = rendered.client.name
         hint = f"gitstate layer render {host} lists what layers set, gitstate secret list {host} what it alone has"
-        raise NotFound(f"{host} has no /{octal(path)}, by its snapshot and layers", hint)
+        raise NotFoundError(f"{host} has no /{octal(path)}, by its snapshot and layers", hint)
     return Trace(place, tuple(words), there is not None)
 
 
-def _said(rendered: Rendered, place: bytes, latest: Mark | None) -> Iterator[Mark]:
+def _said(rendered: Rendered, place: bytes, latest: Decision | None) -> Iterator[Decision]:
     """The marks of a path, the latest first, without those whose template skipped the file."""
     item = next((one for one in rendered.items if one.path == place), None)
     is_said = False
     for mark in latest.chain() if latest else ():
-        is_said = is_said or mark.act is not Act.RENDER or (item is not None and item.layer == mark.layer)
+        is_said = is_said or mark.act is not Action.RENDER or (item is not None and item.layer == mark.layer)
         if is_said:
             yield mark
 
@@ -92,15 +92,15 @@ def _real(batch: Batch, rendered: Rendered, path: bytes) -> bytes:
     return join(here, name)
 
 
-def _word(batch: Batch, rendered: Rendered, mark: Mark) -> Word:
+def _word(batch: Batch, rendered: Rendered, mark: Decision) -> Word:
     repository = batch.repository(mark.layer)
     commit = rendered.composition.commits[mark.layer]
-    source = join(mark.source, OPAQUE) if mark.act is Act.DIRECTORY and mark.covers else mark.source
+    source = join(mark.source, OPAQUE) if mark.act is Action.DIRECTORY and mark.covers else mark.source
     stored = b"/".join(map(stored_name, source.split(b"/")))
     asked = ("log", "-1", "--no-show-signature", "--format=%H", commit.hex(), "--", b":(literal)" + stored)
     found = repository.git(*asked).decode().strip()
     snapshot = repository.snapshot(bytes.fromhex(found) if found else commit)
-    is_file = mark.entry is not None and mark.entry.meta.kind is Kind.FILE and mark.act is not Act.HIDE
+    is_file = mark.entry is not None and mark.entry.meta.kind is Kind.FILE and mark.act is not Action.HIDE
     is_text = is_file and mark.entry is not None and b"\0" not in repository.read(mark.entry.oid)[:_BINARY]
     lines = tuple(_blamed(repository, commit, stored)) if is_text else ()
     return Word(mark.layer, mark.source, mark.act, snapshot, lines)

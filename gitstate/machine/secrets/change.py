@@ -12,8 +12,8 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.entry import Meta
-from gitstate.core.errors import NotFound, UsageFault
-from gitstate.core.fs import Below
+from gitstate.core.errors import NotFoundError, UsageError
+from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import host_name, octal, tree_path
 from gitstate.machine.secrets.keys import PLACE, Key, lacking, machine_folder, make, mend_public, opened
@@ -35,20 +35,20 @@ def hosts(site: Site) -> list[str]:
 def _is_host(name: bytes) -> bool:
     try:
         return host_name(os.fsdecode(name)).encode() == name
-    except UsageFault:
+    except UsageError:
         return False
 
 
 def secret_path(text: bytes) -> bytes:
-    """A path below a machine's root. Raises UsageFault."""
+    """A path below a machine's root. Raises UsageError."""
     path = tree_path(text)
     if not path or path.rpartition(b"/")[2].startswith(b".gitstate.partial"):
-        raise UsageFault(f"{octal(text)!r} is no path of a file", "such as /etc/krb5.keytab")
+        raise UsageError(f"{octal(text)!r} is no path of a file", "such as /etc/krb5.keytab")
     return path
 
 
 def add(site: Site, host: str, path: bytes, content: bytes, meta: Meta, options: Options) -> bool:
-    """Put a file among the secrets of ``host``; whether there was one. Raises UsageFault, ConfigFault.
+    """Put a file among the secrets of ``host``; whether there was one. Raises UsageError, ConfigError.
 
     The public half of an ssh host key is written with it. What would make the machine's secrets unusable is taken
     back.
@@ -78,7 +78,7 @@ def foresee(site: Site, host: str, path: bytes, content: bytes, meta: Meta) -> b
         return secrets.is_file(b"%s/%s" % (host_name(host).encode(), path))
 
 
-def _put(secrets: Below, where: bytes, content: bytes, meta: Meta) -> None:
+def _put(secrets: DescriptorTree, where: bytes, content: bytes, meta: Meta) -> None:
     stamped = meta._replace(time=time.time_ns()) if meta.time is None else meta
     try:
         with secrets.directory(where.rpartition(b"/")[0], make=True):
@@ -86,17 +86,17 @@ def _put(secrets: Below, where: bytes, content: bytes, meta: Meta) -> None:
     except OSError as error:
         host, _, path = where.partition(b"/")
         what = f"secrets of {host.decode()}: {octal(path)}: {error.strerror}"
-        raise UsageFault(what, "is a file where a directory is wanted, or the other way round?") from None
+        raise UsageError(what, "is a file where a directory is wanted, or the other way round?") from None
 
 
-def _restore(secrets: Below, where: bytes, content: bytes | None, meta: Meta | None) -> None:
+def _restore(secrets: DescriptorTree, where: bytes, content: bytes | None, meta: Meta | None) -> None:
     secrets.remove(where)
     if content is not None and meta is not None:
         secrets.put(where, [content], meta)
 
 
 def removed(site: Site, host: str, path: bytes | None) -> list[bytes]:
-    """What ``remove`` removes: the files of a directory, too. Raises NotFound."""
+    """What ``remove`` removes: the files of a directory, too. Raises NotFoundError."""
     name = host_name(host).encode()
     where = name if path is None else b"%s/%s" % (name, path)
     if folder(site).exists():
@@ -108,11 +108,11 @@ def removed(site: Site, host: str, path: bytes | None) -> list[bytes]:
             if found and path is not None:
                 return [path]
     what = f"{host} has no secrets" if path is None else f"{host} has no secret /{octal(path)}"
-    raise NotFound(what, "gitstate secret list shows what there is")
+    raise NotFoundError(what, "gitstate secret list shows what there is")
 
 
 def remove(site: Site, host: str, path: bytes | None) -> None:
-    """Remove one secret, or all of a machine's; directories that become empty go, too. Raises NotFound."""
+    """Remove one secret, or all of a machine's; directories that become empty go, too. Raises NotFoundError."""
     name = host_name(host).encode()
     removed(site, host, path)
     with opened(site) as secrets:
@@ -125,7 +125,7 @@ def remove(site: Site, host: str, path: bytes | None) -> None:
 
 
 def renew(site: Site, wanted: Sequence[str], options: Options, observer: Observer) -> tuple[Key, ...]:
-    """Make the host keys of machines anew; those that were made. Raises ConfigFault, StorageFault."""
+    """Make the host keys of machines anew; those that were made. Raises ConfigError, StorageError."""
     with opened(site) as secrets:
         keys = renewed(site, wanted, options)
         make(site, secrets, keys, observer)

@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 
 from gitstate.core import fs, process
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import ConfigFault
-from gitstate.core.fs import Below
+from gitstate.core.errors import ConfigError
+from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import host_name
-from gitstate.core.process import ProgramFailed
+from gitstate.core.process import ProgramError
 from gitstate.machine.render.image import Image
 from gitstate.machine.secrets.options import KEY_TYPES, Options
 from gitstate.machine.secrets.tree import folder, refuse_open
@@ -62,7 +62,7 @@ def lacking(site: Site, hosts: Iterable[str], options: Options) -> tuple[Key, ..
 
 
 def ensure_host_keys(site: Site, hosts: Iterable[str], options: Options, observer: Observer) -> tuple[Key, ...]:
-    """Give each of ``hosts`` the host keys that it lacks; those that were made. Raises ConfigFault, StorageFault.
+    """Give each of ``hosts`` the host keys that it lacks; those that were made. Raises ConfigError, StorageError.
 
     Call it for machines whose root has an sshd, for many at once: two processors make 400 machines' in a second.
     """
@@ -76,8 +76,8 @@ def ensure_host_keys(site: Site, hosts: Iterable[str], options: Options, observe
 
 
 @contextmanager
-def opened(site: Site) -> Iterator[Below]:
-    """The directory of all secrets, to be changed by us alone; who comes second waits. Raises ConfigFault."""
+def opened(site: Site) -> Iterator[DescriptorTree]:
+    """The directory of all secrets, to be changed by us alone; who comes second waits. Raises ConfigError."""
     folder(site).mkdir(mode=0o700, exist_ok=True)
     lock = fs.open_tree(folder(site))
     try:
@@ -89,13 +89,13 @@ def opened(site: Site) -> Iterator[Below]:
         fs.close(lock)
 
 
-def machine_folder(secrets: Below, host: str) -> None:
+def machine_folder(secrets: DescriptorTree, host: str) -> None:
     """Have a directory for one machine's secrets, root's alone."""
     if not secrets.is_directory(host.encode()):
         secrets.make_directory(host.encode(), 0o700)
 
 
-def make(site: Site, secrets: Below, keys: Sequence[Key], observer: Observer) -> None:
+def make(site: Site, secrets: DescriptorTree, keys: Sequence[Key], observer: Observer) -> None:
     """Make ``keys`` anew, whatever is there. The caller holds the lock."""
     staging = folder(site) / os.fsdecode(_STAGING)
     fs.remove_tree(staging)
@@ -109,7 +109,7 @@ def make(site: Site, secrets: Below, keys: Sequence[Key], observer: Observer) ->
                 _install(secrets, key)
             except OSError as error:
                 where = f"{folder(site)}/{os.fsdecode(key.path)}"
-                raise ConfigFault(f"{where}: {error.strerror}", "move away what stands there") from None
+                raise ConfigError(f"{where}: {error.strerror}", "move away what stands there") from None
         _sync(site)
     finally:
         fs.remove_tree(staging)
@@ -135,7 +135,7 @@ def _generate(staging: str, keys: Sequence[Key], observer: Observer) -> None:
         pool.shutdown(cancel_futures=True)
 
 
-def _install(secrets: Below, key: Key) -> None:
+def _install(secrets: DescriptorTree, key: Key) -> None:
     """Without the old private half first: it must not stand beside another one's public half."""
     if secrets.look(key.path):
         secrets.remove(key.path)
@@ -155,11 +155,11 @@ def _sync(site: Site) -> None:
 # --- what others may know ---------------------------------------------------------------------------------------------
 
 
-def mend_public(site: Site, secrets: Below, path: bytes) -> bool:
+def mend_public(site: Site, secrets: DescriptorTree, path: bytes) -> bool:
     """Write the public half of the private host key at ``path``; False if that is none that needs no passphrase."""
     try:
         text = process.run(["ssh-keygen", "-y", "-P", "", "-f", f"{folder(site)}/{os.fsdecode(path)}"])
-    except ProgramFailed:
+    except ProgramError:
         return False
     private = secrets.look(path)
     secrets.put(path + b".pub", [text], Meta(Kind.FILE, 0o644, time=private.st_mtime_ns if private else 0))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.store.site import Site
 
 KEY_TYPES: Final = ("ed25519", "ecdsa", "rsa")
@@ -23,20 +23,20 @@ class Options:
 
 
 def load(site: Site) -> Options:
-    """What ``site.toml`` says. Raises NotFound, ConfigFault."""
+    """What ``site.toml`` says. Raises NotFoundError, ConfigError."""
     return parse(site.settings(), str(site.file))
 
 
 def parse(settings: Mapping[str, Any], where: str) -> Options:
-    """The options of a site's settings; ``where`` names their file. Raises ConfigFault."""
+    """The options of a site's settings; ``where`` names their file. Raises ConfigError."""
     table = settings.get("secrets", {})
     if not isinstance(table, Mapping):
-        raise ConfigFault(f"{where}: [secrets] is not a table", "write: [secrets], and its keys below")
+        raise ConfigError(f"{where}: [secrets] is not a table", "write: [secrets], and its keys below")
     for key in table:
         if key != "host_keys":
-            raise ConfigFault(f"{where}: [secrets] {ascii(key)[1:-1]} is no key of it", "there is: host_keys")
+            raise ConfigError(f"{where}: [secrets] {ascii(key)[1:-1]} is no key of it", "there is: host_keys")
     keys = table.get("host_keys", list(DEFAULT_KEYS))
     if not isinstance(keys, list) or any(one not in KEY_TYPES or keys.count(one) > 1 for one in keys):
         hint = f"a list of {', '.join(KEY_TYPES)}, each at most once; [] for none"
-        raise ConfigFault(f"{where}: [secrets] host_keys is {ascii(keys)[:60]}", hint)
+        raise ConfigError(f"{where}: [secrets] host_keys is {ascii(keys)[:60]}", hint)
     return Options(str(settings.get("uuid", "")), tuple(keys))

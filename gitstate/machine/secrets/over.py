@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.core.names import join, octal
-from gitstate.machine.archives.content import Archive, Laid, Layout
+from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout
 from gitstate.machine.render.image import Found
-from gitstate.machine.render.paths import NoWay, real
+from gitstate.machine.render.paths import PathError, real
 from gitstate.machine.secrets.tree import Secrets
 
 _KERNEL: Final = (b"proc", b"sys", b"run", b"dev")
@@ -22,7 +22,7 @@ Look = Callable[[bytes], Found | None]
 
 
 def lay_over(archive: Archive, secrets: Secrets, image: Look, host: str) -> Archive:
-    """``archive`` with the secrets of ``host`` laid last, over every variant, too. Raises ConfigFault."""
+    """``archive`` with the secrets of ``host`` laid last, over every variant, too. Raises ConfigError."""
     if not secrets.laid:
         return archive
     root = _Root(archive.layout, image, f"secrets/{host}")
@@ -31,12 +31,12 @@ def lay_over(archive: Archive, secrets: Secrets, image: Look, host: str) -> Arch
     return replace(archive, layout=_with(archive.layout, found), variants=tuple(variants))
 
 
-def _with(layout: Layout, found: dict[bytes, Laid]) -> Layout:
+def _with(layout: Layout, found: dict[bytes, ArchiveEntry]) -> Layout:
     laid = {one.path: one for one in layout.laid} | found
     return replace(layout, laid=tuple(laid.values()))
 
 
-def _guarded(layout: Layout, found: dict[bytes, Laid], host: str) -> Layout:
+def _guarded(layout: Layout, found: dict[bytes, ArchiveEntry], host: str) -> Layout:
     """A class's layout, which is laid over the common one: what it does to a secret's place is done before."""
     laid = {one.path: one for one in layout.laid}
     gone = {*layout.removed, *layout.opaque}
@@ -57,8 +57,8 @@ def _above(path: bytes) -> Iterator[bytes]:
         yield path
 
 
-def _in_the_way(where: str, path: bytes, place: bytes) -> ConfigFault:
-    return ConfigFault(f"{where}/{octal(path)}: /{octal(place)} of this machine is no directory", "move the secret")
+def _in_the_way(where: str, path: bytes, place: bytes) -> ConfigError:
+    return ConfigError(f"{where}/{octal(path)}: /{octal(place)} of this machine is no directory", "move the secret")
 
 
 class _Root:
@@ -72,32 +72,32 @@ class _Root:
         self._image = image
         self._where = where
 
-    def placed(self, secrets: Secrets) -> Iterator[Laid]:
+    def placed(self, secrets: Secrets) -> Iterator[ArchiveEntry]:
         """The secrets at the paths where they really go, directories before what is in them."""
         for path in secrets.private:
             place = self._place(path)
             if self._look(place)[0] is None:
-                yield Laid(place, _PRIVATE)
+                yield ArchiveEntry(place, _PRIVATE)
         taken: dict[bytes, bytes] = {}
         for one in secrets.laid:
             place = self._place(one.path)
             if place in taken:
                 both = f"{octal(taken[place])} and {octal(one.path)}"
-                raise ConfigFault(f"{self._where}: {both} are both /{octal(place)}", "remove one of them")
+                raise ConfigError(f"{self._where}: {both} are both /{octal(place)}", "remove one of them")
             taken[place] = one.path
             self._refuse(one, place)
             yield replace(one, path=place)
 
-    def _refuse(self, one: Laid, place: bytes) -> None:
+    def _refuse(self, one: ArchiveEntry, place: bytes) -> None:
         if place.partition(b"/")[0] in _KERNEL:
             what = f"{self._where}/{octal(one.path)}: nobody would see /{octal(place)}"
-            raise ConfigFault(what, "it is mounted over at boot: move the secret")
+            raise ConfigError(what, "it is mounted over at boot: move the secret")
         kind, _ = self._look(place)
         if one.meta.kind is Kind.DIRECTORY:
             if kind not in (None, Kind.DIRECTORY):
                 raise _in_the_way(self._where, one.path, place)
         elif kind is Kind.DIRECTORY:
-            raise ConfigFault(
+            raise ConfigError(
                 f"{self._where}/{octal(one.path)}: /{octal(place)} of this machine is a directory", "move the secret"
             )
 
@@ -108,7 +108,7 @@ class _Root:
         for part in above:
             try:
                 here = real(here, part, self._target)
-            except NoWay as way:
+            except PathError as way:
                 raise _in_the_way(self._where, path, way.args[0]) from None
             if self._look(here)[0] not in (None, Kind.DIRECTORY):
                 raise _in_the_way(self._where, path, here)

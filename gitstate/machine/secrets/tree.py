@@ -11,10 +11,10 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.entry import KIND_BY_FORMAT, Kind, Meta
-from gitstate.core.errors import ConfigFault, EnvironmentFault
+from gitstate.core.errors import ConfigError, HostError
 from gitstate.core.fs.below import PARTIAL
 from gitstate.core.names import host_name, join, octal
-from gitstate.machine.archives.content import LONGEST_PATH, Laid
+from gitstate.machine.archives.content import LONGEST_PATH, ArchiveEntry
 from gitstate.machine.secrets.options import Options
 from gitstate.store.site import Site
 from gitstate.tree.policy import parse
@@ -40,7 +40,7 @@ class Secrets:
     are root's alone, and stay so where the machine has none.
     """
 
-    laid: tuple[Laid, ...] = ()
+    laid: tuple[ArchiveEntry, ...] = ()
     digest: str = ""
     private: tuple[bytes, ...] = ()
 
@@ -54,11 +54,11 @@ def folder(site: Site) -> Path:
 
 
 def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
-    """The secrets of ``host``; nothing where it has none. Raises ConfigFault, EnvironmentFault."""
+    """The secrets of ``host``; nothing where it has none. Raises ConfigError, HostError."""
     name = host_name(host)
     try:
         above = fs.open_tree(folder(site))
-    except EnvironmentFault:
+    except HostError:
         if folder(site).exists():
             raise
         return NONE
@@ -68,9 +68,9 @@ def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
     except FileNotFoundError:
         return NONE
     except NotADirectoryError:
-        raise ConfigFault(f"{folder(site) / name} is no directory", "secrets of a machine are files in one") from None
+        raise ConfigError(f"{folder(site) / name} is no directory", "secrets of a machine are files in one") from None
     except PermissionError:
-        raise EnvironmentFault(f"{folder(site)}: permission denied", "run it as root") from None
+        raise HostError(f"{folder(site)}: permission denied", "run it as root") from None
     finally:
         fs.close(above)
     try:
@@ -83,16 +83,16 @@ def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
 
 
 def refuse_open(descriptor: int, where: Path) -> None:
-    """Raise ConfigFault where others than root can look at secrets."""
+    """Raise ConfigError where others than root can look at secrets."""
     status = os.fstat(descriptor)
     if status.st_mode & 0o077:
-        raise ConfigFault(f"{where} has mode {stat.S_IMODE(status.st_mode):04o}", f"chmod 0700 {where}")
+        raise ConfigError(f"{where} has mode {stat.S_IMODE(status.st_mode):04o}", f"chmod 0700 {where}")
 
 
-def _digest(laid: tuple[Laid, ...], private: tuple[bytes, ...], uuid: str) -> str:
+def _digest(laid: tuple[ArchiveEntry, ...], private: tuple[bytes, ...], uuid: str) -> str:
     """Every part with its length, so that no two trees make the same text."""
     total = hashlib.sha256(uuid.encode())
-    for one in (*laid, *(Laid(path, _PRIVATE) for path in private)):
+    for one in (*laid, *(ArchiveEntry(path, _PRIVATE) for path in private)):
         for part in (one.path, repr(one.meta).encode(), one.content):
             total.update(b"%d:" % len(part))
             total.update(part)
@@ -103,7 +103,7 @@ class _Reader:
     """One walk over one machine's directory."""
 
     def __init__(self, where: Path) -> None:
-        self.laid: list[Laid] = []
+        self.laid: list[ArchiveEntry] = []
         self.private: list[bytes] = []
         self._where = where
         self._left = LARGEST_IN_ALL
@@ -157,15 +157,15 @@ class _Reader:
         self._left -= len(content)
         if self._left < 0:
             hint = "secrets are small; layers hold more"
-            raise ConfigFault(f"{self._where} holds more than {LARGEST_IN_ALL >> 20} MiB", hint)
-        self.laid.append(Laid(path, meta, content))
+            raise ConfigError(f"{self._where} holds more than {LARGEST_IN_ALL >> 20} MiB", hint)
+        self.laid.append(ArchiveEntry(path, meta, content))
 
-    def _fault(self, path: bytes, what: str, hint: str) -> ConfigFault:
-        return ConfigFault(f"{self._where}/{octal(path[:200])} {what}", hint)
+    def _fault(self, path: bytes, what: str, hint: str) -> ConfigError:
+        return ConfigError(f"{self._where}/{octal(path[:200])} {what}", hint)
 
 
 def refuse(where: Path, path: bytes, meta: Meta, content: bytes) -> None:
-    """Raise ConfigFault for a file that nobody means to be a secret of the machine whose directory is ``where``."""
+    """Raise ConfigError for a file that nobody means to be a secret of the machine whose directory is ``where``."""
     if len(content) > LARGEST:
         what, hint = f"is larger than {LARGEST >> 20} MiB", "secrets are small; layers hold more"
     elif meta.mode & (_PRIVILEGED | _WRITTEN_BY_ALL):
@@ -174,7 +174,7 @@ def refuse(where: Path, path: bytes, meta: Meta, content: bytes) -> None:
         what, hint = f"has mode {meta.mode:04o}, and holds {refusal.why}", "chmod 0600"
     else:
         return
-    raise ConfigFault(f"{where}/{octal(path[:200])} {what}", hint)
+    raise ConfigError(f"{where}/{octal(path[:200])} {what}", hint)
 
 
 def _meta(kind: Kind, status: os.stat_result, descriptor: int | None = None) -> Meta:

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gitstate.core.errors import Conflict, Refused, UsageFault
+from gitstate.core.errors import ConflictError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.release import requests as wishes
 from gitstate.release.channels import all_channels
 from gitstate.release.content import Inspector
-from gitstate.release.log import Book
-from gitstate.release.models import TAGS, Name, Wish
+from gitstate.release.log import ReleaseLog
+from gitstate.release.models import TAGS, Name, PendingTag
 from gitstate.store import Repository
 from gitstate.store.site import Site
 
@@ -31,14 +31,14 @@ class Update(NamedTuple):
 
 
 def updates(lines: Iterable[str]) -> Iterator[Update]:
-    """What git tells a hook: ``OLD NEW REF``; OLD proves nothing. Raises UsageFault."""
+    """What git tells a hook: ``OLD NEW REF``; OLD proves nothing. Raises UsageError."""
     for line in lines:
         words = line.rstrip("\n").split(" ", 2)
         if len(words) != 3:
-            raise UsageFault(f"{line!r} is not what git tells a hook", "git calls it, not people")
+            raise UsageError(f"{line!r} is not what git tells a hook", "git calls it, not people")
         new, ref = words[1], words[2]
         if new.startswith("ref:"):
-            raise Refused(f"{ref} would be another name for {new[4:]}", "name an object")
+            raise RefusedError(f"{ref} would be another name for {new[4:]}", "name an object")
         oid = bytes.fromhex(new)
         yield Update(ref, None if oid == _NOTHING else oid)
 
@@ -47,31 +47,34 @@ def updates(lines: Iterable[str]) -> Iterator[Update]:
 
 
 def check_tags(site: Site, place: Path, told: Iterable[Update], observer: Observer) -> None:
-    """Refuse tags under channels' names that can't become releases. Raises Refused, Conflict, NotFound, Damaged."""
+    """Refuse tags under channels' names that can't become releases.
+
+    Raises RefusedError, ConflictError, NotFoundError, DamagedError.
+    """
     name = site.name_of(place)
     if name is None:
         return
     channels = all_channels(site)
     if not channels:
         return
-    book = Book(site)
+    book = ReleaseLog(site)
     repository = site.repository(name)
     for update in told:
         tag = update.ref.removeprefix(TAGS)
         if update.new is None or tag == update.ref or repository.object_at(update.ref) == update.new:
             continue  # it goes, or it is being packed
         if tag in channels:
-            raise Refused(f"a tag can't be named as the channel {tag}", f"a push is named {tag}/VERSION")
+            raise RefusedError(f"a tag can't be named as the channel {tag}", f"a push is named {tag}/VERSION")
         channel, slash, version = tag.partition("/")
         if slash and channel in channels:
-            wish = Wish(name, Name(channel, version), update.new)
+            wish = PendingTag(name, Name(channel, version), update.new)
             _check_tag(site, book, repository, wish, observer)
 
 
-def _check_tag(site: Site, book: Book, repository: Repository, wish: Wish, observer: Observer) -> None:
+def _check_tag(site: Site, book: ReleaseLog, repository: Repository, wish: PendingTag, observer: Observer) -> None:
     channel = all_channels(site)[wish.name.channel]
     if repository.object_at(f"{TAGS}{wish.name}") is not None:
-        raise Conflict(f"the tag {wish.name} is there already, and stays where it is", "take the next number")
+        raise ConflictError(f"the tag {wish.name} is there already, and stays where it is", "take the next number")
     asked = wishes.look_into(repository, wish)
     current = book.current(channel.name)
     wishes.check_place(channel, wish.repository, site, current)
@@ -82,7 +85,7 @@ def _check_tag(site: Site, book: Book, repository: Repository, wish: Wish, obser
         return  # a tag that was deleted comes back; it is never published twice
     newer = wishes.overtaken_by(book, repositories, asked)
     if newer is not None:
-        raise Refused(f"{wish.name} is older than {newer}, which is released", "is your clock behind? tag it anew")
+        raise RefusedError(f"{wish.name} is older than {newer}, which is released", "is your clock behind? tag it anew")
     wishes.check(site, channel, repository, asked, current, observer)
 
 
@@ -90,7 +93,7 @@ def _check_tag(site: Site, book: Book, repository: Repository, wish: Wish, obser
 
 
 def check_push(site: Site, place: Path, told: Iterable[Update], objects: Path | None, observer: Observer) -> None:
-    """Refuse a push of anything that a check-in would refuse. Raises Refused, Damaged, ConfigFault.
+    """Refuse a push of anything that a check-in would refuse. Raises RefusedError, DamagedError, ConfigError.
 
     ``objects`` is where git keeps what was pushed till we have said yes.
     """
@@ -99,7 +102,7 @@ def check_push(site: Site, place: Path, told: Iterable[Update], objects: Path | 
     wanted = [update for update in told if update.new is not None]
     for update in told:
         if not update.ref.startswith(_OPEN):
-            raise Refused(f"{update.ref} is gitstate's own", "push branches and tags")
+            raise RefusedError(f"{update.ref} is gitstate's own", "push branches and tags")
     if objects is not None:
         repository.borrow(objects)
     if name is None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import host_name, octal
 from gitstate.release.channels import all_channels
-from gitstate.release.log import Book
-from gitstate.release.models import TAGS, Name, Wish
+from gitstate.release.log import ReleaseLog
+from gitstate.release.models import TAGS, Name, PendingTag
 from gitstate.release.requests import pending
 from gitstate.store.site import Site
 
@@ -50,25 +50,25 @@ class Report:
 
 
 def parse(site: Site, command: str | None, *, only_reports: bool = False) -> Service | Report:
-    """What ssh was asked to run. Raises UsageFault for anything but a push, a fetch or a report, NotFound."""
+    """What ssh was asked to run. Raises UsageError for anything but a push, a fetch or a report, NotFoundError."""
     if not command:
-        raise UsageFault("no shell here", "git push and git fetch are served: ssh://SERVER/desktop")
+        raise UsageError("no shell here", "git push and git fetch are served: ssh://SERVER/desktop")
     if len(command) <= _LONGEST and (report := _REPORT.fullmatch(command)):
         return Report(host_name(report[1]))
     if only_reports:
-        raise UsageFault(f"{_shown(command)} is not served with this key", "it is for gitstate probe --report alone")
+        raise UsageError(f"{_shown(command)} is not served with this key", "it is for gitstate probe --report alone")
     found = _COMMAND.fullmatch(command) if len(command) <= _LONGEST else None
     words = _words(found[2]) if found else []
     if found is None or len(words) != 1:
-        raise UsageFault(f"{_shown(command)} is not served here", "git push, git fetch and report HOST are")
+        raise UsageError(f"{_shown(command)} is not served here", "git push, git fetch and report HOST are")
     name = words[0].removeprefix("/").removesuffix("/").removesuffix(".git")
     try:
         path = site.repository_path(name)
         site.repository(name)
-    except UsageFault:
-        raise UsageFault(f"{_shown(words[0])} names no repository", "such as desktop or lab/lab3") from None
-    except NotFound:
-        raise NotFound(f"there is no repository {name}", "ask who runs this site") from None
+    except UsageError:
+        raise UsageError(f"{_shown(words[0])} names no repository", "such as desktop or lab/lab3") from None
+    except NotFoundError:
+        raise NotFoundError(f"there is no repository {name}", "ask who runs this site") from None
     return Service(found[1], name, path)
 
 
@@ -95,10 +95,10 @@ def tags_of(site: Site, repository: str) -> dict[Name, bytes]:
     return found
 
 
-def not_released(site: Site, repository: str, tags: dict[Name, bytes]) -> list[Wish]:
-    """Those of ``tags`` that no release came from. Raises Damaged."""
-    opened, book = site.repository(repository), Book(site)
-    waiting: list[Wish] = []
+def not_released(site: Site, repository: str, tags: dict[Name, bytes]) -> list[PendingTag]:
+    """Those of ``tags`` that no release came from. Raises DamagedError."""
+    opened, book = site.repository(repository), ReleaseLog(site)
+    waiting: list[PendingTag] = []
     for channel in sorted({name.channel for name in tags}):
         waiting += [one for one in pending({repository: opened}, book, channel) if one.name in tags]
     return waiting

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import Damaged, EnvironmentFault, GitstateError, StorageFault, UsageFault
+from gitstate.core.errors import DamagedError, GitstateError, HostError, StorageError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.store import Repository
 from gitstate.tree.export.models import Nearest, Tally
@@ -49,11 +49,11 @@ class Plan:
 def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) -> Plan:
     """Plan the export of ``commit`` into ``exports``, or to an empty or new directory of the user's own.
 
-    Raises UsageFault if that is not empty, EnvironmentFault if we aren't root. A tree of the user's own shares no
+    Raises UsageError if that is not empty, HostError if we aren't root. A tree of the user's own shares no
     inode with an export, at most bytes on the disk.
     """
     if os.geteuid() != 0:
-        raise EnvironmentFault("export restores owners and devices and needs root", "run it with sudo")
+        raise HostError("export restores owners and devices and needs root", "run it with sudo")
     tree = repository.snapshot(commit).tree
     if to is None:
         target = exports / commit.hex()
@@ -62,7 +62,7 @@ def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) 
         return Plan(repository, commit, tree, target, nearest, done, apart)
     target = to.absolute()
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise UsageFault(f"{target} is not an empty directory", "export writes to a new or an empty directory")
+        raise UsageError(f"{target} is not an empty directory", "export writes to a new or an empty directory")
     obstacle = _obstacle(exports, target) if exports.is_dir() else errno.ENOENT
     lender = None if obstacle else _nearest(repository, commit, exports, lends=True)
     return Plan(repository, commit, tree, target, lender, False, obstacle == errno.EXDEV and any(exports.iterdir()))
@@ -109,12 +109,12 @@ def _nearest(repository: Repository, commit: bytes, exports: Path, *, lends: boo
     newest = max(present, key=lambda oid: present[oid].stat().st_ctime_ns)
     try:
         return Nearest(present[newest], newest, repository.snapshot(newest).tree, not lends)
-    except Damaged:  # its commit was forgotten
+    except DamagedError:  # its commit was forgotten
         return None
 
 
 def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tally:
-    """Carry out a plan. Raises StorageFault, Damaged; then nothing stands under the target's name."""
+    """Carry out a plan. Raises StorageError, DamagedError; then nothing stands under the target's name."""
     tally = Tally()
     if plan.done:
         return tally
@@ -139,10 +139,10 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tal
 
 def _explained(error: OSError, target: Path) -> GitstateError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        return StorageFault(f"{target}: {error.strerror}", "make room and run it again; nothing half done is left")
+        return StorageError(f"{target}: {error.strerror}", "make room and run it again; nothing half done is left")
     if error.errno in (errno.EBUSY, errno.EXDEV):
-        return EnvironmentFault(f"{target}: {error.strerror}", "is it a mount point? name a directory below it")
-    return EnvironmentFault(f"{target}: {error.strerror}", "nothing half done is left")
+        return HostError(f"{target}: {error.strerror}", "is it a mount point? name a directory below it")
+    return HostError(f"{target}: {error.strerror}", "nothing half done is left")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.errors import Damaged, EnvironmentFault
+from gitstate.core.errors import DamagedError, HostError
 from gitstate.core.names import octal
 from gitstate.store import Repository
 
@@ -26,17 +26,17 @@ _SNAPSHOTS_FAULT: Final = frozenset(
 def _explained(error: Exception, path: bytes) -> Exception:
     """The error of making ``path``: what no system can make is the snapshot's fault, the rest stays what it is."""
     if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
-        return EnvironmentFault(
+        return HostError(
             f"/{octal(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
         )
     if isinstance(error, OSError) and error.errno not in _SNAPSHOTS_FAULT:
         return error
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return Damaged(f"/{octal(path)} can't be made: {why}", "no file system holds that: change it with plain git")
+    return DamagedError(f"/{octal(path)} can't be made: {why}", "no file system holds that: change it with plain git")
 
 
 class Maker:
-    """Makes entries in open directories. Raises Damaged, EnvironmentFault, OSError."""
+    """Makes entries in open directories. Raises DamagedError, HostError, OSError."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository

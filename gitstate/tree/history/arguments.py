@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gitstate.core.errors import Damaged, GitstateError, NotFound, StorageFault, UsageFault
+from gitstate.core.errors import DamagedError, GitstateError, NotFoundError, StorageError, UsageError
 from gitstate.core.names import LINKS, RECORDS, join, octal, stored_name, tree_path
 from gitstate.store import Repository, Type
 from gitstate.store.objects import parse_commit
@@ -109,7 +109,7 @@ class Paths:
 
 
 def pathspec(text: str) -> Pathspec:
-    """A path of the command line. Raises UsageFault."""
+    """A path of the command line. Raises UsageError."""
     found = _MAGIC.match(text)
     if found is None:
         words, rest = set(), text
@@ -117,7 +117,7 @@ def pathspec(text: str) -> Pathspec:
         short = {"exclude" if sign in "!^" else "top" for sign in found[2] or ""}
         words, rest = {word for word in (found[1] or "").split(",") if word} | short, text[found.end() :]
     if unknown := words - _KNOWN_MAGIC:
-        raise UsageFault(f"{text}: {', '.join(sorted(unknown))} is not understood here", "use plain paths, * and ?")
+        raise UsageError(f"{text}: {', '.join(sorted(unknown))} is not understood here", "use plain paths, * and ?")
     path = tree_path(os.fsencode(rest))
     return Pathspec(path, "literal" in words or not _WILD.intersection(path), "exclude" in words)
 
@@ -138,7 +138,7 @@ _WITH_PATH = re.compile(r"((?:[^:{]|\{[^}]*\})+):(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LogArguments:
     """What the user asked git for. A flag's value is joined to it; ``--all`` and its kin are revisions.
 
     ``ids`` are the object ids of all revisions, ``^`` before those left out; a range's end comes first.
@@ -150,8 +150,8 @@ class Asked:
     paths: Paths
 
 
-def split(repository: Repository, arguments: Sequence[str]) -> Asked:
-    """Take ``arguments`` apart. Raises NotFound for what is neither a revision nor a path, UsageFault."""
+def split(repository: Repository, arguments: Sequence[str]) -> LogArguments:
+    """Take ``arguments`` apart. Raises NotFoundError for what is neither a revision nor a path, UsageError."""
     dashes = arguments.index("--") if "--" in arguments else None
     flags, words = _flags(arguments[:dashes])
     revisions, ids = _revisions(repository, [_stored(word) for word in words])
@@ -162,7 +162,7 @@ def split(repository: Repository, arguments: Sequence[str]) -> Asked:
         if dashes is not None or not _is_path(repository, word, ids):
             raise _neither(repository, word)
     paths = loose if dashes is None else arguments[dashes + 1 :]
-    return Asked(tuple(flags), tuple(revisions), tuple(ids), Paths(tuple(map(pathspec, paths))))
+    return LogArguments(tuple(flags), tuple(revisions), tuple(ids), Paths(tuple(map(pathspec, paths))))
 
 
 def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -174,7 +174,7 @@ def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if _VALUED.fullmatch(word) or _VALUED_REVISION.fullmatch(word):
             value = next(rest, None)
             if value is None:
-                raise UsageFault(f"{word} wants a value", "see git help log")
+                raise UsageError(f"{word} wants a value", "see git help log")
             word += f"={value}" if word.startswith("--") else value
         (flags if word.startswith("-") and not _REVISION.fullmatch(word) else words).append(word)
     return flags, words
@@ -189,7 +189,7 @@ def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[s
         return words, [oid.hex() for oid in plain if oid]
     try:
         return words, repository.git("rev-parse", *words, "--").decode().split()[:-1]
-    except StorageFault:
+    except StorageError:
         pass
     ids: list[str] = []
     for count, word in enumerate(words):
@@ -203,7 +203,7 @@ def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[s
 def _plain(repository: Repository, word: str) -> bytes | None:
     try:
         return repository.identify(word)
-    except Damaged:  # git says so in its own words
+    except DamagedError:  # git says so in its own words
         return None
 
 
@@ -213,12 +213,15 @@ def parse_revision(repository: Repository, word: str) -> list[str]:
 
 
 def peeled(repository: Repository, ids: Sequence[str], kind: Type) -> list[bytes] | None:
-    """The objects of ``kind`` that ``ids`` lead to; None if one of them leads to another. Raises NotFound, Damaged."""
+    """The objects of ``kind`` that ``ids`` lead to; None if one of them leads to another.
+
+    Raises NotFoundError, DamagedError.
+    """
     found = []
     for name in ids:
         try:
             oid, leads_to, data = repository.peeled(bytes.fromhex(name))
-        except Damaged:
+        except DamagedError:
             repository.resolve(name)  # an id that somebody made up is no damage
             raise
         if leads_to is Type.COMMIT and kind is Type.TREE:
@@ -254,9 +257,9 @@ def _neither(repository: Repository, word: str) -> GitstateError:
     """The error for a word that is no revision, nor a path where one may stand."""
     try:
         repository.resolve(word)
-    except NotFound as error:
+    except NotFoundError as error:
         if "/" not in word or ".." in word:
             return error
         name = repository.path.name.removesuffix(".git")
-        return NotFound(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are no more")
-    return UsageFault(f"{word} stands behind a path", "revisions come first, then --, then paths")
+        return NotFoundError(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are no more")
+    return UsageError(f"{word} stands behind a path", "revisions come first, then --, then paths")

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.store import Repository, Type
 from gitstate.tree.change import LinksChanged, as_json
 from gitstate.tree.history import git
-from gitstate.tree.history.arguments import Asked, parse_revision, peeled, split
+from gitstate.tree.history.arguments import LogArguments, parse_revision, peeled, split
 from gitstate.tree.history.report import section
 from gitstate.tree.history.trees import Trees
 
@@ -20,7 +20,7 @@ _BATCH: Final = 200
 
 
 def log(repository: Repository, arguments: Sequence[str], *, color: bool = False) -> Iterator[bytes]:
-    """``git log``, as a stream of lines. Raises NotFound, UsageFault.
+    """``git log``, as a stream of lines. Raises NotFoundError, UsageError.
 
     With paths, commits stay that changed their records only; where content is asked for, metadata follows it.
     """
@@ -30,7 +30,7 @@ def log(repository: Repository, arguments: Sequence[str], *, color: bool = False
     content = _wants_content(asked.flags)
     if "--graph" in asked.flags and (content or asked.paths):
         hint = f"plain git does: git --git-dir={repository.path} log --graph"
-        raise UsageFault("--graph goes with neither paths nor content here", hint)
+        raise UsageError("--graph goes with neither paths nor content here", hint)
     if content:
         return _log_with_content(repository, asked, color=color)
     if any(map(git.selects_by_content, asked.flags)):
@@ -47,11 +47,11 @@ def _wants_content(flags: Sequence[str]) -> bool:
     return False
 
 
-def _plain_log(repository: Repository, asked: Asked, paths: list[bytes], *, color: bool) -> Iterator[bytes]:
+def _plain_log(repository: Repository, asked: LogArguments, paths: list[bytes], *, color: bool) -> Iterator[bytes]:
     return git.lines(repository, "log", [*asked.flags, *asked.revisions, "--", *paths], color=color)
 
 
-def _log_of_records(repository: Repository, asked: Asked, *, color: bool) -> Iterator[bytes]:
+def _log_of_records(repository: Repository, asked: LogArguments, *, color: bool) -> Iterator[bytes]:
     """Commits without content, printed by git in batches so that it streams."""
     flags = _display(asked.flags)
     commits, separator = _commits(repository, asked), b""
@@ -61,7 +61,7 @@ def _log_of_records(repository: Repository, asked: Asked, *, color: bool) -> Ite
         separator = _separator(flags)
 
 
-def _log_with_content(repository: Repository, asked: Asked, *, color: bool) -> Iterator[bytes]:
+def _log_with_content(repository: Repository, asked: LogArguments, *, color: bool) -> Iterator[bytes]:
     """Commits one by one, metadata after each."""
     flags, merges = _display(asked.flags), git.merges(asked.flags, "off")
     trees, separator = Trees(repository.read, asked.paths), b""
@@ -86,7 +86,7 @@ def _separator(flags: Sequence[str]) -> bytes:
 
 
 def _commit(
-    repository: Repository, command: str, flags: Sequence[str], revision: str, asked: Asked, *, color: bool
+    repository: Repository, command: str, flags: Sequence[str], revision: str, asked: LogArguments, *, color: bool
 ) -> Iterator[bytes]:
     """One commit as git shows it; its head alone where no content changed: git would say nothing then."""
     silent = True
@@ -101,7 +101,7 @@ def _commit(
 # --- which commits ------------------------------------------------------------------------------------------
 
 
-def _commits(repository: Repository, asked: Asked) -> Iterator[bytes]:
+def _commits(repository: Repository, asked: LogArguments) -> Iterator[bytes]:
     """The commits that ``log`` lists, in its order."""
     flags = [flag for flag in asked.flags if not git.shows_content(flag) and not git.shapes_heads(flag)]
     if any(map(git.selects_by_content, flags)):
@@ -111,7 +111,7 @@ def _commits(repository: Repository, asked: Asked) -> Iterator[bytes]:
     return _commits_of_records(repository, asked, flags)
 
 
-def _commits_of_records(repository: Repository, asked: Asked, flags: Sequence[str]) -> Iterator[bytes]:
+def _commits_of_records(repository: Repository, asked: LogArguments, flags: Sequence[str]) -> Iterator[bytes]:
     """git proposes whatever touched the paths or a file of records; those stay that changed the paths."""
     most, skip = git.number(flags, git.counts), git.number(flags, git.skips) or 0
     rest = [flag for flag in flags if flag != "--reverse" and not git.counts(flag) and not git.skips(flag)]
@@ -139,7 +139,7 @@ def show(repository: Repository, arguments: Sequence[str], *, color: bool = Fals
     return _show(repository, asked, list(_shown(repository, asked)), color=color)
 
 
-def _show(repository: Repository, asked: Asked, shown: list[_Shown], *, color: bool) -> Iterator[bytes]:
+def _show(repository: Repository, asked: LogArguments, shown: list[_Shown], *, color: bool) -> Iterator[bytes]:
     trees, merges = Trees(repository.read, asked.paths), git.merges(asked.flags, "combined")
     separator = b""
     for revision, commit in shown:
@@ -165,7 +165,7 @@ def _tag(repository: Repository, flags: Sequence[str], revision: str, commit: st
     return both[: len(both) - len(own)]
 
 
-def _shown(repository: Repository, asked: Asked) -> Iterator[_Shown]:
+def _shown(repository: Repository, asked: LogArguments) -> Iterator[_Shown]:
     for word in asked.revisions or ("HEAD",):
         ids = parse_revision(repository, word)
         if any(oid.startswith("^") for oid in ids):
@@ -200,7 +200,7 @@ def show_json(repository: Repository, arguments: Sequence[str]) -> Iterator[dict
     trees, merges = Trees(repository.read, asked.paths), git.merges(asked.flags, "combined")
     for revision, commit in _shown(repository, asked):
         if commit is None:
-            raise UsageFault(f"{revision} is not a commit", "--json shows commits")
+            raise UsageError(f"{revision} is not a commit", "--json shows commits")
         changes = [as_json(change) for change in trees.of_commit(repository, commit, merges)]
         yield _head(repository, commit) | {"changes": changes}
 

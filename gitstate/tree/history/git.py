@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import process
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.store import Repository
 
 Test = Callable[[str], object]
@@ -64,7 +64,7 @@ def lines(
     color: bool = False,
     objects: Path | None = None,
 ) -> Iterator[bytes]:
-    """What git prints, as it does in its own pager if ``color``. Raises UsageFault, StorageFault.
+    """What git prints, as it does in its own pager if ``color``. Raises UsageError, StorageError.
 
     ``objects`` is a further directory to find objects in.
     """
@@ -78,7 +78,7 @@ def lines(
         argv = ["git", f"--git-dir={repository.path}", command, *arguments]
         with process.reading(argv, variables=variables) as output:
             yield from output
-    except process.ProgramFailed as error:
+    except process.ProgramError as error:
         if error.tells_of_damage:
             raise
         said = error.message.removeprefix(f"git {command}: ")
@@ -86,7 +86,7 @@ def lines(
             said = f"it can't mean {' '.join(word for word in arguments if isinstance(word, str))}"
         elif not _is_mistake(said):
             raise
-        raise UsageFault(f"git {command}: {said}", f"see git help {command}") from None
+        raise UsageError(f"git {command}: {said}", f"see git help {command}") from None
 
 
 def number(flags: Sequence[str], test: Test) -> int | None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.core.errors import NotFound, UsageFault
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.store import Repository, Type
 from gitstate.tree.change import as_json
 from gitstate.tree.history import git
-from gitstate.tree.history.arguments import Asked, peeled, split
+from gitstate.tree.history.arguments import LogArguments, peeled, split
 from gitstate.tree.history.report import section
 from gitstate.tree.history.trees import Difference, Trees, reader_beside
 
@@ -28,7 +28,7 @@ class Comparison:
     """
 
     repository: Repository
-    asked: Asked
+    asked: LogArguments
     old: bytes
     new: bytes | None
     objects: Path | None = None
@@ -63,7 +63,7 @@ class Comparison:
     @property
     def _new(self) -> bytes:
         if self.new is None:
-            raise UsageFault("diff compares two revisions", "gitstate diff REPO A B")
+            raise UsageError("diff compares two revisions", "gitstate diff REPO A B")
         return self.new
 
     def _changes(self, *, times: bool = False, backwards: bool = False) -> Iterator[Difference]:
@@ -79,26 +79,26 @@ def compared(
 
     ``default`` is what the live tree is compared with where ``arguments`` name no revision.
 
-    Raises NotFound, UsageFault.
+    Raises NotFoundError, UsageError.
     """
     asked = split(repository, arguments)
     if wrong := next((flag for flag in asked.flags if flag in _NOT_HERE), None):
-        raise UsageFault(f"diff has no {wrong} here", "no index; A...B compares with the merge base")
+        raise UsageError(f"diff has no {wrong} here", "no index; A...B compares with the merge base")
     trees = peeled(repository, _sides(repository, asked, default), Type.TREE)
     if trees is None:
         hint = f"plain git compares files: git --git-dir={repository.path} diff REV:PATH REV:PATH"
-        raise UsageFault("diff compares snapshots", hint)
+        raise UsageError("diff compares snapshots", hint)
     return Comparison(repository, asked, trees[0], trees[1] if len(trees) == 2 else None)
 
 
-def _sides(repository: Repository, asked: Asked, default: Callable[[], str]) -> Sequence[str]:
+def _sides(repository: Repository, asked: LogArguments, default: Callable[[], str]) -> Sequence[str]:
     """One or two object ids. In A..B git leaves A out and keeps B, in A...B the merge base."""
     if not asked.ids:
         return [repository.resolve(default()).hex()]
     left_out = [oid[1:] for oid in asked.ids if oid.startswith("^")]
     kept = [oid for oid in asked.ids if not oid.startswith("^")]
     if not left_out and any("..." in word for word in asked.revisions):
-        raise NotFound(f"{' '.join(asked.revisions)}: no commit in common", "compare them as A B")
+        raise NotFoundError(f"{' '.join(asked.revisions)}: no commit in common", "compare them as A B")
     if len(kept) > 2 or not kept:
-        raise UsageFault("diff compares two revisions", "gitstate diff REPO A B")
+        raise UsageError("diff compares two revisions", "gitstate diff REPO A B")
     return [left_out[0], kept[0]] if left_out else kept

@@ -9,17 +9,17 @@ and links last, each in one step, so a run that was killed has lost nothing, and
 
 from gitstate.tree.local.listing import LIST, writable_path
 from gitstate.tree.local.look import File, Original, State, Trees
-from gitstate.tree.local.plan import Doubt, Plan, add, apply, files, fix, open_trees, remove
-from gitstate.tree.local.steps import Lend, Return, Step
+from gitstate.tree.local.plan import ConflictPolicy, Plan, add, apply, files, fix, open_trees, remove
+from gitstate.tree.local.steps import Link, Restore, Step
 
 __all__ = [
     "LIST",
-    "Doubt",
+    "ConflictPolicy",
     "File",
-    "Lend",
+    "Link",
     "Original",
     "Plan",
-    "Return",
+    "Restore",
     "State",
     "Step",
     "Trees",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import from_octal, octal, tree_path
 
 LIST: Final = b"etc/gitstate/local"
@@ -39,11 +39,11 @@ def target(path: bytes) -> bytes:
 
 
 def writable_path(text: bytes) -> bytes:
-    """A path that can be on the list. Raises UsageFault."""
+    """A path that can be on the list. Raises UsageError."""
     path = tree_path(text)
     why = _why_not(path)
     if why:
-        raise UsageFault(f"/{octal(path)} can't be a link into {DIRECTORY.decode()}: {why[0]}", why[1])
+        raise UsageError(f"/{octal(path)} can't be a link into {DIRECTORY.decode()}: {why[0]}", why[1])
     return path
 
 
@@ -66,11 +66,11 @@ def _why_not(path: bytes) -> tuple[str, str] | None:
 
 
 def parse(text: bytes | None, where: str) -> list[bytes]:
-    """The paths of a list, sorted; none if there is no list. Raises ConfigFault, which names the line."""
+    """The paths of a list, sorted; none if there is no list. Raises ConfigError, which names the line."""
     if text is None:
         return []
     if len(text) > _LONGEST:
-        raise ConfigFault(f"{where}: longer than {_LONGEST >> 10} KiB", "a list of files, a path in each line")
+        raise ConfigError(f"{where}: longer than {_LONGEST >> 10} KiB", "a list of files, a path in each line")
     found = set()
     for number, line in enumerate(text.split(b"\n"), 1):
         if not line or line.startswith(b"#"):
@@ -78,7 +78,7 @@ def parse(text: bytes | None, where: str) -> list[bytes]:
         try:
             found.add(_line(line))
         except ValueError as error:
-            raise ConfigFault(f"{where}:{number}: {error}", "such as /etc/fstab, in octal what is unusual") from None
+            raise ConfigError(f"{where}:{number}: {error}", "such as /etc/fstab, in octal what is unusual") from None
     return sorted(found)
 
 
@@ -86,7 +86,7 @@ def _line(line: bytes) -> bytes:
     raw = from_octal(line)
     try:
         path = writable_path(raw)
-    except UsageFault as fault:
+    except UsageError as fault:
         raise ValueError(fault.message) from None
     if raw != b"/" + path:
         raise ValueError(f"{line[:60]!r} is not how that path is written")

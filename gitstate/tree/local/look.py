@@ -6,8 +6,8 @@ import stat
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gitstate.core.errors import NotFound
-from gitstate.core.fs import Below
+from gitstate.core.errors import NotFoundError
+from gitstate.core.fs import DescriptorTree
 from gitstate.tree.local.listing import beside, place, target
 
 
@@ -47,14 +47,16 @@ class File:
 class Trees:
     """The live trees of a prototype and of the base layer, which may not be there."""
 
-    live: Below
-    layer: Below | None
+    live: DescriptorTree
+    layer: DescriptorTree | None
 
     @property
-    def base(self) -> Below:
-        """The base layer's. Raises NotFound."""
+    def base(self) -> DescriptorTree:
+        """The base layer's. Raises NotFoundError."""
         if self.layer is None:
-            raise NotFound("there is no layer base, which holds the originals", "gitstate layer create base makes it")
+            raise NotFoundError(
+                "there is no layer base, which holds the originals", "gitstate layer create base makes it"
+            )
         return self.layer
 
     def look(self, path: bytes) -> File:
@@ -93,7 +95,7 @@ class Trees:
         return Original.SAME if same(self.live, source, self.layer, path) else Original.OTHER
 
 
-def _is_clear(tree: Below, path: bytes) -> bool:
+def _is_clear(tree: DescriptorTree, path: bytes) -> bool:
     """Whether a directory stands at ``path`` that we can go into, or nothing."""
     parts = path.split(b"/") if path else []
     for number in range(1, len(parts) + 1):
@@ -105,7 +107,7 @@ def _is_clear(tree: Below, path: bytes) -> bool:
     return True
 
 
-def same(one: Below, path: bytes, other: Below, other_path: bytes) -> bool:
+def same(one: DescriptorTree, path: bytes, other: DescriptorTree, other_path: bytes) -> bool:
     """Whether both are regular files of equal content, owner, mode and attributes; times don't count."""
     first, second = one.meta(path), other.meta(other_path)
     if first is None or second is None or first._replace(time=0) != second._replace(time=0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from gitstate.core.fs import Below
+from gitstate.core.fs import DescriptorTree
 from gitstate.tree.local.listing import DIRECTORY, LIST, place, target, text
 from gitstate.tree.local.look import Trees
 
@@ -23,7 +23,7 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class CopyToBase:
     """Put the file ``source`` of the prototype into the base layer, at its natural path."""
 
     do: ClassVar[str] = "copy"
@@ -37,7 +37,7 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetch:
+class CopyFromBase:
     """Put the base layer's file ``source`` into the prototype."""
 
     do: ClassVar[str] = "copy"
@@ -81,7 +81,7 @@ class WriteList:
 
 
 @dataclass(frozen=True, slots=True)
-class Lend:
+class Link:
     """Put the link in a file's place. The file itself, not a copy, is then what the link leads to."""
 
     do: ClassVar[str] = "link"
@@ -100,7 +100,7 @@ class Lend:
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class Restore:
     """Put what the link leads to in the link's place."""
 
     do: ClassVar[str] = "restore"
@@ -127,13 +127,13 @@ class Drop:
             trees.live.remove_empty(above)
 
 
-def _copy(source: Below, old: bytes, other: Below, new: bytes) -> None:
+def _copy(source: DescriptorTree, old: bytes, other: DescriptorTree, new: bytes) -> None:
     meta = source.meta(old)
     if meta is not None:
         other.put(new, source.pieces(old), meta)
 
 
-def _make_above(tree: Below, path: bytes, model: Below) -> None:
+def _make_above(tree: DescriptorTree, path: bytes, model: DescriptorTree) -> None:
     """Make the directories above ``path`` that aren't there, as they are in the model."""
     parts = path.split(b"/")[:-1]
     for number in range(1, len(parts) + 1):

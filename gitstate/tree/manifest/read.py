@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gitstate.core.entry import ACL_ACCESS, FORMAT, Entry, Kind, Meta
-from gitstate.core.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.core.names import from_octal, octal
 from gitstate.tree.manifest.acl import follow_mode
 from gitstate.tree.manifest.write import NS
@@ -17,7 +17,7 @@ from gitstate.tree.manifest.write import NS
 MAX_ID: Final = 2**32 - 2
 
 
-class Unreadable(Damaged):
+class UnreadableError(DamagedError):
     """A record that doesn't parse; ``line`` counts from 1."""
 
     def __init__(self, where: str, line: int, why: str) -> None:
@@ -198,7 +198,7 @@ def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
     defaults = _UNSET
     for number, line in enumerate(text.split(b"\n"), 1):
         if number == 1 and line != b"#mtree":
-            raise Unreadable(where, 1, "the first line is not #mtree")
+            raise UnreadableError(where, 1, "the first line is not #mtree")
         if not line or line.startswith(b"#"):
             if number == 2 and line.startswith(b"#gitstate "):
                 version = _version(line, where, root=root)
@@ -216,7 +216,7 @@ def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
             if name in entries or (name == b"." and own is not None):
                 raise ValueError(f"a second record for {octal(name)}")
         except ValueError as error:
-            raise Unreadable(where, number, str(error)) from None
+            raise UnreadableError(where, number, str(error)) from None
         if name == b".":
             own = entry.meta
         else:
@@ -226,11 +226,11 @@ def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
 
 def _version(line: bytes, where: str, *, root: bool) -> int:
     if not root:
-        raise Unreadable(where, 2, "only the root's file has a version line")
+        raise UnreadableError(where, 2, "only the root's file has a version line")
     try:
         return _number(line.removeprefix(b"#gitstate "))
     except ValueError as error:
-        raise Unreadable(where, 2, f"the version {error}") from None
+        raise UnreadableError(where, 2, f"the version {error}") from None
 
 
 def parse_links(text: bytes) -> list[tuple[bytes, ...]]:
@@ -243,11 +243,11 @@ def parse_links(text: bytes) -> list[tuple[bytes, ...]]:
         try:
             group = tuple(from_octal(word) for word in line.split(b" "))
         except ValueError as error:
-            raise Unreadable(".gitstate-links", number, str(error)) from None
+            raise UnreadableError(".gitstate-links", number, str(error)) from None
         if len(group) < 2 or len(set(group)) != len(group) or not seen.isdisjoint(group):
-            raise Unreadable(".gitstate-links", number, "a group is two or more paths, each in one group only")
+            raise UnreadableError(".gitstate-links", number, "a group is two or more paths, each in one group only")
         if not all(_is_path(path) for path in group):
-            raise Unreadable(".gitstate-links", number, "a path is written from the root, without '.' and '..'")
+            raise UnreadableError(".gitstate-links", number, "a path is written from the root, without '.' and '..'")
         seen.update(group)
         groups.append(group)
     return groups

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gitstate.core.entry import Kind
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.core.names import octal, tree_path
 from gitstate.tree.policy import keys
 from gitstate.tree.policy.globs import union
@@ -181,19 +181,19 @@ class Policy:
         return _refusal(path, _KEY_RULE, why, _KEY_HINT) if why else None
 
     def allowing(self, paths: Iterable[tuple[bytes, str]]) -> Policy:
-        """This policy, and nothing at ``paths`` refused: patterns, each with the reason. Raises UsageFault.
+        """This policy, and nothing at ``paths`` refused: patterns, each with the reason. Raises UsageError.
 
         The digest stays: what is recorded by an allowance is recorded.
         """
         patterns = [*self._once]
         for path, because in paths:
             if not because.strip():
-                raise UsageFault(f"--allow {octal(path)} has no reason", "add --because TEXT: it stands in history")
+                raise UsageError(f"--allow {octal(path)} has no reason", "add --because TEXT: it stands in history")
             pattern = tree_path(path)
             try:
                 union((pattern,))
             except ValueError as error:
-                raise UsageFault(f"--allow {octal(path)} {error}", "see docs/policy.md for patterns") from None
+                raise UsageError(f"--allow {octal(path)} {error}", "see docs/policy.md for patterns") from None
             patterns.append(pattern)
         return Policy(self._rules, once=tuple(patterns))
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitstate.core.errors import EnvironmentFault
-from gitstate.core.fs import Below, open_below
+from gitstate.core.errors import HostError
+from gitstate.core.fs import DescriptorTree, open_below
 from gitstate.core.monitor import Observer
 from gitstate.tree.prepare import configure, debian, initrd, tidy
 from gitstate.tree.prepare import tree_files as carried
@@ -57,7 +57,7 @@ class Done:
 def plan(live: Path, *, install: bool = False, name: str = "") -> Plan:
     """Look what has to be done in the live tree of the prototype ``name``.
 
-    Raises EnvironmentFault for a tree that can't be prepared, or lacks packages.
+    Raises HostError for a tree that can't be prepared, or lacks packages.
     """
     with open_below(live) as tree:
         debian.check(tree, live)
@@ -65,14 +65,14 @@ def plan(live: Path, *, install: bool = False, name: str = "") -> Plan:
         if lacking and not install:
             packages = " ".join(lacking)
             command = f"apt-get install --no-install-recommends {packages}"
-            raise EnvironmentFault(
+            raise HostError(
                 f"{live} lacks what a boot needs, or has it half installed: {packages}",
                 f"gitstate prepare --install does it; so does, in a chroot, {command}",
             )
         return _plan(tree, live, tuple(lacking), name)
 
 
-def _plan(tree: Below, live: Path, lacking: tuple[str, ...], name: str) -> Plan:
+def _plan(tree: DescriptorTree, live: Path, lacking: tuple[str, ...], name: str) -> Plan:
     written = [*configure.plan(tree), *carried.plan(tree, name)]
     steps = (*tidy.plan(tree), *written, *configure.plan_stamps(tree))
     kernels = debian.kernels(tree)
@@ -81,7 +81,7 @@ def _plan(tree: Below, live: Path, lacking: tuple[str, ...], name: str) -> Plan:
 
 
 def apply(todo: Plan, observer: Observer) -> Done:
-    """Do it. Raises EnvironmentFault, StorageFault."""
+    """Do it. Raises HostError, StorageError."""
     installed = todo.install
     if installed:
         debian.install(todo.live, installed, observer)

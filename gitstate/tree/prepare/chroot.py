@@ -13,7 +13,7 @@ from typing import Final
 
 from gitstate.core import process
 from gitstate.core.data import data_file
-from gitstate.core.errors import StorageFault
+from gitstate.core.errors import StorageError
 from gitstate.core.monitor import Observer
 
 _PRIVATE: Final = (
@@ -24,7 +24,7 @@ _LAST_WORDS: Final = 20
 
 
 def run(live: Path, words: Sequence[str], observer: Observer) -> None:
-    """Run ``words`` (``NAME=VALUE`` first, for its environment) to the end. Raises StorageFault, EnvironmentFault."""
+    """Run ``words`` (``NAME=VALUE`` first, for its environment) to the end. Raises StorageError, HostError."""
     argv = [*_PRIVATE, "sh", str(data_file("hooks", "enter")), str(live), *words]
     said: deque[str] = deque(maxlen=_LAST_WORDS)
     try:
@@ -32,14 +32,14 @@ def run(live: Path, words: Sequence[str], observer: Observer) -> None:
             for line in lines:
                 said.append(line.decode(errors="replace").rstrip())
                 observer.advance()
-    except process.ProgramFailed as error:
+    except process.ProgramError as error:
         raise _failed(words, said, error) from None
 
 
-def _failed(words: Sequence[str], said: Sequence[str], error: process.ProgramFailed) -> StorageFault:
+def _failed(words: Sequence[str], said: Sequence[str], error: process.ProgramError) -> StorageError:
     program = next(word for word in words if "=" not in word)
     complaints = [line for line in said if line.startswith(("E: ", "W: "))] or [line for line in said if line]
     last = complaints[-1].removeprefix("E: ") if complaints else error.message
     if any("No space left" in line for line in said):
-        return StorageFault(f"{program}: {last}", "make room and run it again; what was there is still in place")
-    return StorageFault(f"{program} in the live tree: {last}", "that is the program's own complaint")
+        return StorageError(f"{program}: {last}", "make room and run it again; what was there is still in place")
+    return StorageError(f"{program} in the live tree: {last}", "that is the program's own complaint")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from gitstate.core.data import data_file
-from gitstate.core.errors import EnvironmentFault
-from gitstate.core.fs import Below
+from gitstate.core.errors import HostError
+from gitstate.core.fs import DescriptorTree
 from gitstate.core.names import octal
 from gitstate.tree.prepare.steps import Concern, MakeDirectory, Remove, Step, Touch, Write, unless_written
 
@@ -40,8 +40,8 @@ _PARTS: Final = b"usr/lib/gitstate/client"
 _PROGRAM: Final = b"usr/sbin/gitstate"
 
 
-def plan(tree: Below) -> Iterator[Step]:
-    """All that has to be written. Raises EnvironmentFault where it can't be."""
+def plan(tree: DescriptorTree) -> Iterator[Step]:
+    """All that has to be written. Raises HostError where it can't be."""
     yield from _mount_points(tree)
     yield from _fstab(tree)
     yield from unless_written(
@@ -60,13 +60,13 @@ def plan(tree: Below) -> Iterator[Step]:
     yield from _client(tree)
 
 
-def _mount_points(tree: Below) -> Iterator[Step]:
+def _mount_points(tree: DescriptorTree) -> Iterator[Step]:
     for path, mode in MOUNT_POINTS.items():
         found = tree.look(path)
         if found is None:
             yield MakeDirectory(path, Concern.HOOK, "mount point", mode)
         elif not stat.S_ISDIR(found.st_mode):
-            raise EnvironmentFault(
+            raise HostError(
                 f"/{octal(path)} of the live tree is no directory", "the system mounts something there: make it one"
             )
 
@@ -74,7 +74,7 @@ def _mount_points(tree: Below) -> Iterator[Step]:
 # --- fstab ------------------------------------------------------------------------------------------------------------
 
 
-def _fstab(tree: Below) -> Iterator[Step]:
+def _fstab(tree: DescriptorTree) -> Iterator[Step]:
     """A line for a disk that isn't there holds up the boot for 90 s, and ends it in an emergency shell."""
     text = tree.read(_FSTAB)
     if text is None:
@@ -106,7 +106,7 @@ def _needs_disk(line: bytes) -> bool:
 # --- the boot hook ----------------------------------------------------------------------------------------------------
 
 
-def _hook(tree: Below) -> Iterator[Step]:
+def _hook(tree: DescriptorTree) -> Iterator[Step]:
     """In ``/etc``, where a kernel's upgrade finds it and no package's file can be in its way."""
     parts = {_LIBRARY + b"/" + part.name.encode(): (part, 0o644) for part in data_file("hooks", "boot").iterdir()}
     for name, mode in (("hooks/gitstate", 0o755), ("scripts/gitstate", 0o644), ("conf.d/zz-gitstate", 0o644)):
@@ -118,7 +118,7 @@ def _hook(tree: Below) -> Iterator[Step]:
     yield from _stale(tree, _LIBRARY, set(parts), Concern.HOOK)
 
 
-def _client(tree: Below) -> Iterator[Step]:
+def _client(tree: DescriptorTree) -> Iterator[Step]:
     """What a running machine calls; no initrd has it."""
     parts = {_PARTS + b"/" + part.name.encode(): (part, 0o644) for part in data_file("hooks", "client").iterdir()}
     parts[_PROGRAM] = (parts.pop(_PARTS + b"/gitstate")[0], 0o755)
@@ -127,7 +127,7 @@ def _client(tree: Below) -> Iterator[Step]:
     yield from _stale(tree, _PARTS, set(parts), Concern.CLIENT)
 
 
-def _stale(tree: Below, directory: bytes, parts: set[bytes], concern: Concern) -> Iterator[Step]:
+def _stale(tree: DescriptorTree, directory: bytes, parts: set[bytes], concern: Concern) -> Iterator[Step]:
     for other, _ in tree.names(directory):
         if directory + b"/" + other not in parts:
             yield Remove(directory + b"/" + other, concern, "of another version")
@@ -136,7 +136,7 @@ def _stale(tree: Below, directory: bytes, parts: set[bytes], concern: Concern) -
 # --- no update at boot ------------------------------------------------------------------------------------------------
 
 
-def plan_stamps(tree: Below) -> Iterator[Step]:
+def plan_stamps(tree: DescriptorTree) -> Iterator[Step]:
     """systemd compares seconds, and where those are equal the nanoseconds."""
     usr = tree.look(b"usr")
     if usr is None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import EnvironmentFault
-from gitstate.core.fs import Below, open_below
+from gitstate.core.errors import HostError
+from gitstate.core.fs import DescriptorTree, open_below
 from gitstate.core.monitor import Observer
 from gitstate.core.names import octal
 from gitstate.tree.prepare import chroot as inside
@@ -54,17 +54,17 @@ class Kernel:
         return b"boot/initrd.img-" + self.version.encode()
 
 
-def check(tree: Below, live: Path) -> None:
-    """Raise EnvironmentFault if this is no root of Debian's kin."""
+def check(tree: DescriptorTree, live: Path) -> None:
+    """Raise HostError if this is no root of Debian's kin."""
     if not tree.is_file(STATUS) or not tree.is_directory(b"etc"):
-        raise EnvironmentFault(
+        raise HostError(
             f"{live} is no root of Debian or its kin: there is no /{octal(STATUS)}", "others can't be prepared yet"
         )
     for path in (b"boot/x", b"usr/lib/x", b"etc/x", b"var/lib/gitstate/x"):
         check_way(tree, path)
 
 
-def kernels(tree: Below) -> list[Kernel]:
+def kernels(tree: DescriptorTree) -> list[Kernel]:
     """The kernels in ``/boot`` that have their modules, by name."""
     found = []
     for name, about in tree.names(b"boot"):
@@ -78,7 +78,7 @@ def kernels(tree: Below) -> list[Kernel]:
     return found
 
 
-def missing(tree: Below) -> list[str]:
+def missing(tree: DescriptorTree) -> list[str]:
     """The packages without which nothing boots, and those whose installation was broken off."""
     lacking = [package for package, places in _PROGRAMS if not any(map(tree.look, places))]
     if not kernels(tree):
@@ -87,7 +87,7 @@ def missing(tree: Below) -> list[str]:
     return list(dict.fromkeys(lacking))
 
 
-def _kernel_package(tree: Below) -> str:
+def _kernel_package(tree: DescriptorTree) -> str:
     if b"\nID=ubuntu\n" in (tree.read(b"usr/lib/os-release") or b""):
         return "linux-image-generic"
     match = _ARCHITECTURE.search(tree.read(STATUS) or b"")
@@ -96,7 +96,7 @@ def _kernel_package(tree: Below) -> str:
 
 
 def install(live: Path, packages: Sequence[str], observer: Observer) -> None:
-    """Install packages into the live tree. No daemon starts. Raises StorageFault."""
+    """Install packages into the live tree. No daemon starts. Raises StorageError."""
     with open_below(live) as tree:
         ours = tree.look(POLICY_RC) is None
         if ours:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import cpio
-from gitstate.core.errors import GitstateError, StorageFault
-from gitstate.core.fs import Below
+from gitstate.core.errors import GitstateError, StorageError
+from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import octal
 from gitstate.tree.prepare import chroot as inside
@@ -47,14 +47,14 @@ class Made:
     changed: bool
 
 
-def outdated(tree: Below, kernels: Iterable[Kernel]) -> list[Kernel]:
+def outdated(tree: DescriptorTree, kernels: Iterable[Kernel]) -> list[Kernel]:
     """Those whose initrd is missing, is not the one that we made, or would come out otherwise now."""
     stamps = _stamps(tree)
     return [kernel for kernel in kernels if stamps.get(kernel.version, "") != _stamp(tree, kernel)]
 
 
-def make(tree: Below, live: Path, kernel: Kernel, observer: Observer) -> Made:
-    """Make one, look into it, and put it in its place in one step. Raises StorageFault."""
+def make(tree: DescriptorTree, live: Path, kernel: Kernel, observer: Observer) -> Made:
+    """Make one, look into it, and put it in its place in one step. Raises StorageError."""
     observer.phase(f"initrd of {kernel.version}", unit="files")
     above, _, name = kernel.initrd.rpartition(b"/")
     fresh = above + b"/." + name + b".gitstate"
@@ -73,7 +73,7 @@ def make(tree: Below, live: Path, kernel: Kernel, observer: Observer) -> Made:
     return Made(kernel, changed)
 
 
-def _check(tree: Below, kernel: Kernel, fresh: bytes) -> None:
+def _check(tree: DescriptorTree, kernel: Kernel, fresh: bytes) -> None:
     """mkinitramfs is content with less than a boot needs."""
     modules, hook = set(), False
     try:
@@ -85,14 +85,14 @@ def _check(tree: Below, kernel: Kernel, fresh: bytes) -> None:
         error.message = f"the new initrd of {kernel.version}: {error.message}"
         raise
     if not hook:
-        raise StorageFault(
+        raise StorageError(
             f"the new initrd of {kernel.version} has no boot hook", "is there another MODULES or BUSYBOX in conf.d?"
         )
     for line in (tree.read(kernel.modules + b"/modules.builtin") or b"").splitlines():
         if match := _MODULE.fullmatch(line):
             modules.add(_module_name(match[1]))
     if lacking := [name for name in _NEEDED if name not in modules]:
-        raise StorageFault(
+        raise StorageError(
             f"kernel {kernel.version} has no module {', '.join(lacking)}",
             "install a kernel of the distribution, or remove this one: it can't boot by NFS",
         )
@@ -105,19 +105,19 @@ def _module_name(name: bytes) -> str:
 # --- stamps -----------------------------------------------------------------------------------------------------------
 
 
-def _stamps(tree: Below) -> dict[str, str]:
+def _stamps(tree: DescriptorTree) -> dict[str, str]:
     text = (tree.read(_STAMPS) or b"").decode("ascii", "replace")
     return {words[0]: line for line in text.splitlines() if (words := line.split())}
 
 
-def _stamp(tree: Below, kernel: Kernel) -> str | None:
+def _stamp(tree: DescriptorTree, kernel: Kernel) -> str | None:
     """None if there is no initrd."""
     if not tree.is_file(kernel.initrd):
         return None
     return f"{kernel.version} {_ingredients(tree, kernel)} {_digest(tree, kernel.initrd)}"
 
 
-def _remember(tree: Below, kernel: Kernel) -> None:
+def _remember(tree: DescriptorTree, kernel: Kernel) -> None:
     stamps = _stamps(tree)
     stamps[kernel.version] = _stamp(tree, kernel) or ""
     there = [line for version, line in sorted(stamps.items()) if tree.is_file(b"boot/initrd.img-" + version.encode())]
@@ -126,14 +126,14 @@ def _remember(tree: Below, kernel: Kernel) -> None:
         tree.write(_STAMPS, text, 0o644)
 
 
-def _digest(tree: Below, path: bytes) -> str:
+def _digest(tree: DescriptorTree, path: bytes) -> str:
     digest = hashlib.sha256()
     for piece in tree.pieces(path):
         digest.update(piece)
     return digest.hexdigest()
 
 
-def _ingredients(tree: Below, kernel: Kernel) -> str:
+def _ingredients(tree: DescriptorTree, kernel: Kernel) -> str:
     """A digest of what an initrd is made from, as far as no package brings it: those stand in dpkg's status."""
     digest = hashlib.sha256()
     for line in _described(tree, kernel):
@@ -141,7 +141,7 @@ def _ingredients(tree: Below, kernel: Kernel) -> str:
     return digest.hexdigest()
 
 
-def _described(tree: Below, kernel: Kernel) -> Iterator[bytes]:
+def _described(tree: DescriptorTree, kernel: Kernel) -> Iterator[bytes]:
     for path in (*_FILES, kernel.modules + b"/modules.dep", kernel.modules + b"/modules.order"):
         yield from _whole(tree, path)
     for above in _CONTENTS:
@@ -155,5 +155,5 @@ def _described(tree: Below, kernel: Kernel) -> Iterator[bytes]:
                 yield b"%d %d %s\n" % (found.st_size, found.st_mtime_ns, path)
 
 
-def _whole(tree: Below, path: bytes) -> Iterator[bytes]:
+def _whole(tree: DescriptorTree, path: bytes) -> Iterator[bytes]:
     yield b"%s %s\n" % (path, hashlib.sha256(tree.read(path) or b"").digest())

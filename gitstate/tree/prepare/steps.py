@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
-from gitstate.core.errors import EnvironmentFault
-from gitstate.core.fs import Below
+from gitstate.core.errors import HostError
+from gitstate.core.fs import DescriptorTree
 from gitstate.core.names import octal
 
 
@@ -45,7 +45,7 @@ class Step(Protocol):
     @property
     def why(self) -> str: ...
 
-    def apply(self, tree: Below) -> None: ...
+    def apply(self, tree: DescriptorTree) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Remove:
     concern: Concern
     why: str
 
-    def apply(self, tree: Below) -> None:
+    def apply(self, tree: DescriptorTree) -> None:
         tree.remove(self.path)
 
 
@@ -71,11 +71,11 @@ class Clear:
     why: str
     files_alone: bool = False
 
-    def apply(self, tree: Below) -> None:
+    def apply(self, tree: DescriptorTree) -> None:
         for path in list(self.doomed(tree)):
             tree.remove(path)
 
-    def doomed(self, tree: Below) -> Iterator[bytes]:
+    def doomed(self, tree: DescriptorTree) -> Iterator[bytes]:
         """What goes."""
         if self.files_alone:
             yield from (path for path, found in tree.walk(self.path) if not stat.S_ISDIR(found.st_mode))
@@ -92,7 +92,7 @@ class Empty:
     concern: Concern
     why: str
 
-    def apply(self, tree: Below) -> None:
+    def apply(self, tree: DescriptorTree) -> None:
         tree.truncate(self.path)
 
 
@@ -108,7 +108,7 @@ class Write:
     mode: int = 0o644
     time: int | None = None
 
-    def apply(self, tree: Below) -> None:
+    def apply(self, tree: DescriptorTree) -> None:
         tree.write(self.path, self.data, self.mode, self.time)
 
 
@@ -122,7 +122,7 @@ class Link:
     why: str
     target: bytes
 
-    def apply(self, tree: Below) -> None:
+    def apply(self, tree: DescriptorTree) -> None:
         tree.link(self.path, self.target)
 
 
@@ -136,7 +136,7 @@ class Touch:
     why: str
     time: int
 
-    def apply(self, tree: Below) -> None:
+    def apply(self, tree: DescriptorTree) -> None:
         tree.touch(self.path, self.time)
 
 
@@ -150,12 +150,12 @@ class MakeDirectory:
     why: str
     mode: int = 0o755
 
-    def apply(self, tree: Below) -> None:
+    def apply(self, tree: DescriptorTree) -> None:
         tree.make_directory(self.path, self.mode)
 
 
-def unless_written(tree: Below, step: Write) -> list[Step]:
-    """``step``, unless the file is like that already. Raises EnvironmentFault where it can't be written."""
+def unless_written(tree: DescriptorTree, step: Write) -> list[Step]:
+    """``step``, unless the file is like that already. Raises HostError where it can't be written."""
     check_way(tree, step.path)
     found = tree.look(step.path)
     if found is not None and stat.S_ISREG(found.st_mode):
@@ -163,12 +163,12 @@ def unless_written(tree: Below, step: Write) -> list[Step]:
         if same and found.st_size == len(step.data) and tree.read(step.path) == step.data:
             return []
     elif found is not None and stat.S_ISDIR(found.st_mode):
-        raise EnvironmentFault(f"/{octal(step.path)} of the live tree is a directory", "gitstate writes a file there")
+        raise HostError(f"/{octal(step.path)} of the live tree is a directory", "gitstate writes a file there")
     return [step]
 
 
-def check_way(tree: Below, path: bytes) -> None:
-    """Raise EnvironmentFault if a symlink, a mount or no directory is on the way to ``path``."""
+def check_way(tree: DescriptorTree, path: bytes) -> None:
+    """Raise HostError if a symlink, a mount or no directory is on the way to ``path``."""
     above = b""
     for part in path.split(b"/")[:-1]:
         above = above + b"/" + part if above else part
@@ -177,6 +177,6 @@ def check_way(tree: Below, path: bytes) -> None:
             return
         if not tree.is_directory(above):
             what = "a symlink" if stat.S_ISLNK(found.st_mode) else "a mount point, or no directory"
-            raise EnvironmentFault(
+            raise HostError(
                 f"/{octal(above)} of the live tree is {what}", f"gitstate writes /{octal(path)} to no other place"
             )

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from gitstate.core.fs import Below
+from gitstate.core.fs import DescriptorTree
 from gitstate.tree.policy.globs import literal_parents, union
 from gitstate.tree.policy.known import SECRETS
 from gitstate.tree.prepare.steps import Clear, Concern, Empty, Link, Remove, Step, Write
@@ -47,7 +47,7 @@ _WHOSE: Final = {"host-key": Concern.HOST_KEYS, "random-seed": Concern.SECRETS, 
 """What policy refuses because it is one machine's, and the machine makes again."""
 
 
-def plan(tree: Below) -> Iterator[Step]:
+def plan(tree: DescriptorTree) -> Iterator[Step]:
     """All that has to go."""
     for clear in _CLEARED:
         if any(True for _ in clear.doomed(tree)):
@@ -61,7 +61,7 @@ def plan(tree: Below) -> Iterator[Step]:
     yield from _machine_id(tree)
 
 
-def _logs(tree: Below) -> Iterator[Step]:
+def _logs(tree: DescriptorTree) -> Iterator[Step]:
     """Files that rotation has put away go; those that are written to stay, empty, with owner and mode."""
     for path, found in tree.walk(b"var/log"):
         if not stat.S_ISREG(found.st_mode) or path in _SPARSE_LOGS or path.startswith(b"var/log/journal/"):
@@ -72,7 +72,7 @@ def _logs(tree: Below) -> Iterator[Step]:
             yield Empty(path, Concern.LEFTOVERS, "log")
 
 
-def _secrets(tree: Below) -> Iterator[Step]:
+def _secrets(tree: DescriptorTree) -> Iterator[Step]:
     for secret in SECRETS:
         if concern := _WHOSE.get(secret.rule):
             for pattern in secret.paths:
@@ -81,7 +81,7 @@ def _secrets(tree: Below) -> Iterator[Step]:
         yield Remove(path, Concern.HOST_KEYS, "public half of a host key")
 
 
-def _machine_id(tree: Below) -> Iterator[Step]:
+def _machine_id(tree: DescriptorTree) -> Iterator[Step]:
     """Empty, not absent: systemd takes a machine without the file for one that boots for the first time."""
     found = tree.look(_MACHINE_ID)
     if found is None:
@@ -92,7 +92,7 @@ def _machine_id(tree: Below) -> Iterator[Step]:
         yield Link(_DBUS_ID, Concern.MACHINE_ID, "D-Bus takes the system's", b"/etc/machine-id")
 
 
-def _matches(tree: Below, pattern: bytes) -> list[bytes]:
+def _matches(tree: DescriptorTree, pattern: bytes) -> list[bytes]:
     """The regular files that a pattern of the policy's language matches, none where it begins with a wildcard."""
     parents = literal_parents(pattern)
     if not parents:
@@ -102,5 +102,5 @@ def _matches(tree: Below, pattern: bytes) -> list[bytes]:
     return [path for path, about in found if stat.S_ISREG(about.st_mode) and matches(path)]
 
 
-def _listed(tree: Below, directory: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+def _listed(tree: DescriptorTree, directory: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
     return ((directory + b"/" + name, found) for name, found in tree.names(directory))

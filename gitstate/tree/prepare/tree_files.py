@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gitstate.core.data import data_file
-from gitstate.core.fs import Below
+from gitstate.core.fs import DescriptorTree
 from gitstate.tree.prepare.steps import Concern, Step, Write, check_way, unless_written
 
 ABOUT: Final = b"etc/gitstate/about"
@@ -15,8 +15,8 @@ _AUTOFIX: Final = b"usr/lib/gitstate/autofix"
 _APT: Final = b"etc/apt/apt.conf.d/90gitstate"
 
 
-def plan(tree: Below, name: str) -> Iterator[Step]:
-    """All of it; the name only if there is one. Raises EnvironmentFault where it can't be written."""
+def plan(tree: DescriptorTree, name: str) -> Iterator[Step]:
+    """All of it; the name only if there is one. Raises HostError where it can't be written."""
     if name:
         yield from _about(tree, name)
     yield from _file(tree, _PROFILE, "the prompt names the tree in a chroot", "profile", "gitstate.sh")
@@ -26,11 +26,11 @@ def plan(tree: Below, name: str) -> Iterator[Step]:
         yield from _file(tree, _APT, why, "packages", "apt.conf")
 
 
-def _file(tree: Below, path: bytes, why: str, *source: str, mode: int = 0o644) -> list[Step]:
+def _file(tree: DescriptorTree, path: bytes, why: str, *source: str, mode: int = 0o644) -> list[Step]:
     return unless_written(tree, Write(path, Concern.TREE, why, data_file("hooks", *source).read_bytes(), mode))
 
 
-def _about(tree: Below, name: str) -> Iterator[Step]:
+def _about(tree: DescriptorTree, name: str) -> Iterator[Step]:
     """Line 1 is ours; whatever stands below it is the admins'."""
     check_way(tree, ABOUT)
     text = tree.read(ABOUT) or b""

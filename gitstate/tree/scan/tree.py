@@ -69,7 +69,7 @@ class Scanner:
         self._root_tree = b""
 
     def run(self) -> Scan:
-        """Scan everything. Raises EnvironmentFault, StorageFault, Damaged (of the base)."""
+        """Scan everything. Raises HostError, StorageError, DamagedError (of the base)."""
         fs.sync_file_system(self._root)
         pool = ThreadPoolExecutor(self._threads)
         try:

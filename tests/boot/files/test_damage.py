@@ -23,7 +23,7 @@ import pytest
 
 from gitstate.boot import files as publish
 from gitstate.boot.files import state
-from gitstate.core.errors import StorageFault
+from gitstate.core.errors import StorageError
 from gitstate.core.monitor import SILENT
 from tests.boot.files.harness import Ground, looks
 from tests.damage.harness import PATIENCE, fill, mounted
@@ -282,7 +282,7 @@ def short_of_room(ground: Ground) -> bool:
     """Write; whether it failed for want of room."""
     try:
         ground.write()
-    except StorageFault:
+    except StorageError:
         return True
     except OSError as error:
         if error.errno != errno.ENOSPC:

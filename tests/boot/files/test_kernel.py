@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gitstate.boot.files import kernel
 from gitstate.boot.files.kernel import Boot, Files, version_order
-from gitstate.core.errors import Damaged, GitstateError, NotFound
+from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
 from tests.boot.files.harness import MODULES, NEW, OLD, Ground, gzip, initrd, pack
 from tests.support import needs, root_only
 
@@ -126,19 +126,19 @@ def test_links_that_lead_to_no_kernel(ground: Ground, target: str) -> None:
         (root / "vmlinuz").unlink()
         (root / "vmlinuz").symlink_to(target or "/")
 
-    with pytest.raises(NotFound, match="there is no kernel in /boot"):
+    with pytest.raises(NotFoundError, match="there is no kernel in /boot"):
         found_after(ground, change)
 
 
 def test_no_boot_directory(ground: Ground) -> None:
-    with pytest.raises(NotFound, match="there is no kernel in /boot") as raised:
+    with pytest.raises(NotFoundError, match="there is no kernel in /boot") as raised:
         found_after(ground, lambda root: shutil.rmtree(root / "boot"))
     assert "apt-get install" in raised.value.hint
 
 
 def test_the_newest_kernel_without_an_initrd(ground: Ground) -> None:
     """An older one that has one isn't taken instead: whoever installed the newer one wants it."""
-    with pytest.raises(NotFound, match=f"there is no initrd for /boot/vmlinuz-{NEW}"):
+    with pytest.raises(NotFoundError, match=f"there is no initrd for /boot/vmlinuz-{NEW}"):
         found_after(ground, lambda root: (root / "boot" / f"initrd.img-{NEW}").unlink())
 
 
@@ -211,7 +211,7 @@ def test_an_initrd_that_cannot_be_looked_into(ground: Ground) -> None:
 @pytest.mark.parametrize("data", [b"junk", initrd()[:-9], gzip(b"junk")])
 def test_a_damaged_initrd(ground: Ground, data: bytes) -> None:
     error = refusal_after(ground, put(data))
-    assert isinstance(error, Damaged)
+    assert isinstance(error, DamagedError)
     assert error.message.startswith(f"/boot/initrd.img-{NEW}: not an initrd: ")
 
 

@@ -11,7 +11,7 @@ import pytest
 from gitstate import boot
 from gitstate.boot import files as publish
 from gitstate.boot.files import services, state
-from gitstate.boot.files.services import Outcome, Told
+from gitstate.boot.files.services import Outcome, ReloadResult
 from tests.boot.files.harness import Ground
 from tests.support import needs, root_only
 
@@ -100,7 +100,7 @@ def test_a_server_of_ours_that_does_not_run_is_started(machine: Machine) -> None
 def test_what_fails_is_named_and_the_others_are_told(machine: Machine) -> None:
     (machine.place / "exportfs.fails").touch()
     told = dict(services.tell([EXPORTS, NGINX], ETC))
-    assert told[EXPORTS] == Told("nfs", ("exportfs", "-ra"), Outcome.FAILED, "exportfs: it is broken")
+    assert told[EXPORTS] == ReloadResult("nfs", ("exportfs", "-ra"), Outcome.FAILED, "exportfs: it is broken")
     assert told[NGINX].outcome is Outcome.DONE
 
 

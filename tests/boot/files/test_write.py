@@ -15,7 +15,7 @@ import pytest
 
 from gitstate.boot import files as publish
 from gitstate.boot.files import state
-from gitstate.core.errors import ConfigFault, EnvironmentFault, GitstateError, Locked, NotFound, Refused
+from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedError, NotFoundError, RefusedError
 from gitstate.core.monitor import SILENT
 from tests.boot.files.harness import MODULES, NEW, Ground, initrd, looks
 from tests.support import needs, root_only
@@ -184,7 +184,7 @@ def test_a_template_of_the_site(ground: Ground) -> None:
     assert numbers(ground.write()) == {"files": 3}
     ground.whole()
     template.write_text("#!ipxe\nshell\n")
-    with pytest.raises(ConfigFault, match="would have no header") as raised:
+    with pytest.raises(ConfigError, match="would have no header") as raised:
         ground.write()
     assert f"w{MARK}" in raised.value.hint
     template.unlink()
@@ -307,7 +307,7 @@ def test_what_others_wrote_is_left(ground: Ground, where: str, what: str) -> Non
         case _:
             os.mkfifo(path)
     before = looks(ground.path) if what != "fifo" else {}
-    with pytest.raises(Refused, match="not written by gitstate: ") as raised:
+    with pytest.raises(RefusedError, match="not written by gitstate: ") as raised:
         ground.write()
     assert str(path) in raised.value.message
     if before:
@@ -340,7 +340,7 @@ def test_planted_links_are_not_followed(ground: Ground, where: str, early: bool)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.symlink_to(elsewhere)
     before = looks(ground.path)
-    with pytest.raises(Refused, match="is no directory") as raised:
+    with pytest.raises(RefusedError, match="is no directory") as raised:
         ground.write()
     assert str(path) in raised.value.message
     assert looks(ground.path) == before
@@ -399,7 +399,7 @@ def test_a_boot_loader_of_the_admins_own_stays(ground: Ground, loaders: Path) ->
 
 def test_no_boot_loaders(ground: Ground, loaders: Path) -> None:
     (loaders / "snponly.efi").unlink()
-    with pytest.raises(EnvironmentFault, match=r"snponly\.efi is missing") as raised:
+    with pytest.raises(HostError, match=r"snponly\.efi is missing") as raised:
         write_with(ground, loaders)
     assert raised.value.hint == "apt-get install ipxe"
     ground.configure(dhcp="none")
@@ -423,34 +423,36 @@ def refused(ground: Ground, kind: type[GitstateError]) -> GitstateError:
 
 def test_clients_without_a_snapshot(ground: Ground) -> None:
     ground.add("lost", 7, None)
-    assert refused(ground, NotFound).message == "lost has no snapshot"
+    assert refused(ground, NotFoundError).message == "lost has no snapshot"
     for number in range(10, 20):
         ground.add(f"lost-{number}", number, None)
-    assert refused(ground, NotFound).message == "lost, lost-10, lost-11, lost-12, lost-13 and 6 more have no snapshot"
+    assert (
+        refused(ground, NotFoundError).message == "lost, lost-10, lost-11, lost-12, lost-13 and 6 more have no snapshot"
+    )
 
 
 def test_a_channel_without_a_release(ground: Ground) -> None:
     ground.add("follows", 7, None, channel="lab3")
-    assert refused(ground, NotFound).message == "channel lab3 of follows has no release"
+    assert refused(ground, NotFoundError).message == "channel lab3 of follows has no release"
 
 
 @pytest.mark.parametrize("pin", ["desktop@three", "desktop@main~9", "desktop@0123456", "desktop@a..b", "desktop@one^2"])
 def test_a_pin_that_names_nothing(ground: Ground, pin: str) -> None:
     ground.add("lost", 7, pin)
-    message = refused(ground, NotFound).message
+    message = refused(ground, NotFoundError).message
     assert message == f"desktop has no revision {pin.partition('@')[2]!r}, which lost should boot"
 
 
 def test_a_missing_prototype(ground: Ground) -> None:
     ground.add("lost", 7, "kiosk@one")
-    assert refused(ground, NotFound).message == "no repository kiosk, which lost should boot"
+    assert refused(ground, NotFoundError).message == "no repository kiosk, which lost should boot"
 
 
 def test_everything_that_is_wrong_is_named_at_once(ground: Ground) -> None:
     ground.add("a", 7, "kiosk@one")
     ground.add("b", 8, "desktop@nine")
     ground.add("c", 9, None)
-    assert refused(ground, NotFound).message.split("; ") == [
+    assert refused(ground, NotFoundError).message.split("; ") == [
         "no repository kiosk, which a should boot",
         "desktop has no revision 'nine', which b should boot",
         "c has no snapshot",
@@ -464,7 +466,7 @@ def test_snapshots_that_cannot_boot(ground: Ground) -> None:
     empty = ground.check_in()
     ground.add("a", 7, f"desktop@{bare}")
     ground.add("b", 8, f"desktop@{empty}")
-    said = refused(ground, NotFound).message.split("; ")
+    said = refused(ground, NotFoundError).message.split("; ")
     assert sorted(said) == sorted(
         [
             f"desktop@{bare[:7]}: /boot/initrd.img-{NEW} has no hook of gitstate (scripts/gitstate)",
@@ -480,7 +482,7 @@ def test_a_snapshot_is_looked_into_again_for_another_nfs(ground: Ground) -> None
     ground.add("a", 7, f"desktop@{commit}")
     ground.write()
     ground.configure(nfs_version="4.2")
-    with pytest.raises(NotFound, match="has no kernel module nfsv4"):
+    with pytest.raises(NotFoundError, match="has no kernel module nfsv4"):
         ground.write()
     del ground.directory.all["a"]
     assert {file.path.split("/")[1] for file in ground.write().texts.files} == {"desktop"}
@@ -489,7 +491,7 @@ def test_a_snapshot_is_looked_into_again_for_another_nfs(ground: Ground) -> None
 
 def test_no_boot_table(ground: Ground) -> None:
     ground.site.file.write_text(ground.site.file.read_text().partition("[boot]")[0])
-    assert "[boot]" in refused(ground, ConfigFault).message
+    assert "[boot]" in refused(ground, ConfigError).message
 
 
 # --- order and company ------------------------------------------------------------------------------------------------
@@ -534,7 +536,7 @@ def test_a_script_is_in_its_place_only_after_what_it_names(ground: Ground) -> No
 
 
 def test_only_one_writes(ground: Ground) -> None:
-    with publish.lock(ground.site), pytest.raises(Locked, match="are being written"), publish.lock(ground.site):
+    with publish.lock(ground.site), pytest.raises(LockedError, match="are being written"), publish.lock(ground.site):
         pass
     ground.write()
 

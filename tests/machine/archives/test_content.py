@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from gitstate.core import cpio
 from gitstate.core.entry import ACL_ACCESS, CAPABILITY, IN_GIT, Kind, Meta
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.core.names import from_octal
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import LONGEST_PATH, Archive, Laid, Layout, Reload, Variant
+from gitstate.machine.archives.content import LONGEST_PATH, Archive, ArchiveEntry, Layout, Reload, Variant
 from tests.strategies import NAMES, NOT_DIRECTORIES, metas
 from tests.support import needs, root_only
 
@@ -27,7 +27,7 @@ FOLDER = Meta(Kind.DIRECTORY, 0o755, time=0)
 PLACE = b"gitstate/machine/"
 
 
-def written(*laid: Laid, **others: object) -> bytes:
+def written(*laid: ArchiveEntry, **others: object) -> bytes:
     return b"".join(archive.write(Archive({}, Layout(laid, **others))))  # type: ignore[arg-type]
 
 
@@ -38,7 +38,7 @@ def members(data: bytes) -> dict[bytes, cpio.Member]:
 @st.composite
 def layouts(draw: st.DrawFn) -> Layout:
     """Entries anywhere, none in another that is no directory."""
-    found: dict[bytes, Laid] = {}
+    found: dict[bytes, ArchiveEntry] = {}
     for parts in draw(st.lists(st.lists(NAMES, min_size=1, max_size=4), max_size=8)):
         path = b"/".join(parts)
         above = [b"/".join(parts[:count]) for count in range(1, len(parts))]
@@ -51,7 +51,7 @@ def layouts(draw: st.DrawFn) -> Layout:
         content = b""
         if meta.kind in IN_GIT:
             content = draw(st.binary(min_size=1, max_size=40).filter(lambda text: b"\0" not in text))
-        found[path] = Laid(path, meta, content)
+        found[path] = ArchiveEntry(path, meta, content)
     return Layout(tuple(found.values()))
 
 
@@ -117,26 +117,26 @@ HOSTILE = [b"..", b"../x", b"a/../../x", b"/etc/x", b"a//b", b"a/", b"./a", b"a/
 
 @pytest.mark.parametrize("path", [*HOSTILE, b"/".join([b"x" * 99] * 40)], ids=lambda path: repr(path[:12]))
 def test_no_name_leaves_the_directory(path: bytes) -> None:
-    for layout in (Layout((Laid(path, FILE),)), Layout(removed=(path,)), Layout(opaque=(path,))):
-        with pytest.raises(ConfigFault, match="can't be laid down"):
+    for layout in (Layout((ArchiveEntry(path, FILE),)), Layout(removed=(path,)), Layout(opaque=(path,))):
+        with pytest.raises(ConfigError, match="can't be laid down"):
             b"".join(archive.write(Archive({}, layout)))
 
 
 def test_long_paths_stay_within_what_the_kernel_unpacks() -> None:
     path = (b"/".join([b"x" * 255] * 16))[:LONGEST_PATH]
-    variant = Variant("n" * 100, ("*",), Layout((Laid(path, FILE),)))
-    data = b"".join(archive.write(Archive({}, Layout((Laid(path, FILE),)), (variant,))))
+    variant = Variant("n" * 100, ("*",), Layout((ArchiveEntry(path, FILE),)))
+    data = b"".join(archive.write(Archive({}, Layout((ArchiveEntry(path, FILE),)), (variant,))))
     assert max(map(len, members(data))) < 4096
 
 
 @pytest.mark.parametrize(
     ("broken", "why"),
     [
-        (Archive({}, Layout((Laid(b"a", FILE), Laid(b"a", FILE)))), "twice"),
-        (Archive({}, Layout((Laid(b"a", FILE), Laid(b"a/b", FILE)))), "is no directory"),
-        (Archive({}, Layout((Laid(b"", FILE),))), "the root is no directory"),
-        (Archive({}, Layout((Laid(b"a", Meta(Kind.BLOCK, 0o600, device=(4096, 0))),))), "device"),
-        (Archive({}, Layout((Laid(b"a", Meta(Kind.BLOCK, 0o600, device=(0, 1 << 20))),))), "device"),
+        (Archive({}, Layout((ArchiveEntry(b"a", FILE), ArchiveEntry(b"a", FILE)))), "twice"),
+        (Archive({}, Layout((ArchiveEntry(b"a", FILE), ArchiveEntry(b"a/b", FILE)))), "is no directory"),
+        (Archive({}, Layout((ArchiveEntry(b"", FILE),))), "the root is no directory"),
+        (Archive({}, Layout((ArchiveEntry(b"a", Meta(Kind.BLOCK, 0o600, device=(4096, 0))),))), "device"),
+        (Archive({}, Layout((ArchiveEntry(b"a", Meta(Kind.BLOCK, 0o600, device=(0, 1 << 20))),))), "device"),
         (Archive({}, Layout(removed=(b"",))), "the root"),
         (Archive({}, Layout(opaque=(b"",))), "the root"),
         (Archive({}, Layout(reload=(Reload("etc/a b", ("x.service",)),))), "pattern"),
@@ -151,7 +151,7 @@ def test_long_paths_stay_within_what_the_kernel_unpacks() -> None:
     ],
 )
 def test_what_a_machine_cannot_be_given(broken: Archive, why: str) -> None:
-    with pytest.raises(ConfigFault, match=why):
+    with pytest.raises(ConfigError, match=why):
         b"".join(archive.write(broken))
 
 
@@ -159,13 +159,13 @@ def test_every_text_of_it() -> None:
     capability = bytes.fromhex("0100000200200000000000000000000000000000")
     common = Layout(
         (
-            Laid(b"", FOLDER._replace(mode=0o711)),
-            Laid(
+            ArchiveEntry(b"", FOLDER._replace(mode=0o711)),
+            ArchiveEntry(
                 b"usr/bin/ping", FILE._replace(mode=0o755, xattrs=((b"user.x", b"y"), (CAPABILITY, capability))), b"x"
             ),
-            Laid(b"etc/a b", FILE._replace(xattrs=((ACL_ACCESS, b"acl"),)), b"x"),
-            Laid(b"dev/x", Meta(Kind.BLOCK, 0o660, 0, 6, 0, (259, 7))),
-            Laid(b"etc/link", Meta(Kind.SYMLINK, 0o777, time=0), b"a b"),
+            ArchiveEntry(b"etc/a b", FILE._replace(xattrs=((ACL_ACCESS, b"acl"),)), b"x"),
+            ArchiveEntry(b"dev/x", Meta(Kind.BLOCK, 0o660, 0, 6, 0, (259, 7))),
+            ArchiveEntry(b"etc/link", Meta(Kind.SYMLINK, 0o777, time=0), b"a b"),
         ),
         removed=(b"etc/z", b"etc/b"),
         opaque=(b"etc/c",),
@@ -195,6 +195,6 @@ def test_every_text_of_it() -> None:
 
 
 def test_equal_data_makes_equal_bytes() -> None:
-    one, two = Laid(b"etc/a", FILE, b"x"), Laid(b"b", Meta(Kind.FILE, 0o600), b"y")
+    one, two = ArchiveEntry(b"etc/a", FILE, b"x"), ArchiveEntry(b"b", Meta(Kind.FILE, 0o600), b"y")
     assert written(one, two, removed=(b"x", b"y")) == written(two, one, removed=(b"y", b"x"))
     assert len(written(one)) % 512 == 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.directory.model.classes import HardwareClass, normal, order_number, pattern
 from gitstate.machine.archives import content as archive
 from gitstate.machine.archives.content import Archive, Layout, Variant
@@ -139,7 +139,7 @@ def test_patterns(text: str, canonical: str, glob: str) -> None:
     ids=repr,
 )
 def test_no_patterns(text: str) -> None:
-    with pytest.raises(UsageFault) as caught:
+    with pytest.raises(UsageError) as caught:
         pattern(text)
     assert caught.value.hint
 
@@ -153,10 +153,10 @@ def test_a_class_is_normal() -> None:
         HardwareClass("x", ("10de:*",), 10_000),
         HardwareClass("x", tuple(f"10de:{number:04x}" for number in range(65))),
     ):
-        with pytest.raises(UsageFault):
+        with pytest.raises(UsageError):
             normal(bad)
     for text in ("", "01", "-1", "x", "10000", "1.0"):
-        with pytest.raises(UsageFault):
+        with pytest.raises(UsageError):
             order_number(text)
 
 

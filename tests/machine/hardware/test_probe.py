@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.machine.hardware import lspci, probe
 from tests.support import PROJECT, needs
 from tests.testing.sysfs import MACHINES, plant
@@ -115,7 +115,7 @@ WRONG: Final[dict[str, object]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_ones(name: str) -> None:
-    with pytest.raises(UsageFault) as caught:
+    with pytest.raises(UsageError) as caught:
         probe.parse(encoded(WRONG[name]))
     assert caught.value.hint
     assert len(caught.value.message) < 200
@@ -139,7 +139,7 @@ def test_wrong_ones(name: str) -> None:
     ],
 )
 def test_what_is_no_report(data: bytes, what: str) -> None:
-    with pytest.raises(UsageFault, match=what):
+    with pytest.raises(UsageError, match=what):
         probe.parse(data)
 
 
@@ -166,7 +166,7 @@ def test_the_schema_and_the_door_agree(path: tuple[str | int, ...], value: objec
     try:
         probe.parse(encoded(report))
         taken = True
-    except UsageFault:
+    except UsageError:
         taken = False
     # JSON Schema takes 1.0 for a whole number, and Python's patterns a newline at the end.
     if "." not in str(value) and "\\n" not in repr(value):
@@ -215,5 +215,5 @@ def test_modaliases_and_reports() -> None:
 
 @pytest.mark.parametrize("data", [b"nonsense\n", b"00:1f.6 Ethernet controller: Intel\n", b"\xff", b"x" * 70_000, b"{"])
 def test_other_lists(data: bytes) -> None:
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         lspci.modaliases(data)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import jsonschema
 import pytest
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.machine.layers import ORDER, Missing, Options, parse
 from tests.boot.harness import UUID
 from tests.support import PROJECT
@@ -60,7 +60,7 @@ def test_good_tables(table: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("table", "word"), BAD)
 def test_bad_tables(table: dict[str, Any], word: str) -> None:
-    with pytest.raises(ConfigFault, match=rf"^site\.toml: \[layers\] {word} ") as caught:
+    with pytest.raises(ConfigError, match=rf"^site\.toml: \[layers\] {word} ") as caught:
         parse({"layers": table}, "site.toml")
     assert caught.value.hint
     assert not fits_schema(table)
@@ -68,13 +68,13 @@ def test_bad_tables(table: dict[str, Any], word: str) -> None:
 
 @pytest.mark.parametrize("table", [[], 1, "x"])
 def test_no_table(table: object) -> None:
-    with pytest.raises(ConfigFault, match="is not a table"):
+    with pytest.raises(ConfigError, match="is not a table"):
         parse({"layers": table}, "site.toml")
     assert not fits_schema(table)
 
 
 def test_bits_behind_the_mask_are_refused() -> None:
-    with pytest.raises(ConfigFault, match="no network"):
+    with pytest.raises(ConfigError, match="no network"):
         parse({"layers": {"networks": ["192.168.1.1/24"]}}, "site.toml")
 
 

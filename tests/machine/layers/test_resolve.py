@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import ConfigFault, NotFound
-from gitstate.machine.layers import ORDER, Known, Machine, Missing, Options, never_chosen, resolve, with_masks
+from gitstate.core.errors import ConfigError, NotFoundError
+from gitstate.machine.layers import ORDER, ExistingLayers, Machine, Missing, Options, never_chosen, resolve, with_masks
 from gitstate.core.names import layer_word
 
 CLASSIC = Machine("lab3-14", (ip_interface("192.168.1.23/24"),))
@@ -21,7 +21,7 @@ ALL = (
 
 
 def layers(machine: Machine, *known: str, **options: object) -> tuple[str, ...]:
-    return resolve(machine, Known(known or ALL), Options(**options)).names  # type: ignore[arg-type]
+    return resolve(machine, ExistingLayers(known or ALL), Options(**options)).names  # type: ignore[arg-type]
 
 
 def test_the_classic_case() -> None:
@@ -76,25 +76,25 @@ def test_the_order_is_the_sites() -> None:
 
 def test_what_somebody_named_and_is_missing_is_told_of() -> None:
     machine = Machine("lab9-1", (), ("amd",), "desktop", ("lab/lab3", "host/other"))
-    found = resolve(machine, Known(ALL), Options())
+    found = resolve(machine, ExistingLayers(ALL), Options())
     assert found.names == ("base", "lab/lab3")
     assert [one.name for one in found.missing] == ["class/amd", "workload/desktop", "host/other"]
-    with pytest.raises(NotFound, match=r"lab9-1: there is no layer class/amd \(class amd\)"):
-        resolve(machine, Known(ALL), Options(missing=Missing.FAIL))
-    resolve(Machine("lab9-1"), Known(()), Options(missing=Missing.FAIL))
+    with pytest.raises(NotFoundError, match=r"lab9-1: there is no layer class/amd \(class amd\)"):
+        resolve(machine, ExistingLayers(ALL), Options(missing=Missing.FAIL))
+    resolve(Machine("lab9-1"), ExistingLayers(()), Options(missing=Missing.FAIL))
 
 
 @pytest.mark.parametrize("name", ["localhost", ""])
 def test_names_that_every_machine_has_are_refused(name: str) -> None:
-    with pytest.raises(ConfigFault, match="no machine's name"):
-        resolve(Machine(name), Known(ALL), Options())
+    with pytest.raises(ConfigError, match="no machine's name"):
+        resolve(Machine(name), ExistingLayers(ALL), Options())
 
 
 @pytest.mark.parametrize(
     "name", ["network/", "network/x_y", "network/1.2.3.4_99", "network/1.2.3.4_8", "network/_", "network", "/_8"]
 )
 def test_odd_names_of_layers_are_no_networks(name: str) -> None:
-    assert Known([name]).networks == ()
+    assert ExistingLayers([name]).networks == ()
 
 
 def test_masks_are_those_of_the_narrowest_network() -> None:
@@ -120,7 +120,7 @@ def test_a_network_of_ipv6_holds_its_addresses(address: object, prefix: int) -> 
 @given(st.permutations(ORDER), st.sets(st.sampled_from(ALL)))
 def test_every_layer_is_taken_once_and_by_kind(order: list[str], known: set[str]) -> None:
     machine = Machine("lab3-14", CLASSIC.addresses, ("nvidia", "xorg"), "kiosk", ("lab/lab3", "class/xorg"))
-    found = resolve(machine, Known(known), Options(order=tuple(order))).names
+    found = resolve(machine, ExistingLayers(known), Options(order=tuple(order))).names
     assert set(found) <= known
     assert len(set(found)) == len(found)
     places = [order.index(name.partition("/")[0]) for name in found]

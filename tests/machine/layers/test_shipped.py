@@ -21,7 +21,7 @@ import pytest
 from gitstate.machine import layers
 from gitstate.directory import open_directory
 from gitstate.machine.layers import shipped
-from gitstate.machine.render import Batch, Ground
+from gitstate.machine.render import Batch, RenderContext
 from gitstate.store.site import Site as OpenSite
 from gitstate.store import MAIN
 from tests.gitstate_command import Site, make_site
@@ -510,7 +510,7 @@ def with_hardware(site: Site, host: str, reported: dict[str, Any]) -> str:
     tip = opened.repository("desktop").ref(MAIN)
     assert tip
     known = {name: one for name, one in tips.items() if one}
-    ground = Ground(("desktop", tip), known, layers.load(opened), hardware={host: reported})
+    ground = RenderContext(("desktop", tip), known, layers.load(opened), hardware={host: reported})
     batch = Batch(ground, opened.repository)
     found = batch.render(open_directory(opened).client(host)).items
     (item,) = [one for one in found if one.path == b"etc/X11/xorg.conf.d/20-gitstate-gpu.conf"]

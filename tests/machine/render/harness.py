@@ -10,7 +10,7 @@ from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.machine.render.compose import Composer, Composition
 from gitstate.machine.render.image import Image
 from gitstate.machine.render.machine import Finisher
-from gitstate.machine.render.models import Blob, Item, Layer
+from gitstate.machine.render.models import Blob, Layer, RenderedEntry
 from gitstate.machine.render.take import take_layer
 from gitstate.store import Repository, Type, object_id
 from gitstate.store.objects import FILE, TreeItem, format_tree
@@ -105,10 +105,10 @@ class Bench:
         """Layers ``a``, ``b`` and so on."""
         return self.composer.compose([self.layer(chr(ord("a") + place), spec) for place, spec in enumerate(specs)])
 
-    def items(self, *specs: Mapping[str, Any], **facts: Any) -> list[Item]:
+    def items(self, *specs: Mapping[str, Any], **facts: Any) -> list[RenderedEntry]:
         return self.finisher.finish(self.compose(*specs), facts, "lab3-14")
 
-    def content(self, item: Item) -> bytes:
+    def content(self, item: RenderedEntry) -> bytes:
         return self.objects[item.content.oid] if isinstance(item.content, Blob) else item.content or b""
 
     def files(self, *specs: Mapping[str, Any], **facts: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitstate.core.entry import Kind
-from gitstate.core.errors import Conflict, GitstateError, Refused
-from gitstate.machine.render.models import LayerFault
+from gitstate.core.errors import ConflictError, GitstateError, RefusedError
+from gitstate.machine.render.models import LayerError
 from tests.machine.render.harness import PLAIN, Bench, Node, link
 
 OPEN = PLAIN._replace(mode=0o775)
@@ -112,35 +112,39 @@ def test_origin_is_the_latest_layer(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("specs", "error", "said"),
     [
-        ([{"etc": {"skel": b"file"}}], Conflict, "etc/skel is a file, and /etc/skel a directory (desktop dededed's)"),
-        ([{"etc": {"fstab": {"x": b""}}}], Conflict, "etc/fstab is a directory, and /etc/fstab is not"),
-        ([{"d": {"x": b""}}, {"d": b""}], Conflict, "b "),
-        ([{"d": b""}, {"d": {"x": b""}}], Conflict, "(a's)"),
-        ([{"lib": b"file"}], Conflict, "lib is a file, and /lib a directory"),
-        ([{"lib": {"y": b""}, "usr": {"lib": {"y": b""}}}], Conflict, "lib/y and usr/lib/y are both /usr/lib/y"),
-        ([{"var": {"loop": {"x": b""}}}], Conflict, "a symlink to itself"),
-        ([{"var": {"run": {"x": b""}}}], Refused, "var/run/x, which is /run/x"),
-        ([{"proc": {"x": b""}}], Refused, "/proc/x"),
-        ([{"sys": {"x": {}}}], Refused, "/sys/x"),
-        ([{"dev": {"null": Node(kind=Kind.CHARACTER, device=(1, 3))}}], Refused, "/dev/null"),
-        ([{"run": {".wh.x": b""}}], Refused, "/run/"),
-        ([{".wh.proc": b""}], Refused, "/proc"),
-        ([{"run": {".wh..wh..opq": b""}}], Refused, "/run"),
-        ([{"etc": {"passwd": b""}}], Refused, "no layer may replace /etc/passwd"),
-        ([{"etc": {"shadow": link(b"x")}}], Refused, "no layer may replace /etc/shadow"),
-        ([{"etc": {"group.j2": b""}}], Refused, "no layer may replace /etc/group"),
-        ([{"etc": {".wh.passwd": b""}}], Refused, "may remove /etc/passwd"),
-        ([{".wh.etc": b""}], Refused, "would remove accounts"),
-        ([{"etc": {".wh..wh..opq": b""}}], Refused, "would remove accounts"),
-        ([{".wh..wh..opq": b""}], Refused, "would remove accounts"),
-        ([{"etc": {".wh.": b""}}], LayerFault, "hides nothing"),
-        ([{"etc": {".wh...": b""}}], LayerFault, "hides nothing"),
-        ([{"etc": {".wh..wh.x": b""}}], LayerFault, "hides nothing"),
-        ([{"etc": {"x": b"", "x.j2": b""}}], LayerFault, "etc/x and etc/x.j2 make one file"),
-        ([{"vars.toml": b"a ="}], LayerFault, "vars.toml"),
-        ([{"vars.toml": b"\xff"}], LayerFault, "vars.toml"),
-        ([{"vars.toml": b".".join([b"a"] * 5000) + b" = 1"}], LayerFault, "vars.toml: it is nested deeper"),
-        ([{"vars.toml": b"a = " + b"[" * 50_000}], LayerFault, "vars.toml"),
+        (
+            [{"etc": {"skel": b"file"}}],
+            ConflictError,
+            "etc/skel is a file, and /etc/skel a directory (desktop dededed's)",
+        ),
+        ([{"etc": {"fstab": {"x": b""}}}], ConflictError, "etc/fstab is a directory, and /etc/fstab is not"),
+        ([{"d": {"x": b""}}, {"d": b""}], ConflictError, "b "),
+        ([{"d": b""}, {"d": {"x": b""}}], ConflictError, "(a's)"),
+        ([{"lib": b"file"}], ConflictError, "lib is a file, and /lib a directory"),
+        ([{"lib": {"y": b""}, "usr": {"lib": {"y": b""}}}], ConflictError, "lib/y and usr/lib/y are both /usr/lib/y"),
+        ([{"var": {"loop": {"x": b""}}}], ConflictError, "a symlink to itself"),
+        ([{"var": {"run": {"x": b""}}}], RefusedError, "var/run/x, which is /run/x"),
+        ([{"proc": {"x": b""}}], RefusedError, "/proc/x"),
+        ([{"sys": {"x": {}}}], RefusedError, "/sys/x"),
+        ([{"dev": {"null": Node(kind=Kind.CHARACTER, device=(1, 3))}}], RefusedError, "/dev/null"),
+        ([{"run": {".wh.x": b""}}], RefusedError, "/run/"),
+        ([{".wh.proc": b""}], RefusedError, "/proc"),
+        ([{"run": {".wh..wh..opq": b""}}], RefusedError, "/run"),
+        ([{"etc": {"passwd": b""}}], RefusedError, "no layer may replace /etc/passwd"),
+        ([{"etc": {"shadow": link(b"x")}}], RefusedError, "no layer may replace /etc/shadow"),
+        ([{"etc": {"group.j2": b""}}], RefusedError, "no layer may replace /etc/group"),
+        ([{"etc": {".wh.passwd": b""}}], RefusedError, "may remove /etc/passwd"),
+        ([{".wh.etc": b""}], RefusedError, "would remove accounts"),
+        ([{"etc": {".wh..wh..opq": b""}}], RefusedError, "would remove accounts"),
+        ([{".wh..wh..opq": b""}], RefusedError, "would remove accounts"),
+        ([{"etc": {".wh.": b""}}], LayerError, "hides nothing"),
+        ([{"etc": {".wh...": b""}}], LayerError, "hides nothing"),
+        ([{"etc": {".wh..wh.x": b""}}], LayerError, "hides nothing"),
+        ([{"etc": {"x": b"", "x.j2": b""}}], LayerError, "etc/x and etc/x.j2 make one file"),
+        ([{"vars.toml": b"a ="}], LayerError, "vars.toml"),
+        ([{"vars.toml": b"\xff"}], LayerError, "vars.toml"),
+        ([{"vars.toml": b".".join([b"a"] * 5000) + b" = 1"}], LayerError, "vars.toml: it is nested deeper"),
+        ([{"vars.toml": b"a = " + b"[" * 50_000}], LayerError, "vars.toml"),
     ],
 )
 def test_what_cant_be(bench: Bench, specs: list[dict[str, Any]], error: type[GitstateError], said: str) -> None:
@@ -224,7 +228,7 @@ def test_composition_is_what_oci_says(specs: list[dict[str, Any]]) -> None:
     try:
         expected = model(specs)
     except ValueError:
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             bench.files(*specs)
         return
     assert bench.files(*specs) == expected
@@ -236,7 +240,7 @@ def test_an_empty_layer_changes_nothing(specs: list[dict[str, Any]], place: int)
     bench = Bench({})
     try:
         expected = bench.files(*specs)
-    except Conflict:
+    except ConflictError:
         return
     assert bench.files(*specs[:place], {}, *specs[place:]) == expected
 
@@ -246,11 +250,11 @@ def test_a_layer_twice_is_a_layer_once(spec: dict[str, Any]) -> None:
     bench = Bench({"top": {"a": b"image", "b": {"c": b"image"}}})
     try:
         once = bench.files({"top": spec})
-    except Conflict:
+    except ConflictError:
         return
     try:
         assert bench.files({"top": spec}, {"top": spec}) == once
-    except Conflict:
+    except ConflictError:
         # A whiteout and a file of that name in one layer: the second time the whiteout meets the file, which is fine.
         raise AssertionError(spec) from None
 
@@ -264,10 +268,10 @@ def test_what_lists_begin_with_may_be_kept(specs: list[dict[str, Any]]) -> None:
         try:
             used.files(*specs[:count])
             used.files(*specs[:count], {"other": b""})
-        except Conflict:
+        except ConflictError:
             return
     try:
         expected = Bench({}).files(*specs)
-    except Conflict:
+    except ConflictError:
         return
     assert used.files(*specs) == expected

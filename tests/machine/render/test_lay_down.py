@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import UsageFault
+from gitstate.core.errors import UsageError
 from gitstate.machine.render.lay_down import lay_down
 from tests.machine.render.harness import PLAIN, Bench, Node, link
 from tests.support import root_only
@@ -77,7 +77,7 @@ def test_the_directory_is_its_owners_alone_and_must_be_empty(tmp_path: Path) -> 
         (tmp_path / "file").write_text("")
         (tmp_path / "link").unlink(missing_ok=True)
         (tmp_path / "link").symlink_to(tmp_path / "none")
-        with pytest.raises(UsageFault, match="not an empty directory"):
+        with pytest.raises(UsageError, match="not an empty directory"):
             lay_down(used, [], lambda item: b"", standing)
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import Conflict, GitstateError
+from gitstate.core.errors import ConflictError, GitstateError
 from gitstate.directory import Client
 from gitstate.machine.layers import Machine
 from gitstate.machine.render.accounts import Lines, merge_accounts
 from gitstate.machine.render.facts import facts_of
-from gitstate.machine.render.models import LayerFault
+from gitstate.machine.render.models import LayerError
 from tests.machine.render.harness import GROUP, PASSWD, Bench, Node, link
 
 KIOSK = b"kiosk:x:1000:1000::/home/kiosk:/bin/sh\n"
@@ -49,7 +49,7 @@ def test_a_merged_file_is_as_the_images() -> None:
 def test_merge_files_may_be_templates() -> None:
     layer = {"etc": {"passwd.merge.j2": b"{{ host }}:x:1000:1000::/:/bin/sh\n"}}
     assert Bench().files(layer, host="lab3-14")["etc/passwd"] == f"{PASSWD.decode()}lab3-14:x:1000:1000::/:/bin/sh\n"
-    with pytest.raises(LayerFault, match=r"lab3-14: a [0-9a-f]{7}: etc/passwd.merge.j2, line 1"):
+    with pytest.raises(LayerError, match=r"lab3-14: a [0-9a-f]{7}: etc/passwd.merge.j2, line 1"):
         Bench().files(layer)
 
 
@@ -106,21 +106,21 @@ def test_what_lines_become(name: str, image: bytes, parts: list[bytes], expected
 @pytest.mark.parametrize(
     ("name", "text", "error", "said"),
     [
-        ("passwd", b"lp:x:8:8::/:/x\n", Conflict, "lp has the id 7 already, not 8"),
-        ("passwd", b"lp2:x:7:8::/:/x\n", Conflict, "lp2 wants the id 7, which lp has in passwd"),
-        ("passwd", b"a:x:5:5::/:\nb:x:05:5::/:\n", Conflict, "b wants the id 5"),
-        ("group", b"lp:x:9:\n", Conflict, "lp has the id 7"),
-        ("group", b"new:x:100:\n", Conflict, "new wants the id 100"),
-        ("subuid", b"a:1:10\nb:10:10\n", Conflict, "b wants the range 10:10"),
-        ("passwd", b"\na:x\n", LayerFault, "line 2: 2 fields; passwd has 7"),
-        ("passwd", b"a:x:y:1::/:\n", LayerFault, "'y' is no number"),
-        ("passwd", b"a:x:-1:1::/:\n", LayerFault, "'-1' is no number"),
-        ("passwd", b"a:x:4294967295:1::/:\n", LayerFault, "is no number"),
-        ("passwd", b":x:1:1::/:\n", LayerFault, "a name is missing"),
-        ("passwd", b"a b:x:1:1::/:\n", LayerFault, "a name is missing, or none"),
-        ("passwd", b"+:x:1:1::/:\n", LayerFault, "a name is missing, or none"),
-        ("passwd", b"a:x:1:1:\0:/:\n", LayerFault, "no line of an account file"),
-        ("shadow", b"a:*\n", LayerFault, "2 fields; shadow has 9"),
+        ("passwd", b"lp:x:8:8::/:/x\n", ConflictError, "lp has the id 7 already, not 8"),
+        ("passwd", b"lp2:x:7:8::/:/x\n", ConflictError, "lp2 wants the id 7, which lp has in passwd"),
+        ("passwd", b"a:x:5:5::/:\nb:x:05:5::/:\n", ConflictError, "b wants the id 5"),
+        ("group", b"lp:x:9:\n", ConflictError, "lp has the id 7"),
+        ("group", b"new:x:100:\n", ConflictError, "new wants the id 100"),
+        ("subuid", b"a:1:10\nb:10:10\n", ConflictError, "b wants the range 10:10"),
+        ("passwd", b"\na:x\n", LayerError, "line 2: 2 fields; passwd has 7"),
+        ("passwd", b"a:x:y:1::/:\n", LayerError, "'y' is no number"),
+        ("passwd", b"a:x:-1:1::/:\n", LayerError, "'-1' is no number"),
+        ("passwd", b"a:x:4294967295:1::/:\n", LayerError, "is no number"),
+        ("passwd", b":x:1:1::/:\n", LayerError, "a name is missing"),
+        ("passwd", b"a b:x:1:1::/:\n", LayerError, "a name is missing, or none"),
+        ("passwd", b"+:x:1:1::/:\n", LayerError, "a name is missing, or none"),
+        ("passwd", b"a:x:1:1:\0:/:\n", LayerError, "no line of an account file"),
+        ("shadow", b"a:*\n", LayerError, "2 fields; shadow has 9"),
     ],
 )
 def test_lines_that_cant_be(name: str, text: bytes, error: type[GitstateError], said: str) -> None:
@@ -146,7 +146,7 @@ def test_merging_is_associative_and_idempotent(image: bytes, first: bytes, secon
 
     try:
         both = merge(image, first, second)
-    except Conflict:
+    except ConflictError:
         return
     assert merge(merge(image, first), second) == both
     assert merge(both, first, second) == both
@@ -175,7 +175,7 @@ def test_owners_by_name() -> None:
     ("node", "said"), [(Node(b"", uname=b"nobody"), "user nobody"), (Node(gname=b"m\xc3\xbc"), "group")]
 )
 def test_an_unknown_name_is_an_error(node: Node, said: str) -> None:
-    with pytest.raises(LayerFault, match=rf"lab3-14: a [0-9a-f]{{7}}: etc/x: desktop dededed has no {said}"):
+    with pytest.raises(LayerError, match=rf"lab3-14: a [0-9a-f]{{7}}: etc/x: desktop dededed has no {said}"):
         owner({"etc": {"x": node}})
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.machine.render.models import LayerFault
-from gitstate.machine.render.sandbox import Bound, Budget
+from gitstate.machine.render.models import LayerError
+from gitstate.machine.render.sandbox import Budget, LimitError
 from tests.machine.render.harness import Bench, Node
 
 FACTS: Final[dict[str, Any]] = {"host": "lab3-14", "ip": "192.168.1.23", "macs": ["a", "b"], "hardware": {"x": None}}
@@ -109,7 +109,7 @@ def test_variables_of_layers_are_joined() -> None:
     ],
 )
 def test_faults_name_machine_layer_file_and_line(text: str, said: str) -> None:
-    with pytest.raises(LayerFault) as caught:
+    with pytest.raises(LayerError) as caught:
         rendered(text)
     assert caught.value.message.startswith("lab3-14: a ")
     assert said in caught.value.message
@@ -118,19 +118,19 @@ def test_faults_name_machine_layer_file_and_line(text: str, said: str) -> None:
 
 
 def test_a_fault_in_what_is_included_is_named_there() -> None:
-    with pytest.raises(LayerFault, match=r"lab3-14: b [0-9a-f]{7}: \.include/x, line 2: 'nope' is undefined"):
+    with pytest.raises(LayerError, match=r"lab3-14: b [0-9a-f]{7}: \.include/x, line 2: 'nope' is undefined"):
         rendered("{% include 'x' %}", {".include": {"x": b"\n{{ nope }}"}})
 
 
 @pytest.mark.parametrize("text", ["{{ " + "(" * 20_000, "{{ " + "-" * 50_000 + "1 }}", "{% if 1 %}" * 5_000])
 def test_what_is_nested_too_deep_is_a_fault(text: str) -> None:
-    with pytest.raises(LayerFault, match=r"lab3-14: a [0-9a-f]{7}: etc/motd\.j2"):
+    with pytest.raises(LayerError, match=r"lab3-14: a [0-9a-f]{7}: etc/motd\.j2"):
         rendered(text)
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"x" * 300_000])
 def test_what_is_no_template(data: bytes) -> None:
-    with pytest.raises(LayerFault, match=r"motd\.j2: (it is not UTF-8|a template is larger)"):
+    with pytest.raises(LayerError, match=r"motd\.j2: (it is not UTF-8|a template is larger)"):
         Bench().files({"etc": {"motd.j2": data}})
 
 
@@ -173,18 +173,18 @@ BOMBS: Final = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_stopped(name: str) -> None:
     begin = time.monotonic()
-    with pytest.raises(LayerFault, match=r"lab3-14: a [0-9a-f]{7}: etc/motd\.j2"):
+    with pytest.raises(LayerError, match=r"lab3-14: a [0-9a-f]{7}: etc/motd\.j2"):
         rendered(BOMBS[name])
     assert time.monotonic() - begin < 10, "a limit of 2 seconds, on a busy machine"
 
 
 def test_time_is_bounded() -> None:
     budget = Budget(seconds=0)
-    with pytest.raises(Bound, match="longer than 0 seconds"):
+    with pytest.raises(LimitError, match="longer than 0 seconds"):
         assert [budget.step() for _ in range(1000)]
 
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_any_text_is_a_template_or_a_fault(text: str) -> None:
-    with suppress(LayerFault):
+    with suppress(LayerError):
         rendered(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.core.monitor import SILENT
 from gitstate.machine import secrets
 from gitstate.machine.render.image import Image
@@ -83,7 +83,7 @@ def test_only_machines_with_an_sshd_need_keys() -> None:
 
 def test_something_else_stands_there(site: Site) -> None:
     plant(site, "etc/ssh", b"a file")
-    with pytest.raises(ConfigFault, match="ssh_host_ed25519_key: Not a directory"):
+    with pytest.raises(ConfigError, match="ssh_host_ed25519_key: Not a directory"):
         ensure(site, HOST)
     assert not (site.path / "secrets" / ".new").exists()
 
@@ -91,7 +91,7 @@ def test_something_else_stands_there(site: Site) -> None:
 def test_no_symlink_leads_keys_out(site: Site, tmp_path: Path) -> None:
     (site.path / "secrets" / HOST / "etc").mkdir(parents=True)
     (site.path / "secrets" / HOST / "etc" / "ssh").symlink_to(tmp_path)
-    with pytest.raises(ConfigFault):
+    with pytest.raises(ConfigError):
         ensure(site, HOST)
     assert sorted(os.listdir(tmp_path)) == ["site"]
 
@@ -188,19 +188,19 @@ def test_two_at_once_make_each_key_once(site: Site) -> None:
 
 def test_killed_between_the_two_halves(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The public half alone is no key, and the next run makes a pair."""
-    from gitstate.core.fs import Below
+    from gitstate.core.fs import DescriptorTree
 
     class Killed(BaseException):
         pass
 
-    real = Below.move
+    real = DescriptorTree.move
 
-    def move(self: Below, old: bytes, new: bytes) -> None:
+    def move(self: DescriptorTree, old: bytes, new: bytes) -> None:
         if not new.endswith(b".pub"):
             raise Killed
         real(self, old, new)
 
-    monkeypatch.setattr(Below, "move", move)
+    monkeypatch.setattr(DescriptorTree, "move", move)
     with pytest.raises(Killed):
         ensure(site, HOST)
     assert key_files(site) == ["ssh_host_ed25519_key.pub"]

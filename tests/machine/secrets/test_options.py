@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from jsonschema import Draft202012Validator
 
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.machine.secrets.options import DEFAULT_KEYS, parse
 from tests.support import PROJECT
 
@@ -46,7 +46,7 @@ def test_good(table: Any) -> None:
 
 @pytest.mark.parametrize("table", BAD)
 def test_bad(table: Any) -> None:
-    with pytest.raises(ConfigFault, match=r"^x: \[secrets\]"):
+    with pytest.raises(ConfigError, match=r"^x: \[secrets\]"):
         parse(site(table), "x")
     assert not Draft202012Validator(SCHEMA).is_valid(site(table))
 

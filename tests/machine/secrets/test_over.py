@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import ConfigFault
+from gitstate.core.errors import ConfigError
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import Archive, Laid, Layout, Variant
+from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout, Variant
 from gitstate.machine.render.image import Found
 from gitstate.machine.secrets import Secrets, lay_over
 
@@ -31,7 +31,7 @@ IMAGE = {
 
 
 def secret(*paths: bytes, meta: Meta = SECRET) -> Secrets:
-    return Secrets(tuple(Laid(path, meta, b"secret") for path in paths), "digest")
+    return Secrets(tuple(ArchiveEntry(path, meta, b"secret") for path in paths), "digest")
 
 
 def laid_over(found: Secrets, layout: Layout | None = None, *variants: Variant) -> Archive:
@@ -43,12 +43,14 @@ def paths(layout: Layout) -> dict[bytes, bytes]:
 
 
 def test_nothing_changes_nothing() -> None:
-    whole = Archive({}, Layout((Laid(b"etc/motd", FILE, b"x"),)))
+    whole = Archive({}, Layout((ArchiveEntry(b"etc/motd", FILE, b"x"),)))
     assert lay_over(whole, Secrets(), IMAGE.get, "h") is whole
 
 
 def test_the_secret_wins() -> None:
-    found = laid_over(secret(b"etc/motd"), Layout((Laid(b"etc/motd", FILE, b"layer"), Laid(b"etc/x", FILE, b"x"))))
+    found = laid_over(
+        secret(b"etc/motd"), Layout((ArchiveEntry(b"etc/motd", FILE, b"layer"), ArchiveEntry(b"etc/x", FILE, b"x")))
+    )
     assert paths(found.layout) == {b"etc/motd": b"secret", b"etc/x": b"x"}
     assert b"".join(archive.write(found))
 
@@ -77,13 +79,13 @@ def test_where_symlinks_lead(path: bytes, place: bytes) -> None:
     ],
 )
 def test_what_is_in_the_way(path: bytes, said: str) -> None:
-    with pytest.raises(ConfigFault) as fault:
+    with pytest.raises(ConfigError) as fault:
         laid_over(secret(path))
     assert said in fault.value.message
 
 
 def test_two_secrets_of_one_place() -> None:
-    with pytest.raises(ConfigFault, match="lib/x and usr/lib/x are both /usr/lib/x"):
+    with pytest.raises(ConfigError, match="lib/x and usr/lib/x are both /usr/lib/x"):
         laid_over(secret(b"lib/x", b"usr/lib/x"))
 
 
@@ -93,8 +95,8 @@ def test_two_secrets_of_one_place() -> None:
         Layout(removed=(b"etc/motd",)),
         Layout(removed=(b"etc",)),
         Layout(opaque=(b"etc",)),
-        Layout((Laid(b"etc/motd", FOLDER),)),
-        Layout((Laid(b"etc/motd/y", FILE),)),
+        Layout((ArchiveEntry(b"etc/motd", FOLDER),)),
+        Layout((ArchiveEntry(b"etc/motd/y", FILE),)),
     ],
 )
 def test_what_layers_have_taken_away_is_no_obstacle(layout: Layout) -> None:
@@ -102,14 +104,14 @@ def test_what_layers_have_taken_away_is_no_obstacle(layout: Layout) -> None:
 
 
 def test_what_layers_have_put_there_is_one() -> None:
-    with pytest.raises(ConfigFault, match="/etc/ssh of this machine is no directory"):
-        laid_over(secret(b"etc/ssh/x"), Layout((Laid(b"etc/ssh", FILE),)))
-    found = laid_over(secret(b"etc/here/x"), Layout((Laid(b"etc/here", LINK, b"ssh"),)))
+    with pytest.raises(ConfigError, match="/etc/ssh of this machine is no directory"):
+        laid_over(secret(b"etc/ssh/x"), Layout((ArchiveEntry(b"etc/ssh", FILE),)))
+    found = laid_over(secret(b"etc/here/x"), Layout((ArchiveEntry(b"etc/here", LINK, b"ssh"),)))
     assert b"etc/ssh/x" in paths(found.layout)
 
 
 def test_private_directories_are_made_so_where_there_are_none() -> None:
-    found = Secrets((Laid(b"etc/credstore/x", SECRET, b"x"),), "digest", (b"etc", b"etc/credstore"))
+    found = Secrets((ArchiveEntry(b"etc/credstore/x", SECRET, b"x"),), "digest", (b"etc", b"etc/credstore"))
     laid = {one.path: one.meta for one in laid_over(found).layout.laid}
     assert b"etc" not in laid
     assert laid[b"etc/credstore"].mode == 0o700
@@ -118,11 +120,11 @@ def test_private_directories_are_made_so_where_there_are_none() -> None:
 @pytest.mark.parametrize(
     ("layout", "again"),
     [
-        (Layout((Laid(b"etc/motd", FILE, b"class"),)), True),
+        (Layout((ArchiveEntry(b"etc/motd", FILE, b"class"),)), True),
         (Layout(removed=(b"etc/motd",)), True),
         (Layout(removed=(b"etc",)), True),
         (Layout(opaque=(b"etc",)), True),
-        (Layout((Laid(b"etc/x", FILE, b"class"),)), False),
+        (Layout((ArchiveEntry(b"etc/x", FILE, b"class"),)), False),
     ],
 )
 def test_no_class_takes_a_secret_away(layout: Layout, again: bool) -> None:
@@ -130,7 +132,9 @@ def test_no_class_takes_a_secret_away(layout: Layout, again: bool) -> None:
     assert (paths(found.variants[0].layout).get(b"etc/motd") == b"secret") == again
 
 
-@pytest.mark.parametrize("layout", [Layout((Laid(b"etc", LINK, b"x"),)), Layout((Laid(b"etc/ssh", FILE),))])
+@pytest.mark.parametrize(
+    "layout", [Layout((ArchiveEntry(b"etc", LINK, b"x"),)), Layout((ArchiveEntry(b"etc/ssh", FILE),))]
+)
 def test_a_class_in_the_way(layout: Layout) -> None:
-    with pytest.raises(ConfigFault, match="is no directory"):
+    with pytest.raises(ConfigError, match="is no directory"):
         laid_over(secret(b"etc/ssh/x"), None, Variant("gpu", ("pci:*",), layout))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.entry import ACL_ACCESS, Kind
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.machine.secrets import Options, Secrets, machine_secrets
 from gitstate.store.site import Site
 from tests.machine.secrets.harness import HOST, OPTIONS, plant, read
@@ -137,7 +137,7 @@ def _many(site: Site) -> None:
 )
 def test_what_no_machine_may_get(site: Site, make: Callable[[Site], object], said: str) -> None:
     make(site)
-    with pytest.raises(ConfigFault) as fault:
+    with pytest.raises(ConfigError) as fault:
         read(site)
     assert said in fault.value.message
     assert "\n" not in str(fault.value)
@@ -161,18 +161,18 @@ def test_no_symlink_is_followed(site: Site, tmp_path: Path) -> None:
     (site.path / "secrets" / HOST / "out").symlink_to(tmp_path / "outside")
     assert sorted(one.path for one in read(site).laid) == [b"etc/x", b"out"]
     (site.path / "secrets" / "lab3-13").symlink_to(tmp_path / "outside")
-    with pytest.raises(ConfigFault, match="is no directory"):
+    with pytest.raises(ConfigError, match="is no directory"):
         read(site, "lab3-13")
 
 
 def test_secrets_that_others_can_read(site: Site) -> None:
     plant(site, "etc/x")
     (site.path / "secrets").chmod(0o755)
-    with pytest.raises(ConfigFault, match="has mode 0755"):
+    with pytest.raises(ConfigError, match="has mode 0755"):
         read(site)
 
 
 @pytest.mark.parametrize("name", ["..", ".new", "a/b", ""])
 def test_names_that_lead_elsewhere(site: Site, name: str) -> None:
-    with pytest.raises(UsageFault):
+    with pytest.raises(UsageError):
         machine_secrets(site, name, OPTIONS)

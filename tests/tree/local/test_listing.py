@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitstate.core.errors import ConfigFault, UsageFault
+from gitstate.core.errors import ConfigError, UsageError
 from gitstate.tree.local.listing import parse, place, target, text, writable_path
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name and b"/" not in name)
@@ -16,7 +16,7 @@ PATHS = st.lists(NAMES, min_size=1, max_size=4).map(b"/".join)
 def can_be_listed(path: bytes) -> bool:
     try:
         return writable_path(path) == path
-    except UsageFault:
+    except UsageError:
         return False
 
 
@@ -32,7 +32,7 @@ def test_any_bytes_are_a_list_or_an_error_that_names_the_line(data: bytes) -> No
     said, found = "it:", []
     try:
         found = parse(data, "it")
-    except ConfigFault as fault:
+    except ConfigError as fault:
         said = fault.message
     assert said.startswith("it:")
     assert all(can_be_listed(path) for path in found)
@@ -68,12 +68,12 @@ def test_the_last_line_needs_no_end(end: bytes) -> None:
     ],
 )
 def test_what_is_no_path_is_named_with_its_line(line: bytes) -> None:
-    with pytest.raises(ConfigFault, match="it:2: "):
+    with pytest.raises(ConfigError, match="it:2: "):
         parse(b"/etc/fine\n" + line + b"\n", "it")
 
 
 def test_a_list_of_monstrous_size_is_refused() -> None:
-    with pytest.raises(ConfigFault, match="longer than"):
+    with pytest.raises(ConfigError, match="longer than"):
         parse(b"#" * 300_000, "it")
 
 
@@ -99,7 +99,7 @@ def test_a_list_of_monstrous_size_is_refused() -> None:
     ],
 )  # fmt: skip
 def test_what_can_not_be_listed(path: bytes, why: str) -> None:
-    with pytest.raises(UsageFault, match=why):
+    with pytest.raises(UsageError, match=why):
         writable_path(path)
 
 

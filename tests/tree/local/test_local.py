@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import ConfigFault, Conflict, EnvironmentFault, NotFound
+from gitstate.core.errors import ConfigError, ConflictError, HostError, NotFoundError
 from gitstate.tree import local
-from gitstate.tree.local import Doubt, Original, Plan, State, Trees
+from gitstate.tree.local import ConflictPolicy, Original, Plan, State, Trees
 from tests.support import needs, root_only
 
 pytestmark = root_only
@@ -30,10 +30,10 @@ class Ground:
     base: Path
     trees: Trees
 
-    def add(self, *paths: bytes, doubt: Doubt = Doubt.ASK) -> Plan:
+    def add(self, *paths: bytes, doubt: ConflictPolicy = ConflictPolicy.ASK) -> Plan:
         return self._do(local.add(self.trees, paths, doubt))
 
-    def fix(self, *paths: bytes, doubt: Doubt = Doubt.ASK) -> Plan:
+    def fix(self, *paths: bytes, doubt: ConflictPolicy = ConflictPolicy.ASK) -> Plan:
         return self._do(local.fix(self.trees, paths, doubt))
 
     def remove(self, *paths: bytes) -> Plan:
@@ -132,28 +132,28 @@ def test_a_package_s_new_file_becomes_the_original(ground: Ground) -> None:
     assert (ground.base / "etc/fstab").read_text() == (ground.live / "etc/local/fstab").read_text() == "new\n"
 
 
-@pytest.mark.parametrize(("doubt", "text"), [(Doubt.KEEP, "mine\n"), (Doubt.REPLACE, "new\n")])
-def test_what_was_changed_in_base_goes_only_if_one_says_so(ground: Ground, doubt: Doubt, text: str) -> None:
+@pytest.mark.parametrize(("doubt", "text"), [(ConflictPolicy.KEEP, "mine\n"), (ConflictPolicy.REPLACE, "new\n")])
+def test_what_was_changed_in_base_goes_only_if_one_says_so(ground: Ground, doubt: ConflictPolicy, text: str) -> None:
     ground.add(FSTAB)
     (ground.base / "etc/fstab").write_text("mine\n")
     assert not ground.fix()
     ground.upgrade(FSTAB, "new\n")
     before = listing(ground.live, ground.base)
-    with pytest.raises(Conflict, match="another /etc/fstab"):
+    with pytest.raises(ConflictError, match="another /etc/fstab"):
         ground.fix()
     assert listing(ground.live, ground.base) == before
     plan = ground.fix(doubt=doubt)
-    assert plan.kept == ((FSTAB,) if doubt is Doubt.KEEP else ())
+    assert plan.kept == ((FSTAB,) if doubt is ConflictPolicy.KEEP else ())
     assert (ground.base / "etc/fstab").read_text() == text
     assert (ground.live / "etc/fstab").read_text() == "new\n"
 
 
-@pytest.mark.parametrize(("doubt", "text"), [(Doubt.KEEP, "theirs\n"), (Doubt.REPLACE, "old\n")])
-def test_another_prototype_s_original_is_a_conflict(ground: Ground, doubt: Doubt, text: str) -> None:
+@pytest.mark.parametrize(("doubt", "text"), [(ConflictPolicy.KEEP, "theirs\n"), (ConflictPolicy.REPLACE, "old\n")])
+def test_another_prototype_s_original_is_a_conflict(ground: Ground, doubt: ConflictPolicy, text: str) -> None:
     (ground.base / "etc").mkdir()
     (ground.base / "etc/fstab").write_text("theirs\n")
     before = listing(ground.live, ground.base)
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         ground.add(KEY, FSTAB)
     assert listing(ground.live, ground.base) == before, "all or nothing"
     ground.add(KEY, FSTAB, doubt=doubt)
@@ -185,7 +185,7 @@ def test_what_is_lost_on_both_sides_is_told(ground: Ground) -> None:
     ground.add(FSTAB)
     shutil.rmtree(ground.live / "etc/local")
     (ground.base / "etc/fstab").unlink()
-    with pytest.raises(NotFound, match="no copy"):
+    with pytest.raises(NotFoundError, match="no copy"):
         ground.fix()
 
 
@@ -193,7 +193,7 @@ def test_a_directory_that_a_package_took_with_it_is_told_and_the_file_can_be_tak
     ground.add(KEY, FSTAB)
     shutil.rmtree(ground.live / "etc/ssl")
     assert ground.states()[KEY][0] == "missing"
-    with pytest.raises(NotFound, match="the directory of /etc/ssl/private/key"):
+    with pytest.raises(NotFoundError, match="the directory of /etc/ssl/private/key"):
         ground.fix()
     ground.remove(KEY)
     assert ground.states() == {FSTAB: ("ok", "same")}
@@ -212,7 +212,7 @@ def test_taken_back_the_tree_is_as_it_was(ground: Ground) -> None:
 
 
 def test_without_a_base_layer_there_is_a_hint(ground: Ground) -> None:
-    with local.open_trees(ground.live, None) as trees, pytest.raises(NotFound) as caught:
+    with local.open_trees(ground.live, None) as trees, pytest.raises(NotFoundError) as caught:
         local.add(trees, [FSTAB])
     assert "gitstate layer create base" in caught.value.hint
 
@@ -227,9 +227,9 @@ def test_a_link_is_not_made_of_what_is_no_file(ground: Ground, tmp_path: Path) -
     os.mkfifo(ground.live / "etc/fifo")
     before = listing(ground.live, ground.base)
     for name in (b"etc/elsewhere", b"etc/folder", b"etc/fifo"):
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             ground.add(name)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         ground.add(b"etc/nowhere")
     assert listing(ground.live, ground.base) == before
 
@@ -242,7 +242,7 @@ def test_no_symlink_is_followed(ground: Ground, tmp_path: Path, inside: str) -> 
     if place.exists():
         shutil.rmtree(place)
     place.symlink_to(tmp_path / "outside")
-    with pytest.raises(EnvironmentFault), local.open_trees(ground.live, ground.base) as trees:
+    with pytest.raises(HostError), local.open_trees(ground.live, ground.base) as trees:
         local.apply(local.add(trees, [FSTAB]), trees)
     assert {path.name: path.read_text() for path in (tmp_path / "outside").iterdir()} == {"fstab": "outside\n"}
 
@@ -250,12 +250,12 @@ def test_no_symlink_is_followed(ground: Ground, tmp_path: Path, inside: str) -> 
 def test_local_must_be_a_directory_of_ours(ground: Ground, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (ground.live / "etc/local").symlink_to(tmp_path / "outside")
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         ground.add(FSTAB)
     (ground.live / "etc/local").unlink()
     (ground.live / "etc/local").mkdir()
     (ground.live / "etc/local/other").touch()
-    with pytest.raises(Conflict, match="something else: other"):
+    with pytest.raises(ConflictError, match="something else: other"):
         ground.add(FSTAB)
     assert list((tmp_path / "outside").iterdir()) == []
 
@@ -264,20 +264,20 @@ def test_local_must_be_a_directory_of_ours(ground: Ground, tmp_path: Path) -> No
 def test_base_must_have_a_file_there(ground: Ground, make: object) -> None:
     (ground.base / "etc").mkdir()
     make(ground.base / "etc/fstab")  # type: ignore[operator]
-    with pytest.raises(Conflict, match="no regular file"):
-        ground.add(FSTAB, doubt=Doubt.REPLACE)
+    with pytest.raises(ConflictError, match="no regular file"):
+        ground.add(FSTAB, doubt=ConflictPolicy.REPLACE)
 
 
 def test_a_list_that_is_none_is_told(ground: Ground) -> None:
     (ground.live / "etc/gitstate").mkdir()
     (ground.live / "etc/gitstate/local").write_text("/etc/fstab\n/etc/a b\n")
-    with pytest.raises(ConfigFault, match="/etc/gitstate/local of the live tree:2: "):
+    with pytest.raises(ConfigError, match="/etc/gitstate/local of the live tree:2: "):
         ground.fix()
 
 
 def test_what_is_not_listed_is_told(ground: Ground) -> None:
     for act in (ground.fix, ground.remove):
-        with pytest.raises(NotFound, match="not on the list"):
+        with pytest.raises(NotFoundError, match="not on the list"):
             act(FSTAB)
 
 
@@ -340,7 +340,7 @@ def _killed_at(call: int, ground: Ground, verb: str, monkeypatch: pytest.MonkeyP
             killed = True
     texts = kept_texts(ground)
     assert before - ({"old\n"} if verb == "fix" else set()) <= texts, f"{verb}, call {call}"
-    with suppress(NotFound) if verb == "remove" else nullcontext():  # it may have been done but for its last word
+    with suppress(NotFoundError) if verb == "remove" else nullcontext():  # it may have been done but for its last word
         act()
     current = "old\n" if verb == "add" else "new\n"
     assert (ground.live / "etc/fstab").read_text() == current

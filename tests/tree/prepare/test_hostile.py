@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import EnvironmentFault
+from gitstate.core.errors import HostError
 from gitstate.core.monitor import SILENT
 from gitstate.tree import prepare
 from tests.cli.harness import listing
@@ -69,7 +69,7 @@ def test_nothing_is_written_through_a_directory_that_is_a_symlink(
     target.mkdir(parents=True, exist_ok=True)
     replace(root, path, target if how == "absolute" else os.path.relpath(target, (root / path).parent))
     before = listing(outside)
-    with pytest.raises(EnvironmentFault, match=rf"/{path} of the live tree is a symlink|no root of Debian"):
+    with pytest.raises(HostError, match=rf"/{path} of the live tree is a symlink|no root of Debian"):
         prepare.plan(root)
     assert listing(outside) == before
 
@@ -78,7 +78,7 @@ def test_nothing_is_written_through_a_directory_that_is_a_symlink(
 def test_nothing_is_mounted_on_a_symlink(root: Path, outside: Path, path: str) -> None:
     replace(root, path, outside / path)
     before = listing(outside)
-    with pytest.raises(EnvironmentFault, match=f"/{path} of the live tree is no directory"):
+    with pytest.raises(HostError, match=f"/{path} of the live tree is no directory"):
         prepare.plan(root)
     assert listing(outside) == before
 
@@ -134,7 +134,7 @@ def test_what_is_no_file_where_one_is_expected_is_named_or_replaced(root: Path, 
     path.parent.mkdir()
     if kind == "directory":
         path.mkdir()
-        with pytest.raises(EnvironmentFault, match=r"gitstate.conf of the live tree is a directory"):
+        with pytest.raises(HostError, match=r"gitstate.conf of the live tree is a directory"):
             prepare.plan(root)
         return
     os.mkfifo(path) if kind == "fifo" else os.mknod(path, 0o20600, os.makedev(1, 3))
@@ -164,7 +164,7 @@ def test_what_is_mounted_in_the_live_tree_is_not_cleaned(root: Path, outside: Pa
 def test_nothing_is_written_to_what_is_mounted_in_the_live_tree(root: Path, outside: Path, path: str) -> None:
     with bind(outside / path, root / path):
         before = listing(outside)
-        with pytest.raises(EnvironmentFault, match=r"is a mount point, or no directory|no root of Debian"):
+        with pytest.raises(HostError, match=r"is a mount point, or no directory|no root of Debian"):
             prepare.plan(root)
         assert listing(outside) == before
 

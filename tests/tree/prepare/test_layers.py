@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.machine.archives.content import Laid, Variant
+from gitstate.machine.archives.content import ArchiveEntry, Variant
 from tests.client.harness import CAPABILITY, FILE, SECOND, WHEN, layout, looks, packed, unpacked
 from tests.support import needs, root_only
 from tests.tree.prepare.test_hook import Initramfs, initramfs
@@ -41,12 +41,14 @@ def test_it_is_laid_over_the_root(initramfs: Initramfs) -> None:
     files = {
         "etc/motd": "lab3",
         "etc/d/new": "new",
-        "etc/secret": Laid(b"", Meta(Kind.FILE, 0o4640, 3, 42, WHEN * SECOND), b"secret"),
+        "etc/secret": ArchiveEntry(b"", Meta(Kind.FILE, 0o4640, 3, 42, WHEN * SECOND), b"secret"),
         "etc/link": "-> /nowhere",
-        "etc/own": Laid(b"", Meta(Kind.DIRECTORY, 0o1750, 5, 6, 0)),
-        "usr/bin/ping": Laid(b"", FILE._replace(mode=0o755, xattrs=((b"security.capability", CAPABILITY),)), b"x"),
+        "etc/own": ArchiveEntry(b"", Meta(Kind.DIRECTORY, 0o1750, 5, 6, 0)),
+        "usr/bin/ping": ArchiveEntry(
+            b"", FILE._replace(mode=0o755, xattrs=((b"security.capability", CAPABILITY),)), b"x"
+        ),
         "etc/a b\n\\%d$(reboot)\udcff": "odd",
-        "dev/null0": Laid(b"", Meta(Kind.CHARACTER, 0o666, 0, 0, 0, (1, 3))),
+        "dev/null0": ArchiveEntry(b"", Meta(Kind.CHARACTER, 0o666, 0, 0, 0, (1, 3))),
         "opt/dir": "a file for a directory",
     }
     data = packed(layout(files, removed=("etc/gone", "etc/nothing", "opt/dir"), opaque=("etc/d",)))
@@ -97,7 +99,7 @@ def test_a_truncated_archive_leaves_the_root_as_it_was(initramfs: Initramfs) -> 
 def unpacked_as_far_as_it_goes(data: bytes, place: Path) -> None:
     """As the kernel does it: what is there is made, and the last file is cut short."""
     from gitstate.core import cpio
-    from gitstate.core.errors import Damaged
+    from gitstate.core.errors import DamagedError
 
     place.mkdir()
     padded = data + bytes(-len(data) % 4)
@@ -110,7 +112,7 @@ def unpacked_as_far_as_it_goes(data: bytes, place: Path) -> None:
                 os.symlink(member.content, target)
             else:
                 Path(os.fsdecode(target)).write_bytes(member.content)
-    except Damaged:
+    except DamagedError:
         pass
 
 
@@ -150,7 +152,7 @@ def test_nothing_is_laid_or_removed_through_a_symlink(initramfs: Initramfs) -> N
     (root / "etc/opaque").symlink_to(outside)
     meta = FILE._replace(xattrs=((b"security.capability", CAPABILITY),))
     files = {
-        "etc/dir/f": Laid(b"", meta, b"evil"),
+        "etc/dir/f": ArchiveEntry(b"", meta, b"evil"),
         "etc/dir/sub/g": "evil",
         "etc/file": "new",
         "etc/plain": "no directory",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.core.errors import EnvironmentFault, StorageFault
+from gitstate.core.errors import HostError, StorageError
 from gitstate.core.monitor import SILENT
 from gitstate.tree import prepare
 from gitstate.tree.prepare import Concern, Done, Plan
@@ -354,7 +354,7 @@ def test_an_initrd_that_comes_out_equal_is_left_alone(root: Path) -> None:
 def test_an_initrd_without_what_a_boot_needs_is_refused(root: Path, module: str) -> None:
     (root / INITRD).write_text("the old one")
     can(root, [name for name in MODULES if name != module])
-    with pytest.raises(StorageFault, match=rf"kernel {KERNEL} has no module {module}\b"):
+    with pytest.raises(StorageError, match=rf"kernel {KERNEL} has no module {module}\b"):
         run(root)
     assert (root / INITRD).read_text() == "the old one"
     assert [path.name for path in (root / "boot").glob(".*")] == []
@@ -364,7 +364,7 @@ def test_an_initrd_without_what_a_boot_needs_is_refused(root: Path, module: str)
 
 def test_an_initrd_without_the_hook_is_refused(root: Path) -> None:
     can(root, hook=False)
-    with pytest.raises(StorageFault, match="no boot hook"):
+    with pytest.raises(StorageError, match="no boot hook"):
         run(root)
 
 
@@ -373,14 +373,14 @@ def test_an_initrd_without_the_hook_is_refused(root: Path) -> None:
 
 def test_a_tree_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
-    with pytest.raises(EnvironmentFault, match="no root of Debian or its kin"):
+    with pytest.raises(HostError, match="no root of Debian or its kin"):
         prepare.plan(tmp_path)
 
 
 def test_what_is_missing_is_named_with_the_command_that_brings_it(root: Path) -> None:
     for name in ("usr/sbin/mkinitramfs", "usr/bin/setfattr", f"boot/vmlinuz-{KERNEL}"):
         (root / name).unlink()
-    with pytest.raises(EnvironmentFault) as raised:
+    with pytest.raises(HostError) as raised:
         prepare.plan(root)
     assert raised.value.code == 5
     assert raised.value.message.endswith(": initramfs-tools attr linux-image-amd64")
