@@ -30,7 +30,7 @@ def open_directory(site: Site) -> Directory:
     chosen = options.load(site)
     if chosen is None:
         return LdifDirectory(site)
-    if chosen.way is options.Mode.SPLIT:
+    if chosen.mode is options.Mode.SPLIT:
         from gitstate.directory.ldap.split import SplitDirectory  # python-ldap is slow to load
 
         return SplitDirectory(site, chosen)

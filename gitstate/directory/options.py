@@ -62,7 +62,7 @@ class LdapOptions:
     channels: str
     classes: str
     netgroups: str
-    way: Mode = Mode.SCHEMA
+    mode: Mode = Mode.SCHEMA
     starttls: bool = False
     ca: Path | None = None
     certificate: Path | None = None
@@ -151,8 +151,8 @@ def _check(options: LdapOptions, values: Mapping[str, Any]) -> None:
         raise _FieldError("certificate", "and key go together")
     if options.starttls and any(not uri.startswith("ldap://") for uri in options.uris):
         raise _FieldError("starttls", "is for ldap:// only", "ldaps:// has TLS, and ldapi:// needs none")
-    if "map" in values and options.way is not Mode.MAP:
-        raise _FieldError("map", f'is for way = "map" only, not "{options.way}"')
+    if "map" in values and options.mode is not Mode.MAP:
+        raise _FieldError("map", f'is for mode = "map" only, not "{options.mode}"')
 
 
 _LOOPBACK: Final = re.compile(r"ldap://(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?/?")
@@ -216,7 +216,7 @@ def _seconds(key: str, value: object) -> int:
     return value
 
 
-def _way(key: str, value: object) -> Mode:
+def _mode(key: str, value: object) -> Mode:
     if value not in set(Mode):
         raise _FieldError(key, f"is {value!r}", f"one of {', '.join(Mode)}")
     return Mode(str(value))
@@ -251,7 +251,7 @@ def _check_map(places: Mapping[str, Place]) -> None:
 
 
 _KEYS: Final[Mapping[str, Callable[[str, object], Any]]] = {
-    "way": _way,
+    "mode": _mode,
     "uri": _uris,
     "base": _text(_DN, "a distinguished name such as dc=example,dc=org"),
     "clients": _text(_DN, "a distinguished name"),

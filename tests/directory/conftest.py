@@ -39,7 +39,7 @@ def slapd(running_slapd: Server) -> Server:
 @pytest.fixture(params=BACKENDS)
 def place(request: pytest.FixtureRequest, site: Site) -> Place:
     """A site whose directory is empty, by each backend in turn."""
-    backend, _, way = request.param.partition("-")
+    backend, _, mode = request.param.partition("-")
     if backend == "ldap":
-        choose_ldap(site, request.getfixturevalue("slapd"), way)
+        choose_ldap(site, request.getfixturevalue("slapd"), mode)
     return Place(site, request.param)

@@ -47,9 +47,9 @@ class Place:
         return self.site.directory_path
 
 
-def choose_ldap(site: Site, server: Server, way: str = "schema", **values: object) -> None:
+def choose_ldap(site: Site, server: Server, mode: str = "schema", **values: object) -> None:
     """Give a site the LDAP backend, on the server's socket as whoever we are unless ``values`` say something else."""
-    given: dict[str, object] = {"uri": server.ldapi, "base": SUFFIX, "external": True, "way": way, **values}
+    given: dict[str, object] = {"uri": server.ldapi, "base": SUFFIX, "external": True, "mode": mode, **values}
     document = tomlkit.parse(site.file.read_text())
     document["directory"] = {"backend": "ldap", **{key: value for key, value in given.items() if value is not None}}
     site.file.write_text(tomlkit.dumps(document))

@@ -146,15 +146,15 @@ def test_wrong_by_hand(site: Site, tmp_path: Path, line: str, what: str) -> None
 @needs("slapd")
 def test_where_they_stand(site: Site, slapd: Server) -> None:
     """In LDAP with our classes; else in ``directory.git``, beside channels."""
-    for way in ("schema", "map", "split"):
+    for mode in ("schema", "map", "split"):
         slapd.clear()
-        choose_ldap(site, slapd, way)
+        choose_ldap(site, slapd, mode)
         open_directory(site).change_classes([NVIDIA], [], ADA, "classes")
         assert list(open_directory(site).classes()) == ["nvidia"]
         connection = slapd.connect()
         found = connection.search_s(SUFFIX, 2, "(objectClass=gitstateClass)")
         connection.unbind_s()
-        if way == "schema":
+        if mode == "schema":
             ((dn, entry),) = found
             assert dn == f"cn=nvidia,ou=classes,{SUFFIX}"
             assert entry["gitstatePciRule"] == [b"10de:*:03"]

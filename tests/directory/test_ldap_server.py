@@ -50,7 +50,7 @@ def refusal(directory: Directory) -> GitstateError:
     return caught.value
 
 
-# --- ways in ----------------------------------------------------------------------------------------------------------
+# --- logging in -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["ldapi", "ldaps", "starttls", "plain"])
@@ -135,11 +135,11 @@ def test_a_bad_password_file(
 # --- servers that don't answer ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["schema", "map", "split"])
-def test_down(site: Site, slapd: Server, way: str) -> None:
+@pytest.mark.parametrize("mode", ["schema", "map", "split"])
+def test_down(site: Site, slapd: Server, mode: str) -> None:
     uri = f"ldapi://{str(slapd.place / 'nobody').replace('/', '%2F')}"
-    choose_ldap(site, slapd, way, uri=[uri, "ldap://127.0.0.1:1"])
-    if way == "split":  # asks nothing while nobody is assigned
+    choose_ldap(site, slapd, mode, uri=[uri, "ldap://127.0.0.1:1"])
+    if mode == "split":  # asks nothing while nobody is assigned
         LdifDirectory(site).change([Client("lab3-01")], [], ADA, "assigned")
     said = refusal(open_directory(site))
     assert isinstance(said, UnreachableError)
@@ -375,10 +375,10 @@ def test_a_server_that_dies_in_the_middle(site: Site, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("point", [1, 2, 30, 59, 60])
-@pytest.mark.parametrize(("way", "is_live"), [("schema", "gitstateKind=live"), ("map", "bootFile=gitstate:kind=live")])
-def test_killed_in_the_middle(site: Site, slapd: Server, way: str, is_live: str, point: int) -> None:
+@pytest.mark.parametrize(("mode", "is_live"), [("schema", "gitstateKind=live"), ("map", "bootFile=gitstate:kind=live")])
+def test_killed_in_the_middle(site: Site, slapd: Server, mode: str, is_live: str, point: int) -> None:
     """kill -9 before the write number POINT: all of it for whoever reads, and the next change finishes it."""
-    choose_ldap(site, slapd, way)
+    choose_ldap(site, slapd, mode)
     Place(site).put(*machines(60))
     new = [replace(_live(number), pin=None) for number in range(59)]
     child = os.fork()
@@ -454,7 +454,7 @@ def test_nothing_secret_is_on_our_command_line() -> None:
 
 
 def test_an_address_of_a_machine_that_is_no_client(site: Site, slapd: Server) -> None:
-    for way in ("schema", "map"):
+    for mode in ("schema", "map"):
         slapd.clear()
         connection = slapd.connect()
         connection.add_s(f"ou=hosts,{SUFFIX}", [("objectClass", b"organizationalUnit"), ("ou", b"hosts")])
@@ -464,6 +464,6 @@ def test_an_address_of_a_machine_that_is_no_client(site: Site, slapd: Server) ->
             ("ipHostNumber", machine(1).ips[0].encode()),
         ]
         connection.add_s(f"cn=printer,ou=hosts,{SUFFIX}", host)
-        choose_ldap(site, slapd, way, clients=f"ou=hosts,{SUFFIX}")
+        choose_ldap(site, slapd, mode, clients=f"ou=hosts,{SUFFIX}")
         with pytest.raises(UsageError, match="printer has it"):
             open_directory(site).change([machine(1)], [], ADA, "x")

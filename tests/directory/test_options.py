@@ -37,8 +37,8 @@ def schema_takes(table: object) -> bool:
         {**SIMPLE, "uri": "ldap://ldap.example.org", "starttls": True, "ca": "/etc/ssl/ca.pem", "timeout": 3},
         {**SIMPLE, "uri": "ldap://127.0.0.1:3890"},
         {**LDAP, "bind": "cn=a\\,b,dc=y", "password_credential": "ldap"},
-        {**LDAP, "way": "map", "map": {"channel": "description: gs-", "layer": "bootFile:layer="}},
-        {**LDAP, "way": "split", "clients": "ou=hosts, dc=example, dc=org", "netgroups": "ou=x,dc=y"},
+        {**LDAP, "mode": "map", "map": {"channel": "description: gs-", "layer": "bootFile:layer="}},
+        {**LDAP, "mode": "split", "clients": "ou=hosts, dc=example, dc=org", "netgroups": "ou=x,dc=y"},
         {**LDAP, "certificate": "/a", "key": "/b", "external": True, "channels": "ou=c,dc=y"},
     ],
     ids=str,
@@ -64,7 +64,7 @@ def test_what_may_be(table: dict[str, Any]) -> None:
         ({**LDAP, "base": "example.org"}, "base", True),
         ({**LDAP, "base": "dc=x\n"}, "base", True),
         ({**LDAP, "base": "dc=a+cn=b"}, "base", True),
-        ({**LDAP, "way": "none"}, "way", True),
+        ({**LDAP, "mode": "none"}, "mode", True),
         ({**LDAP, "colour": 1}, "colour is no key", True),
         ({**LDAP, "timeout": 0}, "timeout", True),
         ({**LDAP, "timeout": True}, "timeout", True),
@@ -78,13 +78,13 @@ def test_what_may_be(table: dict[str, Any]) -> None:
         ({**SIMPLE, "external": True}, "of no use", False),
         ({**LDAP, "external": True, "bind": "cn=x"}, "exclude each other", False),
         ({**LDAP, "certificate": "/x"}, "go together", False),
-        ({**LDAP, "map": {}}, "way", False),
-        ({**LDAP, "way": "map", "map": 3}, "map is not a table", True),
-        ({**LDAP, "way": "map", "map": {"colour": "a:b"}}, "map.colour is no key", True),
-        ({**LDAP, "way": "map", "map": {"kind": "bootFile"}}, "map.kind", True),
-        ({**LDAP, "way": "map", "map": {"kind": "bootParameter: x"}}, "no server can search", False),
-        ({**LDAP, "way": "map", "map": {"kind": "macAddress: x"}}, "something else", False),
-        ({**LDAP, "way": "map", "map": {"kind": "bootFile: gitstate:"}}, "can't be told from", False),
+        ({**LDAP, "map": {}}, "mode", False),
+        ({**LDAP, "mode": "map", "map": 3}, "map is not a table", True),
+        ({**LDAP, "mode": "map", "map": {"colour": "a:b"}}, "map.colour is no key", True),
+        ({**LDAP, "mode": "map", "map": {"kind": "bootFile"}}, "map.kind", True),
+        ({**LDAP, "mode": "map", "map": {"kind": "bootParameter: x"}}, "no server can search", False),
+        ({**LDAP, "mode": "map", "map": {"kind": "macAddress: x"}}, "something else", False),
+        ({**LDAP, "mode": "map", "map": {"kind": "bootFile: gitstate:"}}, "can't be told from", False),
     ],
     ids=str,
 )
@@ -95,9 +95,9 @@ def test_what_may_not_be(table: dict[str, Any], words: str, by_schema: bool) -> 
 
 
 def test_what_it_means() -> None:
-    found = parse({**SIMPLE, "way": "map", "map": {"channel": "description: gs-"}})
+    found = parse({**SIMPLE, "mode": "map", "map": {"channel": "description: gs-"}})
     assert found is not None
-    assert (found.login, found.way, found.uris) == (Login.SIMPLE, Mode.MAP, ("ldapi:///",))
+    assert (found.login, found.mode, found.uris) == (Login.SIMPLE, Mode.MAP, ("ldapi:///",))
     assert found.map == {**DEFAULT_MAP, "channel": Place("description", "gs-")}
     assert (found.clients, found.channels) == ("ou=clients,dc=example,dc=org", "ou=channels,dc=example,dc=org")
     anonymous = parse(LDAP)

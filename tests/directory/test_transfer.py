@@ -63,12 +63,12 @@ def full(site: Site, tmp_path: Path) -> Place:
     return place
 
 
-@pytest.mark.parametrize("way", ["schema", "map"])
-def test_there_and_back(full: Place, slapd: Server, tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("mode", ["schema", "map"])
+def test_there_and_back(full: Place, slapd: Server, tmp_path: Path, mode: str) -> None:
     before = dumped(full)
     assert "A-1" in before
-    ldap = Place(Site.create(tmp_path / "ldap"), f"ldap-{way}")
-    choose_ldap(ldap.site, slapd, way)
+    ldap = Place(Site.create(tmp_path / "ldap"), f"ldap-{mode}")
+    choose_ldap(ldap.site, slapd, mode)
     enter(ldap, before)
     assert dict(ldap.open().clients()) == dict(full.open().clients())
     assert dict(ldap.open().channels()) == dict(full.open().channels())

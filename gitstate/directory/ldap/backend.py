@@ -47,7 +47,7 @@ class LdapDirectory:
         self._journal = Journal(site.path / "ldap")
         self._channels = self._things(CHANNELS, options.channels)
         self._classes = self._things(CLASSES, options.classes)
-        others = (self._channels, self._classes) if options.way is Mode.SCHEMA else ()
+        others = (self._channels, self._classes) if options.mode is Mode.SCHEMA else ()
         self._reader = Reader(options, self._connection, self._journal, others)
         self._seen: State | None = None
         """What all clients were read at."""
@@ -159,7 +159,7 @@ class LdapDirectory:
 
     @property
     def _is_ours(self) -> bool:
-        return self._options.way is Mode.SCHEMA
+        return self._options.mode is Mode.SCHEMA
 
     def change_channels(
         self,
@@ -290,7 +290,7 @@ class LdapDirectory:
         return {**{name: list(values) for name, values in besides.items()}, **kept}
 
     def _noted(self, entry: dict[str, list[bytes]], note: str) -> dict[str, list[bytes]]:
-        return {**entry, _CHANGE: [note.encode()]} if self._options.way is Mode.SCHEMA else entry
+        return {**entry, _CHANGE: [note.encode()]} if self._options.mode is Mode.SCHEMA else entry
 
     def _take_note(self, items: Sequence[Item], changed: Mapping[str, Client]) -> None:
         """What we changed ourselves is no news to us."""

@@ -61,7 +61,7 @@ class EntryMapping(Protocol):
 
 def form_of(options: LdapOptions) -> EntryMapping:
     """The form of a site's entries."""
-    return StockMapping(options.map) if options.way is Mode.MAP else SchemaMapping()
+    return StockMapping(options.map) if options.mode is Mode.MAP else SchemaMapping()
 
 
 def either(parts: Iterable[str]) -> str:

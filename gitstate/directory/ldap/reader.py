@@ -108,7 +108,7 @@ class Reader:
                 break
         if not rows:
             self._check_schema()
-        if self._options.way is Mode.MAP:
+        if self._options.mode is Mode.MAP:
             rows = [row for row in rows if self.form.is_client(row.entry)]
         state = State(marks(rows), others)
         if pending is None:
@@ -129,7 +129,7 @@ class Reader:
 
     def _check_schema(self) -> None:
         """Raise ConfigError if the server doesn't know our attributes: of a filter that names one it says nothing."""
-        if self._options.way is not Mode.SCHEMA or self._has_schema:
+        if self._options.mode is not Mode.SCHEMA or self._has_schema:
             return
         check_schema(self._connection, self._options.base)
         self._has_schema = True

@@ -129,7 +129,7 @@ class SplitDirectory:
             if given and given != known:
                 raise UsageError(
                     f"{client.name}: its {attribute} is the LDAP server's to say: {' '.join(known) or 'none'}",
-                    'with way = "split" addresses are changed there, with the site\'s own tools',
+                    'with mode = "split" addresses are changed there, with the site\'s own tools',
                 )
 
     def about(self) -> str:
@@ -203,5 +203,5 @@ def _no_host(name: str, hosts: Iterable[str], base: str) -> NotFoundError:
     import difflib
 
     near = difflib.get_close_matches(name, hosts, n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(near)}?" if near else 'with way = "split" hosts are entered in LDAP first'
+    hint = f"did you mean {', '.join(near)}?" if near else 'with mode = "split" hosts are entered in LDAP first'
     return NotFoundError(f"no host {name} below {base}", hint)

@@ -1,4 +1,4 @@
-"""What is particular to each way of using a site's LDAP: entries that others made, hosts that are only read."""
+"""What is particular to each mode of using a site's LDAP: entries that others made, hosts that are only read."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def entry(slapd: Server, dn: str) -> dict[str, list[bytes]]:
     return found
 
 
-def opened(site: Site, slapd: Server, way: str, **values: object) -> Directory:
-    choose_ldap(site, slapd, way, clients=HOSTS, **values)
+def opened(site: Site, slapd: Server, mode: str, **values: object) -> Directory:
+    choose_ldap(site, slapd, mode, clients=HOSTS, **values)
     return open_directory(site)
 
 
-@pytest.mark.parametrize("way", ["schema", "map"])
-def test_a_host_becomes_a_client_and_is_a_host_again(site: Site, slapd: Server, way: str) -> None:
+@pytest.mark.parametrize("mode", ["schema", "map"])
+def test_a_host_becomes_a_client_and_is_a_host_again(site: Site, slapd: Server, mode: str) -> None:
     dn = host(slapd, "lab3-12.example.org", b"52:54:00:AA:00:01", ("description", b"by the window"))
     before = entry(slapd, dn)
-    directory = opened(site, slapd, way)
+    directory = opened(site, slapd, mode)
     assert dict(directory.clients()) == {}
     new = Client("lab3-12", macs=("52:54:00:aa:00:01",), ips=("10.0.0.49",), channel="lab3")
     directory.change([new], [], ADA, "ours")
@@ -171,8 +171,8 @@ def test_split_notices_hosts_that_go(site: Site, slapd: Server) -> None:
 # --- netgroups --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["schema", "map", "split"])
-def test_netgroups(site: Site, slapd: Server, way: str) -> None:
+@pytest.mark.parametrize("mode", ["schema", "map", "split"])
+def test_netgroups(site: Site, slapd: Server, mode: str) -> None:
     connection = slapd.connect()
     connection.add_s(f"ou=netgroup,{SUFFIX}", [("objectClass", b"organizationalUnit"), ("ou", b"netgroup")])
     groups = {
@@ -186,7 +186,7 @@ def test_netgroups(site: Site, slapd: Server, way: str) -> None:
         entry += [("nisNetgroupTriple", triples)] if triples else []  # type: ignore[list-item]
         entry += [("memberNisNetgroup", members)] if members else []  # type: ignore[list-item]
         connection.add_s(f"cn={name},ou=netgroup,{SUFFIX}", entry)
-    directory = opened(site, slapd, way)
+    directory = opened(site, slapd, mode)
     assert list(directory.netgroup("lab3")) == ["lab3-01", "lab3-02", "lab3-03"]
     with pytest.raises(UsageError, match="holds any machine"):
         directory.netgroup("any")
