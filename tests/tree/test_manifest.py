@@ -16,10 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gitstate.core.entry import ACL_ACCESS, CAPABILITY, IN_GIT, KIND_BY_FORMAT, Entry, Kind, Meta
+from gitstate.core.entry import ACL_ACCESS, CAPABILITY, FORMAT, IN_GIT, KIND_BY_FORMAT, Entry, Kind, Meta
 from gitstate.core.names import octal
 from gitstate.tree.manifest import (
-    FORMAT,
     MAX_ID,
     NO_RECORDS,
     Content,
