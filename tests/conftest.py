@@ -1,4 +1,4 @@
-"""The ground all tests stand on: an environment without personal settings, and what our markers do."""
+"""Shared by all tests: an environment without personal settings, and what our markers do."""
 
 from __future__ import annotations
 

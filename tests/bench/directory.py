@@ -131,7 +131,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Harness:
     """Both backends, full."""
 
     embedded: Site
@@ -186,30 +186,30 @@ def run(work: Path, machine: Mapping[str, object], versions: Mapping[str, str], 
     with ldap_server(work, sync=True, extra=_INDEXES) as server:
         sites = Site.create(work / "ldif"), Site.create(work / "ldap")
         choose_ldap(sites[1], server)
-        ground = Ground(*sites, server, work, count, environment(work))
+        harness = Harness(*sites, server, work, count, environment(work))
         for site in sites:
             progress(f"{count:,} clients in {site.path.name}")
-            _fill(ground, site)
-        return Report(count, machine, versions, runs, [_measured(row, runs) for row in rows(ground)])
+            _fill(harness, site)
+        return Report(count, machine, versions, runs, [_measured(row, runs) for row in rows(harness)])
 
 
-def _fill(ground: Ground, site: Site) -> None:
-    ground.gitstate(site, "prototype", "create", _PROTOTYPE)
-    _edit(ground, site)
-    ground.gitstate(site, "channel", "create", _HALL, "--prototype", _PROTOTYPE)
+def _fill(harness: Harness, site: Site) -> None:
+    harness.gitstate(site, "prototype", "create", _PROTOTYPE)
+    _edit(harness, site)
+    harness.gitstate(site, "channel", "create", _HALL, "--prototype", _PROTOTYPE)
     try:
-        Place(site).put(*clients(ground.count))
+        Place(site).put(*clients(harness.count))
     except GitstateError as error:
         raise BenchError(str(error)) from None
-    ground.gitstate(site, "push", _PROTOTYPE, _HALL, "--yes")
+    harness.gitstate(site, "push", _PROTOTYPE, _HALL, "--yes")
 
 
-def _edit(ground: Ground, site: Site) -> None:
+def _edit(harness: Harness, site: Site) -> None:
     """Another snapshot of a small prototype."""
     live = site.live_path(_PROTOTYPE)
     for number in range(20):
-        (live / f"file-{number}").write_text(f"{next(ground.numbers)}\n")
-    ground.gitstate(site, "checkin", _PROTOTYPE, "-m", "edited")
+        (live / f"file-{number}").write_text(f"{next(harness.numbers)}\n")
+    harness.gitstate(site, "checkin", _PROTOTYPE, "-m", "edited")
 
 
 # --- the rows ---------------------------------------------------------------------------------------------------------
@@ -254,91 +254,91 @@ def _timed(what: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def rows(ground: Ground) -> Iterator[Work]:
+def rows(harness: Harness) -> Iterator[Work]:
     """All of them."""
-    sites = ground.embedded, ground.ldap
-    half = ground.count // 2
+    sites = harness.embedded, harness.ldap
+    half = harness.count // 2
     mac = client(half).macs[0]
-    of_a_class = sum(number % 7 == 3 for number in range(half, ground.count))
-    yield _listing(ground, f"list a lab of {LAB}", {"channel": "lab1"}, LAB)
-    yield _listing(ground, f"list {LAB} by workload and kind", {"workload": "lab1", "kind": "diskless"}, LAB)
-    yield _listing(ground, "resolve one by its MAC", {"macs": mac}, 1)
+    of_a_class = sum(number % 7 == 3 for number in range(half, harness.count))
+    yield _listing(harness, f"list a lab of {LAB}", {"channel": "lab1"}, LAB)
+    yield _listing(harness, f"list {LAB} by workload and kind", {"workload": "lab1", "kind": "diskless"}, LAB)
+    yield _listing(harness, "resolve one by its MAC", {"macs": mac}, 1)
     yield Work(
         f"assign a lab of {LAB}",
-        lambda site: _assign(ground, site),
+        lambda site: _assign(harness, site),
         sites,
         "ldapsearch, ldapmodify",
-        lambda: _modify_lab(ground),
+        lambda: _modify_lab(harness),
     )
     yield Work(
         f"count the {half:,} clients of a push, name its release",
-        lambda site: _announce(ground, site),
+        lambda site: _announce(harness, site),
         sites,
         "ldapsearch, ldapmodify",
-        lambda: _modify_hall(ground),
+        lambda: _modify_hall(harness),
     )
     yield Work(
         f"gitstate push, {half:,} clients follow",
-        lambda site: ground.gitstate(site, "push", _PROTOTYPE, _HALL, "--yes"),
+        lambda site: harness.gitstate(site, "push", _PROTOTYPE, _HALL, "--yes"),
         sites,
-        before=lambda site: _edit(ground, site),
+        before=lambda site: _edit(harness, site),
         budget=None,
     )
     by_class = _listing(
-        ground, f"list {of_a_class:,} by class and channel", {"classes": "c3", "channel": _HALL}, of_a_class
+        harness, f"list {of_a_class:,} by class and channel", {"classes": "c3", "channel": _HALL}, of_a_class
     )
     yield replace(by_class, budget=None)
     yield Work(
-        f"list all {ground.count:,}",
-        lambda site: _expect(ground.count, open_directory(site).clients()),
+        f"list all {harness.count:,}",
+        lambda site: _expect(harness.count, open_directory(site).clients()),
         sites,
         "ldapsearch",
-        lambda: _expect(ground.count, ground.search("(objectClass=gitstateClient)")),
+        lambda: _expect(harness.count, harness.search("(objectClass=gitstateClient)")),
         budget=None,
     )
 
 
-def _listing(ground: Ground, what: str, wanted: Mapping[str, str], expected: int) -> Work:
+def _listing(harness: Harness, what: str, wanted: Mapping[str, str], expected: int) -> Work:
     attributes = {field.key: field.attribute for field in FIELDS}
     words = "".join(f"({attributes[key]}={value})" for key, value in wanted.items())
     return Work(
         what,
         lambda site: _expect(expected, open_directory(site).find(wanted)),
-        (ground.embedded, ground.ldap),
+        (harness.embedded, harness.ldap),
         "ldapsearch",
-        lambda: _expect(expected, ground.search(f"(&{words})")),
+        lambda: _expect(expected, harness.search(f"(&{words})")),
     )
 
 
-def _assign(ground: Ground, site: Site) -> None:
+def _assign(harness: Harness, site: Site) -> None:
     """A lab's clients get another workload: all of them, or none."""
     directory = open_directory(site)
-    number = next(ground.numbers)
+    number = next(harness.numbers)
     found = directory.find({"channel": "lab0"})
     directory.change([replace(one, workload=f"w{number}") for one in found.values()], [], ADA, "workload")
 
 
-def _modify_lab(ground: Ground) -> None:
-    workload = {"gitstateWorkload": f"w{next(ground.numbers)}"}
-    found = ground.search("(gitstateChannelName=lab0)")
+def _modify_lab(harness: Harness) -> None:
+    workload = {"gitstateWorkload": f"w{next(harness.numbers)}"}
+    found = harness.search("(gitstateChannelName=lab0)")
     _expect(LAB, found)
-    ground.modify({one.partition("\n")[0].removeprefix("dn: "): workload for one in found})
+    harness.modify({one.partition("\n")[0].removeprefix("dn: "): workload for one in found})
 
 
-def _announce(ground: Ground, site: Site) -> None:
+def _announce(harness: Harness, site: Site) -> None:
     """What a push asks of the directory, and tells it."""
-    if sum(clients_of(site, _HALL).values()) != ground.count // 2:
+    if sum(clients_of(site, _HALL).values()) != harness.count // 2:
         raise BenchError("not all who follow were counted")
     directory = open_directory(site)
-    channel = replace(directory.channels()[_HALL], release=f"{_HALL}/{next(ground.numbers) + 1}")
+    channel = replace(directory.channels()[_HALL], release=f"{_HALL}/{next(harness.numbers) + 1}")
     directory.change_channels([channel], [], ADA, "released", ADA)
 
 
-def _modify_hall(ground: Ground) -> None:
+def _modify_hall(harness: Harness) -> None:
     wanted = f"(gitstateChannelName={_HALL})"
-    _expect(ground.count // 2, ground.search(wanted, "gitstateKind", "gitstatePin"))
-    _expect(1, ground.search("(objectClass=gitstateChannel)", base=f"ou=channels,{SUFFIX}"))
-    ground.modify({_HALLS_ENTRY: {"gitstateRelease": f"{_HALL}/{next(ground.numbers) + 1}"}})
+    _expect(harness.count // 2, harness.search(wanted, "gitstateKind", "gitstatePin"))
+    _expect(1, harness.search("(objectClass=gitstateChannel)", base=f"ou=channels,{SUFFIX}"))
+    harness.modify({_HALLS_ENTRY: {"gitstateRelease": f"{_HALL}/{next(harness.numbers) + 1}"}})
 
 
 def _expect(count: int, found: Sequence[object] | Mapping[str, object]) -> None:

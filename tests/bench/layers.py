@@ -50,7 +50,7 @@ _LAYS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Harness:
     """The machines, and a place for what is done with one archive."""
 
     machines: Machines
@@ -89,10 +89,10 @@ def rows(work: Path, environment: Mapping[str, str], count: int = CLIENTS, own: 
     """The rows; what they need is made below ``work``, and unmounted in the end."""
     place = work / "place"
     place.mkdir()
-    ground = Ground(Machines(Site(work / "site"), count, own), place, environment)
-    machine = Machine(ground)
+    harness = Harness(Machines(Site(work / "site"), count, own), place, environment)
+    machine = Machine(harness)
     try:
-        yield [*_pushes(ground), *_asked(ground), _boot(machine), *_relayers(machine)]
+        yield [*_pushes(harness), *_asked(harness), _boot(machine), *_relayers(machine)]
     finally:
         machine.unmount()
         subprocess.run(["umount", "-q", str(place / "floor" / "tree")], check=False, capture_output=True)
@@ -107,15 +107,15 @@ def versions(base: Mapping[str, str]) -> dict[str, str]:
 # --- the server -------------------------------------------------------------------------------------------------------
 
 
-def _pushes(ground: Ground) -> Iterator[Row]:
-    machines, count = ground.machines, ground.machines.count
+def _pushes(harness: Harness) -> Iterator[Row]:
+    machines, count = harness.machines, harness.machines.count
     first = Contender(
         "gitstate push",
-        lambda: [ground.gitstate("push", PROTOTYPE, ground.channel, "--yes")],
-        partial(_another_channel, ground),
-        lambda: check_rendered(ground, count),
+        lambda: [harness.gitstate("push", PROTOTYPE, harness.channel, "--yes")],
+        partial(_another_channel, harness),
+        lambda: check_rendered(harness, count),
     )
-    floor = ground.place / "floor"
+    floor = harness.place / "floor"
     by_hand = Contender(
         "jinja2, cpio",
         lambda: [[sys.executable, "-m", "tests.bench.render_floor", str(floor), str(count)]],
@@ -125,46 +125,46 @@ def _pushes(ground: Ground) -> Iterator[Row]:
 
     def ready() -> None:
         machines.make()
-        _make_floor(ground, floor)
+        _make_floor(harness, floor)
 
     what = f"first render, {count:,} clients"
     yield Row("render-first", what, [first, by_hand], VERBS, ready, seconds=30, memory=400 * MB)
     again = Contender(
         f"gitstate push host/{ONE}",
-        lambda: [ground.gitstate("push", f"host/{ONE}", ground.channel, "--yes")],
-        lambda: machines.edit(next(ground.rounds)),
-        lambda: check_rendered(ground, 1),
+        lambda: [harness.gitstate("push", f"host/{ONE}", harness.channel, "--yes")],
+        lambda: machines.edit(next(harness.rounds)),
+        lambda: check_rendered(harness, 1),
     )
     yield Row("render-one", "after one host layer changed", [again], VERBS, seconds=1, memory=400 * MB)
 
 
-def _another_channel(ground: Ground) -> None:
+def _another_channel(harness: Harness) -> None:
     """The only one, and nothing is rendered for it yet."""
-    named = ground.place / "channel"
-    channel = f"all{next(ground.rounds)}"
-    ground.do(*ground.gitstate("channel", "create", channel, "--prototype", PROTOTYPE))
-    ground.machines.follow(channel)
+    named = harness.place / "channel"
+    channel = f"all{next(harness.rounds)}"
+    harness.do(*harness.gitstate("channel", "create", channel, "--prototype", PROTOTYPE))
+    harness.machines.follow(channel)
     if named.exists():
-        ground.do(*ground.gitstate("channel", "remove", ground.channel, "--yes"))
+        harness.do(*harness.gitstate("channel", "remove", harness.channel, "--yes"))
     named.write_text(channel)
 
 
-def check_rendered(ground: Ground, rendered: int) -> None:
+def check_rendered(harness: Harness, rendered: int) -> None:
     """What the command says that it did, and whether the archives are new files, or links to those of before."""
-    count = ground.machines.count
+    count = harness.machines.count
     told = f"machine archives: {count}" + (f", {rendered} of them rendered" if rendered != count else "")
-    if told not in (line.strip() for line in ground.said.read_text().splitlines()):
-        raise BenchError(f"it doesn't say {told!r}: {ground.said.read_text()}")
-    archives = ground.machines.archives(ground.channel)
+    if told not in (line.strip() for line in harness.said.read_text().splitlines()):
+        raise BenchError(f"it doesn't say {told!r}: {harness.said.read_text()}")
+    archives = harness.machines.archives(harness.channel)
     expect(len(archives), count, "archives")
     expect(sum(path.stat().st_nlink == 1 for path in archives.values()), rendered, "archives that are new")
 
 
-def _make_floor(ground: Ground, floor: Path) -> None:
+def _make_floor(harness: Harness, floor: Path) -> None:
     """As many files and templates as one machine gets; what is written anew for each machine stands in memory."""
-    machines, tree = ground.machines, floor / "tree"
+    machines, tree = harness.machines, floor / "tree"
     tree.mkdir(parents=True)
-    ground.do("mount", "-t", "tmpfs", "tmpfs", tree)
+    harness.do("mount", "-t", "tmpfs", "tmpfs", tree)
     one = next(client for client in machines.clients("") if client.name == ONE)
     names = ("base", f"network/10.77.{ONE[3]}.0_24", f"class/{one.classes[0]}", f"workload/{one.workload}")
     for name in (*names, f"lab/{ONE[:4]}", f"host/{ONE}", f"ip/{one.ips[0]}"):
@@ -177,22 +177,22 @@ def _make_floor(ground: Ground, floor: Path) -> None:
     expect(found, [FILES - TEMPLATES, TEMPLATES], "files and templates of a machine")
 
 
-def _asked(ground: Ground) -> Iterator[Row]:
+def _asked(harness: Harness) -> Iterator[Row]:
     """What people ask and do one machine at a time."""
 
     def line(text: str) -> None:
-        if text not in ground.said.read_text():
-            raise BenchError(f"{text!r} is not in {ground.said.read_text()}")
+        if text not in harness.said.read_text():
+            raise BenchError(f"{text!r} is not in {harness.said.read_text()}")
 
     def row(name: str, what: str, words: Sequence[str], wanted: str) -> Row:
         title = f"gitstate {words[0]} {words[1]}"
-        asked = Contender(title, lambda: [ground.gitstate(*words)], check=lambda: line(wanted))
+        asked = Contender(title, lambda: [harness.gitstate(*words)], check=lambda: line(wanted))
         return Row(name, what, [asked], VERBS)
 
     inodes: list[int] = []
 
     def archive() -> int:
-        return ground.machines.archives(ground.channel)[ONE].stat().st_ino
+        return harness.machines.archives(harness.channel)[ONE].stat().st_ino
 
     def check() -> None:
         if archive() == inodes[-1]:
@@ -201,7 +201,7 @@ def _asked(ground: Ground) -> Iterator[Row]:
     workloads = itertools.cycle(name for name in reversed(WORKLOADS))
 
     def another() -> list[list[str]]:
-        return [ground.gitstate("client", "set", ONE, "--workload", next(workloads))]
+        return [harness.gitstate("client", "set", ONE, "--workload", next(workloads))]
 
     client = Contender("gitstate client set", another, lambda: inodes.append(archive()), check)
     yield Row("client-set", "one client gets another workload", [client], VERBS)
@@ -216,34 +216,34 @@ def _asked(ground: Ground) -> Iterator[Row]:
 class Machine:
     """An overlay in memory, an archive unpacked as the kernel does it, and the programs of an initramfs."""
 
-    def __init__(self, ground: Ground) -> None:
-        self._ground = ground
-        self.memory = ground.place / "memory"
+    def __init__(self, harness: Harness) -> None:
+        self._harness = harness
+        self.memory = harness.place / "memory"
         self.root = self.memory / "root"
-        self.lower = ground.place / "lower"
-        self.archive = ground.place / "archive.cpio"
-        self.programs = ground.place / "bin"
+        self.lower = harness.place / "lower"
+        self.archive = harness.place / "archive.cpio"
+        self.programs = harness.place / "bin"
 
     def ready(self) -> None:
         """Take a machine's archive, and make what it is laid over."""
-        archives = self._ground.machines.archives(self._ground.channel)
+        archives = self._harness.machines.archives(self._harness.channel)
         shutil.copy(archives[ONE], self.archive)
         if not self.programs.exists():
             only_busybox(self.programs)
-            self._ground.do(
-                *gitstate_command(), "--site", self._ground.machines.site.path, "export", PROTOTYPE, "--to", self.lower
+            self._harness.do(
+                *gitstate_command(), "--site", self._harness.machines.site.path, "export", PROTOTYPE, "--to", self.lower
             )
 
     def boot(self) -> None:
         """A fresh overlay, and the archive in the initramfs."""
         self.unmount()
         self.memory.mkdir(exist_ok=True)
-        self._ground.do("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", self.memory)
+        self._harness.do("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", self.memory)
         for name in ("upper", "overlay", "root", "run/gitstate/lower", "sys/bus/pci/devices", "proc", "initrd"):
             (self.memory / name).mkdir(parents=True)
         layers = f"lowerdir={self.lower},upperdir={self.memory}/upper,workdir={self.memory}/overlay"
-        self._ground.do("mount", "-t", "overlay", "-o", layers, "overlay", self.root)
-        self._ground.do("sh", "-c", 'cd "$1" && cpio -idm --quiet <"$2"', "sh", self.memory / "initrd", self.archive)
+        self._harness.do("mount", "-t", "overlay", "-o", layers, "overlay", self.root)
+        self._harness.do("sh", "-c", 'cd "$1" && cpio -idm --quiet <"$2"', "sh", self.memory / "initrd", self.archive)
 
     def lay(self) -> list[str]:
         """The boot hook, from the shell's start to its end."""
@@ -260,7 +260,7 @@ class Machine:
         """For ``copy``: the files of the archive as they will stand."""
         self.boot()
         script = 'cd "$1/initrd/gitstate/machine/files" && find . | cpio -o -H newc --quiet >"$1/files.cpio"'
-        self._ground.do("sh", "-c", script, "sh", self.memory)
+        self._harness.do("sh", "-c", script, "sh", self.memory)
 
     def check(self) -> None:
         """Raises BenchError unless all files of the layers stand in the root."""
@@ -279,11 +279,11 @@ class Machine:
     def settle(self) -> None:
         """A machine that runs and has nothing to do."""
         self.boot()
-        self._ground.do(*self.lay())
+        self._harness.do(*self.lay())
         (self.root / "run/gitstate/lower").mkdir(parents=True)
-        self._ground.do("mount", "--bind", self.lower, self.root / "run/gitstate/lower")
-        self._ground.do("cp", "-a", self.memory / "run/gitstate/machine", self.root / "run/gitstate/machine")
-        self._ground.do(*self.relayer("dash", path=self._ground.environment["PATH"]))
+        self._harness.do("mount", "--bind", self.lower, self.root / "run/gitstate/lower")
+        self._harness.do("cp", "-a", self.memory / "run/gitstate/machine", self.root / "run/gitstate/machine")
+        self._harness.do(*self.relayer("dash", path=self._harness.environment["PATH"]))
 
     def unmount(self) -> None:
         """Nothing of it is left."""

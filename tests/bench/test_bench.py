@@ -399,7 +399,7 @@ def test_a_row_that_does_not_do_its_work_fails(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def few(tmp_path: Path) -> layers.Ground:
+def few(tmp_path: Path) -> layers.Harness:
     place = tmp_path / "place"
     folder = tmp_path / "site/tftp/archives/all0/1"
     for made in (place, folder):
@@ -409,10 +409,10 @@ def few(tmp_path: Path) -> layers.Ground:
     (folder / "lab3-0000.cpio").write_text("new")
     (folder / "lab3-0001.cpio").write_text("old")
     os.link(folder / "lab3-0001.cpio", tmp_path / "of an earlier release")
-    return layers.Ground(Machines(Site(tmp_path / "site"), 2, 0), place, os.environ)
+    return layers.Harness(Machines(Site(tmp_path / "site"), 2, 0), place, os.environ)
 
 
-def test_a_push_that_renders_too_much_or_too_little_fails(few: layers.Ground) -> None:
+def test_a_push_that_renders_too_much_or_too_little_fails(few: layers.Harness) -> None:
     layers.check_rendered(few, 1)
     with pytest.raises(BenchError, match="doesn't say 'machine archives: 2'"):
         layers.check_rendered(few, 2)

@@ -105,7 +105,7 @@ ELSEWHERE: Final = {
     *(f"local {verb}" for verb in ("add", "autofix", "fix", "list", "remove")),
     *("push", "reconcile", "rollback"),
 }
-"""Tested where their ground is: tests/cli, tests/release."""
+"""Tested where their fixtures are: tests/cli, tests/release."""
 
 
 def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:

@@ -1,4 +1,4 @@
-"""The ground to stand on."""
+"""Fixtures."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.fork_server import Zygote
-from tests.damage.harness import Ground, environment, forced_removal, is_tmpfs
+from tests.damage.fork_server import ForkServer
+from tests.damage.harness import Harness, environment, forced_removal, is_tmpfs
 from tests.support import PROJECT, unavailable
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
+def fork_server() -> Iterator[ForkServer]:
     """A process that forks gitstate commands."""
-    process = Zygote(environment())
+    process = ForkServer(environment())
     yield process
     process.close()
 
@@ -60,13 +60,13 @@ def place(own_disk: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def bare(place: Path, zygote: Zygote) -> Ground:
+def bare(place: Path, fork_server: ForkServer) -> Harness:
     """No site yet."""
-    return Ground(place, zygote)
+    return Harness(place, fork_server)
 
 
 @pytest.fixture
-def ground(bare: Ground) -> Ground:
+def harness(bare: Harness) -> Harness:
     """A site with a prototype whose live tree is small and not checked in yet."""
     bare.begin()
     (bare.live / "etc").mkdir()

@@ -1,4 +1,4 @@
-"""Fate, in the process of a command: it dies, or something is done to it, at a step or before an operation on files.
+"""Faults injected into a running command: it is killed, or a shell command runs, at a step or before a file operation.
 
 Steps are those that ``checkin.record`` and ``export.apply`` tell. Operations are what Python's audit hooks tell of:
 opening, renaming, linking and so on.
@@ -25,7 +25,7 @@ _OPERATIONS = frozenset(
 )
 
 
-class Doom(TypedDict):
+class Fault(TypedDict):
     """``when``: a step's name, ``pack:2`` for the second of that name, or the number of an operation, which is then
     not carried out. ``what``: ``kill``, or a shell command. ``witness``: the file that is told what it was."""
 
@@ -34,22 +34,22 @@ class Doom(TypedDict):
     witness: str
 
 
-class _Fate:
-    def __init__(self, doom: Doom) -> None:
-        self._doom = doom
+class _Injector:
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
         self._steps: Counter[str] = Counter()
         self._operations = 0
         self._idle = True
 
     def step(self, name: str) -> None:
         self._steps[name] += 1
-        if self._doom["when"] in (name, f"{name}:{self._steps[name]}"):
+        if self._fault["when"] in (name, f"{name}:{self._steps[name]}"):
             self._strike(name)
 
     def hook(self, event: str, _arguments: tuple[object, ...]) -> None:
         if not self._idle and event in _OPERATIONS:
             self._operations += 1
-            if self._doom["when"] == str(self._operations):
+            if self._fault["when"] == str(self._operations):
                 self._strike(event)
 
     def begin(self) -> None:
@@ -57,37 +57,37 @@ class _Fate:
 
     def end(self) -> None:
         self._idle = True
-        if self._doom["when"] == NEVER:
-            Path(self._doom["witness"]).write_text(str(self._operations))
+        if self._fault["when"] == NEVER:
+            Path(self._fault["witness"]).write_text(str(self._operations))
 
     def _strike(self, where: str) -> None:
         self._idle = True
-        Path(self._doom["witness"]).write_text(where)
-        if self._doom["what"] == KILL:
+        Path(self._fault["witness"]).write_text(where)
+        if self._fault["what"] == KILL:
             os.kill(os.getpid(), signal.SIGKILL)
             signal.pause()
-        subprocess.run(self._doom["what"], shell=True, check=True)
+        subprocess.run(self._fault["what"], shell=True, check=True)
         self._idle = False
 
 
-def seal(doom: Doom) -> None:
-    """Let ``doom`` come over the command that this process is about to run."""
+def seal(fault: Fault) -> None:
+    """Inject ``fault`` into the command that this process is about to run."""
     from gitstate.tree import bootstrap, checkin, export
 
-    fate = _Fate(doom)
-    sys.addaudithook(fate.hook)
+    fault_injection = _Injector(fault)
+    sys.addaudithook(fault_injection.hook)
     for module, name in ((checkin, "record"), (export, "apply")):
-        setattr(module, name, _fated(getattr(module, name), fate, fate.step))
+        setattr(module, name, _injected(getattr(module, name), fault_injection, fault_injection.step))
     for name in ("apply", "apply_removal"):
-        setattr(bootstrap, name, _fated(getattr(bootstrap, name), fate))
+        setattr(bootstrap, name, _injected(getattr(bootstrap, name), fault_injection))
 
 
-def _fated(function: Any, fate: _Fate, *step: Any) -> Any:
+def _injected(function: Any, fault_injection: _Injector, *step: Any) -> Any:
     def run(*arguments: object) -> object:
-        fate.begin()
+        fault_injection.begin()
         try:
             return function(*arguments, *step)
         finally:
-            fate.end()
+            fault_injection.end()
 
     return run

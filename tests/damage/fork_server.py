@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from tests.damage import fault_injection as fate
-from tests.damage.fault_injection import Doom
+from tests.damage import fault_injection as fault_injection
+from tests.damage.fault_injection import Fault
 
 _MODULES = (
     "tree.bootstrap",
@@ -33,7 +33,7 @@ _MODULES = (
 _PATIENCE = 120
 
 
-class Zygote:
+class ForkServer:
     """Forks commands until it is closed."""
 
     def __init__(self, environment: dict[str, str]) -> None:
@@ -45,9 +45,9 @@ class Zygote:
             cwd=environment["PYTHONPATH"],
             text=True,
         )
-        self._answers = TemporaryDirectory(prefix="gitstate-zygote-")
+        self._answers = TemporaryDirectory(prefix="gitstate-fork-server-")
 
-    def run(self, words: list[str], cwd: Path, doom: Doom | None = None) -> tuple[int, str, str]:
+    def run(self, words: list[str], cwd: Path, fault: Fault | None = None) -> tuple[int, str, str]:
         """Exit code (negative for a signal), standard output and standard error of ``gitstate *words``."""
         out, err = Path(self._answers.name, "out"), Path(self._answers.name, "err")
         order = {
@@ -55,7 +55,7 @@ class Zygote:
             "cwd": str(cwd),
             "out": str(out),
             "err": str(err),
-            "doom": doom,
+            "fault": fault,
         }
         assert self._process.stdin
         assert self._process.stdout
@@ -92,8 +92,8 @@ def _become(order: dict[str, Any]) -> None:
     sys.argv = ["gitstate", *[os.fsdecode(bytes.fromhex(word)) for word in order["words"]]]
     code = 70
     try:
-        if order["doom"]:
-            fate.seal(order["doom"])
+        if order["fault"]:
+            fault_injection.seal(order["fault"])
         importlib.import_module("gitstate.cli").main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 70

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.damage.fault_injection import KILL, NEVER, Doom
-from tests.damage.fork_server import Zygote
+from tests.damage.fault_injection import KILL, NEVER, Fault
+from tests.damage.fork_server import ForkServer
 from tests.support import PROJECT
 from tests.testing import judges
 
@@ -84,28 +84,28 @@ def gitstate(site: Path, *words: str | Path, json: bool = False, nobody: bool = 
     return Said(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-class Ground:
+class Harness:
     """A site with one prototype, ``p``, and everything that is asserted of it after an attempt."""
 
-    def __init__(self, path: Path, zygote: Zygote) -> None:
+    def __init__(self, path: Path, fork_server: ForkServer) -> None:
         self.path = path
         self.site = path / "site"
         self.repository = self.site / "prototypes" / "p.git"
         self.live = self.site / "live" / "p"
         self.exports = self.site / "exports" / "p"
-        self._zygote = zygote
+        self._fork_server = fork_server
 
     def __call__(self, *words: str | Path, json: bool = False, cwd: Path | None = None) -> Said:
         """Run a command on the site, in a fork of a process that has gitstate imported already."""
         line = ["--site", str(self.site), *map(str, words), *(["--json"] if json else [])]
-        return Said(*self._zygote.run(line, cwd or self.path))
+        return Said(*self._fork_server.run(line, cwd or self.path))
 
-    def doomed(self, when: str, what: str, *words: str, json: bool = False) -> Said:
-        """Run a command to which ``what`` is done at ``when`` (see doom.py); it must have come there."""
+    def interrupted(self, when: str, what: str, *words: str, json: bool = False) -> Said:
+        """Run a command to which ``what`` is done at ``when`` (see fault_injection.py); it must have come there."""
         line = ["--site", str(self.site), *words, *(["--json"] if json else [])]
         witness = self.path / "witness"
         witness.unlink(missing_ok=True)
-        said = Said(*self._zygote.run(line, self.path, Doom(when=when, what=what, witness=str(witness))))
+        said = Said(*self._fork_server.run(line, self.path, Fault(when=when, what=what, witness=str(witness))))
         wait_for_orphans(self.site)
         if not when.isdigit():
             assert witness.exists(), (when, said)
@@ -114,7 +114,7 @@ class Ground:
 
     def killed(self, when: str, *words: str) -> bool:
         """Run a command that kills itself at ``when``; False if it ended before that operation."""
-        said = self.doomed(when, KILL, *words)
+        said = self.interrupted(when, KILL, *words)
         if when.isdigit() and not (self.path / "witness").exists():
             said.well()
             return False
@@ -123,10 +123,10 @@ class Ground:
 
     def operations(self, *words: str) -> int:
         """How many operations on files a command makes."""
-        self.doomed(NEVER, KILL, *words).well()
+        self.interrupted(NEVER, KILL, *words).well()
         return int((self.path / "witness").read_text())
 
-    def begin(self) -> Ground:
+    def begin(self) -> Harness:
         """Make the site and the prototype."""
         self("init").well()
         self("prototype", "create", "p").well()

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.damage.forge import FILE, HEAD, OWN, SET, VERSION, Forge
-from tests.damage.fork_server import Zygote
-from tests.damage.harness import NOBODY, Ground, environment, forced_removal, git, gitstate, looks, mounted, plant
+from tests.damage.fork_server import ForkServer
+from tests.damage.harness import NOBODY, Harness, environment, forced_removal, git, gitstate, looks, mounted, plant
 from tests.support import PROJECT, needs, root_only, unavailable
 from tests.testing import judges
 
@@ -28,27 +28,27 @@ pytestmark = [root_only, needs("rsync", "setpriv")]
 
 
 @pytest.fixture(scope="module")
-def site(own_disk: Path, zygote: Zygote) -> Iterator[Ground]:
+def site(own_disk: Path, fork_server: ForkServer) -> Iterator[Harness]:
     """A site with a prototype of two snapshots, for commands that change nothing."""
     path = own_disk / "bad-input"
     path.mkdir()
-    ground = Ground(path, zygote).begin()
-    (ground.live / "file").write_text("one\n")
-    ground.check_in("one")
-    ground.git("tag", "v1")
-    ground.git("tag", "release-2024")
-    (ground.live / "file").write_text("two\n")
-    ground.check_in("two")
+    harness = Harness(path, fork_server).begin()
+    (harness.live / "file").write_text("one\n")
+    harness.check_in("one")
+    harness.git("tag", "v1")
+    harness.git("tag", "release-2024")
+    (harness.live / "file").write_text("two\n")
+    harness.check_in("two")
     (path / "file").write_text("a file\n")
     (path / "full").mkdir()
     (path / "full" / "file").touch()
     os.symlink("nowhere", path / "dangling")
-    yield ground
+    yield harness
     forced_removal(path)
 
 
 LINES = [
-    # code, words (@ is the ground's directory)
+    # code, words (@ is the harness's directory)
     (2, "nonsense"),
     (2, "checkn p"),
     (2, "checkin p"),
@@ -168,7 +168,7 @@ LINES = [
 @pytest.mark.parametrize(
     ("code", "line"), LINES, ids=[line[:60].encode("unicode_escape").decode() for _, line in LINES]
 )
-def test_a_wrong_command_line(site: Ground, code: int, line: str, json: bool) -> None:
+def test_a_wrong_command_line(site: Harness, code: int, line: str, json: bool) -> None:
     before = looks(site.site / "live"), site.git("for-each-ref")
     words = [word.replace("@/", f"{site.path}/") for word in split(line)]
     said = site(*(["--json"] if json else []), *words).told(code)
@@ -183,13 +183,13 @@ def split(line: str) -> list[str]:
     return [quoted if quoted or not plain else plain for quoted, plain in re.findall(r"'([^']*)'|([^ ]+)", line)]
 
 
-def test_the_nearest_names_are_suggested(site: Ground) -> None:
+def test_the_nearest_names_are_suggested(site: Harness) -> None:
     for wrong, right in (("v2", "v1"), ("maine", "main"), ("release-2025", "release-2024")):
         assert right in site("export", "p", wrong).told(10).err
     assert "checkin" in site("chekin", "p").told(2).err
 
 
-def test_nothing_is_checked_in_yet(bare: Ground) -> None:
+def test_nothing_is_checked_in_yet(bare: Harness) -> None:
     bare.begin()
     for words in (("export", "p"), ("manifest", "p"), ("verify", "p", "HEAD", bare.live), ("diff", "p")):
         assert "checkin" in bare(*words).told(10).err
@@ -203,7 +203,7 @@ def test_nothing_is_checked_in_yet(bare: Ground) -> None:
 # --- sites ----------------------------------------------------------------------------------------------------------
 
 
-def test_sites_that_are_none(bare: Ground) -> None:
+def test_sites_that_are_none(bare: Harness) -> None:
     place = bare.path
 
     def told(code: int, site: Path, *words: str) -> None:
@@ -230,7 +230,7 @@ def test_sites_that_are_none(bare: Ground) -> None:
     told(7, made, "prototype", "list")
 
 
-def test_a_site_without_its_directories(bare: Ground) -> None:
+def test_a_site_without_its_directories(bare: Harness) -> None:
     bare.begin()
     for name in ("exports", "live", "prototypes"):
         shutil.rmtree(bare.site / name)
@@ -258,15 +258,15 @@ READERS = (
 )
 
 
-def all_told(ground: Ground, *codes: int) -> None:
+def all_told(harness: Harness, *codes: int) -> None:
     """Every command on the repository ends with one of ``codes``, and the list of all is made except for it."""
     for words in READERS:
-        ground(*words).told(*codes)
-    said = ground("prototype", "list").told(3)
+        harness(*words).told(*codes)
+    said = harness("prototype", "list").told(3)
     assert "p" in said.out.split()
 
 
-def test_repositories_that_are_none(bare: Ground) -> None:
+def test_repositories_that_are_none(bare: Harness) -> None:
     bare("init").well()
     bare.repository.mkdir()
     all_told(bare, 5)
@@ -278,7 +278,7 @@ def test_repositories_that_are_none(bare: Ground) -> None:
         bare(*words).told(5, 10)
 
 
-def test_a_sha256_repository(bare: Ground) -> None:
+def test_a_sha256_repository(bare: Harness) -> None:
     bare("init").well()
     subprocess.run(["git", "init", "-q", "--bare", "--object-format=sha256", bare.repository], check=True)
     for words in READERS:
@@ -286,73 +286,73 @@ def test_a_sha256_repository(bare: Ground) -> None:
 
 
 @pytest.mark.parametrize("declared", ["2", "99", "x", "", "-1", "1.0", "99999999999999999999999"])
-def test_a_repository_of_another_format(ground: Ground, declared: str) -> None:
-    ground.check_in()
-    ground.git("config", "gitstate.format", declared)
-    all_told(ground, 7)
+def test_a_repository_of_another_format(harness: Harness, declared: str) -> None:
+    harness.check_in()
+    harness.git("config", "gitstate.format", declared)
+    all_told(harness, 7)
 
 
-def test_a_snapshot_of_a_newer_format(ground: Ground) -> None:
-    ground.check_in()
-    forge = Forge(ground.repository)
+def test_a_snapshot_of_a_newer_format(harness: Harness) -> None:
+    harness.check_in()
+    forge = Forge(harness.repository)
     tree = forge.tree((FILE, b".gitstate", forge.blob(HEAD + b"#gitstate 2\n" + SET + OWN)))
-    ground.git("update-ref", "refs/heads/newer", forge.commit(tree))
-    assert "format 2" in ground("export", "p", "newer").told(7).err
-    ground("manifest", "p", "newer").told(7)
+    harness.git("update-ref", "refs/heads/newer", forge.commit(tree))
+    assert "format 2" in harness("export", "p", "newer").told(7).err
+    harness("manifest", "p", "newer").told(7)
 
 
 @pytest.mark.parametrize("extension", ["extensions.refStorage=reftable", "extensions.partialClone=origin"])
-def test_repositories_with_extensions(ground: Ground, extension: str) -> None:
-    ground.check_in()
-    ground.git("config", "core.repositoryFormatVersion", "1")
-    with open(ground.repository / "config", "a") as config:
+def test_repositories_with_extensions(harness: Harness, extension: str) -> None:
+    harness.check_in()
+    harness.git("config", "core.repositoryFormatVersion", "1")
+    with open(harness.repository / "config", "a") as config:
         section, _, value = extension.partition("=")
         config.write(f"[extensions]\n\t{section.partition('.')[2]} = {value}\n")
-    all_told(ground, 7)
+    all_told(harness, 7)
 
 
 @pytest.mark.parametrize("line", ["[core", "\0", "[core]\n\tbare = perhaps", "[core]\n\trepositoryformatversion = 7"])
-def test_a_repository_with_a_bad_config(ground: Ground, line: str) -> None:
-    ground.check_in()
-    (ground.repository / "config").write_text(f"{line}\n")
+def test_a_repository_with_a_bad_config(harness: Harness, line: str) -> None:
+    harness.check_in()
+    (harness.repository / "config").write_text(f"{line}\n")
     for words in READERS:
-        said = ground(*words)
+        said = harness(*words)
         if said.code:
             said.told(5, 7, 14)
 
 
 @pytest.mark.parametrize("text", ["garbage\n", "", "ref: refs/heads/../../x\n", "0" * 40 + "\n", "1" * 40 + "\n"])
 @pytest.mark.parametrize("name", ["HEAD", "refs/heads/main", "refs/gitstate/live", "packed-refs"])
-def test_a_repository_with_bad_refs(ground: Ground, name: str, text: str) -> None:
-    ground.check_in()
-    (ground.repository / name).write_text(text)
+def test_a_repository_with_bad_refs(harness: Harness, name: str, text: str) -> None:
+    harness.check_in()
+    (harness.repository / name).write_text(text)
     for words in READERS:
-        said = ground(*words)
+        said = harness(*words)
         if said.code:
             said.told(5, 10, 12, 14)
 
 
-def test_a_policy_that_does_not_parse(ground: Ground) -> None:
-    ground.check_in()
-    policy = ground.live / "etc" / "gitstate" / "policy.toml"
+def test_a_policy_that_does_not_parse(harness: Harness) -> None:
+    harness.check_in()
+    policy = harness.live / "etc" / "gitstate" / "policy.toml"
     policy.parent.mkdir()
     for text in (b"nonsense", b"version = 2\n", b"\xff", b"version = 1\nskip = 7\n", b"[" * 5000, b"\0"):
         policy.write_bytes(text)
-        assert "policy.toml" in ground("checkin", "p", "-m", "m").told(7).err
-        ground("status", "p").told(7)
+        assert "policy.toml" in harness("checkin", "p", "-m", "m").told(7).err
+        harness("status", "p").told(7)
 
 
-def test_a_record_that_does_not_parse_names_file_and_line(ground: Ground) -> None:
-    ground.check_in()
-    forge = Forge(ground.repository)
+def test_a_record_that_does_not_parse_names_file_and_line(harness: Harness) -> None:
+    harness.check_in()
+    forge = Forge(harness.repository)
     records = (FILE, b".gitstate", forge.blob(HEAD + SET + OWN + b"f mode=abc\n"))
     tree = forge.directory((b"40000", b"etc", forge.tree(records, forge.file(b"f"))), root=True)
-    ground.git("update-ref", "refs/heads/bad", forge.commit(tree))
+    harness.git("update-ref", "refs/heads/bad", forge.commit(tree))
     for words in (("export", "p", "bad"), ("manifest", "p", "bad"), ("diff", "p", "main", "bad")):
-        said = ground(*words).told(14)
+        said = harness(*words).told(14)
         assert "/etc/.gitstate" in said.err
         assert "line 4" in said.err
-    said = ground("fsck", "p").told(14)
+    said = harness("fsck", "p").told(14)
     assert "/etc/.gitstate, line 4" in said.out
 
 
@@ -363,7 +363,7 @@ def test_a_record_that_does_not_parse_names_file_and_line(ground: Ground) -> Non
 class Packed:
     """A site whose repository is one pack, and whole copies of its files to go back to."""
 
-    ground: Ground
+    harness: Harness
     pack: Path
     index: Path
     whole: bytes
@@ -378,8 +378,8 @@ class Packed:
 
     def judge(self, words: tuple[str, ...]) -> None:
         """A command on the damaged pack says so, or what it makes is right all the same."""
-        target = self.ground.path / "target"
-        said = self.ground(*words, *(["--to", str(target)] if words[0] == "export" else []))
+        target = self.harness.path / "target"
+        said = self.harness(*words, *(["--to", str(target)] if words[0] == "export" else []))
         if said.code:
             said.told(14)
             assert not target.exists()
@@ -389,18 +389,18 @@ class Packed:
 
 
 @pytest.fixture
-def packed(ground: Ground) -> Packed:
+def packed(harness: Harness) -> Packed:
     """Some files, one of them big enough to be read in pieces, in one pack."""
-    plant(ground.live, 12)
-    (ground.live / "streamed").write_bytes(b"0123456789abcdef" * (33 << 16))
-    ground.check_in()
-    ground.git("repack", "-a", "-d", "-q")
-    exported = ground.export()
-    (ground.repository / "gitstate" / "cache").unlink()
-    packs = list((ground.repository / "objects" / "pack").glob("*.pack"))
+    plant(harness.live, 12)
+    (harness.live / "streamed").write_bytes(b"0123456789abcdef" * (33 << 16))
+    harness.check_in()
+    harness.git("repack", "-a", "-d", "-q")
+    exported = harness.export()
+    (harness.repository / "gitstate" / "cache").unlink()
+    packs = list((harness.repository / "objects" / "pack").glob("*.pack"))
     assert len(packs) == 1
     index = packs[0].with_suffix(".idx")
-    return Packed(ground, packs[0], index, packs[0].read_bytes(), index.read_bytes(), exported)
+    return Packed(harness, packs[0], index, packs[0].read_bytes(), index.read_bytes(), exported)
 
 
 def test_a_truncated_pack(packed: Packed) -> None:
@@ -428,7 +428,7 @@ def test_a_truncated_pack(packed: Packed) -> None:
         packed.pack.write_bytes(packed.whole[:length])
         for words in (("export", "p"), ("manifest", "p")):
             packed.judge(words)
-        packed.ground("fsck", "p").told(14)
+        packed.harness("fsck", "p").told(14)
 
 
 def test_a_truncated_index(packed: Packed) -> None:
@@ -446,7 +446,7 @@ def test_missing_halves(packed: Packed) -> None:
         packed.restore()
         path.unlink()
         for words in (("export", "p"), ("manifest", "p"), ("status", "p"), ("checkin", "p", "-m", "m")):
-            packed.ground(*words).told(14)
+            packed.harness(*words).told(14)
 
 
 def flip_bits(packed: Packed, seed: int, count: int) -> None:
@@ -481,58 +481,58 @@ def test_many_flipped_bits(packed: Packed, seed: int) -> None:
     flip_bits(packed, seed, 250)
 
 
-def test_a_damaged_loose_object(ground: Ground) -> None:
-    ground.check_in()
-    forge = Forge(ground.repository)
+def test_a_damaged_loose_object(harness: Harness) -> None:
+    harness.check_in()
+    forge = Forge(harness.repository)
     file = forge.file(b"f", b"x" * 1000)
-    ground.git("update-ref", "refs/heads/loose", forge.commit(forge.directory(file, root=True)))
-    path = ground.repository / "objects" / file[2][:2] / file[2][2:]
+    harness.git("update-ref", "refs/heads/loose", forge.commit(forge.directory(file, root=True)))
+    path = harness.repository / "objects" / file[2][:2] / file[2][2:]
     whole = path.read_bytes()
     for data in (b"", whole[:10], whole[:-9], b"garbage", whole[:8] + b"\xff" + whole[9:]):
         path.write_bytes(data)
-        ground("export", "p", "loose", "--to", ground.path / "t").told(14)
-        assert not (ground.path / "t").exists()
+        harness("export", "p", "loose", "--to", harness.path / "t").told(14)
+        assert not (harness.path / "t").exists()
 
 
 # --- read-only file systems -----------------------------------------------------------------------------------------
 
 
-def test_a_live_tree_on_a_read_only_file_system(ground: Ground) -> None:
-    plant(ground.live, 10)
-    ground.check_in()
-    (ground.live / "new").write_text("new")
-    elsewhere = ground.path / "read-only"
-    with mounted(elsewhere, "--bind", str(ground.live)):
+def test_a_live_tree_on_a_read_only_file_system(harness: Harness) -> None:
+    plant(harness.live, 10)
+    harness.check_in()
+    (harness.live / "new").write_text("new")
+    elsewhere = harness.path / "read-only"
+    with mounted(elsewhere, "--bind", str(harness.live)):
         subprocess.run(["mount", "-o", "remount,bind,ro", elsewhere], check=True)
         for words in (("checkin", "p", "-m", "m"), ("status", "p")):
-            said = ground(*words, "--live", elsewhere).told(5)
+            said = harness(*words, "--live", elsewhere).told(5)
             assert "read-only" in said.err
     with mounted(elsewhere, "-t", "tmpfs", "tmpfs"):
         (elsewhere / "file").touch()
         subprocess.run(["mount", "-o", "remount,ro", elsewhere], check=True)
-        ground("checkin", "p", "-m", "m", "--live", elsewhere).told(5)
-    ground.tidy()
+        harness("checkin", "p", "-m", "m", "--live", elsewhere).told(5)
+    harness.tidy()
 
 
-def test_an_export_on_a_read_only_file_system_can_be_verified(ground: Ground) -> None:
+def test_an_export_on_a_read_only_file_system_can_be_verified(harness: Harness) -> None:
     """That is how clients see it."""
-    plant(ground.live, 10)
-    ground.check_in()
-    exported = ground.export()
-    elsewhere = ground.path / "read-only"
+    plant(harness.live, 10)
+    harness.check_in()
+    exported = harness.export()
+    elsewhere = harness.path / "read-only"
     with mounted(elsewhere, "--bind", str(exported)):
         subprocess.run(["mount", "-o", "remount,bind,ro", elsewhere], check=True)
-        ground("verify", "p", "HEAD", elsewhere).well()
+        harness("verify", "p", "HEAD", elsewhere).well()
 
 
-def test_a_site_on_a_read_only_file_system(ground: Ground) -> None:
-    ground.check_in()
-    plant(ground.live, 10)
-    ground.check_in()
-    elsewhere = ground.path / "read-only"
-    with mounted(elsewhere, "--bind", str(ground.site)):
+def test_a_site_on_a_read_only_file_system(harness: Harness) -> None:
+    harness.check_in()
+    plant(harness.live, 10)
+    harness.check_in()
+    elsewhere = harness.path / "read-only"
+    with mounted(elsewhere, "--bind", str(harness.site)):
         subprocess.run(["mount", "-o", "remount,bind,ro", elsewhere], check=True)
-        ground.site = elsewhere
+        harness.site = elsewhere
         for words in (
             ("checkin", "p", "-m", "m"),
             ("export", "p"),
@@ -540,7 +540,7 @@ def test_a_site_on_a_read_only_file_system(ground: Ground) -> None:
             ("prototype", "create", "q"),
             ("prototype", "remove", "p", "--yes"),
         ):
-            assert "ead-only" in ground(*words).told(5).err
+            assert "ead-only" in harness(*words).told(5).err
         for words in (
             ("log", "p"),
             ("manifest", "p"),
@@ -548,37 +548,37 @@ def test_a_site_on_a_read_only_file_system(ground: Ground) -> None:
             ("prototype", "list"),
             ("diff", "p", "HEAD~1", "HEAD"),
         ):
-            ground(*words).well()
+            harness(*words).well()
 
 
-def test_a_mount_point_as_a_target(ground: Ground) -> None:
+def test_a_mount_point_as_a_target(harness: Harness) -> None:
     """An export is renamed into place, which a mount point refuses."""
-    ground.check_in()
-    with mounted(ground.path / "target", "-t", "tmpfs", "tmpfs") as target:
-        assert "mount" in ground("export", "p", "HEAD", "--to", target).told(5).err
+    harness.check_in()
+    with mounted(harness.path / "target", "-t", "tmpfs", "tmpfs") as target:
+        assert "mount" in harness("export", "p", "HEAD", "--to", target).told(5).err
         assert list(target.iterdir()) == []
-        ground("export", "p", "HEAD", "--to", target / "root").well()
+        harness("export", "p", "HEAD", "--to", target / "root").well()
 
 
-def test_a_prototype_with_something_mounted_below_is_not_removed(ground: Ground) -> None:
-    plant(ground.live, 5)
-    ground.check_in()
+def test_a_prototype_with_something_mounted_below_is_not_removed(harness: Harness) -> None:
+    plant(harness.live, 5)
+    harness.check_in()
     for name in ("mnt", "d03/e3"):
-        (ground.live / name).mkdir(exist_ok=True)
-        with mounted(ground.live / name, "-t", "tmpfs", "tmpfs") as memory:
+        (harness.live / name).mkdir(exist_ok=True)
+        with mounted(harness.live / name, "-t", "tmpfs", "tmpfs") as memory:
             (memory / "precious").write_text("precious")
-            ground("prototype", "remove", "p", "--yes").told(5)
+            harness("prototype", "remove", "p", "--yes").told(5)
             assert (memory / "precious").exists()
-    ground.check_in()
-    ground.sound()
-    ground.faithful()
+    harness.check_in()
+    harness.sound()
+    harness.faithful()
 
 
 # --- without root ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def owned(place: Path, zygote: Zygote) -> Ground:
+def owned(place: Path, fork_server: ForkServer) -> Harness:
     """A site that nobody owns, with a live tree of which nobody can read a part."""
     probe = [*("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"), sys.executable, "-c"]
     done = subprocess.run([*probe, "import gitstate, pygit2"], env=environment(), capture_output=True, check=False)
@@ -586,20 +586,20 @@ def owned(place: Path, zygote: Zygote) -> Ground:
         unavailable(f"an unprivileged user can't reach {sys.executable} or {PROJECT}")
     home = place / "nobody"
     home.mkdir()
-    ground = Ground(home, zygote)
+    harness = Harness(home, fork_server)
     os.chown(home, NOBODY, NOBODY)
-    gitstate(ground.site, "init", nobody=True).well()
-    gitstate(ground.site, "prototype", "create", "p", nobody=True).well()
-    plant(ground.live, 30)
-    (ground.live / "empty").mkdir()
-    subprocess.run(["chown", "-Rh", f"{NOBODY}:{NOBODY}", ground.live], check=True)
-    return ground
+    gitstate(harness.site, "init", nobody=True).well()
+    gitstate(harness.site, "prototype", "create", "p", nobody=True).well()
+    plant(harness.live, 30)
+    (harness.live / "empty").mkdir()
+    subprocess.run(["chown", "-Rh", f"{NOBODY}:{NOBODY}", harness.live], check=True)
+    return harness
 
 
 UNREADABLE = ("d01/e1/f1", "d02/e2", "d03", "d04/e4")
 
 
-def lock_away(ground: Ground) -> None:
+def lock_away(harness: Harness) -> None:
     """Root's files, directories of all rights but one."""
     for name, owner, mode in (
         ("d01/e1/f1", 0, 0o600),
@@ -607,19 +607,19 @@ def lock_away(ground: Ground) -> None:
         ("d03", NOBODY, 0o300),
         ("d04/e4", NOBODY, 0o600),
     ):
-        os.chown(ground.live / name, owner, owner)
-        (ground.live / name).chmod(mode)
+        os.chown(harness.live / name, owner, owner)
+        (harness.live / name).chmod(mode)
 
 
-def unlock(ground: Ground) -> None:
+def unlock(harness: Harness) -> None:
     """For everybody again."""
     for name in UNREADABLE:
-        os.chown(ground.live / name, NOBODY, NOBODY)
-        path = ground.live / name
+        os.chown(harness.live / name, NOBODY, NOBODY)
+        path = harness.live / name
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def test_without_root_what_can_not_be_read_keeps_its_record(owned: Ground) -> None:
+def test_without_root_what_can_not_be_read_keeps_its_record(owned: Harness) -> None:
     gitstate(owned.site, "checkin", "p", "-m", "all", nobody=True).well()
     before = {name: git(owned.repository, "rev-parse", f"main:{name}") for name in UNREADABLE}
     lock_away(owned)
@@ -638,7 +638,7 @@ def test_without_root_what_can_not_be_read_keeps_its_record(owned: Ground) -> No
     owned.faithful()
 
 
-def test_without_root_what_could_not_be_read_at_first_is_found_later(owned: Ground) -> None:
+def test_without_root_what_could_not_be_read_at_first_is_found_later(owned: Harness) -> None:
     """The directories above it don't change when it becomes readable."""
     lock_away(owned)
     for _ in range(3):
@@ -651,13 +651,13 @@ def test_without_root_what_could_not_be_read_at_first_is_found_later(owned: Grou
     owned.faithful()
 
 
-def give_to_root(owned: Ground) -> None:
+def give_to_root(owned: Harness) -> None:
     """The site, but not the live tree."""
     for path in (owned.site / "prototypes", owned.site / "exports"):
         subprocess.run(["chown", "-R", "root:root", path], check=True)
 
 
-def test_root_does_not_work_on_another_users_repository(owned: Ground) -> None:
+def test_root_does_not_work_on_another_users_repository(owned: Harness) -> None:
     """Its configuration and hooks would run as root."""
     gitstate(owned.site, "checkin", "p", "-m", "all", nobody=True).well()
     witness = owned.path / "ran"
@@ -671,7 +671,7 @@ def test_root_does_not_work_on_another_users_repository(owned: Ground) -> None:
     assert not witness.exists()
 
 
-def test_root_records_what_nobody_could_not(owned: Ground) -> None:
+def test_root_records_what_nobody_could_not(owned: Harness) -> None:
     """A check-in by root after one without it."""
     lock_away(owned)
     gitstate(owned.site, "checkin", "p", "-m", "part", nobody=True).told(3)
@@ -680,7 +680,7 @@ def test_root_records_what_nobody_could_not(owned: Ground) -> None:
     owned.faithful()
 
 
-def test_without_root_nothing_can_be_exported(owned: Ground) -> None:
+def test_without_root_nothing_can_be_exported(owned: Harness) -> None:
     gitstate(owned.site, "checkin", "p", "-m", "all", nobody=True).well()
     for words in (("export", "p"), ("export", "p", "HEAD", "--to", str(owned.path / "t"))):
         said = gitstate(owned.site, *words, nobody=True).told(5)
@@ -688,7 +688,7 @@ def test_without_root_nothing_can_be_exported(owned: Ground) -> None:
     assert gitstate(owned.site, "export", "p", nobody=True, json=True).told(5).err.startswith("{")
 
 
-def test_without_root_a_live_tree_that_can_not_be_read_at_all(owned: Ground) -> None:
+def test_without_root_a_live_tree_that_can_not_be_read_at_all(owned: Harness) -> None:
     gitstate(owned.site, "checkin", "p", "-m", "all", nobody=True).well()
     for mode in (0o000, 0o300, 0o600):
         owned.live.chmod(mode)
@@ -696,14 +696,14 @@ def test_without_root_a_live_tree_that_can_not_be_read_at_all(owned: Ground) -> 
         assert git(owned.repository, "log", "--oneline", "main").count("\n") == 0
 
 
-def test_without_root_the_site_of_root(ground: Ground) -> None:
+def test_without_root_the_site_of_root(harness: Harness) -> None:
     """Every command says that it isn't allowed, not that there is nothing."""
-    ground.check_in()
-    for words in (*READERS, ("init",), ("prototype", "create", "q"), ("clone", "p", str(ground.path / "c"))):
-        gitstate(ground.site, *words, nobody=True).told(2 if words == ("init",) else 5)
+    harness.check_in()
+    for words in (*READERS, ("init",), ("prototype", "create", "q"), ("clone", "p", str(harness.path / "c"))):
+        gitstate(harness.site, *words, nobody=True).told(2 if words == ("init",) else 5)
 
 
-def test_reading_commands_work_without_root(owned: Ground) -> None:
+def test_reading_commands_work_without_root(owned: Harness) -> None:
     gitstate(owned.site, "checkin", "p", "-m", "all", nobody=True).well()
     for words in (
         ("status", "p"),
@@ -718,13 +718,13 @@ def test_reading_commands_work_without_root(owned: Ground) -> None:
 # --- odd surroundings -----------------------------------------------------------------------------------------------
 
 
-def test_programs_that_are_missing(ground: Ground) -> None:
+def test_programs_that_are_missing(harness: Harness) -> None:
     """git above all."""
-    ground.check_in()
-    empty = ground.path / "bin"
+    harness.check_in()
+    empty = harness.path / "bin"
     empty.mkdir()
-    line = [sys.executable, "-m", "gitstate", "--site", str(ground.site)]
-    for words in (["checkin", "p", "-m", "m"], ["log", "p"], ["init", "--site", str(ground.path / "x")]):
+    line = [sys.executable, "-m", "gitstate", "--site", str(harness.site)]
+    for words in (["checkin", "p", "-m", "m"], ["log", "p"], ["init", "--site", str(harness.path / "x")]):
         done = subprocess.run(
             [*line, *words], env={**environment(), "PATH": str(empty)}, capture_output=True, text=True, check=False
         )
@@ -734,21 +734,21 @@ def test_programs_that_are_missing(ground: Ground) -> None:
             assert len(done.stderr.splitlines()) == 2
 
 
-def test_a_current_directory_that_is_gone(ground: Ground) -> None:
-    ground.check_in()
-    gone = ground.path / "gone"
+def test_a_current_directory_that_is_gone(harness: Harness) -> None:
+    harness.check_in()
+    gone = harness.path / "gone"
     gone.mkdir()
-    script = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m gitstate --site {ground.site} status"
+    script = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m gitstate --site {harness.site} status"
     done = subprocess.run(["sh", "-c", script], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode in (2, 5), done
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_environment_variables_that_lead_git_astray(ground: Ground) -> None:
+def test_environment_variables_that_lead_git_astray(harness: Harness) -> None:
     """GIT_DIR, GIT_OBJECT_DIRECTORY and their kin are of whoever calls us from a hook."""
-    plant(ground.live, 5)
-    trap = ground.path / "trap.git"
+    plant(harness.live, 5)
+    trap = harness.path / "trap.git"
     subprocess.run(["git", "init", "-q", "--bare", trap], check=True)
     before = looks(trap)
     variables = {
@@ -764,47 +764,47 @@ def test_environment_variables_that_lead_git_astray(ground: Ground) -> None:
         "GIT_AUTHOR_DATE": "nonsense",
     }
     for words in (["checkin", "p", "-m", "m"], ["export", "p"], ["log", "p"], ["fsck", "p"], ["gc", "p"]):
-        line = [sys.executable, "-m", "gitstate", "--site", str(ground.site), *words]
+        line = [sys.executable, "-m", "gitstate", "--site", str(harness.site), *words]
         done = subprocess.run(line, env={**environment(), **variables}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done
     assert looks(trap) == before
-    ground.sound()
-    ground.faithful()
+    harness.sound()
+    harness.faithful()
 
 
-def test_few_descriptors_and_little_memory(ground: Ground) -> None:
+def test_few_descriptors_and_little_memory(harness: Harness) -> None:
     """A deep tree with a hard limit of 64 open files: an error, not a deletion."""
-    ground.check_in()
-    deep = ground.live
+    harness.check_in()
+    deep = harness.live
     for _ in range(100):
         deep = deep / "d"
     deep.mkdir(parents=True)
     (deep / "file").write_text("deep")
-    ground.check_in()
-    tree = ground.git("rev-parse", "main^{tree}")
-    (ground.live / "etc" / "fstab").write_text("# changed\n")
-    line = f"ulimit -n 64; exec {sys.executable} -m gitstate --site {ground.site} checkin p -m few"
+    harness.check_in()
+    tree = harness.git("rev-parse", "main^{tree}")
+    (harness.live / "etc" / "fstab").write_text("# changed\n")
+    line = f"ulimit -n 64; exec {sys.executable} -m gitstate --site {harness.site} checkin p -m few"
     done = subprocess.run(["sh", "-c", line], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode in (3, 5, 6), done
     assert "Traceback" not in done.stderr
     assert "bug" not in done.stderr
-    assert ground.git("ls-tree", "-r", "--name-only", "main", "d") == ground.git(
+    assert harness.git("ls-tree", "-r", "--name-only", "main", "d") == harness.git(
         "ls-tree", "-r", "--name-only", tree, "d"
     )
-    ground.sound()
-    ground.check_in("again")
-    ground.faithful()
+    harness.sound()
+    harness.check_in("again")
+    harness.faithful()
 
 
-def test_permissions_are_restored_with_any_umask(ground: Ground) -> None:
-    plant(ground.live, 10)
+def test_permissions_are_restored_with_any_umask(harness: Harness) -> None:
+    plant(harness.live, 10)
     for umask in ("000", "077", "777"):
-        (ground.live / "new").write_text(umask)
-        line = f"umask {umask}; {sys.executable} -m gitstate --site {ground.site} checkin p -m m"
-        line += f" && {sys.executable} -m gitstate --site {ground.site} export p"
+        (harness.live / "new").write_text(umask)
+        line = f"umask {umask}; {sys.executable} -m gitstate --site {harness.site} checkin p -m m"
+        line += f" && {sys.executable} -m gitstate --site {harness.site} export p"
         subprocess.run(["sh", "-c", line], env=environment(), capture_output=True, check=True)
-        ground.faithful()
-        for path in (ground.repository, ground.repository / "gitstate"):
+        harness.faithful()
+        for path in (harness.repository, harness.repository / "gitstate"):
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
@@ -821,28 +821,28 @@ Damage = Callable[[Path], None]
     ],
 )
 @pytest.mark.parametrize("name", ["exports/p", "exports/p/.PARTIAL", "prototypes/.q.partial", "live/.q.partial"])
-def test_something_else_stands_in_the_way(ground: Ground, name: str, damage: Damage) -> None:
+def test_something_else_stands_in_the_way(harness: Harness, name: str, damage: Damage) -> None:
     """Where gitstate makes its own files and directories."""
-    ground.check_in()
-    path = ground.site / name.replace(".PARTIAL", f".{ground.head}.gitstate-partial")
+    harness.check_in()
+    path = harness.site / name.replace(".PARTIAL", f".{harness.head}.gitstate-partial")
     path.parent.mkdir(exist_ok=True)
     damage(path)
     for words in (("export", "p"), ("prototype", "create", "q"), ("prototype", "list")):
-        said = ground(*words)
+        said = harness(*words)
         if said.code:
             said.told(2, 5)
     assert Path("/etc/passwd").read_text().startswith("root:")
 
 
 @pytest.mark.parametrize("name", ["lock", "cache", ".", "../refs/heads", "../objects/pack"])
-def test_gitstates_own_files_are_something_else(ground: Ground, name: str) -> None:
-    ground.check_in()
-    (ground.live / "new").write_text("new")
-    path = (ground.repository / "gitstate" / name).resolve()
+def test_gitstates_own_files_are_something_else(harness: Harness, name: str) -> None:
+    harness.check_in()
+    (harness.live / "new").write_text("new")
+    path = (harness.repository / "gitstate" / name).resolve()
     subprocess.run(["rm", "-rf", path], check=True)
     path.symlink_to("/nonexistent/nowhere")
     for words in (("status", "p"), ("checkin", "p", "-m", "m"), ("export", "p"), ("fsck", "p"), ("gc", "p")):
-        said = ground(*words)
+        said = harness(*words)
         if said.code:
             said.told(5, 6, 10, 11, 14)
     assert VERSION

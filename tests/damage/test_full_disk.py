@@ -19,7 +19,7 @@ import pytest
 from gitstate.core.errors import StorageError
 from gitstate.store import Type
 from gitstate.store.packs import StagedPack, entry_header
-from tests.damage.harness import GITSTATE, Ground, edit, environment, fill, mounted, names_of_exports, plant
+from tests.damage.harness import GITSTATE, Harness, edit, environment, fill, mounted, names_of_exports, plant
 from tests.support import needs, root_only
 from tests.testing import judges
 
@@ -55,7 +55,7 @@ disks = pytest.mark.parametrize("disk", [on_tmpfs, on_ext4])
 
 
 @disks
-def test_a_checkin_of_more_than_fits(bare: Ground, disk: Disk) -> None:
+def test_a_checkin_of_more_than_fits(bare: Harness, disk: Disk) -> None:
     bare("init").well()
     with disk(bare.site / "prototypes"):
         bare("prototype", "create", "p").well()
@@ -75,7 +75,7 @@ def test_a_checkin_of_more_than_fits(bare: Ground, disk: Disk) -> None:
 
 
 @disks
-def test_a_checkin_of_a_streamed_file_that_does_not_fit(bare: Ground, disk: Disk) -> None:
+def test_a_checkin_of_a_streamed_file_that_does_not_fit(bare: Harness, disk: Disk) -> None:
     """It goes into a pack of its own, from another thread."""
     bare("init").well()
     with disk(bare.site / "prototypes"):
@@ -88,32 +88,32 @@ def test_a_checkin_of_a_streamed_file_that_does_not_fit(bare: Ground, disk: Disk
         bare.sound()
 
 
-def checkins_with_little_room(ground: Ground, disk: Path, pages: range) -> set[int]:
+def checkins_with_little_room(harness: Harness, disk: Path, pages: range) -> set[int]:
     """Check-ins of new edits, each with another number of free pages; their exit codes."""
     codes = set()
     for free in pages:
-        edit(ground.live, free, 6)
-        head = ground.head
+        edit(harness.live, free, 6)
+        head = harness.head
         ballast = fill(disk, free * PAGE)
-        said = ground("checkin", "p", "-m", f"{free} pages")
+        said = harness("checkin", "p", "-m", f"{free} pages")
         if said.code:
             said.told(6)
-            assert ground.head == head
+            assert harness.head == head
         else:
-            assert ground.head != head
+            assert harness.head != head
         codes.add(said.code)
         ballast.unlink()
-        ground.tidy()
-        ground.sound()
-        ground.check_in("after")
-        ground("status", "p", "--exit-code").well()
+        harness.tidy()
+        harness.sound()
+        harness.check_in("after")
+        harness("status", "p", "--exit-code").well()
         if free % 10 == 8:
-            ground("gc", "p").well()
+            harness("gc", "p").well()
     return codes
 
 
 @disks
-def test_checkins_with_little_room(bare: Ground, disk: Disk) -> None:
+def test_checkins_with_little_room(bare: Harness, disk: Disk) -> None:
     bare("init").well()
     with disk(bare.site / "prototypes") as small:
         bare("prototype", "create", "p").well()
@@ -125,7 +125,7 @@ def test_checkins_with_little_room(bare: Ground, disk: Disk) -> None:
 
 @pytest.mark.slow
 @disks
-def test_checkins_with_any_room(bare: Ground, disk: Disk) -> None:
+def test_checkins_with_any_room(bare: Harness, disk: Disk) -> None:
     bare("init").well()
     with disk(bare.site / "prototypes") as small:
         bare("prototype", "create", "p").well()
@@ -148,7 +148,7 @@ def test_a_packs_last_bytes_do_not_fit(place: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["pack", "idx"])
-def test_the_disk_runs_full_at_a_step(bare: Ground, step: str) -> None:
+def test_the_disk_runs_full_at_a_step(bare: Harness, step: str) -> None:
     """Before the index, and before the ref."""
     bare("init").well()
     with on_tmpfs(bare.site / "prototypes") as small:
@@ -157,7 +157,7 @@ def test_the_disk_runs_full_at_a_step(bare: Ground, step: str) -> None:
         bare.check_in("before")
         head = bare.head
         edit(bare.live, 1, 10)
-        bare.doomed(step, filling(small), "checkin", "p", "-m", "m").told(6)
+        bare.interrupted(step, filling(small), "checkin", "p", "-m", "m").told(6)
         assert bare.head == head
         (small / "ballast").unlink()
         bare.sound()
@@ -166,7 +166,7 @@ def test_the_disk_runs_full_at_a_step(bare: Ground, step: str) -> None:
         bare.tidy()
 
 
-def test_the_disk_runs_full_after_the_ref_has_moved(bare: Ground) -> None:
+def test_the_disk_runs_full_after_the_ref_has_moved(bare: Harness) -> None:
     """Only the stat cache is lost then: the check-in is done and must not be called failed."""
     bare("init").well()
     with on_tmpfs(bare.site / "prototypes") as small:
@@ -175,7 +175,7 @@ def test_the_disk_runs_full_after_the_ref_has_moved(bare: Ground) -> None:
         bare.check_in("before")
         head = bare.head
         edit(bare.live, 1, 10)
-        said = bare.doomed("ref", filling(small), "checkin", "p", "-m", "m", json=True).well()
+        said = bare.interrupted("ref", filling(small), "checkin", "p", "-m", "m", json=True).well()
         assert said.json["commit"] == bare.head != head
         (small / "ballast").unlink()
         assert bare.check_in("again")["commit"] is None
@@ -183,7 +183,7 @@ def test_the_disk_runs_full_after_the_ref_has_moved(bare: Ground) -> None:
         bare.sound()
 
 
-def test_what_a_killed_checkin_left_fills_the_disk(bare: Ground) -> None:
+def test_what_a_killed_checkin_left_fills_the_disk(bare: Harness) -> None:
     """The next run clears it before it needs room itself."""
     bare("init").well()
     with on_tmpfs(bare.site / "prototypes") as small:
@@ -205,7 +205,7 @@ def filling(disk: Path) -> str:
     return f"cat /dev/zero > {shlex.quote(str(disk / 'ballast'))} 2>/dev/null || true"
 
 
-def test_the_collection_of_garbage_without_room(bare: Ground) -> None:
+def test_the_collection_of_garbage_without_room(bare: Harness) -> None:
     bare("init").well()
     with on_tmpfs(bare.site / "prototypes") as small:
         bare("prototype", "create", "p").well()
@@ -223,7 +223,7 @@ def test_the_collection_of_garbage_without_room(bare: Ground) -> None:
 
 
 @disks
-def test_a_site_and_a_prototype_without_room(bare: Ground, disk: Disk) -> None:
+def test_a_site_and_a_prototype_without_room(bare: Harness, disk: Disk) -> None:
     source = bare.path / "source"
     plant(source, 30)
     with disk(bare.path / "small") as small:
@@ -247,89 +247,89 @@ def test_a_site_and_a_prototype_without_room(bare: Ground, disk: Disk) -> None:
 
 
 @disks
-def test_an_export_of_more_than_fits(ground: Ground, disk: Disk) -> None:
-    with disk(ground.site / "exports"):
-        plant(ground.live, 20)
-        ground.check_in("small")
-        before = ground.export()
-        (ground.live / "big").write_bytes(os.urandom(12 << 20))
-        ground.check_in("big")
-        said = ground("export", "p").told(6)
+def test_an_export_of_more_than_fits(harness: Harness, disk: Disk) -> None:
+    with disk(harness.site / "exports"):
+        plant(harness.live, 20)
+        harness.check_in("small")
+        before = harness.export()
+        (harness.live / "big").write_bytes(os.urandom(12 << 20))
+        harness.check_in("big")
+        said = harness("export", "p").told(6)
         assert "No space left" in said.err
-        assert names_of_exports(ground.exports) == {before.name}
-        ground.tidy()
-        assert ground("verify", "p", "HEAD~1").well()
-        (ground.live / "big").write_bytes(os.urandom(1 << 20))
-        ground.check_in("less")
-        ground.faithful()
+        assert names_of_exports(harness.exports) == {before.name}
+        harness.tidy()
+        assert harness("verify", "p", "HEAD~1").well()
+        (harness.live / "big").write_bytes(os.urandom(1 << 20))
+        harness.check_in("less")
+        harness.faithful()
 
 
-def test_an_export_of_more_entries_than_inodes(ground: Ground) -> None:
-    with on_ext4(ground.site / "exports"):
-        plant(ground.live, 200)
-        ground.check_in()
-        ground("export", "p").told(6)
-        assert names_of_exports(ground.exports) == set()
-        ground.tidy()
-        subprocess.run(f"rm -rf {ground.live}/d*", shell=True, check=True)
-        ground.check_in("fewer")
-        ground.faithful()
+def test_an_export_of_more_entries_than_inodes(harness: Harness) -> None:
+    with on_ext4(harness.site / "exports"):
+        plant(harness.live, 200)
+        harness.check_in()
+        harness("export", "p").told(6)
+        assert names_of_exports(harness.exports) == set()
+        harness.tidy()
+        subprocess.run(f"rm -rf {harness.live}/d*", shell=True, check=True)
+        harness.check_in("fewer")
+        harness.faithful()
 
 
-def exports_with_little_room(ground: Ground, disk: Path, pages: range) -> set[int]:
+def exports_with_little_room(harness: Harness, disk: Path, pages: range) -> set[int]:
     """Exports of a tree whose last file ends in the last page, each with another number of free pages; exit codes."""
     codes = set()
-    (ground.live / "z").mkdir(exist_ok=True)
-    (ground.live / "z" / "three pages").write_bytes(os.urandom(3 * PAGE - 100))
-    ground.check_in()
+    (harness.live / "z").mkdir(exist_ok=True)
+    (harness.live / "z" / "three pages").write_bytes(os.urandom(3 * PAGE - 100))
+    harness.check_in()
     for free in pages:
         ballast = fill(disk, free * PAGE)
-        said = ground("export", "p")
+        said = harness("export", "p")
         ballast.unlink()
         if said.code:
             said.told(6)
-            assert names_of_exports(ground.exports) == set()
-            ground.tidy()
+            assert names_of_exports(harness.exports) == set()
+            harness.tidy()
         else:
-            assert judges.rsync(ground.live, ground.exports / ground.head) == []
+            assert judges.rsync(harness.live, harness.exports / harness.head) == []
         codes.add(said.code)
-        subprocess.run(["rm", "-rf", ground.exports], check=True)
+        subprocess.run(["rm", "-rf", harness.exports], check=True)
     return codes
 
 
 @disks
-def test_exports_with_little_room(ground: Ground, disk: Disk) -> None:
-    with disk(ground.site / "exports") as small:
-        assert exports_with_little_room(ground, small, range(16)) == {0, 6}
+def test_exports_with_little_room(harness: Harness, disk: Disk) -> None:
+    with disk(harness.site / "exports") as small:
+        assert exports_with_little_room(harness, small, range(16)) == {0, 6}
 
 
 @pytest.mark.slow
 @disks
-def test_exports_with_any_room(ground: Ground, disk: Disk) -> None:
-    plant(ground.live, 12)
-    with disk(ground.site / "exports") as small:
-        assert exports_with_little_room(ground, small, range(0, 80, 2)) == {0, 6}
+def test_exports_with_any_room(harness: Harness, disk: Disk) -> None:
+    plant(harness.live, 12)
+    with disk(harness.site / "exports") as small:
+        assert exports_with_little_room(harness, small, range(0, 80, 2)) == {0, 6}
 
 
-def test_a_clone_without_room(ground: Ground) -> None:
-    plant(ground.live, 60)
-    ground.check_in()
-    with on_tmpfs(ground.path / "small") as small:
+def test_a_clone_without_room(harness: Harness) -> None:
+    plant(harness.live, 60)
+    harness.check_in()
+    with on_tmpfs(harness.path / "small") as small:
         ballast = fill(small)
-        ground("clone", "p", small / "clone").told(6)
+        harness("clone", "p", small / "clone").told(6)
         ballast.unlink()
         assert list(small.iterdir()) == []
-        ground("clone", "p", small / "clone").well()
+        harness("clone", "p", small / "clone").well()
 
 
 # --- a full standard output -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words", ["manifest p", "status p", "log p", "diff p", "prototype list", "manifest p --json"])
-def test_output_that_can_not_be_written(ground: Ground, words: str) -> None:
-    ground.check_in()
-    (ground.live / "etc" / "fstab").write_text("# changed\n")
-    line = [*GITSTATE, "--site", str(ground.site), *words.split()]
+def test_output_that_can_not_be_written(harness: Harness, words: str) -> None:
+    harness.check_in()
+    (harness.live / "etc" / "fstab").write_text("# changed\n")
+    line = [*GITSTATE, "--site", str(harness.site), *words.split()]
     with open("/dev/full", "w") as full:
         done = subprocess.run(line, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 6, done

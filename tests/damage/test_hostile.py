@@ -23,8 +23,8 @@ import pytest
 
 from gitstate.core import fs
 from tests.damage.forge import EXECUTABLE, FILE, GITLINK, HEAD, LINK, OWN, SET, TREE, VERSION, Forge, Item, missing
-from tests.damage.fork_server import Zygote
-from tests.damage.harness import Canary, Ground, complaints, forced_removal, looks, plant
+from tests.damage.fork_server import ForkServer
+from tests.damage.harness import Canary, Harness, complaints, forced_removal, looks, plant
 from tests.support import needs, root_only
 from tests.testing import judges
 
@@ -34,47 +34,47 @@ pytestmark = [root_only, needs("rsync", "tar", "mtree")]
 # --- live trees -----------------------------------------------------------------------------------------------------
 
 
-def test_a_live_tree_whose_symlinks_lead_out(ground: Ground) -> None:
+def test_a_live_tree_whose_symlinks_lead_out(harness: Harness) -> None:
     """``etc -> /etc`` and ``var/lib -> ../../..``: recorded as what they are, never gone through."""
-    canary = Canary(ground.path / "canary")
-    shutil.rmtree(ground.live / "etc")
-    os.symlink(canary.path, ground.live / "etc")
-    (ground.live / "var").mkdir()
-    os.symlink("../../..", ground.live / "var" / "lib")
-    os.symlink("../../../../../canary/sub", ground.live / "var" / "tmp")
-    os.symlink(canary.path, ground.live / "tmp")
-    os.symlink("/", ground.live / "run")
-    os.symlink("/proc", ground.live / "proc")
-    os.symlink("loop", ground.live / "loop")
-    before = looks(ground.live)
-    ground.check_in()
-    assert looks(ground.live) == before
-    names = ground.git("ls-tree", "-r", "-t", "--name-only", "main").split()
+    canary = Canary(harness.path / "canary")
+    shutil.rmtree(harness.live / "etc")
+    os.symlink(canary.path, harness.live / "etc")
+    (harness.live / "var").mkdir()
+    os.symlink("../../..", harness.live / "var" / "lib")
+    os.symlink("../../../../../canary/sub", harness.live / "var" / "tmp")
+    os.symlink(canary.path, harness.live / "tmp")
+    os.symlink("/", harness.live / "run")
+    os.symlink("/proc", harness.live / "proc")
+    os.symlink("loop", harness.live / "loop")
+    before = looks(harness.live)
+    harness.check_in()
+    assert looks(harness.live) == before
+    names = harness.git("ls-tree", "-r", "-t", "--name-only", "main").split()
     assert not any("file" in name or "deep" in name for name in names)
-    assert ground.git("cat-file", "-p", "main:etc") == str(canary.path)
-    ground.faithful()
-    assert not list((ground.exports / ground.head / "var").glob("*/*/*/*/*/nothing"))
+    assert harness.git("cat-file", "-p", "main:etc") == str(canary.path)
+    harness.faithful()
+    assert not list((harness.exports / harness.head / "var").glob("*/*/*/*/*/nothing"))
     canary.sings()
 
 
-def test_a_policy_file_that_is_a_symlink_is_not_followed(ground: Ground) -> None:
+def test_a_policy_file_that_is_a_symlink_is_not_followed(harness: Harness) -> None:
     """A policy outside the tree would decide what is recorded."""
-    outside = ground.path / "policy.toml"
+    outside = harness.path / "policy.toml"
     outside.write_text('version = 1\n[record]\nskip = ["etc/fstab"]\n')
-    (ground.live / "etc" / "gitstate").mkdir()
-    os.symlink(outside, ground.live / "etc" / "gitstate" / "policy.toml")
-    ground.check_in()
-    assert ground.git("cat-file", "-t", "main:etc/fstab") == "blob"
+    (harness.live / "etc" / "gitstate").mkdir()
+    os.symlink(outside, harness.live / "etc" / "gitstate" / "policy.toml")
+    harness.check_in()
+    assert harness.git("cat-file", "-t", "main:etc/fstab") == "blob"
 
 
-def test_a_live_tree_of_special_files_is_not_opened(ground: Ground) -> None:
+def test_a_live_tree_of_special_files_is_not_opened(harness: Harness) -> None:
     """A fifo blocks its reader, and /dev/watchdog reboots."""
-    plant(ground.live, 5)
+    plant(harness.live, 5)
     for number, kind in enumerate((stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK)):
-        os.mknod(ground.live / f"special{number}", kind | 0o666, os.makedev(1, 7))
-    ground.check_in()
-    ground.check_in()
-    ground.faithful()
+        os.mknod(harness.live / f"special{number}", kind | 0o666, os.makedev(1, 7))
+    harness.check_in()
+    harness.check_in()
+    harness.faithful()
 
 
 @contextmanager
@@ -100,25 +100,25 @@ def swapping(place: Path, other: Path) -> Iterator[None]:
         thread.join()
 
 
-def test_a_directory_becomes_a_symlink_during_scans(ground: Ground) -> None:
-    plant(ground.live, 60)
-    ground.check_in()
-    canary = Canary(ground.path / "canary")
-    with swapping(ground.live / "d03" / "e3", canary.path), swapping(ground.live / "d04", canary.path):
+def test_a_directory_becomes_a_symlink_during_scans(harness: Harness) -> None:
+    plant(harness.live, 60)
+    harness.check_in()
+    canary = Canary(harness.path / "canary")
+    with swapping(harness.live / "d03" / "e3", canary.path), swapping(harness.live / "d04", canary.path):
         for number in range(25):
-            said = ground("checkin", "p", "-m", f"{number}")
+            said = harness("checkin", "p", "-m", f"{number}")
             assert said.code in (0, 3), said
-    for line in ground.git("log", "--all", "--format=", "--name-only").splitlines():
+    for line in harness.git("log", "--all", "--format=", "--name-only").splitlines():
         assert "sub/deep" not in line
-    assert "canary\n" not in {ground.git("cat-file", "-p", oid) + "\n" for oid in blobs_of_size(ground, 7)}
-    ground.check_in("after")
-    ground.faithful()
+    assert "canary\n" not in {harness.git("cat-file", "-p", oid) + "\n" for oid in blobs_of_size(harness, 7)}
+    harness.check_in("after")
+    harness.faithful()
     canary.sings()
 
 
-def blobs_of_size(ground: Ground, size: int) -> list[str]:
+def blobs_of_size(harness: Harness, size: int) -> list[str]:
     """Ids of all blobs of a size."""
-    every = ground.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype) %(objectsize)")
+    every = harness.git("cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype) %(objectsize)")
     return [line.split()[0] for line in every.splitlines() if line.endswith(f" blob {size}")]
 
 
@@ -126,34 +126,34 @@ def test_a_directory_becomes_a_symlink_during_removals(place: Path) -> None:
     """A race that the removal loses is an error; the canary is never what pays for it."""
     canary = Canary(place / "canary")
     for number in range(20):
-        doomed = place / f"doomed{number}"
-        plant(doomed, 60)
-        with swapping(doomed / "d03", canary.path), suppress(OSError):
-            fs.remove_tree(doomed)
+        interrupted = place / f"interrupted{number}"
+        plant(interrupted, 60)
+        with swapping(interrupted / "d03", canary.path), suppress(OSError):
+            fs.remove_tree(interrupted)
     canary.sings()
 
 
-def test_a_removal_follows_no_symlink(ground: Ground) -> None:
-    canary = Canary(ground.path / "canary")
-    plant(ground.live, 10)
-    os.symlink(canary.path, ground.live / "out")
-    os.symlink(canary.path / "file", ground.live / "file")
-    os.link(canary.path / "file", ground.live / "hard link out")
-    canary = Canary(ground.path / "second")
-    ground.check_in()
-    ground.export()
-    ground("prototype", "remove", "p", "--yes").well()
-    assert not ground.live.exists()
-    assert (ground.path / "canary" / "file").read_text() == "canary\n"
+def test_a_removal_follows_no_symlink(harness: Harness) -> None:
+    canary = Canary(harness.path / "canary")
+    plant(harness.live, 10)
+    os.symlink(canary.path, harness.live / "out")
+    os.symlink(canary.path / "file", harness.live / "file")
+    os.link(canary.path / "file", harness.live / "hard link out")
+    canary = Canary(harness.path / "second")
+    harness.check_in()
+    harness.export()
+    harness("prototype", "remove", "p", "--yes").well()
+    assert not harness.live.exists()
+    assert (harness.path / "canary" / "file").read_text() == "canary\n"
     canary.sings()
 
 
-def test_a_live_tree_that_is_a_symlink(ground: Ground) -> None:
+def test_a_live_tree_that_is_a_symlink(harness: Harness) -> None:
     """What the admin named may be a symlink; nothing below it is gone through."""
-    real = ground.path / "real"
-    ground.live.rename(real)
-    os.symlink(real, ground.live)
-    assert ground.check_in()["entries"] >= 4
+    real = harness.path / "real"
+    harness.live.rename(real)
+    os.symlink(real, harness.live)
+    assert harness.check_in()["entries"] >= 4
 
 
 # --- tarballs -------------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ TARBALLS: dict[str, Callable[[str], list[tarfile.TarInfo]]] = {
 
 
 @pytest.mark.parametrize("name", TARBALLS)
-def test_a_hostile_tarball(bare: Ground, name: str) -> None:
+def test_a_hostile_tarball(bare: Harness, name: str) -> None:
     """Taken in or refused as a whole; either way everything it made is below its own tree."""
     bare("init").well()
     (bare.site / "live").chmod(0o700)
@@ -240,7 +240,7 @@ def test_a_hostile_tarball(bare: Ground, name: str) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "gzip bomb"])
-def test_a_tarball_that_is_none(bare: Ground, damage: str) -> None:
+def test_a_tarball_that_is_none(bare: Harness, damage: str) -> None:
     bare("init").well()
     path = tarball(bare.path / "q.tar", *[member(f"f{number}") for number in range(50)])
     match damage:
@@ -473,18 +473,18 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def arena(own_disk: Path, zygote: Zygote) -> Iterator[Ground]:
+def arena(own_disk: Path, fork_server: ForkServer) -> Iterator[Harness]:
     """A site with a good snapshot and its export, to which hostile ones are added."""
     path = own_disk / "arena"
     path.mkdir()
-    ground = Ground(path, zygote).begin()
-    (ground.live / "d").mkdir()
-    (ground.live / "d" / "file").write_text("good\n")
-    (ground.live / "f").write_text("hostile\n")
-    (ground.live / "x").symlink_to("d")
-    ground.check_in()
-    ground.export()
-    yield ground
+    harness = Harness(path, fork_server).begin()
+    (harness.live / "d").mkdir()
+    (harness.live / "d" / "file").write_text("good\n")
+    (harness.live / "f").write_text("hostile\n")
+    (harness.live / "x").symlink_to("d")
+    harness.check_in()
+    harness.export()
+    yield harness
     forced_removal(path)
 
 
@@ -492,7 +492,7 @@ def arena(own_disk: Path, zygote: Zygote) -> Iterator[Ground]:
 class Scene:
     """The arena for one case."""
 
-    ground: Ground
+    harness: Harness
     good: str
     exported: Path
     forge: Forge
@@ -500,27 +500,27 @@ class Scene:
     @property
     def target(self) -> Path:
         """Where to export to."""
-        return self.ground.path / "target"
+        return self.harness.path / "target"
 
     def point(self, commit: str) -> None:
         """Let main, and what the live tree is said to be recorded as, be ``commit``."""
         for ref in ("refs/heads/main", "refs/gitstate/live"):
-            self.ground.git("update-ref", ref, commit)
+            self.harness.git("update-ref", ref, commit)
 
     def exports(self) -> list[Path]:
         """All but the good one, half done ones included."""
-        return [path for path in self.ground.exports.iterdir() if path != self.exported]
+        return [path for path in self.harness.exports.iterdir() if path != self.exported]
 
     def clear(self) -> None:
         """As it was: the good snapshot is in a pack, the hostile ones are loose."""
         self.point(self.good)
-        subprocess.run(f"rm -rf {self.ground.repository}/objects/??", shell=True, check=True)
+        subprocess.run(f"rm -rf {self.harness.repository}/objects/??", shell=True, check=True)
         for path in [self.target, *self.exports()]:
             forced_removal(path)
 
 
 @pytest.fixture
-def scene(arena: Ground) -> Iterator[Scene]:
+def scene(arena: Harness) -> Iterator[Scene]:
     """The arena, cleared afterwards."""
     scene = Scene(arena, arena.head, arena.exports / arena.head, Forge(arena.repository))
     yield scene
@@ -530,27 +530,27 @@ def scene(arena: Ground) -> Iterator[Scene]:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_a_hostile_snapshot(scene: Scene, case: Case) -> None:
-    ground, good = scene.ground, scene.good
-    canary = Canary(ground.path / "canary")
+    harness, good = scene.harness, scene.good
+    canary = Canary(harness.path / "canary")
     bad = scene.forge.commit(case.build(scene.forge), good)
-    (ground.repository / "refs" / "heads" / "bad").write_text(f"{bad}\n")
-    before = looks(ground.live), looks(scene.exported)
+    (harness.repository / "refs" / "heads" / "bad").write_text(f"{bad}\n")
+    before = looks(harness.live), looks(scene.exported)
     try:
         judge_exports(scene, case)
         judge_readers(scene, case)
         scene.point(bad)
         ended(scene, case, "status", "p")
         ended(scene, case, "checkin", "p", "-m", "over it")
-        assert (looks(ground.live), looks(scene.exported)) == before
+        assert (looks(harness.live), looks(scene.exported)) == before
         canary.sings()
-        assert {path.name for path in ground.path.iterdir()} <= {"site", "witness", "canary", "target"}
+        assert {path.name for path in harness.path.iterdir()} <= {"site", "witness", "canary", "target"}
     finally:
         forced_removal(canary.path)
 
 
 def ended(scene: Scene, case: Case, *words: str | Path) -> None:
     """Run a command that reads the whole snapshot: it must end as the case says."""
-    said = scene.ground(*words)
+    said = scene.harness(*words)
     if said.code in (0, 1):
         assert case.code in (0, 1) or said.code in case.elsewhere, (words, said)
     else:
@@ -559,7 +559,7 @@ def ended(scene: Scene, case: Case, *words: str | Path) -> None:
 
 def judge_exports(scene: Scene, case: Case) -> None:
     """To a directory, written; to the site's, linked from the good one."""
-    written, linked = (scene.ground("export", "p", "bad", *words) for words in (("--to", scene.target), ()))
+    written, linked = (scene.harness("export", "p", "bad", *words) for words in (("--to", scene.target), ()))
     if case.code:
         written.told(case.code)
         linked.told(case.code)
@@ -581,46 +581,46 @@ def judge_readers(scene: Scene, case: Case) -> None:
         ("show", "p", "bad"),
     ):
         ended(scene, case, *words)
-    if case.code or complaints(scene.ground.repository):
-        scene.ground("fsck", "p").told(14)
+    if case.code or complaints(scene.harness.repository):
+        scene.harness("fsck", "p").told(14)
 
 
-def test_a_push_of_a_hostile_snapshot_is_refused_by_git(ground: Ground) -> None:
+def test_a_push_of_a_hostile_snapshot_is_refused_by_git(harness: Harness) -> None:
     """``transfer.fsckObjects`` stands before what gitstate itself checks."""
-    ground.check_in()
-    clone = ground.path / "clone"
-    ground("clone", "p", clone).well()
+    harness.check_in()
+    clone = harness.path / "clone"
+    harness("clone", "p", clone).well()
     forge = Forge(clone / ".git")
-    bad = forge.commit(forge.directory(forge.below(b".."), root=True), ground.head)
+    bad = forge.commit(forge.directory(forge.below(b".."), root=True), harness.head)
     done = subprocess.run(
         ["git", "-C", clone, "push", "origin", f"{bad}:refs/heads/main"], capture_output=True, check=False
     )
     assert done.returncode
-    ground.sound()
+    harness.sound()
 
 
-def test_a_clone_runs_nothing_of_the_snapshot(ground: Ground) -> None:
+def test_a_clone_runs_nothing_of_the_snapshot(harness: Harness) -> None:
     """Hooks, filters and monitors inside the tree stay files."""
-    witness = ground.path / "ran"
+    witness = harness.path / "ran"
     run = f"touch {witness}"
-    nested = ground.live / "srv" / "nested" / ".git"
+    nested = harness.live / "srv" / "nested" / ".git"
     nested.mkdir(parents=True)
     (nested / "config").write_text(f'[core]\n fsmonitor = "{run}"\n[filter "x"]\n smudge = "{run}"\n clean = "{run}"\n')
-    (ground.live / ".gitattributes").write_text("* filter=x diff=x\n")
-    (ground.live / ".gitmodules").write_text(f'[submodule "x"]\n path = x\n url = "ext::{run}"\n')
-    ground.check_in()
-    ground("clone", "p", ground.path / "clone").well()
-    ground("log", "p", "-p").well()
-    ground("diff", "p").well()
-    ground.faithful()
-    ground.sound()
+    (harness.live / ".gitattributes").write_text("* filter=x diff=x\n")
+    (harness.live / ".gitmodules").write_text(f'[submodule "x"]\n path = x\n url = "ext::{run}"\n')
+    harness.check_in()
+    harness("clone", "p", harness.path / "clone").well()
+    harness("log", "p", "-p").well()
+    harness("diff", "p").well()
+    harness.faithful()
+    harness.sound()
     assert not witness.exists()
 
 
-def test_words_that_look_like_options(ground: Ground) -> None:
+def test_words_that_look_like_options(harness: Harness) -> None:
     """A branch or path that begins with a dash is never an option to git."""
-    ground.check_in()
-    witness = ground.path / "ran"
+    harness.check_in()
+    witness = harness.path / "ran"
     for words in (
         ("export", "p", "--", f"--output={witness}"),
         ("manifest", "p", "--", "--upload-pack=touch"),
@@ -628,27 +628,27 @@ def test_words_that_look_like_options(ground: Ground) -> None:
         ("clone", "p", f"--upload-pack=touch {witness}"),
         ("prototype", "create", "q", "--from", f"p@--output={witness}"),
     ):
-        ground(*words).told(2, 10)
+        harness(*words).told(2, 10)
     assert not witness.exists()
 
 
-def test_terminal_controls_in_names_are_escaped(ground: Ground) -> None:
+def test_terminal_controls_in_names_are_escaped(harness: Harness) -> None:
     """What is printed for people holds no control character of the tree's."""
-    (ground.live / "evil\x1b[2J\x07\n\x7f").write_text("x")
-    ground.check_in()
-    (ground.live / "evil\x1b[2J\x07\n\x7f").write_text("y")
+    (harness.live / "evil\x1b[2J\x07\n\x7f").write_text("x")
+    harness.check_in()
+    (harness.live / "evil\x1b[2J\x07\n\x7f").write_text("y")
     for words in (("status", "p"), ("manifest", "p"), ("log", "p", "--stat"), ("show", "p")):
-        said = ground(*words).well()
+        said = harness(*words).well()
         assert "\x1b" not in said.out, words
         assert "\x07" not in said.out, words
 
 
-def test_python_is_not_led_astray_by_the_live_tree(ground: Ground) -> None:
+def test_python_is_not_led_astray_by_the_live_tree(harness: Harness) -> None:
     """Nothing is imported from the directory that we stand in."""
     for name in ("json.py", "gitstate.py", "click.py"):
-        (ground.live / name).write_text("raise SystemExit(99)\n")
-    assert ground("checkin", "p", "-m", "m", cwd=ground.live).code == 0
+        (harness.live / name).write_text("raise SystemExit(99)\n")
+    assert harness("checkin", "p", "-m", "m", cwd=harness.live).code == 0
     entry = shutil.which("gitstate", path=str(Path(sys.executable).parent))
     if entry:
-        done = subprocess.run([entry, "--version"], cwd=ground.live, capture_output=True, check=False)
+        done = subprocess.run([entry, "--version"], cwd=harness.live, capture_output=True, check=False)
         assert done.returncode == 0

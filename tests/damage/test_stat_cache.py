@@ -25,7 +25,7 @@ from gitstate.core.monitor import SILENT
 from gitstate.core.signature import Signature
 from gitstate.store import Repository
 from gitstate.tree import checkin
-from tests.damage.harness import Ground, complaints, edit, environment, mounted, plant
+from tests.damage.harness import Harness, complaints, edit, environment, mounted, plant
 from tests.support import needs, root_only
 from tests.testing import hostile, mutation
 
@@ -104,14 +104,14 @@ def work(pair: Pair) -> int:
 # --- what costs nothing ---------------------------------------------------------------------------------------------
 
 
-def test_nothing_changed(ground: Ground) -> None:
-    plant(ground.live, 100)
-    ground.check_in()
-    head = ground.head
+def test_nothing_changed(harness: Harness) -> None:
+    plant(harness.live, 100)
+    harness.check_in()
+    head = harness.head
     for _ in range(3):
-        said = ground.check_in()
+        said = harness.check_in()
         assert (said["commit"], said["objects"], said["blobs"]) == (None, 0, 0)
-    assert ground.head == head
+    assert harness.head == head
 
 
 def test_nothing_changed_is_not_read_again(pair: Pair) -> None:
@@ -120,38 +120,38 @@ def test_nothing_changed_is_not_read_again(pair: Pair) -> None:
     assert work(pair) <= len(str(time.time_ns()))  # the file that settle() wrote may be too fresh still
 
 
-def test_a_touch_writes_no_blob(ground: Ground) -> None:
-    plant(ground.live, 50)
-    ground.check_in()
-    os.utime(ground.live / "d03" / "e3" / "f3", ns=(1, 1))
-    said = ground.check_in()
+def test_a_touch_writes_no_blob(harness: Harness) -> None:
+    plant(harness.live, 50)
+    harness.check_in()
+    os.utime(harness.live / "d03" / "e3" / "f3", ns=(1, 1))
+    said = harness.check_in()
     assert said["blobs"] == 0
     assert said["objects"] == 5  # e3's records and tree, the trees of d03 and the root, the commit
     assert [one["path"] for one in said["changes"]] == ["d03/e3/f3"]
 
 
-def test_a_renamed_directory_writes_no_blob(ground: Ground) -> None:
-    plant(ground.live, 300)
-    ground.check_in()
-    (ground.live / "d05").rename(ground.live / "renamed")
-    assert ground.check_in()["blobs"] == 0
-    ground.faithful()
+def test_a_renamed_directory_writes_no_blob(harness: Harness) -> None:
+    plant(harness.live, 300)
+    harness.check_in()
+    (harness.live / "d05").rename(harness.live / "renamed")
+    assert harness.check_in()["blobs"] == 0
+    harness.faithful()
 
 
-def test_a_changed_mode_and_owner_write_no_blob(ground: Ground) -> None:
-    plant(ground.live, 50)
-    ground.check_in()
-    (ground.live / "d01" / "e1" / "f1").chmod(0o4711)
-    os.chown(ground.live / "d02" / "e2" / "f2", 12, 34)
-    assert ground.check_in()["blobs"] == 0
-    ground.faithful()
+def test_a_changed_mode_and_owner_write_no_blob(harness: Harness) -> None:
+    plant(harness.live, 50)
+    harness.check_in()
+    (harness.live / "d01" / "e1" / "f1").chmod(0o4711)
+    os.chown(harness.live / "d02" / "e2" / "f2", 12, 34)
+    assert harness.check_in()["blobs"] == 0
+    harness.faithful()
 
 
-def test_content_that_is_there_already_writes_no_blob(ground: Ground) -> None:
-    plant(ground.live, 50)
-    ground.check_in()
-    shutil.copyfile(ground.live / "d01" / "e1" / "f1", ground.live / "copy")
-    assert ground.check_in()["blobs"] == 0
+def test_content_that_is_there_already_writes_no_blob(harness: Harness) -> None:
+    plant(harness.live, 50)
+    harness.check_in()
+    shutil.copyfile(harness.live / "d01" / "e1" / "f1", harness.live / "copy")
+    assert harness.check_in()["blobs"] == 0
 
 
 # --- what must not be missed ----------------------------------------------------------------------------------------
@@ -414,51 +414,51 @@ def test_a_file_that_keeps_growing(pair: Pair) -> None:
 # --- caches that don't fit ------------------------------------------------------------------------------------------
 
 
-def cache_of(ground: Ground) -> Path:
+def cache_of(harness: Harness) -> Path:
     """The file."""
-    return ground.repository / "gitstate" / "cache"
+    return harness.repository / "gitstate" / "cache"
 
 
-def test_the_cache_of_another_commit_is_not_used(ground: Ground) -> None:
+def test_the_cache_of_another_commit_is_not_used(harness: Harness) -> None:
     """A file in the root, as only there a row's tree isn't the cache's own."""
-    file = ground.live / "file"
+    file = harness.live / "file"
     file.write_text("first\n")
-    ground.check_in("first")
-    first = ground.head
+    harness.check_in("first")
+    first = harness.head
     file.write_text("other\n")
-    ground.check_in("changed")
+    harness.check_in("changed")
     time.sleep(0.05)
-    ground.check_in("so that the cache trusts it")
+    harness.check_in("so that the cache trusts it")
     for ref in ("refs/heads/main", "refs/gitstate/live"):
-        ground.git("update-ref", ref, first)
-    (ground.live / "beside").touch()  # so that the root's records are made anew
-    assert [one["path"] for one in ground("status", "p", json=True).json["changes"]] == [".", "beside", "file"]
-    ground.check_in("again")
-    assert ground.git("show", "main:file") == "other"
+        harness.git("update-ref", ref, first)
+    (harness.live / "beside").touch()  # so that the root's records are made anew
+    assert [one["path"] for one in harness("status", "p", json=True).json["changes"]] == [".", "beside", "file"]
+    harness.check_in("again")
+    assert harness.git("show", "main:file") == "other"
 
 
-def test_the_cache_of_another_policy_is_not_used(ground: Ground) -> None:
+def test_the_cache_of_another_policy_is_not_used(harness: Harness) -> None:
     """A file that was left out by policy and isn't any more is found without any change to it."""
-    policy = ground.live / "etc" / "gitstate" / "policy.toml"
+    policy = harness.live / "etc" / "gitstate" / "policy.toml"
     policy.parent.mkdir()
     policy.write_text('version = 1\n[record]\nskip = ["opt/left-out"]\n')
-    (ground.live / "opt").mkdir()
-    (ground.live / "opt" / "left-out").write_text("left out\n")
-    ground.check_in()
+    (harness.live / "opt").mkdir()
+    (harness.live / "opt" / "left-out").write_text("left out\n")
+    harness.check_in()
     time.sleep(0.05)
-    ground.check_in()
-    assert ground.git("ls-tree", "--name-only", "main:opt") == ".gitstate"
+    harness.check_in()
+    assert harness.git("ls-tree", "--name-only", "main:opt") == ".gitstate"
     policy.write_text("version = 1\n")
-    ground.check_in()
-    assert ground.git("show", "main:opt/left-out") == "left out"
+    harness.check_in()
+    assert harness.git("show", "main:opt/left-out") == "left out"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage", "directory", "swapped"])
-def test_a_damaged_cache_is_not_used(ground: Ground, damage: str) -> None:
-    plant(ground.live, 40)
-    ground.check_in()
-    tree = ground.git("rev-parse", "main^{tree}")
-    cache, whole = cache_of(ground), cache_of(ground).read_bytes()
+def test_a_damaged_cache_is_not_used(harness: Harness, damage: str) -> None:
+    plant(harness.live, 40)
+    harness.check_in()
+    tree = harness.git("rev-parse", "main^{tree}")
+    cache, whole = cache_of(harness), cache_of(harness).read_bytes()
     chance = random.Random(3)
     for _ in range(8):
         cache.unlink()
@@ -476,15 +476,15 @@ def test_a_damaged_cache_is_not_used(ground: Ground, damage: str) -> None:
                 cache.mkdir()
             case _:
                 cache.write_bytes(whole[:62] + whole[62:][::-1])
-        said = ground("status", "p", json=True).well().json
+        said = harness("status", "p", json=True).well().json
         assert (said["changes"], said["tree"]) == ([], tree)
         if damage == "directory":
-            ground("checkin", "p", "-m", "m").well()
+            harness("checkin", "p", "-m", "m").well()
             cache.rmdir()
             cache.touch()
-    edit(ground.live, 1, 20)
-    ground.check_in()
-    ground.faithful()
+    edit(harness.live, 1, 20)
+    harness.check_in()
+    harness.faithful()
 
 
 def test_on_a_tmpfs_the_cache_is_off(place: Path) -> None:
@@ -508,48 +508,48 @@ def test_on_a_tmpfs_the_cache_is_off(place: Path) -> None:
 # --- mounts ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_directory_mounted_over_keeps_its_last_record(ground: Ground) -> None:
-    plant(ground.live, 100)
-    ground.check_in()
-    other = ground.path / "other"
+def test_a_directory_mounted_over_keeps_its_last_record(harness: Harness) -> None:
+    plant(harness.live, 100)
+    harness.check_in()
+    other = harness.path / "other"
     plant(other, 10, seed=9)
-    for source, target in ((other, "d03"), (ground.live / "d04", "d05"), (other, "d06/e6")):
-        tree = ground.git("rev-parse", f"main:{target}")
-        with mounted(ground.live / target, "--bind", str(source)):
-            said = ground.check_in()
+    for source, target in ((other, "d03"), (harness.live / "d04", "d05"), (other, "d06/e6")):
+        tree = harness.git("rev-parse", f"main:{target}")
+        with mounted(harness.live / target, "--bind", str(source)):
+            said = harness.check_in()
             assert said["mounts"] == [target]
             assert said["changes"] == []
-            (ground.live / "new").write_text(target)
-            ground.check_in()
-            assert ground.git("rev-parse", f"main:{target}") == tree
-    ground.check_in()
-    ground.faithful()
+            (harness.live / "new").write_text(target)
+            harness.check_in()
+            assert harness.git("rev-parse", f"main:{target}") == tree
+    harness.check_in()
+    harness.faithful()
 
 
-def test_what_changed_under_a_mount_is_seen_when_it_is_gone(ground: Ground) -> None:
-    plant(ground.live, 20)
-    ground.check_in()
-    hidden = os.open(ground.live / "d03" / "e3", os.O_RDONLY)
-    with mounted(ground.live / "d03", "-t", "tmpfs", "tmpfs"):
-        ground.check_in()
+def test_what_changed_under_a_mount_is_seen_when_it_is_gone(harness: Harness) -> None:
+    plant(harness.live, 20)
+    harness.check_in()
+    hidden = os.open(harness.live / "d03" / "e3", os.O_RDONLY)
+    with mounted(harness.live / "d03", "-t", "tmpfs", "tmpfs"):
+        harness.check_in()
         descriptor = os.open("f3", os.O_WRONLY | os.O_TRUNC, dir_fd=hidden)
         os.write(descriptor, b"changed below the mount")
         os.close(descriptor)
-        (ground.live / "new").write_text("new")
-        ground.check_in()
+        (harness.live / "new").write_text("new")
+        harness.check_in()
     os.close(hidden)
-    ground.check_in()
-    assert ground.git("show", "main:d03/e3/f3") == "changed below the mount"
-    ground.faithful()
+    harness.check_in()
+    assert harness.git("show", "main:d03/e3/f3") == "changed below the mount"
+    harness.faithful()
 
 
 @pytest.mark.parametrize("source", ["file", "null", "fifo", "socket"])
-def test_a_file_mounted_over_keeps_its_last_record(ground: Ground, source: str) -> None:
+def test_a_file_mounted_over_keeps_its_last_record(harness: Harness, source: str) -> None:
     """Containers and chroots mount files, and /dev/null and sockets, on files."""
-    plant(ground.live, 20)
-    ground.check_in()
-    tree = ground.git("rev-parse", "main^{tree}")
-    other = ground.path / "other"
+    plant(harness.live, 20)
+    harness.check_in()
+    tree = harness.git("rev-parse", "main^{tree}")
+    other = harness.path / "other"
     match source:
         case "file":
             other.write_text("other")
@@ -559,15 +559,15 @@ def test_a_file_mounted_over_keeps_its_last_record(ground: Ground, source: str) 
             os.mkfifo(other)
         case _:
             make_socket(other)
-    with mounted(ground.live / "d03" / "e3" / "f3", "--bind", str(other)):
-        said = ground.check_in()
+    with mounted(harness.live / "d03" / "e3" / "f3", "--bind", str(other)):
+        said = harness.check_in()
         assert said["mounts"] == ["d03/e3/f3"]
-        assert ground.git("rev-parse", "main^{tree}") == tree
-        (ground.live / "d03" / "e3" / "beside").write_text("beside")
-        ground.check_in()
-        assert ground.git("rev-parse", "main:d03/e3/f3")
-    ground.check_in()
-    ground.faithful()
+        assert harness.git("rev-parse", "main^{tree}") == tree
+        (harness.live / "d03" / "e3" / "beside").write_text("beside")
+        harness.check_in()
+        assert harness.git("rev-parse", "main:d03/e3/f3")
+    harness.check_in()
+    harness.faithful()
 
 
 def make_socket(path: Path) -> None:
@@ -576,41 +576,41 @@ def make_socket(path: Path) -> None:
     subprocess.run([sys.executable, "-c", words], check=True)
 
 
-def test_a_mount_that_was_there_at_the_first_checkin(ground: Ground) -> None:
+def test_a_mount_that_was_there_at_the_first_checkin(harness: Harness) -> None:
     """Its mount point is recorded, and its content once it is gone."""
-    plant(ground.live, 20)
-    with mounted(ground.live / "d03", "-t", "tmpfs", "tmpfs") as memory:
+    plant(harness.live, 20)
+    with mounted(harness.live / "d03", "-t", "tmpfs", "tmpfs") as memory:
         (memory / "never").write_text("never")
-        ground.check_in()
-        assert ground.git("ls-tree", "--name-only", "main:d03") == ".gitstate"
-    ground.check_in()
-    ground.faithful()
+        harness.check_in()
+        assert harness.git("ls-tree", "--name-only", "main:d03") == ".gitstate"
+    harness.check_in()
+    harness.faithful()
 
 
-def test_what_a_new_mount_hid_is_found_when_it_is_gone(ground: Ground) -> None:
+def test_what_a_new_mount_hid_is_found_when_it_is_gone(harness: Harness) -> None:
     """The directory above doesn't change when that happens, and neither does its cached row."""
-    plant(ground.live, 20)
-    ground.check_in()
-    hidden = ground.live / "d03" / "new"
+    plant(harness.live, 20)
+    harness.check_in()
+    hidden = harness.live / "d03" / "new"
     hidden.mkdir()
     (hidden / "file").write_text("file")
     with mounted(hidden, "-t", "tmpfs", "tmpfs"):
         time.sleep(0.05)
-        ground.check_in()
+        harness.check_in()
         time.sleep(0.05)
-        ground.check_in()
-    ground.check_in()
-    assert ground.git("show", "main:d03/new/file") == "file"
-    ground.faithful()
+        harness.check_in()
+    harness.check_in()
+    assert harness.git("show", "main:d03/new/file") == "file"
+    harness.faithful()
 
 
-def test_a_move_below_a_mount_does_not_end_the_world(ground: Ground) -> None:
+def test_a_move_below_a_mount_does_not_end_the_world(harness: Harness) -> None:
     """The live tree itself may be a mount, or lie below one."""
-    plant(ground.live, 20)
-    ground.check_in()
-    elsewhere = ground.path / "elsewhere"
-    with mounted(elsewhere, "--bind", str(ground.live)):
-        said = ground("checkin", "p", "-m", "m", "--live", elsewhere, json=True).well().json
+    plant(harness.live, 20)
+    harness.check_in()
+    elsewhere = harness.path / "elsewhere"
+    with mounted(elsewhere, "--bind", str(harness.live)):
+        said = harness("checkin", "p", "-m", "m", "--live", elsewhere, json=True).well().json
         assert (said["changes"], said["mounts"]) == ([], [])
 
 
@@ -656,7 +656,7 @@ def test_random_edits_beside_checkins(place: Path) -> None:
     pair.check_in()
     script = (
         "import sys, pathlib, random\n"
-        "from tests.damage.ground import edit\n"
+        "from tests.damage.harness import edit\n"
         "number = 0\n"
         "while True:\n"
         "    number += 1\n"
@@ -673,29 +673,29 @@ def test_random_edits_beside_checkins(place: Path) -> None:
     assert complaints(pair.repository.path) == []
 
 
-def test_a_killed_checkin_leaves_a_cache_that_is_true(ground: Ground) -> None:
+def test_a_killed_checkin_leaves_a_cache_that_is_true(harness: Harness) -> None:
     """Whatever step it died at, the next incremental tree is the full one."""
-    plant(ground.live, 100)
-    ground.check_in()
+    plant(harness.live, 100)
+    harness.check_in()
     for number, step in enumerate(("pack", "idx", "ref", "cache")):
-        edit(ground.live, number, 20)
-        assert ground.killed(step, "checkin", "p", "-m", "m")
-        edit(ground.live, number + 10, 20)
-        ground.check_in()
-        fresh = ground.path / f"fresh{number}.git"
-        full = checkin.record(checkin.Request(Repository.create(fresh), ground.live, "m", WHO, WHO), SILENT)
-        assert ground.git("rev-parse", "main^{tree}") == full.status.tree.hex()
+        edit(harness.live, number, 20)
+        assert harness.killed(step, "checkin", "p", "-m", "m")
+        edit(harness.live, number + 10, 20)
+        harness.check_in()
+        fresh = harness.path / f"fresh{number}.git"
+        full = checkin.record(checkin.Request(Repository.create(fresh), harness.live, "m", WHO, WHO), SILENT)
+        assert harness.git("rev-parse", "main^{tree}") == full.status.tree.hex()
 
 
-def test_the_live_tree_is_edited_at_every_step(ground: Ground) -> None:
+def test_the_live_tree_is_edited_at_every_step(harness: Harness) -> None:
     """An edit after the scan is not in this check-in and not lost to the next."""
-    plant(ground.live, 60)
-    ground.check_in()
-    target = ground.live / "d03" / "e3" / "f3"
+    plant(harness.live, 60)
+    harness.check_in()
+    target = harness.live / "d03" / "e3" / "f3"
     for number, step in enumerate(("pack", "idx", "ref", "cache")):
-        (ground.live / "new").write_text(f"{number}")
+        (harness.live / "new").write_text(f"{number}")
         write = f"printf %03d {number} > {shlex.quote(str(target))}"
-        ground.doomed(step, write, "checkin", "p", "-m", step).well()
-        ground.check_in()
-        assert ground.git("show", "main:d03/e3/f3") == f"{number:03}"
-    ground.faithful()
+        harness.interrupted(step, write, "checkin", "p", "-m", step).well()
+        harness.check_in()
+        assert harness.git("show", "main:d03/e3/f3") == f"{number:03}"
+    harness.faithful()

@@ -1,4 +1,4 @@
-"""``python -m tests.directory.doomed SITE NUMBER POINT``: put a client, killed before its operation POINT on files.
+"""``python -m tests.directory.interrupted SITE NUMBER POINT``: add a client, killed before file operation POINT.
 
 With POINT 0 it is let live, and prints how many operations there were.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.fork_server import Zygote
+from tests.damage.fork_server import ForkServer
 from tests.damage.harness import environment
 from tests.directory.harness import Place, machines
 from tests.support import needs, root_only
@@ -39,16 +39,16 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
+def fork_server() -> Iterator[ForkServer]:
     """A process that forks gitstate commands."""
-    process = Zygote(environment())
+    process = ForkServer(environment())
     yield process
     process.close()
 
 
-def test_they_are_values_or_refused(place: Place, zygote: Zygote, tmp_path: Path) -> None:
+def test_they_are_values_or_refused(place: Place, fork_server: ForkServer, tmp_path: Path) -> None:
     def run(*words: str) -> tuple[int, str, str]:
-        code, out, errors = zygote.run(["--site", str(place.site.path), *words], tmp_path)
+        code, out, errors = fork_server.run(["--site", str(place.site.path), *words], tmp_path)
         return code, out, errors
 
     for words in (("prototype", "create", "desktop"), ("checkin", "desktop", "-m", "x")):

@@ -11,7 +11,7 @@ import pytest
 from tests.gitstate_command import make_site
 from tests.lab import nfs
 from tests.lab.nfs_reader import Seen
-from tests.lab.test_nfs_equipment import differences, on_disk
+from tests.lab.test_nfs_servers import differences, on_disk
 from tests.roots import tarball
 from tests.support import needs, root_only
 from tests.testing import hostile

@@ -1,4 +1,4 @@
-"""The ground to stand on."""
+"""Fixtures."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from tests.boot.files.harness import OPTIONS, plant
-from tests.damage.fork_server import Zygote
+from tests.damage.fork_server import ForkServer
 from tests.damage.harness import environment
-from tests.release.harness import Ground, begin
+from tests.release.harness import Harness, begin
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
+def fork_server() -> Iterator[ForkServer]:
     """A process that forks gitstate commands."""
-    process = Zygote(environment())
+    process = ForkServer(environment())
     yield process
     process.close()
 
 
 @pytest.fixture
-def bare(tmp_path: Path, zygote: Zygote) -> Ground:
+def bare(tmp_path: Path, fork_server: ForkServer) -> Harness:
     """A site without anything."""
-    return begin(tmp_path, zygote)
+    return begin(tmp_path, fork_server)
 
 
 @pytest.fixture
-def ground(bare: Ground) -> Ground:
+def harness(bare: Harness) -> Harness:
     """A site with a prototype and a channel of it, nothing released yet."""
     bare.prototype("desktop")
     bare("channel", "create", "lab3", "--prototype", "desktop")
@@ -36,7 +36,7 @@ def ground(bare: Ground) -> Ground:
 
 
 @pytest.fixture
-def boots(bare: Ground) -> Ground:
+def boots(bare: Harness) -> Harness:
     """A site whose machines boot, a prototype with a kernel, a channel and a client that follows it."""
     table = OPTIONS | {"dhcp": "none", "etc": str(bare.place / "etc")}
     (bare.place / "etc").mkdir()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.damage.fork_server import Zygote
+from tests.damage.fork_server import ForkServer
 from tests.damage.harness import Said
 from tests.gitstate_command import git
 
@@ -19,11 +19,11 @@ ADA = ("-c", "user.name=Ada Lovelace", "-c", "user.email=ada@example.org")
 
 
 @dataclass(frozen=True)
-class Ground:
+class Harness:
     """A site, a place beside it, and a process that forks commands."""
 
     place: Path
-    zygote: Zygote
+    fork_server: ForkServer
 
     @property
     def site(self) -> Path:
@@ -34,7 +34,7 @@ class Ground:
 
     def run(self, *words: str, code: int = 0) -> Said:
         """Run a command, which must end with ``code``."""
-        said = Said(*self.zygote.run(["--site", str(self.site), *words], self.place))
+        said = Said(*self.fork_server.run(["--site", str(self.site), *words], self.place))
         assert said.code == code, (words, said)
         return said
 
@@ -118,18 +118,18 @@ class Ground:
         return path
 
 
-def begin(place: Path, zygote: Zygote) -> Ground:
+def begin(place: Path, fork_server: ForkServer) -> Harness:
     """A new site."""
-    ground = Ground(place, zygote)
-    ground("init")
-    return ground
+    harness = Harness(place, fork_server)
+    harness("init")
+    return harness
 
 
-def chained(ground: Ground) -> str:
+def chained(harness: Harness) -> str:
     """The commit that the channel's script boots; all that it needs must be there."""
-    script = (ground.site / SCRIPT).read_text()
+    script = (harness.site / SCRIPT).read_text()
     (line,) = (line for line in script.splitlines() if line.startswith("chain "))
-    target = (ground.site / SCRIPT).parent / line.split()[-1]
+    target = (harness.site / SCRIPT).parent / line.split()[-1]
     for name in ("boot.ipxe", "vmlinuz", "initrd.img", "caps.cpio"):
         assert target.resolve().with_name(name).is_file()
     if "set archive " in script:
@@ -137,5 +137,5 @@ def chained(ground: Ground) -> str:
         archive = target.parent / named.replace("${machine}", "lab3-12")
         assert archive.read_bytes().rstrip(b"\0").endswith(b"TRAILER!!!")
     commit = target.resolve().parent.name
-    assert (ground.site / "exports" / "desktop" / commit).is_dir()
+    assert (harness.site / "exports" / "desktop" / commit).is_dir()
     return commit

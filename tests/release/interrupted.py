@@ -1,4 +1,4 @@
-"""``python -m tests.release.doomed POINT gitstate-words…``: a command that is killed at a step of a release.
+"""``python -m tests.release.interrupted POINT gitstate-words…``: a command that is killed at a step of a release.
 
 POINT is a step's name, or the number of an operation on files before which it dies; 0 lets it live and prints how
 many there were on standard error. Operations count from where the publishing begins.

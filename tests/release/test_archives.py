@@ -16,16 +16,16 @@ from gitstate.core.monitor import SILENT
 from gitstate.core.signature import Signature
 from gitstate.release import push, reconcile
 from gitstate.store.site import Site
-from tests.release.harness import SCRIPT, Ground
+from tests.release.harness import SCRIPT, Harness
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap", "cpio", "sha256sum")]
 
 
-def unpacked(ground: Ground, host: str, version: int | str, channel: str = "lab3") -> Path:
+def unpacked(harness: Harness, host: str, version: int | str, channel: str = "lab3") -> Path:
     """A machine's archive, taken apart by cpio; sha256sum says that its lists are whole."""
-    file = ground.site / "tftp/archives" / channel / str(version) / f"{host}.cpio"
-    place = ground.place / "unpacked" / channel / str(version) / host
+    file = harness.site / "tftp/archives" / channel / str(version) / f"{host}.cpio"
+    place = harness.place / "unpacked" / channel / str(version) / host
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     subprocess.run(["cpio", "-idm", "--quiet"], input=file.read_bytes(), cwd=place, check=True)
@@ -34,15 +34,15 @@ def unpacked(ground: Ground, host: str, version: int | str, channel: str = "lab3
     return machine
 
 
-def inode(ground: Ground, host: str, version: int) -> int:
-    return (ground.site / f"tftp/archives/lab3/{version}/{host}.cpio").stat().st_ino
+def inode(harness: Harness, host: str, version: int) -> int:
+    return (harness.site / f"tftp/archives/lab3/{version}/{host}.cpio").stat().st_ino
 
 
-def versions(ground: Ground) -> list[str]:
-    return sorted(path.name for path in (ground.site / "tftp/archives/lab3").iterdir())
+def versions(harness: Harness) -> list[str]:
+    return sorted(path.name for path in (harness.site / "tftp/archives/lab3").iterdir())
 
 
-def report(ground: Ground, host: str, modalias: str) -> None:
+def report(harness: Harness, host: str, modalias: str) -> None:
     """What the machine's probe says."""
     device = {"slot": "0000:01:00.0", "vendor": f"0x{modalias[9:13].lower()}", "device": f"0x{modalias[18:22].lower()}"}
     value = {
@@ -56,13 +56,13 @@ def report(ground: Ground, host: str, modalias: str) -> None:
         "network": [],
         "disks": [],
     }
-    file = ground.place / f"{host}.json"
+    file = harness.place / f"{host}.json"
     file.write_text(json.dumps(value))
-    ground("client", "report", host, str(file))
+    harness("client", "report", host, str(file))
 
 
 @pytest.fixture
-def layered(boots: Ground) -> Ground:
+def layered(boots: Harness) -> Harness:
     """Three machines of a channel that has a layer with a template."""
     live = boots.layer("lab/lab3")
     (live / "etc/issue.j2").write_text("{{ host }} of {{ lab }}\n")
@@ -72,7 +72,7 @@ def layered(boots: Ground) -> Ground:
     return boots
 
 
-def test_a_push_renders_for_each_machine(layered: Ground) -> None:
+def test_a_push_renders_for_each_machine(layered: Harness) -> None:
     for host in ("lab3-12", "lab3-13", "lab3-14"):
         machine = unpacked(layered, host, 1)
         assert (machine / "files/etc/issue").read_text() == f"{host} of lab3\n"
@@ -83,7 +83,7 @@ def test_a_push_renders_for_each_machine(layered: Ground) -> None:
     assert "gitstate.archive=/archives/lab3/1/%h.cpio\n" in script
 
 
-def test_only_boot_services_may_read_them_and_what_they_are_made_from_root_alone(layered: Ground) -> None:
+def test_only_boot_services_may_read_them_and_what_they_are_made_from_root_alone(layered: Harness) -> None:
     folder = layered.site / "tftp/archives/lab3/1"
     gid = (layered.site / "tftp").stat().st_gid
     for place in (folder, folder.parent, folder.parent.parent):
@@ -94,7 +94,7 @@ def test_only_boot_services_may_read_them_and_what_they_are_made_from_root_alone
     assert (stat.S_IMODE(keys.st_mode), keys.st_uid, keys.st_gid) == (0o600, 0, 0)
 
 
-def test_a_change_in_one_host_s_layer_renders_one_host(layered: Ground) -> None:
+def test_a_change_in_one_host_s_layer_renders_one_host(layered: Harness) -> None:
     layered.layer("host/lab3-13")
     said = layered("push", "host/lab3-13", "lab3", "--yes")
     assert "machine archives: 3, 1 of them rendered" in said
@@ -106,14 +106,14 @@ def test_a_change_in_one_host_s_layer_renders_one_host(layered: Ground) -> None:
     ]
 
 
-def test_without_layers_nobody_gets_an_archive(boots: Ground) -> None:
+def test_without_layers_nobody_gets_an_archive(boots: Harness) -> None:
     boots("push", "desktop", "lab3", "--yes")
     assert not (boots.site / "tftp/archives").exists()
     assert "archive" not in (boots.site / SCRIPT).read_text()
 
 
 @pytest.mark.parametrize("way", ["push", "git tag"])
-def test_an_error_in_a_template_stops_the_push_for_everybody(layered: Ground, way: str) -> None:
+def test_an_error_in_a_template_stops_the_push_for_everybody(layered: Harness, way: str) -> None:
     before = (layered.site / SCRIPT).read_text()
     release = layered.releases("rev-parse", "lab3")
     (layered.site / "live/lab/lab3/etc/issue.j2").write_text(
@@ -134,7 +134,7 @@ def test_an_error_in_a_template_stops_the_push_for_everybody(layered: Ground, wa
     assert versions(layered) == ["1"]
 
 
-def test_a_plan_says_for_how_many_layers_are_rendered(layered: Ground) -> None:
+def test_a_plan_says_for_how_many_layers_are_rendered(layered: Harness) -> None:
     layered.edit("lab/lab3", "new")
     assert "layers rendered for 3 clients" in layered("push", "lab/lab3", "lab3", "-n")
     assert layered.json("push", "lab/lab3", "lab3", "-n")["rendered"] == 3
@@ -142,7 +142,7 @@ def test_a_plan_says_for_how_many_layers_are_rendered(layered: Ground) -> None:
 
 
 @pytest.mark.parametrize("machines_boot", [True, False])
-def test_a_layer_that_is_named_and_missing_is_told_once_by_plan_and_push(layered: Ground, machines_boot: bool) -> None:
+def test_a_layer_that_is_named_and_missing_is_told_once_by_plan_and_push(layered: Harness, machines_boot: bool) -> None:
     if not machines_boot:
         settings = layered.site / "site.toml"
         settings.write_text(settings.read_text().partition("\n[boot]\n")[0])
@@ -153,7 +153,7 @@ def test_a_layer_that_is_named_and_missing_is_told_once_by_plan_and_push(layered
         assert said.splitlines() == ["note: there is no layer workload/kiosk (workload kiosk): 2 machines"]
 
 
-def test_a_new_client_s_archive_is_there_when_the_command_returns(layered: Ground) -> None:
+def test_a_new_client_s_archive_is_there_when_the_command_returns(layered: Harness) -> None:
     layered("client", "add", "lab3-15", "--channel", "lab3")
     assert (unpacked(layered, "lab3-15", 1) / "files/etc/issue").read_text() == "lab3-15 of lab3\n"
     (layered.site / "live/lab/lab3/etc/issue.j2").write_text("{{ workload }}\n")
@@ -168,7 +168,7 @@ def test_a_new_client_s_archive_is_there_when_the_command_returns(layered: Groun
     assert (unpacked(layered, "lab3-14", 2) / "files/etc/issue").read_text() == "kiosk\n"
 
 
-def test_who_comes_while_a_release_is_made_is_part_of_it(layered: Ground) -> None:
+def test_who_comes_while_a_release_is_made_is_part_of_it(layered: Harness) -> None:
     layered.edit("lab/lab3", "new")
     layered.git("lab/lab3", "tag", "-a", "-m", "new", "lab3/2")
 
@@ -185,7 +185,7 @@ def test_who_comes_while_a_release_is_made_is_part_of_it(layered: Ground) -> Non
     assert (unpacked(layered, "lab3-13", 2) / "files/etc/motd").read_text() == "host/lab3-12\n"
 
 
-def test_whoever_leaves_the_channel_has_an_archive_there_while_its_boot_file_asks_for_it(layered: Ground) -> None:
+def test_whoever_leaves_the_channel_has_an_archive_there_while_its_boot_file_asks_for_it(layered: Harness) -> None:
     def standing() -> list[str]:
         return sorted(path.stem for path in (layered.site / "tftp/archives/lab3/1").glob("*.cpio"))
 
@@ -208,7 +208,7 @@ def test_whoever_leaves_the_channel_has_an_archive_there_while_its_boot_file_ask
     assert layered("boot", "write").startswith("nothing to write")
 
 
-def test_a_rollback_gives_back_what_was(layered: Ground) -> None:
+def test_a_rollback_gives_back_what_was(layered: Harness) -> None:
     first = (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes()
     layered.edit("lab/lab3", "second")
     layered("push", "lab/lab3", "lab3", "--yes")
@@ -219,7 +219,7 @@ def test_a_rollback_gives_back_what_was(layered: Ground) -> None:
     assert "archives/lab3/3/" in (layered.site / SCRIPT).read_text()
 
 
-def test_archives_of_the_release_before_stay_and_older_ones_go(layered: Ground) -> None:
+def test_archives_of_the_release_before_stay_and_older_ones_go(layered: Harness) -> None:
     for text in "abc":
         layered.edit("lab/lab3", text)
         layered("push", "lab/lab3", "lab3", "--yes")
@@ -231,7 +231,7 @@ def test_archives_of_the_release_before_stay_and_older_ones_go(layered: Ground) 
     assert not [*(layered.site / "tftp/archives").rglob("*.cpio")]
 
 
-def test_who_comes_too_late_with_a_push_changes_nothing(layered: Ground) -> None:
+def test_who_comes_too_late_with_a_push_changes_nothing(layered: Harness) -> None:
     site, who = Site.open(layered.site), Signature("Ada <ada@example.org>", 1_700_000_000, "+0000")
     layered.edit("lab/lab3", "late")
     late = push.plan(site, "lab/lab3", "lab3", None, None, who, SILENT)
@@ -242,7 +242,7 @@ def test_who_comes_too_late_with_a_push_changes_nothing(layered: Ground) -> None
     assert (unpacked(layered, "lab3-12", 2) / "files/etc/motd").read_text() == "early"
 
 
-def test_where_one_machine_has_an_archive_the_channel_s_others_have_one(boots: Ground) -> None:
+def test_where_one_machine_has_an_archive_the_channel_s_others_have_one(boots: Harness) -> None:
     boots("client", "add", "lab3-13", "--channel", "lab3")
     boots("push", "desktop", "lab3", "--yes")
     keytab = boots.place / "keytab"
@@ -265,14 +265,14 @@ def test_where_one_machine_has_an_archive_the_channel_s_others_have_one(boots: G
     assert "archive" not in (boots.site / SCRIPT).read_text()
 
 
-def test_machines_boot_when_the_last_layer_is_gone(layered: Ground) -> None:
+def test_machines_boot_when_the_last_layer_is_gone(layered: Harness) -> None:
     shutil.rmtree(layered.repository("lab/lab3"))
     layered("boot", "write")
     for host in ("lab3-12", "lab3-13", "lab3-14"):
         assert not (unpacked(layered, host, 1) / "files/etc/motd").exists()
 
 
-def test_a_full_disk_is_named_and_keeps_what_stands(layered: Ground) -> None:
+def test_a_full_disk_is_named_and_keeps_what_stands(layered: Harness) -> None:
     folder = layered.site / "tftp/archives"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], check=True)
     try:
@@ -290,14 +290,14 @@ def test_a_full_disk_is_named_and_keeps_what_stands(layered: Ground) -> None:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_what_a_killed_run_left_goes(layered: Ground) -> None:
+def test_what_a_killed_run_left_goes(layered: Harness) -> None:
     left = layered.site / "tftp/archives/lab3/1/.lab3-12.cpio.gitstate-new"
     left.write_text("half\n")
     layered("boot", "write")
     assert not left.exists()
 
 
-def test_a_secret_that_cannot_be_laid_is_told_to_be_kept(layered: Ground) -> None:
+def test_a_secret_that_cannot_be_laid_is_told_to_be_kept(layered: Harness) -> None:
     keytab = layered.place / "keytab"
     keytab.write_text("secret\n")
     before = (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes()
@@ -307,7 +307,7 @@ def test_a_secret_that_cannot_be_laid_is_told_to_be_kept(layered: Ground) -> Non
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "open", "keys gone", "keys cut"])
-def test_boot_write_mends_them(layered: Ground, harm: str) -> None:
+def test_boot_write_mends_them(layered: Harness, harm: str) -> None:
     layered("boot", "write")
     folder = layered.site / "tftp/archives/lab3/1"
     file, keys = folder / "lab3-12.cpio", folder / ".keys"
@@ -334,7 +334,7 @@ def test_boot_write_mends_them(layered: Ground, harm: str) -> None:
     assert layered("boot", "write").startswith("nothing to write")
 
 
-def test_a_layer_s_file_names_units_to_reload(layered: Ground) -> None:
+def test_a_layer_s_file_names_units_to_reload(layered: Harness) -> None:
     live = layered.site / "live/lab/lab3"
     (live / "layer.toml").write_text('[reload]\n"etc/motd*" = ["a.service", "b.service"]\n')
     layered("checkin", "lab/lab3", "-m", "reload")
@@ -350,7 +350,7 @@ def test_a_layer_s_file_names_units_to_reload(layered: Ground) -> None:
 # --- hardware ---------------------------------------------------------------------------------------------------------
 
 
-def test_where_the_hardware_is_not_known_there_is_a_variant_of_each_class(layered: Ground) -> None:
+def test_where_the_hardware_is_not_known_there_is_a_variant_of_each_class(layered: Harness) -> None:
     layered("class", "set", "nvidia", "10de:*:03")
     layered("class", "set", "virtual", "1234:*:03")
     (layered.layer("base") / "etc/glx").write_text("mesa\n")
@@ -381,7 +381,7 @@ def test_where_the_hardware_is_not_known_there_is_a_variant_of_each_class(layere
     assert (unpacked(layered, "lab3-14", 2) / "files/etc/glx").exists()
 
 
-def test_what_a_class_has_nothing_to_say_of_is_the_image_s_again(layered: Ground) -> None:
+def test_what_a_class_has_nothing_to_say_of_is_the_image_s_again(layered: Harness) -> None:
     layered.edit("desktop", "the image's\n", "srv/plain")
     layered("class", "set", "nvidia", "10de:*:03")
     layered.layer("class/nvidia")
@@ -398,7 +398,7 @@ def test_what_a_class_has_nothing_to_say_of_is_the_image_s_again(layered: Ground
     assert (machine / "class/nvidia/removed").read_text() == "w srv/added\n"
 
 
-def test_a_report_makes_the_machine_s_archive_anew_and_releases_keep_it(layered: Ground) -> None:
+def test_a_report_makes_the_machine_s_archive_anew_and_releases_keep_it(layered: Harness) -> None:
     layered("class", "set", "nvidia", "10de:*:03")
     live = layered.layer("class/nvidia")
     (live / "etc/memory.j2").write_text("{{ hardware.memory }}\n")
@@ -420,7 +420,7 @@ def test_a_report_makes_the_machine_s_archive_anew_and_releases_keep_it(layered:
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
-def test_host_keys_are_made_once_and_are_in_one_machine_s_archive_alone(boots: Ground) -> None:
+def test_host_keys_are_made_once_and_are_in_one_machine_s_archive_alone(boots: Harness) -> None:
     sshd = boots.site / "live/desktop/usr/sbin/sshd"
     sshd.parent.mkdir(parents=True, exist_ok=True)
     sshd.write_text("#!/bin/sh\n")

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.boot.files.harness import initrd
-from tests.release.harness import SCRIPT, Ground, chained
+from tests.release.harness import SCRIPT, Harness, chained
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]
 
 
-def test_clients_follow_their_channel(boots: Ground) -> None:
+def test_clients_follow_their_channel(boots: Harness) -> None:
     assert "channel lab3 of lab3-12 has no release" in boots.fails(10, "boot", "write")
     assert "1 client (1 diskless), at next boot" in boots("push", "desktop", "lab3", "--yes")
     first = boots.head("desktop")
@@ -34,7 +34,7 @@ def test_clients_follow_their_channel(boots: Ground) -> None:
     assert boots("boot", "write").startswith("nothing to write")
 
 
-def test_a_pin_wins(boots: Ground) -> None:
+def test_a_pin_wins(boots: Harness) -> None:
     boots("push", "desktop", "lab3", "--yes")
     boots("client", "set", "lab3-12", "--pin", "desktop@main")
     boots("boot", "write")
@@ -43,7 +43,7 @@ def test_a_pin_wins(boots: Ground) -> None:
     assert (boots.site / SCRIPT).exists()
 
 
-def test_a_channel_that_goes_takes_its_script(boots: Ground) -> None:
+def test_a_channel_that_goes_takes_its_script(boots: Harness) -> None:
     boots("push", "desktop", "lab3", "--yes")
     assert "lab3-12 follows lab3" in boots.fails(4, "channel", "remove", "lab3", "--yes")
     boots("client", "remove", "lab3-12")
@@ -52,7 +52,7 @@ def test_a_channel_that_goes_takes_its_script(boots: Ground) -> None:
     assert not (boots.site / SCRIPT).exists()
 
 
-def test_what_cannot_boot_is_not_released(boots: Ground) -> None:
+def test_what_cannot_boot_is_not_released(boots: Harness) -> None:
     boots("push", "desktop", "lab3", "--yes")
     first = boots.head("desktop")
     for kernel in (boots.site / "live" / "desktop" / "boot").glob("initrd*"):
@@ -64,7 +64,7 @@ def test_what_cannot_boot_is_not_released(boots: Ground) -> None:
     assert "has no hook of gitstate" in boots.fails(10, "reconcile")
 
 
-def test_a_script_that_was_lost_is_written_again(boots: Ground) -> None:
+def test_a_script_that_was_lost_is_written_again(boots: Harness) -> None:
     boots("push", "desktop", "lab3", "--yes")
     (boots.site / SCRIPT).unlink()
     assert SCRIPT in boots("reconcile")
@@ -72,7 +72,7 @@ def test_a_script_that_was_lost_is_written_again(boots: Ground) -> None:
     assert boots("reconcile") == "nothing to publish"
 
 
-def test_the_directory_tells_what_runs(boots: Ground) -> None:
+def test_the_directory_tells_what_runs(boots: Harness) -> None:
     boots("push", "desktop", "lab3", "--yes")
     directory = boots.site / "directory.git"
     text = boots.releases("-C", str(directory), "show", "main:channels/lab3.ldif")
@@ -80,7 +80,7 @@ def test_the_directory_tells_what_runs(boots: Ground) -> None:
     assert f"gitstateCommit: {boots.head('desktop')}" in text
 
 
-def test_a_directory_that_is_wrong_about_a_channel_is_mended(boots: Ground) -> None:
+def test_a_directory_that_is_wrong_about_a_channel_is_mended(boots: Harness) -> None:
     """``site.git`` is the truth."""
     boots("push", "desktop", "lab3", "--yes")
     state = boots.releases("-C", str(boots.site / "directory.git"), "rev-parse", "main~1")
@@ -89,7 +89,7 @@ def test_a_directory_that_is_wrong_about_a_channel_is_mended(boots: Ground) -> N
 
 
 @pytest.mark.parametrize("broken", ["gitstateCommit: abc", "gitstateSigned: maybe", "objectClass: device", "nonsense"])
-def test_a_channels_entry_edited_into_nonsense(boots: Ground, broken: str, tmp_path: Path) -> None:
+def test_a_channels_entry_edited_into_nonsense(boots: Harness, broken: str, tmp_path: Path) -> None:
     work = tmp_path / "directory"
     boots.releases("clone", "-q", str(boots.site / "directory.git"), str(work))
     entry = work / "channels" / "lab3.ldif"

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from tests.damage.harness import environment, wait_for_orphans
-from tests.release.harness import SCRIPT, Ground, chained
+from tests.release.harness import SCRIPT, Harness, chained
 from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]
@@ -23,11 +23,11 @@ pytestmark = [root_only, needs("git", "gzip", "setfacl", "setcap")]
 STEPS = ("export", "archives", "pin", "release", "boot", "directory")
 
 
-def doomed(ground: Ground, point: str, *words: str) -> tuple[bool, int]:
+def interrupted(harness: Harness, point: str, *words: str) -> tuple[bool, int]:
     """Run a command that dies at ``point``; whether it did, and how many operations it made if it lived."""
-    argv = [sys.executable, "-m", "tests.release.interrupted", point, "--site", str(ground.site), *words]
+    argv = [sys.executable, "-m", "tests.release.interrupted", point, "--site", str(harness.site), *words]
     done = subprocess.run(argv, env=environment(), cwd=PROJECT, capture_output=True, text=True, check=False)
-    wait_for_orphans(ground.site)
+    wait_for_orphans(harness.site)
     if done.returncode == -signal.SIGKILL:
         return True, 0
     assert done.returncode == 0, done.stderr
@@ -36,50 +36,50 @@ def doomed(ground: Ground, point: str, *words: str) -> tuple[bool, int]:
     return False, int(found[1])
 
 
-def state(ground: Ground) -> tuple[str, str, str]:
+def state(harness: Harness) -> tuple[str, str, str]:
     """What a machine boots, what ``site.git`` says, what the directory says: commits, each whole."""
-    boots_now = chained(ground)
-    runs = ground.runs("lab3")["desktop"]
-    entry = ground.releases("-C", str(ground.site / "directory.git"), "show", "main:channels/lab3.ldif")
+    boots_now = chained(harness)
+    runs = harness.runs("lab3")["desktop"]
+    entry = harness.releases("-C", str(harness.site / "directory.git"), "show", "main:channels/lab3.ldif")
     told = re.search("gitstateCommit: (.*)", entry)
     assert told
     return boots_now, runs, told[1]
 
 
-def on_one_of(ground: Ground, old: str, new: str) -> None:
+def on_one_of(harness: Harness, old: str, new: str) -> None:
     """What machines boot is whole, and nothing runs ahead of what comes before it."""
     order = [old, new]
-    boot, runs, told = (order.index(commit) for commit in state(ground))
+    boot, runs, told = (order.index(commit) for commit in state(harness))
     assert told <= boot <= runs
 
 
-def settled(ground: Ground, commit: str) -> None:
+def settled(harness: Harness, commit: str) -> None:
     """After the next reconcile all agree."""
-    ground("reconcile")
-    assert state(ground) == (commit, commit, commit)
-    assert ground("reconcile") == "nothing to publish"
-    assert ground("boot", "write", "-n").startswith("nothing to write")
-    assert ground.releases("fsck", "--strict", "--no-dangling") == ""
-    tags = ground.git("desktop", "tag", "--list", "lab3/*").split()
-    names = [line.partition(":")[0] for line in ground.history("lab3")]
+    harness("reconcile")
+    assert state(harness) == (commit, commit, commit)
+    assert harness("reconcile") == "nothing to publish"
+    assert harness("boot", "write", "-n").startswith("nothing to write")
+    assert harness.releases("fsck", "--strict", "--no-dangling") == ""
+    tags = harness.git("desktop", "tag", "--list", "lab3/*").split()
+    names = [line.partition(":")[0] for line in harness.history("lab3")]
     assert len(set(names)) == len(names)
     assert set(tags) <= set(names)
-    leftovers = [path.name for path in (ground.site / "site.git" / "gitstate").iterdir()]
+    leftovers = [path.name for path in (harness.site / "site.git" / "gitstate").iterdir()]
     assert set(leftovers) <= {"lock", "wake"}
 
 
-def begun(ground: Ground) -> str:
+def begun(harness: Harness) -> str:
     """One release, with a layer, written for all; its commit."""
-    (ground.layer("base") / "etc/issue.j2").write_text("{{ host }}\n")
-    ground("checkin", "base", "-m", "issue")
-    ground("push", "desktop", "lab3", "--yes")
-    ground("boot", "write")
-    return ground.head("desktop")
+    (harness.layer("base") / "etc/issue.j2").write_text("{{ host }}\n")
+    harness("checkin", "base", "-m", "issue")
+    harness("push", "desktop", "lab3", "--yes")
+    harness("boot", "write")
+    return harness.head("desktop")
 
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("verb", ["push", "reconcile", "rollback"])
-def test_killed_at_a_step(boots: Ground, verb: str, step: str) -> None:
+def test_killed_at_a_step(boots: Harness, verb: str, step: str) -> None:
     old = begun(boots)
     new = boots.edit("desktop", "second", "srv/plain")
     words: tuple[str, ...] = ("push", "desktop", "lab3", "--yes")
@@ -89,16 +89,16 @@ def test_killed_at_a_step(boots: Ground, verb: str, step: str) -> None:
     elif verb == "rollback":
         boots("push", "desktop", "lab3", "--yes")
         old, new, words = new, old, ("rollback", "lab3")
-    assert doomed(boots, step, *words)[0]
+    assert interrupted(boots, step, *words)[0]
     on_one_of(boots, old, new)
     moved = step in ("release", "boot", "directory")
     assert boots.runs("lab3")["desktop"] == (new if moved else old)
     settled(boots, new if moved or verb != "rollback" else old)
 
 
-def is_tagged(ground: Ground, commit: str) -> bool:
+def is_tagged(harness: Harness, commit: str) -> bool:
     """Whether a push came so far: before its tag nothing is asked for."""
-    return bool(ground.git("desktop", "tag", "--list", "lab3/*", "--points-at", commit))
+    return bool(harness.git("desktop", "tag", "--list", "lab3/*", "--points-at", commit))
 
 
 def some(total: int, most: int) -> list[int]:
@@ -107,16 +107,16 @@ def some(total: int, most: int) -> list[int]:
 
 
 @pytest.mark.parametrize("most", [8, pytest.param(100, marks=pytest.mark.slow)])
-def test_killed_before_some_operations(boots: Ground, most: int) -> None:
+def test_killed_before_some_operations(boots: Harness, most: int) -> None:
     old = begun(boots)
     new = boots.edit("desktop", "0", "srv/plain")
-    lived, total = doomed(boots, "0", "push", "desktop", "lab3", "--yes")
+    lived, total = interrupted(boots, "0", "push", "desktop", "lab3", "--yes")
     assert not lived
     assert total > 50
     old = new
     for point in some(total, most):
         new = boots.edit("desktop", str(point), "srv/plain")
-        dead, _ = doomed(boots, str(point), "push", "desktop", "lab3", "--yes")
+        dead, _ = interrupted(boots, str(point), "push", "desktop", "lab3", "--yes")
         assert dead or point > total * 0.6  # another one may need fewer
         on_one_of(boots, old, new)
         if is_tagged(boots, new):
@@ -125,7 +125,7 @@ def test_killed_before_some_operations(boots: Ground, most: int) -> None:
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
-def test_killed_at_random_points(boots: Ground, kills: int) -> None:
+def test_killed_at_random_points(boots: Harness, kills: int) -> None:
     """Whole process groups, so that git dies, too; a reader looks on all the time."""
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}")
@@ -160,15 +160,15 @@ def test_killed_at_random_points(boots: Ground, kills: int) -> None:
         settled(boots, old)
 
 
-def clear_locks(ground: Ground) -> None:
+def clear_locks(harness: Harness) -> None:
     """What an admin does whom git tells of a file in its way, where people tag: git was killed while it held it."""
-    repository = ground.repository("desktop")
+    repository = harness.repository("desktop")
     for lock in [*repository.glob("*.lock"), *repository.glob("refs/tags/**/*.lock")]:
         lock.unlink()
 
 
 @pytest.mark.parametrize("verb", ["push", "rollback"])
-def test_a_git_that_was_killed_between_branch_and_tag(boots: Ground, verb: str) -> None:
+def test_a_git_that_was_killed_between_branch_and_tag(boots: Harness, verb: str) -> None:
     """The branch is what counts."""
     first = begun(boots)
     new = boots.edit("desktop", "x", "srv/plain")
@@ -196,7 +196,7 @@ LOCKS = (
 )
 
 
-def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(boots: Ground) -> None:
+def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(boots: Harness) -> None:
     begun(boots)
     new = boots.edit("desktop", "x", "srv/plain")
     boots.git("desktop", "tag", "-a", "lab3/2", "-m", "x")
@@ -208,7 +208,7 @@ def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(boots: Ground) -> Non
     assert people.exists()
 
 
-def test_a_lock_of_somebody_who_lives_is_waited_for(boots: Ground) -> None:
+def test_a_lock_of_somebody_who_lives_is_waited_for(boots: Harness) -> None:
     begun(boots)
     new = boots.edit("desktop", "x", "srv/plain")
     lock = boots.site / LOCKS[0]
@@ -222,7 +222,7 @@ def test_a_lock_of_somebody_who_lives_is_waited_for(boots: Ground) -> None:
     settled(boots, new)
 
 
-def test_two_at_once(boots: Ground) -> None:
+def test_two_at_once(boots: Harness) -> None:
     """Reconciles that were woken together: one waits for the other, and each tag is released once."""
     begun(boots)
     for number in (2, 3):
@@ -238,7 +238,7 @@ def test_two_at_once(boots: Ground) -> None:
     settled(boots, boots.head("desktop"))
 
 
-def test_the_script_of_a_channel_is_replaced_in_one_step(boots: Ground) -> None:
+def test_the_script_of_a_channel_is_replaced_in_one_step(boots: Harness) -> None:
     begun(boots)
     before = (boots.site / SCRIPT).stat().st_ino
     with open(boots.site / SCRIPT) as old:

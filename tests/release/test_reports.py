@@ -22,7 +22,7 @@ from gitstate.machine.hardware.match import SHIPPED
 from gitstate.machine.hardware.reports import REF, Reports
 from gitstate.store.site import Site
 from tests.gitstate_command import git
-from tests.release.harness import Ground
+from tests.release.harness import Harness
 from tests.release.sshd import Server, serving
 from tests.support import PROJECT, needs, root_only
 from tests.testing.sysfs import MACHINES, plant
@@ -49,22 +49,22 @@ def written(place: Path, value: object) -> str:
 
 
 @pytest.fixture
-def lab(ground: Ground) -> Ground:
+def lab(harness: Harness) -> Harness:
     """Two machines, and rules."""
-    ground("client", "add", "lab3-12")
-    ground("client", "add", "lab3-13")
-    ground("class", "set", "--shipped")
-    return ground
+    harness("client", "add", "lab3-12")
+    harness("client", "add", "lab3-13")
+    harness("class", "set", "--shipped")
+    return harness
 
 
-def commits(ground: Ground) -> int:
-    return int(ground.releases("rev-list", "--count", REF))
+def commits(harness: Harness) -> int:
+    return int(harness.releases("rev-list", "--count", REF))
 
 
 # --- on the server ----------------------------------------------------------------------------------------------------
 
 
-def test_a_report_is_kept_and_sets_classes(lab: Ground) -> None:
+def test_a_report_is_kept_and_sets_classes(lab: Harness) -> None:
     file = written(lab.place, report())
     foreseen = lab("client", "report", "lab3-12", file, "-n")
     assert foreseen.splitlines() == [
@@ -82,7 +82,7 @@ def test_a_report_is_kept_and_sets_classes(lab: Ground) -> None:
     assert "8.0 GiB" in told
 
 
-def test_what_is_no_news_writes_nothing(lab: Ground) -> None:
+def test_what_is_no_news_writes_nothing(lab: Harness) -> None:
     lab("client", "report", "lab3-12", written(lab.place, report()))
     before = git(lab.site / "directory.git", "rev-parse", "main")
     for same in (report(), report(host="localhost"), report(memory=(8 << 30) - 20_000_000)):
@@ -94,7 +94,7 @@ def test_what_is_no_news_writes_nothing(lab: Ground) -> None:
     assert lab.json("client", "show", "lab3-12")["client"]["classes"] == ["intel"]
 
 
-def test_all_that_fit_or_the_first(lab: Ground) -> None:
+def test_all_that_fit_or_the_first(lab: Harness) -> None:
     file = written(lab.place, report("two graphics cards"))
     lab("client", "report", "lab3-12", file)
     assert lab.json("client", "show", "lab3-12")["client"]["classes"] == ["nvidia"]
@@ -105,17 +105,17 @@ def test_all_that_fit_or_the_first(lab: Ground) -> None:
     assert [one["class"] for one in lab.json("class", "of", "lab3-12")["classes"]] == ["nvidia", "intel"]
 
 
-def test_without_rules_classes_stay(ground: Ground) -> None:
-    ground("client", "add", "lab3-12")
-    ground("class", "set", "x", "10de:*")
-    ground("client", "report", "lab3-12", written(ground.place, report()))
-    ground("class", "remove", "x")
-    assert ground.json("client", "show", "lab3-12")["client"]["classes"] == ["x"]
-    ground("client", "report", "lab3-12", written(ground.place, report("intel laptop")))
-    assert ground.json("client", "show", "lab3-12")["client"]["classes"] == ["x"]
+def test_without_rules_classes_stay(harness: Harness) -> None:
+    harness("client", "add", "lab3-12")
+    harness("class", "set", "x", "10de:*")
+    harness("client", "report", "lab3-12", written(harness.place, report()))
+    harness("class", "remove", "x")
+    assert harness.json("client", "show", "lab3-12")["client"]["classes"] == ["x"]
+    harness("client", "report", "lab3-12", written(harness.place, report("intel laptop")))
+    assert harness.json("client", "show", "lab3-12")["client"]["classes"] == ["x"]
 
 
-def test_rules_that_change_move_clients(lab: Ground) -> None:
+def test_rules_that_change_move_clients(lab: Harness) -> None:
     lab("client", "report", "lab3-12", written(lab.place, report("two graphics cards")))
     lab("client", "report", "lab3-13", written(lab.place, report("QEMU, virtio")))
     foreseen = lab("class", "set", "intel", "--order", "5", "-n").splitlines()
@@ -130,7 +130,7 @@ def test_rules_that_change_move_clients(lab: Ground) -> None:
     assert lab("class", "set", "nvidia", "10DE:*:03") == "nothing to change"
 
 
-def test_rules_again_finish_what_was_interrupted(lab: Ground) -> None:
+def test_rules_again_finish_what_was_interrupted(lab: Harness) -> None:
     """Killed between the two changes, the rules were others and the clients weren't."""
     lab("client", "report", "lab3-12", written(lab.place, report("two graphics cards")))
     intel = replace(SHIPPED[1], order=5)
@@ -139,7 +139,7 @@ def test_rules_again_finish_what_was_interrupted(lab: Ground) -> None:
     assert lab.json("client", "show", "lab3-12")["client"]["classes"] == ["intel"]
 
 
-def test_the_rules_in_a_table(lab: Ground) -> None:
+def test_the_rules_in_a_table(lab: Harness) -> None:
     lab.layer("class/nvidia")
     lab("client", "report", "lab3-12", written(lab.place, report()))
     lines = [line.split() for line in lab("class", "list").splitlines()]
@@ -150,7 +150,7 @@ def test_the_rules_in_a_table(lab: Ground) -> None:
     ]
 
 
-def test_what_a_machine_would_be(lab: Ground) -> None:
+def test_what_a_machine_would_be(lab: Harness) -> None:
     file = lab.place / "lspci"
     file.write_text("00:02.0 0300: 8086:0a16 (rev 0b)\n00:19.0 0200: 10de:155a\n")
     found = lab.json("class", "test", str(file))["classes"]
@@ -181,7 +181,7 @@ def test_what_a_machine_would_be(lab: Ground) -> None:
         (("class", "test", "/proc/version"), 2, "line 1"),
     ],
 )
-def test_what_is_refused(lab: Ground, words: tuple[str, ...], code: int, what: str) -> None:
+def test_what_is_refused(lab: Harness, words: tuple[str, ...], code: int, what: str) -> None:
     before = git(lab.site / "directory.git", "rev-parse", "main")
     good = written(lab.place, report())
     said = lab.fails(code, *[good if word == "FILE" else word for word in words])
@@ -261,7 +261,7 @@ def test_what_stands_there_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(lab: Ground) -> Iterator[Server]:
+def server(lab: Harness) -> Iterator[Server]:
     """An sshd with a key that is for pushes and reports."""
     with serving(lab.place / "ssh", lab.site) as server:
         yield server
@@ -271,7 +271,7 @@ ssh = needs("sshd", "sudo", "ssh", "unshare")
 
 
 @ssh
-def test_by_ssh(lab: Ground, server: Server) -> None:
+def test_by_ssh(lab: Harness, server: Server) -> None:
     done = server.ssh("report lab3-12", json.dumps(report()).encode())
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["lab3-12: kept its report", "lab3-12: class nvidia (before: none)"]
@@ -297,7 +297,7 @@ def test_by_ssh(lab: Ground, server: Server) -> None:
         ("report lab3-12\nreport lab3-13", b"{}", 2, "not served"),
     ],
 )
-def test_hostile_by_ssh(lab: Ground, server: Server, command: str, said: bytes, code: int, what: str) -> None:
+def test_hostile_by_ssh(lab: Harness, server: Server, command: str, said: bytes, code: int, what: str) -> None:
     done = server.ssh(command, said)
     assert done.returncode == code, done
     assert what in done.stderr
@@ -306,7 +306,7 @@ def test_hostile_by_ssh(lab: Ground, server: Server, command: str, said: bytes, 
 
 
 @ssh
-def test_a_key_for_reports_alone(lab: Ground) -> None:
+def test_a_key_for_reports_alone(lab: Harness) -> None:
     with serving(lab.place / "ssh", lab.site, "--report-only") as server:
         assert server.ssh("report lab3-12", json.dumps(report()).encode()).returncode == 0
         for command in ("git-upload-pack 'desktop'", "git-receive-pack 'desktop'", "", "sh"):
@@ -320,7 +320,7 @@ def test_a_key_for_reports_alone(lab: Ground) -> None:
 @ssh
 @needs("dash", "busybox")
 @pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"]], ids=lambda words: words[0])
-def test_from_the_machine_itself(lab: Ground, tmp_path: Path, shell: list[str]) -> None:
+def test_from_the_machine_itself(lab: Harness, tmp_path: Path, shell: list[str]) -> None:
     root, programs = tmp_path / "root", tmp_path / "programs"
     plant(root / "sys", MACHINES["nvidia desktop"])
     (root / "run" / "gitstate").mkdir(parents=True)
@@ -371,7 +371,7 @@ def _give_ssh(program: Path, server: Server) -> None:
 
 
 @pytest.fixture
-def graphics(boots: Ground) -> Ground:
+def graphics(boots: Harness) -> Harness:
     """A channel with a layer for a hardware class, released; its machine hasn't reported yet."""
     boots("class", "set", "nvidia", "10de:*:03")
     live = boots.layer("class/nvidia")
@@ -384,12 +384,12 @@ def graphics(boots: Ground) -> Ground:
     return boots
 
 
-def archive_of(ground: Ground, host: str) -> bytes:
-    return (ground.site / f"tftp/archives/lab3/1/{host}.cpio").read_bytes()
+def archive_of(harness: Harness, host: str) -> bytes:
+    return (harness.site / f"tftp/archives/lab3/1/{host}.cpio").read_bytes()
 
 
 @needs("cpio", "setfacl", "setcap")
-def test_a_report_gives_the_machine_its_layers(graphics: Ground) -> None:
+def test_a_report_gives_the_machine_its_layers(graphics: Harness) -> None:
     other = archive_of(graphics, "lab3-13")
     assert b"gpu" not in archive_of(graphics, "lab3-12")
     said = graphics.run("client", "report", "lab3-12", written(graphics.place, report()))
@@ -404,7 +404,7 @@ def test_a_report_gives_the_machine_its_layers(graphics: Ground) -> None:
 
 
 @needs("cpio", "setfacl", "setcap")
-def test_a_report_that_a_template_chokes_on(graphics: Ground) -> None:
+def test_a_report_that_a_template_chokes_on(graphics: Harness) -> None:
     """It is kept, and told; what the machine boots stays."""
     before = archive_of(graphics, "lab3-12")
     said = graphics.fails(3, "client", "report", "lab3-12", written(graphics.place, report(cpus=None)))

@@ -12,7 +12,7 @@ from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.release.gate.serve import Report, Service, parse
 from gitstate.store.site import Site
 from tests.gitstate_command import git
-from tests.release.harness import Ground
+from tests.release.harness import Harness
 from tests.release.sshd import Server, serving
 from tests.support import needs, root_only
 
@@ -20,18 +20,18 @@ pytestmark = [root_only, needs("git", "sshd", "sudo", "ssh", "unshare")]
 
 
 @pytest.fixture
-def server(ground: Ground) -> Iterator[Server]:
+def server(harness: Harness) -> Iterator[Server]:
     """An sshd that serves the site."""
-    with serving(ground.place / "ssh", ground.site) as server:
+    with serving(harness.place / "ssh", harness.site) as server:
         yield server
 
 
 @pytest.fixture
-def work(ground: Ground, server: Server) -> Path:
+def work(harness: Harness, server: Server) -> Path:
     """Somebody's clone, made by ssh."""
-    done = server.git(ground.place, "clone", "-q", server.url("desktop"), "work")
+    done = server.git(harness.place, "clone", "-q", server.url("desktop"), "work")
     assert done.returncode == 0, done.stderr
-    path = ground.place / "work"
+    path = harness.place / "work"
     git(path, "config", "user.name", "Grace Hopper")
     git(path, "config", "user.email", "grace@example.org")
     return path
@@ -44,31 +44,31 @@ def edit(work: Path, text: str = "hello\n") -> str:
     return git(work, "rev-parse", "HEAD").strip()
 
 
-def test_a_push_waits_for_its_release_and_is_told(ground: Ground, server: Server, work: Path) -> None:
+def test_a_push_waits_for_its_release_and_is_told(harness: Harness, server: Server, work: Path) -> None:
     commit = edit(work)
     git(work, "tag", "-a", "lab3/1", "-m", "by ssh")
     done = server.git(work, "push", "origin", "main", "lab3/1")
     assert done.returncode == 0, done.stderr
     assert f"gitstate: lab3/1 = desktop {commit[:7]}" in done.stderr
-    assert ground.runs("lab3") == {"desktop": commit}
-    assert ground.releases("log", "-1", "--format=%an", "lab3") == "Grace Hopper"
-    assert (ground.repository("desktop") / "refs" / "tags" / "lab3" / "1").stat().st_uid == 0
+    assert harness.runs("lab3") == {"desktop": commit}
+    assert harness.releases("log", "-1", "--format=%an", "lab3") == "Grace Hopper"
+    assert (harness.repository("desktop") / "refs" / "tags" / "lab3" / "1").stat().st_uid == 0
 
 
-def test_a_push_of_a_branch_releases_nothing(ground: Ground, server: Server, work: Path) -> None:
+def test_a_push_of_a_branch_releases_nothing(harness: Harness, server: Server, work: Path) -> None:
     edit(work)
     done = server.git(work, "push", "origin", "main")
     assert done.returncode == 0, done.stderr
     assert "gitstate:" not in done.stderr
 
 
-def test_a_layer_is_served_by_its_name(ground: Ground, server: Server) -> None:
-    ground.layer("lab/lab3")
-    assert server.git(ground.place, "clone", "-q", server.url("lab/lab3"), "layer").returncode == 0
-    assert (ground.place / "layer" / "etc" / "motd").is_file()
+def test_a_layer_is_served_by_its_name(harness: Harness, server: Server) -> None:
+    harness.layer("lab/lab3")
+    assert server.git(harness.place, "clone", "-q", server.url("lab/lab3"), "layer").returncode == 0
+    assert (harness.place / "layer" / "etc" / "motd").is_file()
 
 
-def test_what_is_refused_is_told_to_the_pusher(ground: Ground, server: Server, work: Path) -> None:
+def test_what_is_refused_is_told_to_the_pusher(harness: Harness, server: Server, work: Path) -> None:
     (work / "etc" / "ssh").mkdir()
     (work / "etc" / "ssh" / "ssh_host_rsa_key").write_text("secret\n")
     edit(work)
@@ -81,17 +81,17 @@ def test_what_is_refused_is_told_to_the_pusher(ground: Ground, server: Server, w
     assert "no annotated tag" in done.stderr
 
 
-def test_a_release_that_fails_is_told_and_finished_later(ground: Ground, server: Server, work: Path) -> None:
-    exports = ground.site / "exports" / "desktop"
+def test_a_release_that_fails_is_told_and_finished_later(harness: Harness, server: Server, work: Path) -> None:
+    exports = harness.site / "exports" / "desktop"
     exports.write_text("in the way")
     commit = edit(work)
     git(work, "tag", "-a", "lab3/1", "-m", "x")
     done = server.git(work, "push", "origin", "main", "lab3/1")
     assert "lab3/1 is not released:" in done.stderr, done.stderr
-    assert "lab3" not in ground.releases("branch", "--list")
+    assert "lab3" not in harness.releases("branch", "--list")
     exports.unlink()
-    ground("reconcile")
-    assert ground.runs("lab3") == {"desktop": commit}
+    harness("reconcile")
+    assert harness.runs("lab3") == {"desktop": commit}
 
 
 ELSE = (
@@ -113,7 +113,7 @@ ELSE = (
 )
 
 
-def test_nothing_else_is_served(ground: Ground, server: Server) -> None:
+def test_nothing_else_is_served(harness: Harness, server: Server) -> None:
     for command in ELSE:
         done = server.ssh(command)
         assert done.returncode in (2, 10), done
@@ -122,7 +122,7 @@ def test_nothing_else_is_served(ground: Ground, server: Server) -> None:
         assert "uid=" not in done.stderr
 
 
-def test_nothing_that_the_pusher_sets_counts(ground: Ground, server: Server, work: Path, tmp_path: Path) -> None:
+def test_nothing_that_the_pusher_sets_counts(harness: Harness, server: Server, work: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     hooks = tmp_path / "hooks"
     hooks.mkdir()
@@ -144,15 +144,15 @@ def test_nothing_that_the_pusher_sets_counts(ground: Ground, server: Server, wor
     assert done.returncode
     done = server.git(work, "push", "origin", "main")
     assert done.returncode == 0, done.stderr
-    assert ground.head("desktop") == commit
+    assert harness.head("desktop") == commit
     assert not marker.exists()
 
 
-def test_the_user_has_no_other_way_in(ground: Ground, server: Server) -> None:
+def test_the_user_has_no_other_way_in(harness: Harness, server: Server) -> None:
     """Only the one command, as it stands: no other site, no other verb."""
     program = (server.place / "authorized_keys").read_text().split('"')[1].split()[2]
     start = (server.place / "start").read_text().replace("exec ", "exec true # ")
-    for words in (f"{program} --site /tmp serve", f"{program} --site {ground.site} push", f"{program} init", "id"):
+    for words in (f"{program} --site /tmp serve", f"{program} --site {harness.site} push", f"{program} init", "id"):
         script = f"{start}\n"
         script = (
             script.rpartition("exec true")[0]
@@ -180,26 +180,26 @@ def test_the_user_has_no_other_way_in(ground: Ground, server: Server) -> None:
         "git-upload-pack '/desktop'",
     ],
 )
-def test_names_in_gits_ways(ground: Ground, command: str) -> None:
-    service = parse(Site(ground.site), command)
+def test_names_in_gits_ways(harness: Harness, command: str) -> None:
+    service = parse(Site(harness.site), command)
     assert isinstance(service, Service)
     assert service.repository == "desktop"
-    assert service.path == ground.repository("desktop")
-    assert service.argv[-1] == str(ground.repository("desktop"))
+    assert service.path == harness.repository("desktop")
+    assert service.argv[-1] == str(harness.repository("desktop"))
 
 
 @pytest.mark.parametrize(
     "command", [None, "", "ls", "git-receive-pack", "git-receive-pack ''", "git-receive-pack 'a' 'b'", "x" * 1000]
 )
-def test_other_words(ground: Ground, command: str | None) -> None:
+def test_other_words(harness: Harness, command: str | None) -> None:
     with pytest.raises(UsageError):
-        parse(Site(ground.site), command)
+        parse(Site(harness.site), command)
     with pytest.raises(NotFoundError):
-        parse(Site(ground.site), "git-receive-pack 'desktops'")
+        parse(Site(harness.site), "git-receive-pack 'desktops'")
 
 
-def test_reports_and_a_key_for_them_alone(ground: Ground) -> None:
-    site = Site(ground.site)
+def test_reports_and_a_key_for_them_alone(harness: Harness) -> None:
+    site = Site(harness.site)
     assert parse(site, "report LAB3-12") == parse(site, "report lab3-12", only_reports=True) == Report("lab3-12")
     for command in (
         "git-receive-pack 'desktop'",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.release.harness import Ground
+from tests.release.harness import Harness
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "ssh-keygen", "gpg")]
@@ -40,28 +40,28 @@ def by_gpg(place: Path, name: str) -> Signer:
     return Signer(("-c", "gpg.format=openpgp", "-c", f"user.signingkey={name}@example.org"), public, home)
 
 
-def tag(ground: Ground, signer: Signer | None, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+def tag(harness: Harness, signer: Signer | None, name: str, *words: str) -> subprocess.CompletedProcess[str]:
     """An annotated tag by plain git, signed by ``signer``."""
-    argv = ["git", "-C", str(ground.repository("desktop")), "-c", "user.name=A", "-c", "user.email=a@b"]
+    argv = ["git", "-C", str(harness.repository("desktop")), "-c", "user.name=A", "-c", "user.email=a@b"]
     argv += [*(signer.words if signer else ()), *words, "tag", "-s" if signer else "-a", name, "-m", name]
     environment = {**os.environ, "GNUPGHOME": str(signer.home)} if signer else None
     return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
 
 
-def allow(ground: Ground, signer: Signer, who: str = "ada@example.org") -> None:
+def allow(harness: Harness, signer: Signer, who: str = "ada@example.org") -> None:
     """Enter a key into what the site allows."""
     if signer.public.startswith("ssh-"):
-        with open(ground.site / "allowed_signers", "a") as file:
+        with open(harness.site / "allowed_signers", "a") as file:
             file.write(f'{who} namespaces="git" {signer.public}\n')
         return
-    ring = ground.site / "gnupg"
+    ring = harness.site / "gnupg"
     ring.mkdir(mode=0o700, exist_ok=True)
     argv = ["gpg", "--homedir", str(ring), "--batch", "--quiet", "--import"]
     subprocess.run(argv, input=signer.public, text=True, check=True)
 
 
 @pytest.fixture
-def signed(bare: Ground) -> Ground:
+def signed(bare: Harness) -> Harness:
     """A channel that wants signatures."""
     bare.prototype("desktop")
     bare("channel", "create", "lab3", "--prototype", "desktop", "--signed")
@@ -72,7 +72,7 @@ MAKERS = pytest.mark.parametrize("make", [by_ssh, by_gpg], ids=["ssh", "gpg"])
 
 
 @MAKERS
-def test_who_may_publishes(signed: Ground, tmp_path: Path, make: type[Signer]) -> None:
+def test_who_may_publishes(signed: Harness, tmp_path: Path, make: type[Signer]) -> None:
     ada = make(tmp_path, "ada")
     allow(signed, ada)
     done = tag(signed, ada, "lab3/1")
@@ -81,7 +81,7 @@ def test_who_may_publishes(signed: Ground, tmp_path: Path, make: type[Signer]) -
 
 
 @MAKERS
-def test_who_may_not_does_not(signed: Ground, tmp_path: Path, make: type[Signer]) -> None:
+def test_who_may_not_does_not(signed: Harness, tmp_path: Path, make: type[Signer]) -> None:
     ada, eve = make(tmp_path, "ada"), make(tmp_path, "eve")
     allow(signed, ada)
     done = tag(signed, eve, "lab3/1")
@@ -94,7 +94,7 @@ def test_who_may_not_does_not(signed: Ground, tmp_path: Path, make: type[Signer]
     assert "lab3/1 = desktop" in signed("reconcile")
 
 
-def test_an_unsigned_tag_does_not_publish(signed: Ground, tmp_path: Path) -> None:
+def test_an_unsigned_tag_does_not_publish(signed: Harness, tmp_path: Path) -> None:
     allow(signed, by_ssh(tmp_path, "ada"))
     done = tag(signed, None, "lab3/1")
     assert done.returncode
@@ -104,24 +104,24 @@ def test_an_unsigned_tag_does_not_publish(signed: Ground, tmp_path: Path) -> Non
     assert "releases signed tags only" in signed.fails(4, "push", "desktop", "lab3", "--yes")
 
 
-def test_nobody_may_without_a_list(signed: Ground, tmp_path: Path) -> None:
+def test_nobody_may_without_a_list(signed: Harness, tmp_path: Path) -> None:
     for make in (by_ssh, by_gpg):
         assert "signed by nobody who may" in tag(signed, make(tmp_path, "ada"), "lab3/1").stderr
 
 
-def test_a_channel_that_wants_none_takes_all(ground: Ground, tmp_path: Path) -> None:
-    assert tag(ground, by_ssh(tmp_path, "eve"), "lab3/1").returncode == 0
-    assert "lab3/1 = desktop" in ground("reconcile")
+def test_a_channel_that_wants_none_takes_all(harness: Harness, tmp_path: Path) -> None:
+    assert tag(harness, by_ssh(tmp_path, "eve"), "lab3/1").returncode == 0
+    assert "lab3/1 = desktop" in harness("reconcile")
 
 
-def test_a_key_that_was_revoked(signed: Ground, tmp_path: Path) -> None:
+def test_a_key_that_was_revoked(signed: Harness, tmp_path: Path) -> None:
     ada = by_ssh(tmp_path, "ada")
     allow(signed, ada)
     (signed.site / "revoked_signers").write_text(f"{ada.public}\n")
     assert "signed by nobody who may" in tag(signed, ada, "lab3/1").stderr
 
 
-def test_a_signature_counts_under_its_own_name_only(signed: Ground, tmp_path: Path) -> None:
+def test_a_signature_counts_under_its_own_name_only(signed: Harness, tmp_path: Path) -> None:
     """Who may push but not sign takes a signed tag of yesterday and calls it today's."""
     ada = by_ssh(tmp_path, "ada")
     allow(signed, ada)
@@ -137,7 +137,7 @@ def test_a_signature_counts_under_its_own_name_only(signed: Ground, tmp_path: Pa
     assert signed.history("lab3")[0].startswith("lab3/2:")
 
 
-def test_a_signed_text_that_was_changed(signed: Ground, tmp_path: Path) -> None:
+def test_a_signed_text_that_was_changed(signed: Harness, tmp_path: Path) -> None:
     ada = by_ssh(tmp_path, "ada")
     allow(signed, ada)
     first = signed.head("desktop")
@@ -150,7 +150,7 @@ def test_a_signed_text_that_was_changed(signed: Ground, tmp_path: Path) -> None:
     assert "signed by nobody who may" in signed.refused("desktop", "update-ref", "refs/tags/lab3/1", oid)
 
 
-def test_push_signs(signed: Ground, tmp_path: Path) -> None:
+def test_push_signs(signed: Harness, tmp_path: Path) -> None:
     ada = by_ssh(tmp_path, "ada")
     allow(signed, ada)
     config = Path(os.environ["GIT_CONFIG_GLOBAL"])

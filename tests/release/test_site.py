@@ -12,7 +12,7 @@ import pytest
 from gitstate.store.site import Site
 from tests.directory.harness import choose_ldap
 from tests.lab.ldap import SUFFIX, Server, ldap_server
-from tests.release.harness import Ground
+from tests.release.harness import Harness
 from tests.support import needs, require, root_only
 
 pytestmark = [root_only, needs("git")]
@@ -33,7 +33,7 @@ def running_slapd() -> Iterator[Server]:
 
 
 @pytest.fixture(params=["ldif", "ldap"])
-def told(request: pytest.FixtureRequest, bare: Ground) -> Callable[[str], Entries]:
+def told(request: pytest.FixtureRequest, bare: Harness) -> Callable[[str], Entries]:
     """A site with that directory; what plain programs read below ``ou=clients`` or ``ou=channels``."""
     if request.param == "ldif":
         return lambda what: _by_git(bare.site / "directory.git", what)
@@ -62,7 +62,7 @@ def _entries(text: str) -> Entries:
     return {entry["cn"]: entry for entry in found if entry}
 
 
-def test_who_runs_what_is_told_by_plain_programs(bare: Ground, told: Callable[[str], Entries]) -> None:
+def test_who_runs_what_is_told_by_plain_programs(bare: Harness, told: Callable[[str], Entries]) -> None:
     for name in ("desktop", "kiosk"):
         bare.prototype(name)
     for name in ("base", "lab/lab1", "lab/lab3"):
@@ -110,7 +110,7 @@ def test_who_runs_what_is_told_by_plain_programs(bare: Ground, told: Callable[[s
     assert told("channels")["lab2"]["gitstateRelease"] == "lab2/2"
 
 
-def test_a_directory_that_can_only_be_read(bare: Ground) -> None:
+def test_a_directory_that_can_only_be_read(bare: Harness) -> None:
     """A release is made all the same; it is said what it lacks, and the next run sees to that."""
     require("slapd", "ldapsearch")
     bare.prototype("desktop")
@@ -138,7 +138,7 @@ def _restart(server: Server, conf: str) -> None:
         (server.place / "slapd.conf").write_text(conf)
 
 
-def test_a_directory_that_is_down(bare: Ground, running_slapd: Server) -> None:
+def test_a_directory_that_is_down(bare: Harness, running_slapd: Server) -> None:
     """Nothing is released then, and the next run does it; a release that was made is told of later."""
     running_slapd.clear()
     choose_ldap(Site(bare.site), running_slapd)

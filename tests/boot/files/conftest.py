@@ -1,4 +1,4 @@
-"""The ground to stand on."""
+"""Fixtures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot.files.harness import Ground, forget, make
+from tests.boot.files.harness import Harness, forget, make
 from tests.support import require, require_root
 
 
@@ -23,11 +23,11 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def ground(original: Path, tmp_path: Path) -> Iterator[Ground]:
+def harness(original: Path, tmp_path: Path) -> Iterator[Harness]:
     """A site of one's own, three clients in its directory."""
-    ground = Ground(tmp_path).begin(original)
-    ground.add("one", 1)
-    ground.add("two", 2)
-    ground.add("other", 3, "desktop@two")
-    yield ground
+    harness = Harness(tmp_path).begin(original)
+    harness.add("one", 1)
+    harness.add("two", 2)
+    harness.add("other", 3, "desktop@two")
+    yield harness
     forget(tmp_path)

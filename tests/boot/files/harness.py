@@ -107,7 +107,7 @@ class InMemory:
 
 
 @dataclass
-class Ground:
+class Harness:
     """A copy of the site, and what tests do with it."""
 
     path: Path
@@ -120,7 +120,7 @@ class Ground:
         self.tftp = self.site.tftp
         self.machines = self.tftp / "boot" / "mac"
 
-    def begin(self, original: Path, **options: Any) -> Ground:
+    def begin(self, original: Path, **options: Any) -> Harness:
         """Copy the site and write ``[boot]``."""
         subprocess.run(["cp", "-a", str(original), str(self.path / "site")], check=True)
         git(self.command.repository("desktop"), "config", "gitstate.live", str(self.live))
@@ -209,5 +209,5 @@ def looks(root: Path) -> dict[str, tuple[object, ...]]:
 
 
 def forget(path: Path) -> None:
-    """Remove a ground and whatever tests planted in it."""
+    """Remove a site and whatever tests planted in it."""
     shutil.rmtree(path, ignore_errors=True)

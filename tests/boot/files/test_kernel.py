@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gitstate.boot.files import kernel
 from gitstate.boot.files.kernel import Boot, Files, version_order
 from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
-from tests.boot.files.harness import MODULES, NEW, OLD, Ground, gzip, initrd, pack
+from tests.boot.files.harness import MODULES, NEW, OLD, Harness, gzip, initrd, pack
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git")]
@@ -23,23 +23,23 @@ pytestmark = [root_only, needs("git")]
 Change = Callable[[Path], object]
 
 
-def files_after(ground: Ground, change: Change = lambda boot: None) -> Files:
+def files_after(harness: Harness, change: Change = lambda boot: None) -> Files:
     """The snapshot of the live tree after a change to it."""
-    change(ground.live)
-    (ground.live / "changed").touch()
-    commit = bytes.fromhex(ground.check_in())
-    return Files(ground.repository, ground.repository.snapshot(commit).tree)
+    change(harness.live)
+    (harness.live / "changed").touch()
+    commit = bytes.fromhex(harness.check_in())
+    return Files(harness.repository, harness.repository.snapshot(commit).tree)
 
 
-def found_after(ground: Ground, change: Change = lambda root: None) -> Boot:
-    return kernel.find(files_after(ground, change))
+def found_after(harness: Harness, change: Change = lambda root: None) -> Boot:
+    return kernel.find(files_after(harness, change))
 
 
-def refusal_after(ground: Ground, change: Change, nfs: str = "3", *, restores: bool = True) -> GitstateError:
+def refusal_after(harness: Harness, change: Change, nfs: str = "3", *, restores: bool = True) -> GitstateError:
     """Why the snapshot can't boot."""
-    files = files_after(ground, change)
+    files = files_after(harness, change)
     with pytest.raises(GitstateError) as raised:
-        kernel.check(ground.repository, files, kernel.find(files), nfs, restores=restores)
+        kernel.check(harness.repository, files, kernel.find(files), nfs, restores=restores)
     assert raised.value.hint
     return raised.value
 
@@ -47,36 +47,36 @@ def refusal_after(ground: Ground, change: Change, nfs: str = "3", *, restores: b
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_newest_kernel_and_its_initrd(ground: Ground) -> None:
+def test_the_newest_kernel_and_its_initrd(harness: Harness) -> None:
     """Newest by number, whatever the links say and whatever was left over."""
-    found = found_after(ground)
+    found = found_after(harness)
     assert (found.version, found.kernel_path, found.initrd_path) == (
         NEW,
         f"boot/vmlinuz-{NEW}".encode(),
         f"boot/initrd.img-{NEW}".encode(),
     )
-    assert b"".join(kernel.content(ground.repository, found.initrd)) == initrd()
+    assert b"".join(kernel.content(harness.repository, found.initrd)) == initrd()
 
 
 @pytest.mark.parametrize(
     "name", ["vmlinuz-6.1.0-12-amd64.bak", "vmlinuz-9.dpkg-new", "vmlinuz-9~", "vmlinuz-0-rescue-0123", "vmlinuz-", "9"]
 )
-def test_what_is_no_kernel(ground: Ground, name: str) -> None:
-    assert found_after(ground, lambda root: (root / "boot" / name).touch()).version == NEW
+def test_what_is_no_kernel(harness: Harness, name: str) -> None:
+    assert found_after(harness, lambda root: (root / "boot" / name).touch()).version == NEW
 
 
 @pytest.mark.parametrize("form", ["initramfs-{}.img", "initrd-{}.img", "initrd-{}", "initrd.img-{}"])
-def test_initrds_by_their_distributions_names(ground: Ground, form: str) -> None:
+def test_initrds_by_their_distributions_names(harness: Harness, form: str) -> None:
     def change(root: Path) -> None:
         (root / "boot" / f"initrd.img-{NEW}").rename(root / "boot" / form.format(NEW))
 
-    assert found_after(ground, change).initrd_path == b"boot/" + form.format(NEW).encode()
+    assert found_after(harness, change).initrd_path == b"boot/" + form.format(NEW).encode()
 
 
 @pytest.mark.parametrize(
     "target", ["boot/vmlinuz-new", "/boot/vmlinuz-new", "../../boot/vmlinuz-new", "boot/../boot/k"]
 )
-def test_links_are_followed_inside_the_snapshot(ground: Ground, target: str) -> None:
+def test_links_are_followed_inside_the_snapshot(harness: Harness, target: str) -> None:
     """One that would lead out of the snapshot ends at its root, as on the machine."""
 
     def change(root: Path) -> None:
@@ -88,11 +88,11 @@ def test_links_are_followed_inside_the_snapshot(ground: Ground, target: str) -> 
         (root / "boot" / "vmlinuz-new").write_text("new")
         (root / "boot" / "initrd.img-new").write_bytes(initrd("new"))
 
-    found = found_after(ground, change)
+    found = found_after(harness, change)
     assert (found.version, found.kernel_path, found.initrd_path) == ("new", b"boot/vmlinuz-new", b"boot/initrd.img-new")
 
 
-def test_a_kernel_that_only_links_name(ground: Ground) -> None:
+def test_a_kernel_that_only_links_name(harness: Harness) -> None:
     """As where /boot holds links into /usr/lib/modules."""
 
     def change(root: Path) -> None:
@@ -103,21 +103,21 @@ def test_a_kernel_that_only_links_name(ground: Ground) -> None:
         (root / "boot" / "vmlinuz").symlink_to(f"../lib/modules/{NEW}/vmlinuz")
         (root / "boot" / "initrd.img").write_bytes(initrd())
 
-    found = found_after(ground, change)
+    found = found_after(harness, change)
     assert (found.version, found.kernel_path) == (NEW, f"usr/lib/modules/{NEW}/vmlinuz".encode())
     assert found.initrd_path == b"boot/initrd.img"
 
 
-def test_a_boot_directory_that_is_a_link(ground: Ground) -> None:
+def test_a_boot_directory_that_is_a_link(harness: Harness) -> None:
     def change(root: Path) -> None:
         (root / "boot").rename(root / "usr" / "boot")
         (root / "boot").symlink_to("usr/boot")
 
-    assert found_after(ground, change).kernel_path == f"usr/boot/vmlinuz-{NEW}".encode()
+    assert found_after(harness, change).kernel_path == f"usr/boot/vmlinuz-{NEW}".encode()
 
 
 @pytest.mark.parametrize("target", ["vmlinuz", "/etc/passwd", "/../../../../etc/passwd", "boot", "", "a/b/c", "\n"])
-def test_links_that_lead_to_no_kernel(ground: Ground, target: str) -> None:
+def test_links_that_lead_to_no_kernel(harness: Harness, target: str) -> None:
     """None of them is looked for on this machine."""
 
     def change(root: Path) -> None:
@@ -127,19 +127,19 @@ def test_links_that_lead_to_no_kernel(ground: Ground, target: str) -> None:
         (root / "vmlinuz").symlink_to(target or "/")
 
     with pytest.raises(NotFoundError, match="there is no kernel in /boot"):
-        found_after(ground, change)
+        found_after(harness, change)
 
 
-def test_no_boot_directory(ground: Ground) -> None:
+def test_no_boot_directory(harness: Harness) -> None:
     with pytest.raises(NotFoundError, match="there is no kernel in /boot") as raised:
-        found_after(ground, lambda root: shutil.rmtree(root / "boot"))
+        found_after(harness, lambda root: shutil.rmtree(root / "boot"))
     assert "apt-get install" in raised.value.hint
 
 
-def test_the_newest_kernel_without_an_initrd(ground: Ground) -> None:
+def test_the_newest_kernel_without_an_initrd(harness: Harness) -> None:
     """An older one that has one isn't taken instead: whoever installed the newer one wants it."""
     with pytest.raises(NotFoundError, match=f"there is no initrd for /boot/vmlinuz-{NEW}"):
-        found_after(ground, lambda root: (root / "boot" / f"initrd.img-{NEW}").unlink())
+        found_after(harness, lambda root: (root / "boot" / f"initrd.img-{NEW}").unlink())
 
 
 # --- looking into the initrd ------------------------------------------------------------------------------------------
@@ -151,13 +151,13 @@ def put(data: bytes) -> Change:
 
 
 @pytest.mark.parametrize("nfs", ["3", "4.2"])
-def test_an_initrd_that_boots(ground: Ground, nfs: str) -> None:
-    files = files_after(ground)
-    kernel.check(ground.repository, files, kernel.find(files), nfs, restores=True)
+def test_an_initrd_that_boots(harness: Harness, nfs: str) -> None:
+    files = files_after(harness)
+    kernel.check(harness.repository, files, kernel.find(files), nfs, restores=True)
 
 
-def test_an_initrd_without_our_hook(ground: Ground) -> None:
-    error = refusal_after(ground, put(initrd(others=["scripts/nfs"])))
+def test_an_initrd_without_our_hook(harness: Harness) -> None:
+    error = refusal_after(harness, put(initrd(others=["scripts/nfs"])))
     assert error.message == f"/boot/initrd.img-{NEW} has no hook of gitstate (scripts/gitstate)"
     assert "gitstate prepare" in error.hint
 
@@ -172,45 +172,45 @@ def test_an_initrd_without_our_hook(ground: Ground) -> None:
         ("3", set(MODULES), "nfs, nfsv3, overlay"),
     ],
 )
-def test_an_initrd_without_modules(ground: Ground, nfs: str, lacks: set[str], named: str) -> None:
+def test_an_initrd_without_modules(harness: Harness, nfs: str, lacks: set[str], named: str) -> None:
     modules = [name for name in MODULES if name not in lacks]
-    error = refusal_after(ground, put(initrd(modules=modules)), nfs)
+    error = refusal_after(harness, put(initrd(modules=modules)), nfs)
     assert error.message == f"/boot/initrd.img-{NEW} has no kernel module {named}"
 
 
-def test_modules_that_are_built_in(ground: Ground) -> None:
+def test_modules_that_are_built_in(harness: Harness) -> None:
     def change(root: Path) -> None:
         put(initrd(modules=[]))(root)
         text = "kernel/fs/nfs/nfs.ko\nkernel/fs/nfs/nfsv3.ko\nkernel/fs/overlayfs/overlay.ko\n"
         (root / "usr" / "lib" / "modules" / NEW / "modules.builtin").write_text(text)
 
-    files = files_after(ground, change)
-    kernel.check(ground.repository, files, kernel.find(files), "3", restores=True)
+    files = files_after(harness, change)
+    kernel.check(harness.repository, files, kernel.find(files), "3", restores=True)
 
 
-def test_an_initrd_of_another_kernel(ground: Ground) -> None:
-    error = refusal_after(ground, put(initrd(OLD)))
+def test_an_initrd_of_another_kernel(harness: Harness) -> None:
+    error = refusal_after(harness, put(initrd(OLD)))
     assert error.message == f"/boot/initrd.img-{NEW} is for kernel {OLD}, not {NEW}"
 
 
-def test_an_initrd_that_cannot_restore(ground: Ground) -> None:
+def test_an_initrd_that_cannot_restore(harness: Harness) -> None:
     data = pack([f"usr/lib/modules/{NEW}/kernel/{name}" for name in MODULES] + ["scripts/gitstate"])
-    assert "has no setfattr" in refusal_after(ground, put(data)).message
-    files = files_after(ground)
-    kernel.check(ground.repository, files, kernel.find(files), "3", restores=False)
+    assert "has no setfattr" in refusal_after(harness, put(data)).message
+    files = files_after(harness)
+    kernel.check(harness.repository, files, kernel.find(files), "3", restores=False)
 
 
 @needs("lz4")
-def test_an_initrd_that_cannot_be_looked_into(ground: Ground) -> None:
+def test_an_initrd_that_cannot_be_looked_into(harness: Harness) -> None:
     data = subprocess.run(["lz4", "-l", "-c"], input=pack(["scripts/gitstate"]), capture_output=True, check=True).stdout
-    error = refusal_after(ground, put(data))
+    error = refusal_after(harness, put(data))
     assert error.message == f"/boot/initrd.img-{NEW}: the initrd is compressed with lz4, and gitstate can't look inside"
     assert "COMPRESS=zstd" in error.hint
 
 
 @pytest.mark.parametrize("data", [b"junk", initrd()[:-9], gzip(b"junk")])
-def test_a_damaged_initrd(ground: Ground, data: bytes) -> None:
-    error = refusal_after(ground, put(data))
+def test_a_damaged_initrd(harness: Harness, data: bytes) -> None:
+    error = refusal_after(harness, put(data))
     assert isinstance(error, DamagedError)
     assert error.message.startswith(f"/boot/initrd.img-{NEW}: not an initrd: ")
 

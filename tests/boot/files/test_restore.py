@@ -11,7 +11,7 @@ import pytest
 from gitstate.boot.files.restore import archive, attributes, restore_list
 from gitstate.core import cpio
 from gitstate.core.entry import Kind
-from tests.boot.files.harness import Ground
+from tests.boot.files.harness import Harness
 from tests.support import needs, root_only
 from tests.testing import judges
 from tests.testing.oddities import CHAPTERS, ODD_NAMES
@@ -22,8 +22,8 @@ pytestmark = [root_only, needs("git", "setfattr", "getfattr", "getcap", "getfacl
 _LOST = r"^(security\.capability|system\.posix_acl_(access|default))$"
 
 
-def listed(ground: Ground, commit: str) -> bytes:
-    return restore_list(ground.repository, ground.repository.snapshot(bytes.fromhex(commit)).tree)
+def listed(harness: Harness, commit: str) -> bytes:
+    return restore_list(harness.repository, harness.repository.snapshot(bytes.fromhex(commit)).tree)
 
 
 def dumped(root: Path) -> list[str]:
@@ -43,60 +43,60 @@ def stripped(root: Path) -> None:
                     os.removexattr(path, name, follow_symlinks=False)
 
 
-def test_what_is_lost_is_restored(ground: Ground, tmp_path: Path) -> None:
+def test_what_is_lost_is_restored(harness: Harness, tmp_path: Path) -> None:
     """A copy without capabilities and ACLs becomes the export again."""
-    export = ground.command.out("export", "desktop", "one")
+    export = harness.command.out("export", "desktop", "one")
     bare = tmp_path / "bare"
     subprocess.run(["cp", "-a", export, str(bare)], check=True)
     stripped(bare)
     assert dumped(bare) == []
     assert judges.getcap(Path(export), bare)
     assert judges.getfacl(Path(export), bare)
-    subprocess.run(["setfattr", "--restore=-"], input=listed(ground, ground.commit("one")), cwd=bare, check=True)
+    subprocess.run(["setfattr", "--restore=-"], input=listed(harness, harness.commit("one")), cwd=bare, check=True)
     assert judges.getcap(Path(export), bare) == []
     assert judges.getfacl(Path(export), bare) == []
     assert dumped(Path(export)) == dumped(bare)
     assert len(dumped(bare)) == 4
 
 
-def test_it_is_what_getfattr_prints(ground: Ground) -> None:
+def test_it_is_what_getfattr_prints(harness: Harness) -> None:
     """Names aside, in which we escape more: attributes and values are the same text."""
-    export = Path(ground.command.out("export", "desktop", "one"))
-    ours = listed(ground, ground.commit("one")).decode().split("\n\n")
+    export = Path(harness.command.out("export", "desktop", "one"))
+    ours = listed(harness, harness.commit("one")).decode().split("\n\n")
     values = sorted(sorted(one.splitlines()[1:]) for one in ours if one)
     assert values == sorted(sorted(one.splitlines()[1:]) for one in dumped(export))
     assert ours[-1] == ""
 
 
-def test_a_root_of_oddities(ground: Ground, tmp_path: Path) -> None:
+def test_a_root_of_oddities(harness: Harness, tmp_path: Path) -> None:
     """Every kind of entry and of name, an ACL on the root itself."""
-    (ground.live / "odd").mkdir()
-    tree = Tree(os.fsencode(ground.live / "odd"))
+    (harness.live / "odd").mkdir()
+    tree = Tree(os.fsencode(harness.live / "odd"))
     for chapter in CHAPTERS:
         if chapter.__name__ in ("_acls", "_capabilities", "_symlinks"):
             chapter(tree)
     for name in ODD_NAMES:
         tree.file(b"names/" + name, b"x", Look(mode=0o755, capability=("cap_net_raw+ep",)))
     tree.settle()
-    subprocess.run(["setfacl", "-m", "u:7:rx", "-d", "-m", "g:8:r", str(ground.live)], check=True)
-    commit = ground.check_in()
-    export = Path(ground.command.out("export", "desktop", commit))
+    subprocess.run(["setfacl", "-m", "u:7:rx", "-d", "-m", "g:8:r", str(harness.live)], check=True)
+    commit = harness.check_in()
+    export = Path(harness.command.out("export", "desktop", commit))
     bare = tmp_path / "bare"
     subprocess.run(["cp", "-a", str(export), str(bare)], check=True)
     stripped(bare)
-    subprocess.run(["setfattr", "--restore=-"], input=listed(ground, commit), cwd=bare, check=True)
+    subprocess.run(["setfattr", "--restore=-"], input=listed(harness, commit), cwd=bare, check=True)
     assert dumped(bare) == dumped(export)
     assert any(one.startswith("# file: .\n") for one in dumped(bare))
     assert len(dumped(bare)) > len(ODD_NAMES) + 20
 
 
-def test_no_record_is_parsed_in_vain(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_record_is_parsed_in_vain(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     from gitstate.boot.files import restore
 
     put_together, seen = restore.put_together, []
     monkeypatch.setattr(restore, "put_together", lambda *words: (seen.append(words[2]), put_together(*words))[1])
-    tree = ground.repository.snapshot(bytes.fromhex(ground.commit("one"))).tree
-    found = [(path, name) for path, name, _ in attributes(ground.repository, tree)]
+    tree = harness.repository.snapshot(bytes.fromhex(harness.commit("one"))).tree
+    found = [(path, name) for path, name, _ in attributes(harness.repository, tree)]
     assert seen == [b"srv", b"srv/drop", b"usr/bin"]
     assert found == [
         (b"srv/shared", b"system.posix_acl_access"),
@@ -106,40 +106,40 @@ def test_no_record_is_parsed_in_vain(ground: Ground, monkeypatch: pytest.MonkeyP
     ]
 
 
-def test_nothing_to_restore(ground: Ground) -> None:
-    stripped(ground.live)
-    ground.write()
-    ground.add("bare", 9, f"desktop@{ground.check_in()}")
-    ground.write()
-    commit = ground.directory.all["bare"].pin
+def test_nothing_to_restore(harness: Harness) -> None:
+    stripped(harness.live)
+    harness.write()
+    harness.add("bare", 9, f"desktop@{harness.check_in()}")
+    harness.write()
+    commit = harness.directory.all["bare"].pin
     assert commit is not None
-    assert sorted(path.name for path in (ground.tftp / "desktop" / commit.revision).iterdir()) == [
+    assert sorted(path.name for path in (harness.tftp / "desktop" / commit.revision).iterdir()) == [
         *("boot.ipxe", "initrd.img", "vmlinuz"),
     ]
-    assert "caps.cpio" not in (ground.tftp / "desktop" / commit.revision / "boot.ipxe").read_text()
+    assert "caps.cpio" not in (harness.tftp / "desktop" / commit.revision / "boot.ipxe").read_text()
 
 
-def test_the_archive(ground: Ground) -> None:
-    ground.write()
-    data = (ground.image("one") / "caps.cpio").read_bytes()
-    assert data == archive(listed(ground, ground.commit("one")), ground.plan().images.images[0].epoch)
+def test_the_archive(harness: Harness) -> None:
+    harness.write()
+    data = (harness.image("one") / "caps.cpio").read_bytes()
+    assert data == archive(listed(harness, harness.commit("one")), harness.plan().images.images[0].epoch)
     folder, file = cpio.members([data], lambda path: True)
     assert (folder.path, folder.meta.kind, file.path, file.meta.mode) == (
         *(b"gitstate", Kind.DIRECTORY),
         *(b"gitstate/xattrs", 0o600),
     )
-    assert file.content == listed(ground, ground.commit("one"))
+    assert file.content == listed(harness, harness.commit("one"))
     assert file.meta.time == folder.meta.time
 
 
-def test_a_capability_that_an_edit_in_a_clone_took_away(ground: Ground) -> None:
+def test_a_capability_that_an_edit_in_a_clone_took_away(harness: Harness) -> None:
     """Git's entry wins: what somebody edited elsewhere doesn't keep its capability."""
-    ground.command.git("desktop", "config", "core.hooksPath", "/dev/null")
-    clone = ground.path / "clone"
-    ground.command.run("clone", "desktop", str(clone))
+    harness.command.git("desktop", "config", "core.hooksPath", "/dev/null")
+    clone = harness.path / "clone"
+    harness.command.run("clone", "desktop", str(clone))
     (clone / "usr" / "bin" / "ping").write_text("evil\n")
     for words in (["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qam", "x"], ["push", "-q"]):
         subprocess.run(["git", "-C", str(clone), *words], check=True)
-    commit = ground.repository.resolve("main").hex()
-    assert b"usr/bin/ping" not in listed(ground, commit)
-    assert b"usr/bin/a" in listed(ground, commit)
+    commit = harness.repository.resolve("main").hex()
+    assert b"usr/bin/ping" not in listed(harness, commit)
+    assert b"usr/bin/a" in listed(harness, commit)

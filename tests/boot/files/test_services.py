@@ -12,7 +12,7 @@ from gitstate import boot
 from gitstate.boot import files as publish
 from gitstate.boot.files import services, state
 from gitstate.boot.files.services import Outcome, ReloadResult
-from tests.boot.files.harness import Ground
+from tests.boot.files.harness import Harness
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git")]
@@ -129,45 +129,45 @@ def test_every_file_of_a_server_has_a_reader() -> None:
 # --- after writing ----------------------------------------------------------------------------------------------------
 
 
-def test_only_who_reads_what_changed_is_told(ground: Ground, machine: Machine) -> None:
-    publish.tell(ground.write())
+def test_only_who_reads_what_changed_is_told(harness: Harness, machine: Machine) -> None:
+    publish.tell(harness.write())
     assert sorted(machine.calls()) == [
         *("exportfs -ra", "systemctl reload nginx", "systemctl restart gitstate-dnsmasq"),
     ]
-    ground.add("one", 1, "desktop@two")
-    assert publish.tell(ground.write()) == []
-    ground.configure(http_port=8080)
-    assert [one.server for one in publish.tell(ground.write())] == ["nginx"]
+    harness.add("one", 1, "desktop@two")
+    assert publish.tell(harness.write()) == []
+    harness.configure(http_port=8080)
+    assert [one.server for one in publish.tell(harness.write())] == ["nginx"]
     assert machine.calls() == ["systemctl reload nginx"]
 
 
-def test_a_push_never_tells_the_nfs_server(ground: Ground, machine: Machine) -> None:
+def test_a_push_never_tells_the_nfs_server(harness: Harness, machine: Machine) -> None:
     for nfs in ("kernel", "ganesha"):
-        ground.configure(nfs=nfs)
-        publish.tell(ground.write())
+        harness.configure(nfs=nfs)
+        publish.tell(harness.write())
         machine.calls()
-        (ground.live / "pushed").write_text(nfs)
-        ground.add("one", 1, f"desktop@{ground.check_in()}")
-        plan = ground.write()
+        (harness.live / "pushed").write_text(nfs)
+        harness.add("one", 1, f"desktop@{harness.check_in()}")
+        plan = harness.write()
         assert plan.exports
         assert publish.tell(plan) == []
         assert machine.calls() == []
 
 
-def test_who_was_not_told_is_remembered(ground: Ground, machine: Machine) -> None:
+def test_who_was_not_told_is_remembered(harness: Harness, machine: Machine) -> None:
     """Until somebody tells them, in whatever run."""
-    ground.write()
-    assert ground.write().pending == {UNIT, DNSMASQ, NGINX, EXPORTS}
+    harness.write()
+    assert harness.write().pending == {UNIT, DNSMASQ, NGINX, EXPORTS}
     (machine.place / "exportfs.fails").touch()
-    plan = ground.write()
+    plan = harness.write()
     assert not plan
     assert {one.server: one.outcome.value for one in publish.tell(plan)} == {
         "dnsmasq": "done",
         "nfs": "failed",
         "nginx": "done",
     }
-    assert state.load(ground.site.path).pending == {EXPORTS}
+    assert state.load(harness.site.path).pending == {EXPORTS}
     (machine.place / "exportfs.fails").unlink()
-    assert [one.server for one in publish.tell(ground.write())] == ["nfs"]
-    assert ground.write().pending == frozenset()
-    assert publish.tell(ground.write()) == []
+    assert [one.server for one in publish.tell(harness.write())] == ["nfs"]
+    assert harness.write().pending == frozenset()
+    assert publish.tell(harness.write()) == []

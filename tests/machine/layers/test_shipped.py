@@ -510,8 +510,8 @@ def with_hardware(site: Site, host: str, reported: dict[str, Any]) -> str:
     tip = opened.repository("desktop").ref(MAIN)
     assert tip
     known = {name: one for name, one in tips.items() if one}
-    ground = RenderContext(("desktop", tip), known, layers.load(opened), hardware={host: reported})
-    batch = Batch(ground, opened.repository)
+    context = RenderContext(("desktop", tip), known, layers.load(opened), hardware={host: reported})
+    batch = Batch(context, opened.repository)
     found = batch.render(open_directory(opened).client(host)).items
     (item,) = [one for one in found if one.path == b"etc/X11/xorg.conf.d/20-gitstate-gpu.conf"]
     return batch.read(item).decode()

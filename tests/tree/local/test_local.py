@@ -23,7 +23,7 @@ FSTAB, KEY = b"etc/fstab", b"etc/ssl/private/key file"
 
 
 @dataclass
-class Ground:
+class Harness:
     """A prototype's live tree, and the base layer's."""
 
     live: Path
@@ -55,7 +55,7 @@ class Ground:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
+def harness(tmp_path: Path) -> Iterator[Harness]:
     live, base = tmp_path / "live", tmp_path / "base"
     (live / "etc/ssl/private").mkdir(parents=True)
     base.mkdir()
@@ -69,7 +69,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
     os.utime(key, ns=(5, 1_000_000_000_123_456_789))
     os.setxattr(key, "user.why", b"test")
     with local.open_trees(live, base) as trees:
-        yield Ground(live, base, trees)
+        yield Harness(live, base, trees)
 
 
 def listing(*roots: Path) -> dict[str, object]:
@@ -83,136 +83,136 @@ def listing(*roots: Path) -> dict[str, object]:
     return found
 
 
-def test_a_file_becomes_a_link_and_its_original_a_file_of_base(ground: Ground) -> None:
-    before = (ground.live / "etc/fstab").stat()
-    ground.add(FSTAB, KEY)
-    assert (ground.live / "etc/fstab").readlink() == Path("local/fstab")
-    assert (ground.live / "etc/fstab").read_text() == (ground.base / "etc/fstab").read_text() == "old\n"
-    assert (ground.live / "etc/local/fstab").stat().st_ino == before.st_ino
-    assert ground.states() == {FSTAB: ("ok", "same"), KEY: ("ok", "same")}
-    text = (ground.live / "etc/gitstate/local").read_text()
+def test_a_file_becomes_a_link_and_its_original_a_file_of_base(harness: Harness) -> None:
+    before = (harness.live / "etc/fstab").stat()
+    harness.add(FSTAB, KEY)
+    assert (harness.live / "etc/fstab").readlink() == Path("local/fstab")
+    assert (harness.live / "etc/fstab").read_text() == (harness.base / "etc/fstab").read_text() == "old\n"
+    assert (harness.live / "etc/local/fstab").stat().st_ino == before.st_ino
+    assert harness.states() == {FSTAB: ("ok", "same"), KEY: ("ok", "same")}
+    text = (harness.live / "etc/gitstate/local").read_text()
     assert [line for line in text.splitlines() if line[0] != "#"] == ["/etc/fstab", "/etc/ssl/private/key\\040file"]
 
 
-def test_metadata_goes_with_it(ground: Ground) -> None:
-    ground.add(KEY)
-    for path in (ground.live / "etc/ssl/private/local/key file", ground.base / "etc/ssl/private/key file"):
+def test_metadata_goes_with_it(harness: Harness) -> None:
+    harness.add(KEY)
+    for path in (harness.live / "etc/ssl/private/local/key file", harness.base / "etc/ssl/private/key file"):
         about = path.stat()
         assert (about.st_mode & 0o7777, about.st_uid, about.st_gid) == (0o640, 1, 42)
         assert about.st_mtime_ns == 1_000_000_000_123_456_789
         assert os.getxattr(path, "user.why") == b"test"
-    for path in (ground.live / "etc/ssl/private/local", ground.base / "etc/ssl/private"):
+    for path in (harness.live / "etc/ssl/private/local", harness.base / "etc/ssl/private"):
         about = path.stat()
         assert (about.st_mode & 0o7777, about.st_gid) == (0o710, 42)
 
 
 @needs("setfacl", "getfacl")
-def test_acls_go_with_it(ground: Ground) -> None:
-    subprocess.run(["setfacl", "-m", "u:1000:rw", ground.live / "etc/fstab"], check=True)
-    ground.add(FSTAB)
-    acl = subprocess.run(["getfacl", "-n", ground.base / "etc/fstab"], capture_output=True, text=True, check=True)
+def test_acls_go_with_it(harness: Harness) -> None:
+    subprocess.run(["setfacl", "-m", "u:1000:rw", harness.live / "etc/fstab"], check=True)
+    harness.add(FSTAB)
+    acl = subprocess.run(["getfacl", "-n", harness.base / "etc/fstab"], capture_output=True, text=True, check=True)
     assert "user:1000:rw-" in acl.stdout
 
 
-def test_again_there_is_nothing_to_do(ground: Ground) -> None:
-    ground.add(FSTAB)
-    before = listing(ground.live, ground.base)
-    assert not ground.add(FSTAB)
-    assert not ground.fix()
-    assert listing(ground.live, ground.base) == before
+def test_again_there_is_nothing_to_do(harness: Harness) -> None:
+    harness.add(FSTAB)
+    before = listing(harness.live, harness.base)
+    assert not harness.add(FSTAB)
+    assert not harness.fix()
+    assert listing(harness.live, harness.base) == before
 
 
-def test_a_package_s_new_file_becomes_the_original(ground: Ground) -> None:
-    ground.add(FSTAB, KEY)
-    ground.upgrade(FSTAB, "new\n")
-    assert ground.states()[FSTAB] == ("replaced", "other")
-    plan = ground.fix()
-    assert (plan.kept, ground.states()[FSTAB]) == ((), ("ok", "same"))
-    assert (ground.live / "etc/fstab").is_symlink()
-    assert (ground.base / "etc/fstab").read_text() == (ground.live / "etc/local/fstab").read_text() == "new\n"
+def test_a_package_s_new_file_becomes_the_original(harness: Harness) -> None:
+    harness.add(FSTAB, KEY)
+    harness.upgrade(FSTAB, "new\n")
+    assert harness.states()[FSTAB] == ("replaced", "other")
+    plan = harness.fix()
+    assert (plan.kept, harness.states()[FSTAB]) == ((), ("ok", "same"))
+    assert (harness.live / "etc/fstab").is_symlink()
+    assert (harness.base / "etc/fstab").read_text() == (harness.live / "etc/local/fstab").read_text() == "new\n"
 
 
 @pytest.mark.parametrize(("doubt", "text"), [(ConflictPolicy.KEEP, "mine\n"), (ConflictPolicy.REPLACE, "new\n")])
-def test_what_was_changed_in_base_goes_only_if_one_says_so(ground: Ground, doubt: ConflictPolicy, text: str) -> None:
-    ground.add(FSTAB)
-    (ground.base / "etc/fstab").write_text("mine\n")
-    assert not ground.fix()
-    ground.upgrade(FSTAB, "new\n")
-    before = listing(ground.live, ground.base)
+def test_what_was_changed_in_base_goes_only_if_one_says_so(harness: Harness, doubt: ConflictPolicy, text: str) -> None:
+    harness.add(FSTAB)
+    (harness.base / "etc/fstab").write_text("mine\n")
+    assert not harness.fix()
+    harness.upgrade(FSTAB, "new\n")
+    before = listing(harness.live, harness.base)
     with pytest.raises(ConflictError, match="another /etc/fstab"):
-        ground.fix()
-    assert listing(ground.live, ground.base) == before
-    plan = ground.fix(doubt=doubt)
+        harness.fix()
+    assert listing(harness.live, harness.base) == before
+    plan = harness.fix(doubt=doubt)
     assert plan.kept == ((FSTAB,) if doubt is ConflictPolicy.KEEP else ())
-    assert (ground.base / "etc/fstab").read_text() == text
-    assert (ground.live / "etc/fstab").read_text() == "new\n"
+    assert (harness.base / "etc/fstab").read_text() == text
+    assert (harness.live / "etc/fstab").read_text() == "new\n"
 
 
 @pytest.mark.parametrize(("doubt", "text"), [(ConflictPolicy.KEEP, "theirs\n"), (ConflictPolicy.REPLACE, "old\n")])
-def test_another_prototype_s_original_is_a_conflict(ground: Ground, doubt: ConflictPolicy, text: str) -> None:
-    (ground.base / "etc").mkdir()
-    (ground.base / "etc/fstab").write_text("theirs\n")
-    before = listing(ground.live, ground.base)
+def test_another_prototype_s_original_is_a_conflict(harness: Harness, doubt: ConflictPolicy, text: str) -> None:
+    (harness.base / "etc").mkdir()
+    (harness.base / "etc/fstab").write_text("theirs\n")
+    before = listing(harness.live, harness.base)
     with pytest.raises(ConflictError):
-        ground.add(KEY, FSTAB)
-    assert listing(ground.live, ground.base) == before, "all or nothing"
-    ground.add(KEY, FSTAB, doubt=doubt)
-    assert (ground.base / "etc/fstab").read_text() == text
+        harness.add(KEY, FSTAB)
+    assert listing(harness.live, harness.base) == before, "all or nothing"
+    harness.add(KEY, FSTAB, doubt=doubt)
+    assert (harness.base / "etc/fstab").read_text() == text
 
 
-def test_a_template_in_base_is_the_original(ground: Ground) -> None:
-    (ground.base / "etc").mkdir()
-    (ground.base / "etc/fstab.j2").write_text("{{ host }}\n")
-    ground.add(FSTAB)
-    assert ground.states()[FSTAB] == ("ok", "template")
-    assert not (ground.base / "etc/fstab").exists()
+def test_a_template_in_base_is_the_original(harness: Harness) -> None:
+    (harness.base / "etc").mkdir()
+    (harness.base / "etc/fstab.j2").write_text("{{ host }}\n")
+    harness.add(FSTAB)
+    assert harness.states()[FSTAB] == ("ok", "template")
+    assert not (harness.base / "etc/fstab").exists()
 
 
-def test_missing_and_dangling_are_mended(ground: Ground) -> None:
-    ground.add(FSTAB, KEY)
-    (ground.live / "etc/fstab").unlink()
-    (ground.live / "etc/ssl/private/local/key file").unlink()
-    assert {path: state for path, (state, _) in ground.states().items()} == {FSTAB: "missing", KEY: "dangling"}
-    ground.fix()
-    assert {state for state, _ in ground.states().values()} == {"ok"}
-    shutil.rmtree(ground.live / "etc/local")
-    (ground.live / "etc/fstab").unlink()
-    ground.fix(FSTAB)
-    assert (ground.live / "etc/fstab").read_text() == "old\n"
+def test_missing_and_dangling_are_mended(harness: Harness) -> None:
+    harness.add(FSTAB, KEY)
+    (harness.live / "etc/fstab").unlink()
+    (harness.live / "etc/ssl/private/local/key file").unlink()
+    assert {path: state for path, (state, _) in harness.states().items()} == {FSTAB: "missing", KEY: "dangling"}
+    harness.fix()
+    assert {state for state, _ in harness.states().values()} == {"ok"}
+    shutil.rmtree(harness.live / "etc/local")
+    (harness.live / "etc/fstab").unlink()
+    harness.fix(FSTAB)
+    assert (harness.live / "etc/fstab").read_text() == "old\n"
 
 
-def test_what_is_lost_on_both_sides_is_told(ground: Ground) -> None:
-    ground.add(FSTAB)
-    shutil.rmtree(ground.live / "etc/local")
-    (ground.base / "etc/fstab").unlink()
+def test_what_is_lost_on_both_sides_is_told(harness: Harness) -> None:
+    harness.add(FSTAB)
+    shutil.rmtree(harness.live / "etc/local")
+    (harness.base / "etc/fstab").unlink()
     with pytest.raises(NotFoundError, match="no copy"):
-        ground.fix()
+        harness.fix()
 
 
-def test_a_directory_that_a_package_took_with_it_is_told_and_the_file_can_be_taken_off(ground: Ground) -> None:
-    ground.add(KEY, FSTAB)
-    shutil.rmtree(ground.live / "etc/ssl")
-    assert ground.states()[KEY][0] == "missing"
+def test_a_directory_that_a_package_took_with_it_is_told_and_the_file_can_be_taken_off(harness: Harness) -> None:
+    harness.add(KEY, FSTAB)
+    shutil.rmtree(harness.live / "etc/ssl")
+    assert harness.states()[KEY][0] == "missing"
     with pytest.raises(NotFoundError, match="the directory of /etc/ssl/private/key"):
-        ground.fix()
-    ground.remove(KEY)
-    assert ground.states() == {FSTAB: ("ok", "same")}
-    assert not (ground.live / "etc/ssl").exists()
+        harness.fix()
+    harness.remove(KEY)
+    assert harness.states() == {FSTAB: ("ok", "same")}
+    assert not (harness.live / "etc/ssl").exists()
 
 
-def test_taken_back_the_tree_is_as_it_was(ground: Ground) -> None:
-    before = listing(ground.live)
-    ground.add(FSTAB, KEY)
-    ground.remove(FSTAB)
-    assert ground.states().keys() == {KEY}
-    ground.remove(KEY)
-    shutil.rmtree(ground.live / "etc/gitstate")
-    assert listing(ground.live) == before
-    assert (ground.base / "etc/fstab").read_text() == "old\n"
+def test_taken_back_the_tree_is_as_it_was(harness: Harness) -> None:
+    before = listing(harness.live)
+    harness.add(FSTAB, KEY)
+    harness.remove(FSTAB)
+    assert harness.states().keys() == {KEY}
+    harness.remove(KEY)
+    shutil.rmtree(harness.live / "etc/gitstate")
+    assert listing(harness.live) == before
+    assert (harness.base / "etc/fstab").read_text() == "old\n"
 
 
-def test_without_a_base_layer_there_is_a_hint(ground: Ground) -> None:
-    with local.open_trees(ground.live, None) as trees, pytest.raises(NotFoundError) as caught:
+def test_without_a_base_layer_there_is_a_hint(harness: Harness) -> None:
+    with local.open_trees(harness.live, None) as trees, pytest.raises(NotFoundError) as caught:
         local.add(trees, [FSTAB])
     assert "gitstate layer create base" in caught.value.hint
 
@@ -220,63 +220,63 @@ def test_without_a_base_layer_there_is_a_hint(ground: Ground) -> None:
 # --- hostile trees ----------------------------------------------------------------------------------------------------
 
 
-def test_a_link_is_not_made_of_what_is_no_file(ground: Ground, tmp_path: Path) -> None:
+def test_a_link_is_not_made_of_what_is_no_file(harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("outside\n")
-    (ground.live / "etc/elsewhere").symlink_to(tmp_path / "outside")
-    (ground.live / "etc/folder").mkdir()
-    os.mkfifo(ground.live / "etc/fifo")
-    before = listing(ground.live, ground.base)
+    (harness.live / "etc/elsewhere").symlink_to(tmp_path / "outside")
+    (harness.live / "etc/folder").mkdir()
+    os.mkfifo(harness.live / "etc/fifo")
+    before = listing(harness.live, harness.base)
     for name in (b"etc/elsewhere", b"etc/folder", b"etc/fifo"):
         with pytest.raises(ConflictError):
-            ground.add(name)
+            harness.add(name)
     with pytest.raises(NotFoundError):
-        ground.add(b"etc/nowhere")
-    assert listing(ground.live, ground.base) == before
+        harness.add(b"etc/nowhere")
+    assert listing(harness.live, harness.base) == before
 
 
 @pytest.mark.parametrize("inside", ["etc", "etc/gitstate"])
-def test_no_symlink_is_followed(ground: Ground, tmp_path: Path, inside: str) -> None:
+def test_no_symlink_is_followed(harness: Harness, tmp_path: Path, inside: str) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/fstab").write_text("outside\n")
-    place = ground.live / inside
+    place = harness.live / inside
     if place.exists():
         shutil.rmtree(place)
     place.symlink_to(tmp_path / "outside")
-    with pytest.raises(HostError), local.open_trees(ground.live, ground.base) as trees:
+    with pytest.raises(HostError), local.open_trees(harness.live, harness.base) as trees:
         local.apply(local.add(trees, [FSTAB]), trees)
     assert {path.name: path.read_text() for path in (tmp_path / "outside").iterdir()} == {"fstab": "outside\n"}
 
 
-def test_local_must_be_a_directory_of_ours(ground: Ground, tmp_path: Path) -> None:
+def test_local_must_be_a_directory_of_ours(harness: Harness, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
-    (ground.live / "etc/local").symlink_to(tmp_path / "outside")
+    (harness.live / "etc/local").symlink_to(tmp_path / "outside")
     with pytest.raises(ConflictError):
-        ground.add(FSTAB)
-    (ground.live / "etc/local").unlink()
-    (ground.live / "etc/local").mkdir()
-    (ground.live / "etc/local/other").touch()
+        harness.add(FSTAB)
+    (harness.live / "etc/local").unlink()
+    (harness.live / "etc/local").mkdir()
+    (harness.live / "etc/local/other").touch()
     with pytest.raises(ConflictError, match="something else: other"):
-        ground.add(FSTAB)
+        harness.add(FSTAB)
     assert list((tmp_path / "outside").iterdir()) == []
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("/nowhere")])
-def test_base_must_have_a_file_there(ground: Ground, make: object) -> None:
-    (ground.base / "etc").mkdir()
-    make(ground.base / "etc/fstab")  # type: ignore[operator]
+def test_base_must_have_a_file_there(harness: Harness, make: object) -> None:
+    (harness.base / "etc").mkdir()
+    make(harness.base / "etc/fstab")  # type: ignore[operator]
     with pytest.raises(ConflictError, match="no regular file"):
-        ground.add(FSTAB, doubt=ConflictPolicy.REPLACE)
+        harness.add(FSTAB, doubt=ConflictPolicy.REPLACE)
 
 
-def test_a_list_that_is_none_is_told(ground: Ground) -> None:
-    (ground.live / "etc/gitstate").mkdir()
-    (ground.live / "etc/gitstate/local").write_text("/etc/fstab\n/etc/a b\n")
+def test_a_list_that_is_none_is_told(harness: Harness) -> None:
+    (harness.live / "etc/gitstate").mkdir()
+    (harness.live / "etc/gitstate/local").write_text("/etc/fstab\n/etc/a b\n")
     with pytest.raises(ConfigError, match="/etc/gitstate/local of the live tree:2: "):
-        ground.fix()
+        harness.fix()
 
 
-def test_what_is_not_listed_is_told(ground: Ground) -> None:
-    for act in (ground.fix, ground.remove):
+def test_what_is_not_listed_is_told(harness: Harness) -> None:
+    for act in (harness.fix, harness.remove):
         with pytest.raises(NotFoundError, match="not on the list"):
             act(FSTAB)
 
@@ -308,9 +308,9 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, call: int) -> Iterator[None]:
         yield
 
 
-def kept_texts(ground: Ground) -> set[str]:
+def kept_texts(harness: Harness) -> set[str]:
     """All that can still be read, in either tree, but the list."""
-    roots = (ground.live / "etc", ground.base)
+    roots = (harness.live / "etc", harness.base)
     found = [path for root in roots for path in root.rglob("*") if path.is_file() and path.parent.name != "gitstate"]
     return {path.read_text() for path in found}
 
@@ -320,55 +320,55 @@ def test_killed_anywhere_nothing_is_lost_and_the_next_run_finishes(
     tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for call in range(1, 100):
-        with _made(tmp_path / str(call), verb) as ground:
-            if _killed_at(call, ground, verb, monkeypatch):
+        with _made(tmp_path / str(call), verb) as harness:
+            if _killed_at(call, harness, verb, monkeypatch):
                 continue
         assert call > 3
         return
     raise AssertionError("never came to an end")
 
 
-def _killed_at(call: int, ground: Ground, verb: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+def _killed_at(call: int, harness: Harness, verb: str, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether it came to that call."""
-    act = {"add": lambda: ground.add(FSTAB), "fix": ground.fix, "remove": lambda: ground.remove(FSTAB)}[verb]
-    before = kept_texts(ground)
+    act = {"add": lambda: harness.add(FSTAB), "fix": harness.fix, "remove": lambda: harness.remove(FSTAB)}[verb]
+    before = kept_texts(harness)
     killed = False
     for _ in interrupted(monkeypatch, call):
         try:
             act()
         except Killed:
             killed = True
-    texts = kept_texts(ground)
+    texts = kept_texts(harness)
     assert before - ({"old\n"} if verb == "fix" else set()) <= texts, f"{verb}, call {call}"
     with suppress(NotFoundError) if verb == "remove" else nullcontext():  # it may have been done but for its last word
         act()
     current = "old\n" if verb == "add" else "new\n"
-    assert (ground.live / "etc/fstab").read_text() == current
-    assert (ground.live / "etc/fstab").is_symlink() == (verb != "remove")
-    assert (ground.live / "etc/local").exists() == (verb != "remove")
-    assert ground.states() == ({} if verb == "remove" else {FSTAB: ("ok", "same")})
-    made = [path for path in (ground.live / "etc/local", ground.base / "etc") if path.exists()]
+    assert (harness.live / "etc/fstab").read_text() == current
+    assert (harness.live / "etc/fstab").is_symlink() == (verb != "remove")
+    assert (harness.live / "etc/local").exists() == (verb != "remove")
+    assert harness.states() == ({} if verb == "remove" else {FSTAB: ("ok", "same")})
+    made = [path for path in (harness.live / "etc/local", harness.base / "etc") if path.exists()]
     assert {path.stat().st_mode & 0o777 for path in made} == {0o710}
-    assert not list(ground.live.parent.rglob(".gitstate.p*"))
+    assert not list(harness.live.parent.rglob(".gitstate.p*"))
     return killed
 
 
 @contextmanager
-def _made(place: Path, verb: str) -> Iterator[Ground]:
+def _made(place: Path, verb: str) -> Iterator[Harness]:
     live, base = place / "live", place / "base"
     (live / "etc").mkdir(parents=True)
     (live / "etc").chmod(0o710)
     base.mkdir()
     (live / "etc/fstab").write_text("old\n")
     with local.open_trees(live, base) as trees:
-        ground = Ground(live, base, trees)
+        harness = Harness(live, base, trees)
         if verb != "add":
-            ground.add(FSTAB)
+            harness.add(FSTAB)
         if verb == "fix":
-            ground.upgrade(FSTAB, "new\n")
+            harness.upgrade(FSTAB, "new\n")
         elif verb == "remove":
             (live / "etc/fstab").write_text("new\n")
-        yield ground
+        yield harness
 
 
 def test_states_have_the_words_of_the_schema() -> None:

@@ -13,7 +13,7 @@ from gitstate.release.log import next_number, trailers
 from gitstate.release.models import Name, PendingTag, ReleaseRequest, natural, number, release_name, version_name
 from gitstate.store import Type
 from gitstate.store.tags import Tag, parse_tag
-from tests.release.harness import Ground
+from tests.release.harness import Harness
 from tests.support import PROJECT, needs, root_only
 
 
@@ -113,15 +113,17 @@ def test_lines_of_git() -> None:
 
 @root_only
 @needs("git")
-def test_a_tags_message_cannot_speak_for_a_release(ground: Ground) -> None:
+def test_a_tags_message_cannot_speak_for_a_release(harness: Harness) -> None:
     message = "words\n\nGitstate-Rollback: lab3/7\nGitstate-Tag: desktop lab3/7 " + "a" * 40
-    ground.git("desktop", "tag", "-a", "lab3/1", "-m", message)
-    ground("reconcile")
-    assert ground("reconcile") == "nothing to publish"
-    release = ground.json("channel", "show", "lab3")["current"]
+    harness.git("desktop", "tag", "-a", "lab3/1", "-m", message)
+    harness("reconcile")
+    assert harness("reconcile") == "nothing to publish"
+    release = harness.json("channel", "show", "lab3")["current"]
     assert release["rollback"] is None
-    tag = ground.git("desktop", "rev-parse", "lab3/1")
-    assert ground.releases("log", "-1", "--format=%B", "lab3").splitlines()[-1] == f"Gitstate-Tag: desktop lab3/1 {tag}"
+    tag = harness.git("desktop", "rev-parse", "lab3/1")
+    assert (
+        harness.releases("log", "-1", "--format=%B", "lab3").splitlines()[-1] == f"Gitstate-Tag: desktop lab3/1 {tag}"
+    )
 
 
 def test_the_unit_watches_what_the_hook_touches() -> None:

@@ -1,4 +1,4 @@
-"""The NFS equipment itself: what a client reads is what stands on disk, and nothing is left behind."""
+"""The NFS test servers: what a client reads is what stands on disk, and nothing is left behind."""
 
 from __future__ import annotations
 
