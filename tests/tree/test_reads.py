@@ -100,12 +100,12 @@ def test_a_diff_reads_what_leads_to_the_change(many: Many, monkeypatch: pytest.M
         many.repository.git("repack", "-adfq", "--depth=50")
     repository = Repository(many.repository.path)
     with counting(monkeypatch) as read:
-        changes = list(history.compared(repository, ["main~1", "main"]).json())
+        changes = list(history.compare(repository, ["main~1", "main"]).json())
     assert [change["path"] for change in changes] == ["t07/b33/f50"]
     # Of each directory on the way a tree and its records, old and new; the commits; the roots again for hard links.
     assert len(read) <= 4 * DEPTH + 8
     with counting(monkeypatch) as read:
-        lines = b"".join(history.compared(repository, ["main~1", "main"]).lines())
+        lines = b"".join(history.compare(repository, ["main~1", "main"]).lines())
     assert b"+60\n" in lines
     assert len(read) <= 4 * DEPTH + 8
 
@@ -115,7 +115,7 @@ def test_a_diff_within_paths_looks_nowhere_else(many: Many, monkeypatch: pytest.
     old = repository.resolve("main~40").hex()
     for path, expected in (("t19", []), ("t07", ["t07/b33/f50"])):
         with counting(monkeypatch) as read:
-            changes = history.compared(repository, [old, "main", "--", path]).json()
+            changes = history.compare(repository, [old, "main", "--", path]).json()
             assert [change["path"] for change in changes] == expected
         assert len(read) <= 4 * DEPTH + 8
 

@@ -1,4 +1,4 @@
-"""log, show, diff and clone: git's own words and arguments, metadata in words."""
+"""log, show, diff and clone: git's own arguments, metadata in words."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from gitstate.tree import history
 
 
 class _GitCommand(Command):
-    """REPO and whatever git takes: only whole words that are options of ours are taken from the line.
+    """REPO and git's arguments: only whole words that are gitstate's own options are taken out.
 
-    click by itself takes the ``h`` of ``-Gpath`` for help, and swallows the ``--`` between revisions and paths.
+    click alone would take the ``h`` of ``-Gpath`` for help, and drop the ``--`` between revisions and paths.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ours, theirs = self._apart(ctx, deque(args))
+        ours, theirs = self._separate(ctx, deque(args))
         return super().parse_args(ctx, [*ours, "--", *theirs])
 
-    def _apart(self, ctx: click.Context, words: deque[str]) -> tuple[list[str], list[str]]:
-        options = {text: one for one in self.get_params(ctx) if isinstance(one, click.Option) for text in one.opts}
+    def _separate(self, ctx: click.Context, words: deque[str]) -> tuple[list[str], list[str]]:
+        options = {
+            text: option for option in self.get_params(ctx) if isinstance(option, click.Option) for text in option.opts
+        }
         ours: list[str] = []
         theirs: list[str] = []
         while words and words[0] != "--":
@@ -44,7 +46,7 @@ class _GitCommand(Command):
         return ours, [*theirs, *words]
 
 
-def _git_words(function: Function) -> Function:
+def _git_arguments(function: Function) -> Function:
     metavar = "[REPO] [GIT OPTION]... [REV]... [-- PATH...]"
     return click.argument("words", nargs=-1, metavar=metavar, shell_complete=complete_repository)(function)
 
@@ -53,23 +55,24 @@ def _command(*examples: str) -> Callable[[Callable[..., Any]], click.Command]:
     return click.command(cls=_GitCommand, examples=examples)
 
 
-def _asked(session: Session, words: tuple[str, ...]) -> tuple[str, Repository, tuple[str, ...]]:
-    """REPO, wherever it stands among git's words, and the rest of them."""
+def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, Repository, tuple[str, ...]]:
+    """REPO, wherever it is among git's arguments, and the other arguments."""
     plain = [word for word in takewhile(lambda word: word != "--", words) if not word.startswith("-")]
     name, rest = session.split(words, plain)
     return name, session.repository(name), tuple(rest)
 
 
 @_command("gitstate log desktop -- etc/fstab", "gitstate log desktop -p -3", "gitstate log desktop --since=yesterday")
-@_git_words
+@_git_arguments
 @common
 @pass_session
 def log(session: Session, words: tuple[str, ...]) -> None:
-    """Show history. Takes what git log takes.
+    """Show history. Takes the options of git log.
 
-    With paths, commits are listed that changed their content or their metadata.
+    With paths, list the commits that changed their content or their metadata.
+    Write the value of an option in the same word: --date=iso.
     """
-    name, repository, arguments = _asked(session, words)
+    name, repository, arguments = _parse(session, words)
     if session.json:
         emit(session, "log/1", {"repository": name, "commits": list(history.log_json(repository, arguments))}, [])
     else:
@@ -77,18 +80,18 @@ def log(session: Session, words: tuple[str, ...]) -> None:
 
 
 @_command("gitstate show desktop", "gitstate show desktop HEAD~1 -- etc", "gitstate show desktop v1:etc/fstab")
-@_git_words
+@_git_arguments
 @common
 @pass_session
 def show(session: Session, words: tuple[str, ...]) -> None:
-    """Show what snapshots changed. Takes what git show takes.
+    """Show what snapshots changed. Takes the options of git show.
 
-    The files' content is followed by what happened to owners, modes, ACLs,
+    Changes of content are followed by those of owners, modes, ACLs,
     capabilities, devices and hard links.
     """
-    name, repository, arguments = _asked(session, words)
+    name, repository, arguments = _parse(session, words)
     if session.json:
-        commits = [one | _parted(one["changes"]) for one in history.show_json(repository, arguments)]
+        commits = [one | _by_kind(one["changes"]) for one in history.show_json(repository, arguments)]
         emit(session, "show/1", {"repository": name, "commits": commits}, [])
     else:
         _page(session, history.show(repository, arguments, color=session.colour))
@@ -97,40 +100,40 @@ def show(session: Session, words: tuple[str, ...]) -> None:
 @_command(
     "gitstate diff desktop", "gitstate diff desktop v1 v2 -- etc", "gitstate diff desktop --stat HEAD~5 -- usr/bin"
 )
-@_git_words
-@click.option("--times", is_flag=True, help="Tell changes of times alone, too.")
-@click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences; -q does it silently.")
+@_git_arguments
+@click.option("--times", is_flag=True, help="Show changes of times alone, too.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences; with -q, print nothing.")
 @common
 @pass_session
 def diff(session: Session, words: tuple[str, ...], times: bool, exit_code: bool) -> int:
     """Compare snapshots, or one with the live tree.
 
-    Takes what git diff takes: two revisions, or one to compare with the live
-    tree; without any it is the one that the live tree was last recorded as.
+    Takes the options of git diff, and two revisions, or one to compare with
+    the live tree; by default the one that it was last recorded as.
     """
-    name, repository, arguments = _asked(session, words)
-    with _comparison(session, repository, arguments) as compared:
-        assert compared.new is not None
+    name, repository, arguments = _parse(session, words)
+    with _comparison(session, repository, arguments) as comparison:
+        assert comparison.new is not None
         if session.json:
-            ids = {"old": compared.old.hex(), "new": compared.new.hex()}
-            emit(session, "diff/1", {"repository": name, **ids, **_parted(list(compared.json()))}, [])
+            ids = {"old": comparison.old.hex(), "new": comparison.new.hex()}
+            emit(session, "diff/1", {"repository": name, **ids, **_by_kind(list(comparison.json()))}, [])
         elif not session.quiet:
-            _page(session, compared.lines(color=session.colour, times=times))
-        return 1 if (exit_code or session.quiet) and compared.differs() else 0
+            _page(session, comparison.lines(color=session.colour, times=times))
+        return 1 if (exit_code or session.quiet) and comparison.differs() else 0
 
 
 @contextmanager
 def _comparison(session: Session, repository: Repository, arguments: tuple[str, ...]) -> Iterator[history.Comparison]:
-    """The two trees to compare; the live tree's new objects stand in a scratch directory."""
-    compared = history.compared(repository, arguments, lambda: _recorded(repository))
-    if compared.new is not None:
-        yield compared
+    """The two trees to compare; new objects of the live tree are in a scratch directory."""
+    comparison = history.compare(repository, arguments, lambda: _recorded(repository))
+    if comparison.new is not None:
+        yield comparison
         return
-    from gitstate.tree import checkin  # two snapshots are compared in half the time that this import takes
+    from gitstate.tree import checkin  # comparing two snapshots takes half as long as this import
 
     with repository.scratch() as scratch:
         tree = checkin.preview(repository, checkin.live_tree(repository, None), scratch, session.observer)
-        yield compared.against(tree, scratch)
+        yield comparison.with_new(tree, scratch)
 
 
 def _recorded(repository: Repository) -> str:
@@ -141,8 +144,8 @@ def _recorded(repository: Repository) -> str:
     return base.hex() if base else "HEAD"
 
 
-def _parted(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Entries and hard links apart, as ``status`` and ``verify`` have them."""
+def _by_kind(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Entries and hard links in two lists, as in ``status`` and ``verify``."""
     return {
         "changes": [one for one in changes if "links" not in one],
         "links": [one for one in changes if "links" in one],
@@ -150,7 +153,7 @@ def _parted(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _page(session: Session, lines: Iterable[bytes]) -> None:
-    """On a terminal what is longer than the screen goes through the pager."""
+    """Print; on a terminal, through a pager if the output is longer than the screen."""
     stream = iter(lines)
     head: list[bytes] = []
     if sys.stdout.isatty() and not session.quiet:
@@ -164,7 +167,7 @@ def _page(session: Session, lines: Iterable[bytes]) -> None:
 
 
 def _screen(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """The lines that fit on the terminal, the next prompt below them."""
+    """The first lines, as many as fit on the terminal above the next prompt."""
     columns, rows = shutil.get_terminal_size()
     while rows > 1 and (line := next(lines, None)) is not None:
         rows -= 1 + line.count(b"\n", 0, -1) + len(line) // (columns + 1)
@@ -180,12 +183,12 @@ def _screen(lines: Iterator[bytes]) -> Iterator[bytes]:
 def clone(session: Session, repo: str | None, directory: str | None) -> None:
     """Clone REPO to DIRECTORY by plain git.
 
-    The clone is set up so that no byte is converted and diffs of records read
-    well. Edit it with git and push it back, or only look.
+    The clone is set up so that git converts no bytes and shows readable diffs
+    of records. Edit it with git, and push your commits back.
     """
     name, (where,) = session.take(repo, directory)
     if where is None:
-        raise UsageError("clone to where?", "gitstate clone REPO DIRECTORY")
+        raise UsageError("DIRECTORY is missing", "gitstate clone REPO DIRECTORY")
     repository, target = session.repository(name), Path(where)
     value = {"repository": name, "directory": location(target), "dry_run": session.dry_run}
     if session.dry_run:

@@ -1,10 +1,10 @@
-"""log, show and diff: git's own words, arguments and output, and after it metadata in words.
+"""log, show and diff: git's arguments and output, followed by changes of metadata in words.
 
-All return their output as a stream of lines, for the caller to write or page. ``color`` says that it goes to
-a terminal: git then does as in its own pager.
+All return their output as a stream of lines. ``color`` means that it goes to a terminal: git then behaves as in its
+own pager.
 """
 
 from gitstate.tree.history.commits import log, log_json, show, show_json
-from gitstate.tree.history.pairs import Comparison, compared
+from gitstate.tree.history.comparison import Comparison, compare
 
-__all__ = ["Comparison", "compared", "log", "log_json", "show", "show_json"]
+__all__ = ["Comparison", "compare", "log", "log_json", "show", "show_json"]

@@ -1,13 +1,14 @@
-"""The arguments of ``log``, ``show`` and ``diff``, taken apart as git takes them: flags, revisions, paths.
+"""Parse the arguments of ``log``, ``show`` and ``diff`` as git does: flags, revisions, paths.
 
-git decides what a revision is. What a path is it can't tell in a bare repository: for us that is what stands
-in a snapshot, and real names become stored ones.
+git decides what a revision is, and which flags exist. In a bare repository it can't recognise paths: a path is what
+exists in a snapshot, and real names are translated to stored ones.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from gitstate.core.errors import DamagedError, GitstateError, NotFoundError, Sto
 from gitstate.core.names import LINKS, RECORDS, join, octal, stored_name, tree_path
 from gitstate.store import Repository, Type
 from gitstate.store.objects import parse_commit
+from gitstate.tree.history import git
 from gitstate.tree.snapshot import Lookup
 
 # --- paths --------------------------------------------------------------------------------------------------
@@ -25,44 +27,44 @@ _MAGIC = re.compile(r":\(([^)]*)\)|:([!^/]+):?|:(?=$)")
 _KNOWN_MAGIC: Final = frozenset({"top", "exclude", "literal"})
 _WILD: Final = frozenset(b"*?[\\")
 
-_NOT_OURS: Final = (b":(exclude,glob)**/" + RECORDS, b":(exclude,literal)" + LINKS)
+_NO_RECORDS: Final = (b":(exclude,glob)**/" + RECORDS, b":(exclude,literal)" + LINKS)
 
 
 @dataclass(frozen=True, slots=True)
 class Pathspec:
-    """One path or pattern, by real names; the root is empty."""
+    """A path or pattern of real names; the root is empty."""
 
     path: bytes
     literal: bool
     exclude: bool
 
-    def covers(self, path: bytes) -> bool:
-        """Whether it means ``path``, by itself or by a directory above."""
+    def matches(self, path: bytes) -> bool:
+        """Whether it matches ``path`` or a directory above it."""
         if not self.path or path == self.path or path.startswith(self.path + b"/"):
             return True
         return not self.literal and fnmatchcase(path, self.path)
 
-    def may_hold(self, path: bytes) -> bool:
-        """Whether it may mean ``path`` or something below it."""
+    def may_match(self, path: bytes) -> bool:
+        """Whether it may match ``path`` or something below it."""
         if self.literal:
-            return self.covers(path) or self.path.startswith(path + b"/")
+            return self.matches(path) or self.path.startswith(path + b"/")
         fixed = self.path[: next(place for place, byte in enumerate(self.path) if byte in _WILD)]
         return path.startswith(fixed) or fixed.startswith(path)
 
     @property
     def stored(self) -> bytes:
-        """The path as git holds it."""
+        """The path as stored in git's trees."""
         return b"/".join(map(stored_name, self.path.split(b"/")))
 
     @property
     def for_git(self) -> bytes:
-        """The pathspec as git is told it."""
+        """git's pathspec for it."""
         words = [b"exclude"] * self.exclude + [b"literal" if self.literal and self.path else b"top"]
         return b":(%s)%s" % (b",".join(words), self.stored)
 
     @property
     def record(self) -> bytes:
-        """The pathspec of the file that holds its record."""
+        """git's pathspec for the file that holds its record."""
         if not self.literal:
             return b":(glob)**/" + RECORDS
         return b":(literal)" + join(self.stored.rpartition(b"/")[0], RECORDS)
@@ -70,7 +72,7 @@ class Pathspec:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The paths that the user asked for; none: all."""
+    """The paths that the user named; none means all."""
 
     specs: tuple[Pathspec, ...] = ()
 
@@ -82,20 +84,20 @@ class Paths:
         return [spec for spec in self.specs if not spec.exclude] or [Pathspec(b"", True, False)]
 
     def match(self, path: bytes) -> bool:
-        """Whether ``path`` was asked for."""
-        if any(spec.exclude and spec.covers(path) for spec in self.specs):
+        """Whether ``path`` is selected."""
+        if any(spec.exclude and spec.matches(path) for spec in self.specs):
             return False
-        return any(spec.covers(path) for spec in self._positive)
+        return any(spec.matches(path) for spec in self._positive)
 
-    def may_hold(self, path: bytes) -> bool:
-        """Whether ``path`` or something below it may have been asked for."""
-        return any(spec.may_hold(path) for spec in self._positive)
+    def may_match(self, path: bytes) -> bool:
+        """Whether ``path`` or something below it may be selected."""
+        return any(spec.may_match(path) for spec in self._positive)
 
     @property
     def of_content(self) -> list[bytes]:
-        """git's pathspecs for their content, without what is ours."""
+        """git's pathspecs for their content, without files of records."""
         negative = [spec for spec in self.specs if spec.exclude]
-        return [*(spec.for_git for spec in [*self._positive, *negative]), *_NOT_OURS]
+        return [*(spec.for_git for spec in [*self._positive, *negative]), *_NO_RECORDS]
 
     @property
     def of_records(self) -> list[bytes]:
@@ -109,7 +111,7 @@ class Paths:
 
 
 def pathspec(text: str) -> Pathspec:
-    """A path of the command line. Raises UsageError."""
+    """Parse a path of the command line. Raises UsageError."""
     found = _MAGIC.match(text)
     if found is None:
         words, rest = set(), text
@@ -124,24 +126,19 @@ def pathspec(text: str) -> Pathspec:
 
 # --- flags and revisions ------------------------------------------------------------------------------------
 
-_VALUED = re.compile(
-    r"-[nSGOLlI]|--(max-count|skip|since|after|until|before|since-as-filter|author|committer|grep|grep-reflog"
-    r"|date|encoding|diff-filter|inter-hunk-context|anchored|find-object|src-prefix|dst-prefix|line-prefix"
-    r"|ignore-matching-lines|word-diff-regex|ws-error-highlight|rotate-to|skip-to|diff-algorithm|color-moved-ws"
-    r"|output|output-indicator-(new|old|context)|decorate-refs|decorate-refs-exclude)"
+_TAKES_VALUE: Final = re.compile(r"-[nSGL]|--(max-count|skip|since|after|until|before|author|committer|grep)")
+"""Options whose value may be the next word, as git's users are used to. Any other value is joined: ``--date=iso``."""
+_REVISION: Final = re.compile(
+    r"--(all|branches|tags|remotes|reflog|alternate-refs|bisect|not)(=.*)?|--(glob|exclude|exclude-hidden)=.*"
 )
-_VALUED_REVISION = re.compile(r"--(glob|exclude|exclude-hidden)")
-_REVISION = re.compile(
-    r"--(all|branches|tags|remotes|glob|exclude|exclude-hidden|reflog|alternate-refs|bisect|not)(=.*)?"
-)
-_WITH_PATH = re.compile(r"((?:[^:{]|\{[^}]*\})+):(.*)", re.DOTALL)
+_WITH_PATH: Final = re.compile(r"((?:[^:{]|\{[^}]*\})+):(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class LogArguments:
-    """What the user asked git for. A flag's value is joined to it; ``--all`` and its kin are revisions.
+class GitArguments:
+    """Parsed arguments of ``log``, ``show`` or ``diff``. ``--all`` and similar options are revisions.
 
-    ``ids`` are the object ids of all revisions, ``^`` before those left out; a range's end comes first.
+    ``ids`` are the object ids of all revisions, with ``^`` before excluded ones; a range's end comes first.
     """
 
     flags: tuple[str, ...]
@@ -150,43 +147,53 @@ class LogArguments:
     paths: Paths
 
 
-def split(repository: Repository, arguments: Sequence[str]) -> LogArguments:
-    """Take ``arguments`` apart. Raises NotFoundError for what is neither a revision nor a path, UsageError."""
+def parse(repository: Repository, arguments: Sequence[str]) -> GitArguments:
+    """Sort ``arguments`` into flags, revisions and paths.
+
+    Raises NotFoundError for a word that is neither a revision nor a path, UsageError.
+    """
     dashes = arguments.index("--") if "--" in arguments else None
-    flags, words = _flags(arguments[:dashes])
-    revisions, ids = _revisions(repository, [_stored(word) for word in words])
-    loose = words[len(revisions) :]
+    flags, words = _flags(repository, arguments[:dashes])
+    revisions, ids = _revisions(repository, [_with_stored_path(word) for word in words])
+    rest = words[len(revisions) :]
     if not revisions:
         repository.resolve("HEAD")
-    for word in loose:
+    for word in rest:
         if dashes is not None or not _is_path(repository, word, ids):
-            raise _neither(repository, word)
-    paths = loose if dashes is None else arguments[dashes + 1 :]
-    return LogArguments(tuple(flags), tuple(revisions), tuple(ids), Paths(tuple(map(pathspec, paths))))
+            raise _not_found(repository, word)
+    paths = rest if dashes is None else arguments[dashes + 1 :]
+    return GitArguments(tuple(flags), tuple(revisions), tuple(ids), Paths(tuple(map(pathspec, paths))))
 
 
-def _flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags, each with its value, and words: revisions or paths."""
+def _flags(repository: Repository, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags, and words that are revisions or paths."""
     flags: list[str] = []
     words: list[str] = []
-    rest = iter(arguments)
-    for word in rest:
-        if _VALUED.fullmatch(word) or _VALUED_REVISION.fullmatch(word):
-            value = next(rest, None)
-            if value is None:
-                raise UsageError(f"{word} wants a value", "see git help log")
-            word += f"={value}" if word.startswith("--") else value
-        (flags if word.startswith("-") and not _REVISION.fullmatch(word) else words).append(word)
+    rest = deque(arguments)
+    while rest:
+        word = rest.popleft()
+        if _TAKES_VALUE.fullmatch(word):
+            if not rest:
+                raise UsageError(f"{word} needs a value", "see git help log")
+            word += "=" * word.startswith("--") + rest.popleft()
+        if not word.startswith("-") or _REVISION.fullmatch(word):
+            words.append(word)
+            continue
+        if word.partition("=")[0] == "--output":
+            raise UsageError("--output: gitstate writes no file here", "redirect the output: > FILE")
+        if "=" not in word and not (rest and rest[0].startswith("-")):
+            git.check_flag(repository, word)
+        flags.append(word)
     return flags, words
 
 
 def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[str], list[str]]:
-    """The revisions that ``words`` begin with, and their object ids: git is asked only for what isn't plain."""
+    """The leading ``words`` that are revisions, and their object ids. git is run only for what isn't a plain name."""
     if not words:
         return [], []
-    plain = [_plain(repository, word) for word in words]
-    if all(plain):
-        return words, [oid.hex() for oid in plain if oid]
+    known = [_identify(repository, word) for word in words]
+    if all(known):
+        return words, [oid.hex() for oid in known if oid]
     try:
         return words, repository.git("rev-parse", *words, "--").decode().split()[:-1]
     except StorageError:
@@ -200,20 +207,20 @@ def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[s
     return words, ids
 
 
-def _plain(repository: Repository, word: str) -> bytes | None:
+def _identify(repository: Repository, word: str) -> bytes | None:
     try:
         return repository.identify(word)
-    except DamagedError:  # git says so in its own words
+    except DamagedError:  # git reports it
         return None
 
 
 def parse_revision(repository: Repository, word: str) -> list[str]:
-    """The object ids that ``word`` stands for, ``^`` before those left out; a range's end comes first."""
+    """The object ids that ``word`` means, with ``^`` before excluded ones; a range's end comes first."""
     return repository.git("rev-parse", "--quiet", "--revs-only", word).decode().split()
 
 
-def peeled(repository: Repository, ids: Sequence[str], kind: Type) -> list[bytes] | None:
-    """The objects of ``kind`` that ``ids`` lead to; None if one of them leads to another.
+def peel(repository: Repository, ids: Sequence[str], kind: Type) -> list[bytes] | None:
+    """Peel ``ids`` to objects of ``kind``; None if one of them is of another kind.
 
     Raises NotFoundError, DamagedError.
     """
@@ -222,7 +229,7 @@ def peeled(repository: Repository, ids: Sequence[str], kind: Type) -> list[bytes
         try:
             oid, leads_to, data = repository.peeled(bytes.fromhex(name))
         except DamagedError:
-            repository.resolve(name)  # an id that somebody made up is no damage
+            repository.resolve(name)  # an unknown id is no damage
             raise
         if leads_to is Type.COMMIT and kind is Type.TREE:
             oid, leads_to = parse_commit(data).tree, kind
@@ -232,8 +239,8 @@ def peeled(repository: Repository, ids: Sequence[str], kind: Type) -> list[bytes
     return found
 
 
-def _stored(word: str) -> str:
-    """``REV:PATH`` with git's stored names; any other word as it is."""
+def _with_stored_path(word: str) -> str:
+    """``REV:PATH`` with stored names; any other word unchanged."""
     found = _WITH_PATH.fullmatch(word)
     if not found or not found[2]:
         return word
@@ -241,25 +248,25 @@ def _stored(word: str) -> str:
 
 
 def _is_path(repository: Repository, word: str, ids: Sequence[str]) -> bool:
-    """Whether a snapshot among ``ids``, or HEAD without any, has it; a pattern is a path too."""
+    """Whether one of the snapshots ``ids``, by default HEAD, has this path. A pattern counts as a path."""
     spec = pathspec(word)
     if not spec.literal or not spec.path:
         return True
     ids = [oid.lstrip("^") for oid in ids] or [repository.resolve("HEAD").hex()]
-    for tree in peeled(repository, ids, Type.TREE) or []:
+    for tree in peel(repository, ids, Type.TREE) or []:
         look_up = Lookup(repository.read, tree)
         if look_up(spec.path) or look_up.directory(spec.path):
             return True
     return False
 
 
-def _neither(repository: Repository, word: str) -> GitstateError:
-    """The error for a word that is no revision, nor a path where one may stand."""
+def _not_found(repository: Repository, word: str) -> GitstateError:
+    """The error for a word that is neither a revision nor, at this place, a path."""
     try:
         repository.resolve(word)
     except NotFoundError as error:
         if "/" not in word or ".." in word:
             return error
         name = repository.path.name.removesuffix(".git")
-        return NotFoundError(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are no more")
-    return UsageError(f"{word} stands behind a path", "revisions come first, then --, then paths")
+        return NotFoundError(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are gone")
+    return UsageError(f"{word} comes after a path", "revisions come first, then --, then paths")

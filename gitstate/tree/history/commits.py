@@ -1,4 +1,4 @@
-"""log and show: commits as git prints them, each followed by what happened to metadata."""
+"""log and show: commits as git prints them, each followed by its changes of metadata."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gitstate.core.errors import UsageError
 from gitstate.store import Repository, Type
 from gitstate.tree.change import LinksChanged, as_json
 from gitstate.tree.history import git
-from gitstate.tree.history.arguments import LogArguments, parse_revision, peeled, split
-from gitstate.tree.history.report import section
-from gitstate.tree.history.trees import Trees
+from gitstate.tree.history.arguments import GitArguments, parse, parse_revision, peel
+from gitstate.tree.history.metadata import metadata_section
+from gitstate.tree.history.tree_diff import TreeDiff
 
 _BATCH: Final = 200
 
@@ -22,22 +22,22 @@ _BATCH: Final = 200
 def log(repository: Repository, arguments: Sequence[str], *, color: bool = False) -> Iterator[bytes]:
     """``git log``, as a stream of lines. Raises NotFoundError, UsageError.
 
-    With paths, commits stay that changed their records only; where content is asked for, metadata follows it.
+    With paths, commits stay that changed their records only; where content is shown, metadata follows it.
     """
-    asked = split(repository, arguments)
-    if any(map(git.follows, asked.flags)):
-        return _plain_log(repository, asked, [spec.stored for spec in asked.paths.specs], color=color)
-    content = _wants_content(asked.flags)
-    if "--graph" in asked.flags and (content or asked.paths):
-        hint = f"plain git does: git --git-dir={repository.path} log --graph"
-        raise UsageError("--graph goes with neither paths nor content here", hint)
+    parsed = parse(repository, arguments)
+    if any(map(git.follows, parsed.flags)):
+        return _plain_log(repository, parsed, [spec.stored for spec in parsed.paths.specs], color=color)
+    content = _wants_content(parsed.flags)
+    if "--graph" in parsed.flags and (content or parsed.paths):
+        hint = f"use plain git: git --git-dir={repository.path} log --graph"
+        raise UsageError("--graph can't be combined with paths or content here", hint)
     if content:
-        return _log_with_content(repository, asked, color=color)
-    if any(map(git.selects_by_content, asked.flags)):
-        return _plain_log(repository, asked, asked.paths.of_content, color=color)
-    if asked.paths:
-        return _log_of_records(repository, asked, color=color)
-    return _plain_log(repository, asked, [], color=color)
+        return _log_with_content(repository, parsed, color=color)
+    if any(map(git.selects_by_content, parsed.flags)):
+        return _plain_log(repository, parsed, parsed.paths.of_content, color=color)
+    if parsed.paths:
+        return _log_of_records(repository, parsed, color=color)
+    return _plain_log(repository, parsed, [], color=color)
 
 
 def _wants_content(flags: Sequence[str]) -> bool:
@@ -47,37 +47,37 @@ def _wants_content(flags: Sequence[str]) -> bool:
     return False
 
 
-def _plain_log(repository: Repository, asked: LogArguments, paths: list[bytes], *, color: bool) -> Iterator[bytes]:
-    return git.lines(repository, "log", [*asked.flags, *asked.revisions, "--", *paths], color=color)
+def _plain_log(repository: Repository, parsed: GitArguments, paths: list[bytes], *, color: bool) -> Iterator[bytes]:
+    return git.lines(repository, "log", [*parsed.flags, *parsed.revisions, "--", *paths], color=color)
 
 
-def _log_of_records(repository: Repository, asked: LogArguments, *, color: bool) -> Iterator[bytes]:
-    """Commits without content, printed by git in batches so that it streams."""
-    flags = _display(asked.flags)
-    commits, separator = _commits(repository, asked), b""
+def _log_of_records(repository: Repository, parsed: GitArguments, *, color: bool) -> Iterator[bytes]:
+    """Commits without content; git prints them in batches, so that output starts early."""
+    flags = _display(parsed.flags)
+    commits, separator = _commits(repository, parsed), b""
     while batch := [oid.hex() for oid in islice(commits, _BATCH)]:
         yield separator
         yield from git.lines(repository, "log", ["--no-walk=unsorted", *flags, *batch], color=color)
         separator = _separator(flags)
 
 
-def _log_with_content(repository: Repository, asked: LogArguments, *, color: bool) -> Iterator[bytes]:
-    """Commits one by one, metadata after each."""
-    flags, merges = _display(asked.flags), git.merges(asked.flags, "off")
-    trees, separator = Trees(repository.read, asked.paths), b""
-    for oid in _commits(repository, asked):
+def _log_with_content(repository: Repository, parsed: GitArguments, *, color: bool) -> Iterator[bytes]:
+    """Commits one by one, each followed by its metadata section."""
+    flags, merges = _display(parsed.flags), git.merges(parsed.flags, "off")
+    tree_diff, separator = TreeDiff(repository.read, parsed.paths), b""
+    for oid in _commits(repository, parsed):
         yield separator
-        yield from _commit(repository, "log", ["--no-walk=unsorted", *flags], oid.hex(), asked, color=color)
-        told = b""
+        yield from _commit(repository, "log", ["--no-walk=unsorted", *flags], oid.hex(), parsed, color=color)
+        metadata = b""
         if git.wants_metadata(flags):
-            told = section(trees.of_commit(repository, oid, merges), color=color)
-        if told:
-            yield b"\n" + told
-        separator = b"\n" if told else _separator(flags)
+            metadata = metadata_section(tree_diff.of_commit(repository, oid, merges), color=color)
+        if metadata:
+            yield b"\n" + metadata
+        separator = b"\n" if metadata else _separator(flags)
 
 
 def _display(flags: Sequence[str]) -> list[str]:
-    """``flags`` without those that choose commits by walking."""
+    """``flags`` without those that select or order commits."""
     return [flag for flag in flags if not (git.counts(flag) or git.skips(flag) or git.walks(flag))]
 
 
@@ -86,14 +86,14 @@ def _separator(flags: Sequence[str]) -> bytes:
 
 
 def _commit(
-    repository: Repository, command: str, flags: Sequence[str], revision: str, asked: LogArguments, *, color: bool
+    repository: Repository, command: str, flags: Sequence[str], revision: str, parsed: GitArguments, *, color: bool
 ) -> Iterator[bytes]:
-    """One commit as git shows it; its head alone where no content changed: git would say nothing then."""
-    silent = True
-    for line in git.lines(repository, command, [*flags, revision, "--", *asked.paths.of_content], color=color):
-        silent = False
+    """One commit as git shows it. Where no content changed git prints nothing: then its header alone."""
+    is_empty = True
+    for line in git.lines(repository, command, [*flags, revision, "--", *parsed.paths.of_content], color=color):
+        is_empty = False
         yield line
-    if silent:
+    if is_empty:
         head = [flag for flag in flags if not git.shows_content(flag)]
         yield from git.lines(repository, command, [*head, "-s", revision], color=color)
 
@@ -101,23 +101,23 @@ def _commit(
 # --- which commits ------------------------------------------------------------------------------------------
 
 
-def _commits(repository: Repository, asked: LogArguments) -> Iterator[bytes]:
+def _commits(repository: Repository, parsed: GitArguments) -> Iterator[bytes]:
     """The commits that ``log`` lists, in its order."""
-    flags = [flag for flag in asked.flags if not git.shows_content(flag) and not git.shapes_heads(flag)]
+    flags = [flag for flag in parsed.flags if not git.shows_content(flag) and not git.shapes_heads(flag)]
     if any(map(git.selects_by_content, flags)):
-        return _ids(repository, [*flags, *asked.revisions, "--", *asked.paths.of_content])
-    if not asked.paths:
-        return _ids(repository, [*flags, *asked.revisions, "--"])
-    return _commits_of_records(repository, asked, flags)
+        return _ids(repository, [*flags, *parsed.revisions, "--", *parsed.paths.of_content])
+    if not parsed.paths:
+        return _ids(repository, [*flags, *parsed.revisions, "--"])
+    return _commits_of_records(repository, parsed, flags)
 
 
-def _commits_of_records(repository: Repository, asked: LogArguments, flags: Sequence[str]) -> Iterator[bytes]:
-    """git proposes whatever touched the paths or a file of records; those stay that changed the paths."""
+def _commits_of_records(repository: Repository, parsed: GitArguments, flags: Sequence[str]) -> Iterator[bytes]:
+    """Of the commits that touched the paths or a file of records, those that changed one of the paths."""
     most, skip = git.number(flags, git.counts), git.number(flags, git.skips) or 0
     rest = [flag for flag in flags if flag != "--reverse" and not git.counts(flag) and not git.skips(flag)]
-    trees, merges = Trees(repository.read, asked.paths), git.merges(flags, "combined")
-    candidates = _ids(repository, [*rest, *asked.revisions, "--", *asked.paths.of_records])
-    changed = (oid for oid in candidates if next(trees.of_commit(repository, oid, merges), None))
+    tree_diff, merges = TreeDiff(repository.read, parsed.paths), git.merges(flags, "combined")
+    candidates = _ids(repository, [*rest, *parsed.revisions, "--", *parsed.paths.of_records])
+    changed = (oid for oid in candidates if next(tree_diff.of_commit(repository, oid, merges), None))
     found = islice(changed, skip, None if most is None else skip + most)
     yield from reversed(list(found)) if "--reverse" in flags else found
 
@@ -129,55 +129,57 @@ def _ids(repository: Repository, arguments: Sequence[str | bytes]) -> Iterator[b
 
 # --- show ---------------------------------------------------------------------------------------------------
 
-_Shown = tuple[str, bytes | None]
-"""What is to be shown, in words that git knows, and the commit it leads to; None for a file or a directory."""
+_Object = tuple[str, bytes | None]
+"""An object as git names it, and the commit it peels to; None for a file or a directory."""
 
 
 def show(repository: Repository, arguments: Sequence[str], *, color: bool = False) -> Iterator[bytes]:
     """``git show``: metadata follows each commit; tags, files (REV:PATH) and ranges as git shows them."""
-    asked = split(repository, arguments)
-    return _show(repository, asked, list(_shown(repository, asked)), color=color)
+    parsed = parse(repository, arguments)
+    return _show(repository, parsed, list(_objects(repository, parsed)), color=color)
 
 
-def _show(repository: Repository, asked: LogArguments, shown: list[_Shown], *, color: bool) -> Iterator[bytes]:
-    trees, merges = Trees(repository.read, asked.paths), git.merges(asked.flags, "combined")
+def _show(repository: Repository, parsed: GitArguments, objects: list[_Object], *, color: bool) -> Iterator[bytes]:
+    tree_diff, merges = TreeDiff(repository.read, parsed.paths), git.merges(parsed.flags, "combined")
     separator = b""
-    for revision, commit in shown:
+    for revision, commit in objects:
         if commit is None:
-            yield from git.lines(repository, "show", [*asked.flags, revision], color=color)
+            yield from git.lines(repository, "show", [*parsed.flags, revision], color=color)
             continue
-        changes = list(trees.of_commit(repository, commit, merges))
-        if asked.paths and not changes:
+        changes = list(tree_diff.of_commit(repository, commit, merges))
+        if parsed.paths and not changes:
             continue
         yield separator
         if revision != commit.hex():
-            yield from _tag(repository, asked.flags, revision, commit.hex(), color=color)
-        yield from _commit(repository, "show", asked.flags, commit.hex(), asked, color=color)
-        if git.wants_metadata(asked.flags) and (told := section(changes, color=color)):
-            yield b"\n" + told
+            yield from _tag(repository, parsed.flags, revision, commit.hex(), color=color)
+        yield from _commit(repository, "show", parsed.flags, commit.hex(), parsed, color=color)
+        if git.wants_metadata(parsed.flags) and (metadata := metadata_section(changes, color=color)):
+            yield b"\n" + metadata
         separator = b"\n"
 
 
 def _tag(repository: Repository, flags: Sequence[str], revision: str, commit: str, *, color: bool) -> list[bytes]:
-    """What git shows of a tag before the commit; nothing for other names of commits."""
+    """What git prints of a tag before its commit; nothing for other revisions."""
     head = [flag for flag in flags if not git.shows_content(flag)]
-    both, own = (list(git.lines(repository, "show", [*head, "-s", it], color=color)) for it in (revision, commit))
-    return both[: len(both) - len(own)]
+    both, commit_only = (
+        list(git.lines(repository, "show", [*head, "-s", one], color=color)) for one in (revision, commit)
+    )
+    return both[: len(both) - len(commit_only)]
 
 
-def _shown(repository: Repository, asked: LogArguments) -> Iterator[_Shown]:
-    for word in asked.revisions or ("HEAD",):
+def _objects(repository: Repository, parsed: GitArguments) -> Iterator[_Object]:
+    for word in parsed.revisions or ("HEAD",):
         ids = parse_revision(repository, word)
         if any(oid.startswith("^") for oid in ids):
             yield from ((oid.hex(), oid) for oid in _ids(repository, [word, "--"]))
         elif len(ids) == 1:
-            yield word, _peeled(repository, ids[0])
+            yield word, _commit_of(repository, ids[0])
         else:
-            yield from ((oid, _peeled(repository, oid)) for oid in ids)
+            yield from ((oid, _commit_of(repository, oid)) for oid in ids)
 
 
-def _peeled(repository: Repository, oid: str) -> bytes | None:
-    found = peeled(repository, [oid], Type.COMMIT)
+def _commit_of(repository: Repository, oid: str) -> bytes | None:
+    found = peel(repository, [oid], Type.COMMIT)
     return found[0] if found else None
 
 
@@ -186,22 +188,22 @@ def _peeled(repository: Repository, oid: str) -> bytes | None:
 
 def log_json(repository: Repository, arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The commits that ``log`` lists, each with the number of its changes by letter."""
-    asked = split(repository, arguments)
-    trees, merges = Trees(repository.read, asked.paths), git.merges(asked.flags, "combined")
-    for oid in _commits(repository, asked):
-        changes = trees.of_commit(repository, oid, merges)
+    parsed = parse(repository, arguments)
+    tree_diff, merges = TreeDiff(repository.read, parsed.paths), git.merges(parsed.flags, "combined")
+    for oid in _commits(repository, parsed):
+        changes = tree_diff.of_commit(repository, oid, merges)
         found = Counter(change.letter for change in changes if not isinstance(change, LinksChanged))
         yield _head(repository, oid) | {"counts": {letter: found[letter] for letter in "AMDT"}}
 
 
 def show_json(repository: Repository, arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The commits that ``show`` shows, each with its changes."""
-    asked = split(repository, arguments)
-    trees, merges = Trees(repository.read, asked.paths), git.merges(asked.flags, "combined")
-    for revision, commit in _shown(repository, asked):
+    parsed = parse(repository, arguments)
+    tree_diff, merges = TreeDiff(repository.read, parsed.paths), git.merges(parsed.flags, "combined")
+    for revision, commit in _objects(repository, parsed):
         if commit is None:
             raise UsageError(f"{revision} is not a commit", "--json shows commits")
-        changes = [as_json(change) for change in trees.of_commit(repository, commit, merges)]
+        changes = [as_json(change) for change in tree_diff.of_commit(repository, commit, merges)]
         yield _head(repository, commit) | {"changes": changes}
 
 

@@ -1,4 +1,4 @@
-"""git's output as a stream of lines, and what its flags ask for."""
+"""git's output as a stream of lines, and what its flags mean."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gitstate.core.errors import UsageError
 from gitstate.store import Repository
 
 Test = Callable[[str], object]
-"""Whether a flag, its value joined to it, is of some kind."""
+"""Whether a flag, with its value joined to it, is of some kind."""
 
 shows_content: Final[Test] = re.compile(
     r"-p|-u|-U\d+|-c|-X.*|-z|--patch.*|--unified=.*|--stat.*|--numstat|--shortstat|--dirstat.*|--cumulative"
@@ -35,19 +35,33 @@ walks: Final[Test] = re.compile(
     r"--reverse|-g|--walk-reflogs|--ancestry-path.*|--boundary|--cherry.*|--(left|right)-only|--left-right"
     r"|--no-walk.*|--do-walk"
 ).fullmatch
+_KNOWN: Final = (shows_content, hides_content, shapes_heads, counts, skips, selects_by_content, follows, walks)
+"""None of these takes the next word as its value."""
 
 _is_mistake: Final = re.compile(
     r"unrecognized|unknown|invalid|ambiguous|cannot be used|exclusive|incompatible|requires|expects|usage"
 ).search
 
 
+def check_flag(repository: Repository, flag: str) -> None:
+    """Raise UsageError if git would take the word after ``flag`` as its value."""
+    if any(known(flag) for known in _KNOWN):
+        return
+    try:
+        repository.git("log", "--max-count=0", flag)
+    except process.ProgramError as error:
+        if "requires a value" in error.said:
+            example = f"{flag}=VALUE" if flag.startswith("--") else f"{flag}VALUE"
+            raise UsageError(f"{flag}: its value has to be in the same word", f"write {example}") from None
+
+
 def wants_metadata(flags: Sequence[str]) -> bool:
-    """Whether a metadata section has a place in what ``flags`` ask for."""
+    """Whether ``flags`` leave room for a metadata section."""
     return not any(is_for_programs(flag) or hides_content(flag) for flag in flags)
 
 
 def merges(flags: Sequence[str], default: str) -> str:
-    """What of a merge git shows with ``flags``, in the words of ``Trees.of_commit``."""
+    """Which changes of a merge git shows with ``flags``; see ``TreeDiff.of_commit``."""
     for flag in reversed(flags):
         if flag in ("-c", "--cc", "--remerge-diff"):
             return "combined"
@@ -64,9 +78,9 @@ def lines(
     color: bool = False,
     objects: Path | None = None,
 ) -> Iterator[bytes]:
-    """What git prints, as it does in its own pager if ``color``. Raises UsageError, StorageError.
+    """Stream what git prints; if ``color``, as for its own pager. Raises UsageError, StorageError.
 
-    ``objects`` is a further directory to find objects in.
+    ``objects`` is an additional object directory.
     """
     variables = {}
     if color:
@@ -82,13 +96,13 @@ def lines(
         if error.tells_of_damage:
             raise
         said = error.message.removeprefix(f"git {command}: ")
-        if not said.startswith(("fatal: ", "error: ")):  # the end of git's usage, which tells nothing
-            said = f"it can't mean {' '.join(word for word in arguments if isinstance(word, str))}"
+        if not said.startswith(("fatal: ", "error: ")):  # the last line of git's usage is no help
+            said = f"can't understand {' '.join(word for word in arguments if isinstance(word, str))}"
         elif not _is_mistake(said):
             raise
         raise UsageError(f"git {command}: {said}", f"see git help {command}") from None
 
 
 def number(flags: Sequence[str], test: Test) -> int | None:
-    """The value of the last flag that ``test`` knows."""
+    """The value of the last flag that ``test`` matches."""
     return next((int(re.sub(r"\D", "", flag)) for flag in reversed(flags) if test(flag)), None)

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from gitstate.core.entry import IN_GIT
 from gitstate.core.names import octal
 from gitstate.tree.change import Change, LinksChanged, Modified, Removed, metadata
-from gitstate.tree.history.trees import Difference
+from gitstate.tree.history.tree_diff import Difference
 
-_WIDEST: Final = 50
+_MAX_WIDTH: Final = 50
 _PLAIN_DIRECTORY: Final = ["dir mode 0755"]
 
 _BOLD, _RESET = "\x1b[1m", "\x1b[m"
@@ -25,12 +25,12 @@ class Row(NamedTuple):
     words: str
 
 
-def section(changes: Iterable[Difference], *, color: bool, times: bool = False) -> bytes:
-    """The lines from ``metadata`` on for ``changes``; nothing if plain git's output tells all of them."""
+def metadata_section(changes: Iterable[Difference], *, color: bool, times: bool = False) -> bytes:
+    """The heading ``metadata`` and a line for each of ``changes``; empty if git's own output shows them all."""
     rows = list(_rows(list(changes), times=times))
     if not rows:
         return b""
-    width = min(_WIDEST, max(len(row.name) for row in rows))
+    width = min(_MAX_WIDTH, max(len(row.name) for row in rows))
     lines = [f"{_BOLD}metadata{_RESET}" if color else "metadata"]
     for letter, name, words in rows:
         shown = f"{_COLORS[letter]}{letter}{_RESET}" if color else letter
@@ -50,7 +50,7 @@ def _rows(changes: list[Difference], *, times: bool) -> Iterator[Row]:
 
 
 def _git_shows(change: Change, words: list[str], parents: set[bytes]) -> bool:
-    """Whether git's output implies it: a file that went, a plain directory that came or went with files."""
+    """Whether git's output implies it: a removed file, a plain directory added or removed with its files."""
     if isinstance(change, Modified):
         return False
     if words == _PLAIN_DIRECTORY and change.path in parents:

@@ -1,4 +1,4 @@
-"""The changes between snapshots, within the paths that were asked for."""
+"""The changes between snapshots, limited to the paths that the user named."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EMPTY: Final = object_id(Type.TREE, b"")
 Difference = Change | LinksChanged
 
 
-class Trees:
-    """Compares snapshots; directories are kept, since one commit's old tree is the next one's new tree."""
+class TreeDiff:
+    """Compare snapshots. Directories are cached: the old tree of one commit is the new tree of the next."""
 
     def __init__(self, read: Read, paths: Paths, *, times: bool = False) -> None:
         self._read = read
@@ -29,9 +29,9 @@ class Trees:
         self._directory = lru_cache(maxsize=512)(lambda tree, path: read_directory(read, tree, path))
 
     def between(self, old: bytes | None, new: bytes | None) -> Iterator[Difference]:
-        """The changes from tree ``old`` to ``new``, hard links last; of times alone only where asked for."""
+        """The changes from tree ``old`` to ``new``, hard links last. Changes of times alone only if ``times``."""
         old, new = (None if tree == EMPTY else tree for tree in (old, new))
-        for change in compare(self._directory, old, new, within=self._paths.may_hold):
+        for change in compare(self._directory, old, new, within=self._paths.may_match):
             if self._paths.match(change.path) and (self._times or not change.is_time_only):
                 yield change
         if old != new and self._groups(old) != self._groups(new):
@@ -47,17 +47,17 @@ class Trees:
                 yield links
 
     def of_commit(self, repository: Repository, oid: bytes, merges: str) -> Iterator[Difference]:
-        """What the commit ``oid`` changed.
+        """The changes of the commit ``oid``.
 
-        ``merges`` says what a merge changed: nothing (``off``), what differs from its first parent (``first``),
-        or what differs from every parent (``combined``).
+        ``merges`` says which changes of a merge: none (``off``), those against its first parent (``first``), or
+        those against every parent (``combined``).
         """
         commit = repository.snapshot(oid)
         first, *others = [repository.snapshot(parent).tree for parent in commit.parents] or [EMPTY]
         if others and merges == "off":
             return
-        elsewhere = others if merges == "combined" else []
-        common = [{_key(change) for change in self.between(tree, commit.tree)} for tree in elsewhere]
+        compared = others if merges == "combined" else []
+        common = [{_key(change) for change in self.between(tree, commit.tree)} for tree in compared]
         for change in self.between(first, commit.tree):
             if all(_key(change) in keys for keys in common):
                 yield change

@@ -1,0 +1,104 @@
+"""diff: two snapshots, or one and the live tree, compared by git and then by metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from gitstate.core.errors import NotFoundError, UsageError
+from gitstate.store import Repository, Type
+from gitstate.tree.change import as_json
+from gitstate.tree.history import git
+from gitstate.tree.history.arguments import GitArguments, parse, peel
+from gitstate.tree.history.metadata import metadata_section
+from gitstate.tree.history.tree_diff import Difference, TreeDiff, reader_beside
+
+_UNSUPPORTED: Final = frozenset({"--cached", "--staged", "--no-index", "--merge-base"})
+_EXIT_CODE: Final = frozenset({"--exit-code", "--quiet"})
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two trees, and the parsed arguments.
+
+    ``new`` is None for the live tree until ``with_new`` sets it. ``objects`` is an additional object directory for
+    ``new``.
+    """
+
+    repository: Repository
+    parsed: GitArguments
+    old: bytes
+    new: bytes | None
+    objects: Path | None = None
+
+    def with_new(self, new: bytes, objects: Path) -> Comparison:
+        """The same comparison with the tree ``new``."""
+        return replace(self, new=new, objects=objects)
+
+    def lines(self, *, color: bool = False, times: bool = False) -> Iterator[bytes]:
+        """The output of ``git diff``, then metadata. For ``--exit-code`` see ``differs``."""
+        if "--quiet" in self.parsed.flags:
+            return
+        flags = [flag for flag in self.parsed.flags if flag not in _EXIT_CODE]
+        is_empty = True
+        argv: list[str | bytes] = [*flags, self.old.hex(), self._new.hex(), "--", *self.parsed.paths.of_content]
+        for line in git.lines(self.repository, "diff", argv, color=color, objects=self.objects):
+            is_empty = False
+            yield line
+        if git.wants_metadata(flags):
+            changes = self._changes(times=times, backwards="-R" in flags)
+            if text := metadata_section(changes, color=color, times=times):
+                yield text if is_empty else b"\n" + text
+
+    def json(self) -> Iterator[dict[str, Any]]:
+        """The changes of content and metadata."""
+        return map(as_json, self._changes())
+
+    def differs(self) -> bool:
+        """Whether there are changes, for ``--exit-code``. Times alone don't count."""
+        return next(self._changes(), None) is not None
+
+    @property
+    def _new(self) -> bytes:
+        if self.new is None:
+            raise UsageError("diff compares two revisions", "gitstate diff REPO A B")
+        return self.new
+
+    def _changes(self, *, times: bool = False, backwards: bool = False) -> Iterator[Difference]:
+        read = self.repository.read if self.objects is None else reader_beside(self.repository, self.objects)
+        tree_diff = TreeDiff(read, self.parsed.paths, times=times)
+        return tree_diff.between(self._new, self.old) if backwards else tree_diff.between(self.old, self._new)
+
+
+def compare(
+    repository: Repository, arguments: Sequence[str], default: Callable[[], str] = lambda: "HEAD"
+) -> Comparison:
+    """What ``diff`` is parsed to compare.
+
+    ``default`` is what the live tree is compared with where ``arguments`` name no revision.
+
+    Raises NotFoundError, UsageError.
+    """
+    parsed = parse(repository, arguments)
+    if found := next((flag for flag in parsed.flags if flag in _UNSUPPORTED), None):
+        raise UsageError(f"gitstate diff has no {found}", "there is no index; A...B compares with the merge base")
+    trees = peel(repository, _sides(repository, parsed, default), Type.TREE)
+    if trees is None:
+        hint = f"plain git compares files: git --git-dir={repository.path} diff REV:PATH REV:PATH"
+        raise UsageError("diff compares snapshots", hint)
+    return Comparison(repository, parsed, trees[0], trees[1] if len(trees) == 2 else None)
+
+
+def _sides(repository: Repository, parsed: GitArguments, default: Callable[[], str]) -> Sequence[str]:
+    """One or two object ids. git excludes A of A..B, and the merge base of A...B."""
+    if not parsed.ids:
+        return [repository.resolve(default()).hex()]
+    excluded = [oid[1:] for oid in parsed.ids if oid.startswith("^")]
+    included = [oid for oid in parsed.ids if not oid.startswith("^")]
+    if not excluded and any("..." in word for word in parsed.revisions):
+        raise NotFoundError(f"{' '.join(parsed.revisions)}: no commit in common", "compare them as A B")
+    if len(included) > 2 or not included:
+        raise UsageError("diff compares two revisions", "gitstate diff REPO A B")
+    return [excluded[0], included[0]] if excluded else included
