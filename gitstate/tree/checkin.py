@@ -26,7 +26,9 @@ from gitstate.tree.scan.tree import Scanner
 from gitstate.tree.snapshot import Read, read_directory, read_links
 
 LIVE: Final = "refs/gitstate/live"
-"""The commit that the live tree was last recorded as; moved together with the branch."""
+"""The commit that the live tree was last recorded as on main; moved together with main."""
+_RECORDED: Final = "refs/gitstate/recorded/"
+"""The same for other branches. ``=`` stands for ``/`` in their names, so that none is a directory of another."""
 
 _POLICY_LIMIT: Final = 1 << 20
 _NAMED: Final = 5
@@ -61,6 +63,11 @@ class Request:
     def ref(self) -> str:
         """The full name of the branch."""
         return f"refs/heads/{self.branch}"
+
+    @property
+    def recorded_ref(self) -> str:
+        """The ref that remembers what the live tree was last recorded as on that branch."""
+        return LIVE if self.ref == MAIN else _RECORDED + self.branch.replace("/", "=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +110,9 @@ def live_tree(repository: Repository, live: Path | None) -> Path:
 
 def branch_name(text: str) -> str:
     """A branch's name. Raises UsageError for what git doesn't take."""
-    if len(text) > _LONGEST_BRANCH or not all(_BRANCH.fullmatch(part) for part in text.split("/")) or ".." in text:
-        raise UsageError(f"{text!r} is not a branch's name", "letters, digits and . _ + - /")
+    parts = text.split("/")
+    if len(text) > _LONGEST_BRANCH or text == "HEAD" or ".." in text or not all(map(_BRANCH.fullmatch, parts)):
+        raise UsageError(f"{text!r} is not a branch's name", "letters, digits and . _ + - /, but not HEAD")
     return text
 
 
@@ -126,7 +134,7 @@ def foresee(request: Request, found: Status) -> None:
     _refuse(found.findings)
     tip = request.repository.ref(request.ref)
     if tip is None or found.tree != request.repository.snapshot(tip).tree:
-        _check_ancestry(request, found.base, tip)
+        _check_branch(request, found.base, tip)
 
 
 def preview(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
@@ -155,13 +163,14 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
             newest = tip
             _catch_up(request, tip)
         else:
-            _check_ancestry(request, base, tip)
+            _check_branch(request, base, tip)
             body = Commit(scan.tree, [parent] if parent else [], request.author, request.committer, message)
             commit = newest = staging.add(Type.COMMIT, body.encode())
             observer.phase("publish")
             reason = f"checkin: {message.splitlines()[0][:60]}"
-            staging.publish(_moves(request, newest, tip), reason, step)
-        if scan.rows is not None and request.branch == "main" and repository.ref(LIVE) == newest:
+            recorded = (request.recorded_ref, newest, repository.ref(request.recorded_ref))
+            staging.publish([(request.ref, newest, tip), recorded], reason, step)
+        if scan.rows is not None and request.ref == MAIN and repository.ref(LIVE) == newest:
             _remember(repository, newest, policy, scan.rows, observer)
             step("cache")
     seen = _status(repository, parent, scan, repository.read)
@@ -179,18 +188,11 @@ def _remember(
 
 
 def _catch_up(request: Request, tip: bytes) -> None:
-    """The live tree equals the branch's tip: that is what it is recorded as, however it came to be so."""
-    standing = request.repository.ref(LIVE)
-    if request.branch == "main" and standing != tip:
-        request.repository.move_refs([(LIVE, tip, standing)], "checkin: the live tree equals main")
-
-
-def _moves(request: Request, new: bytes, tip: bytes | None) -> list[tuple[str, bytes, bytes | None]]:
-    """The branch, from the tip that was looked at, and with main the note of what the live tree was recorded as."""
-    moves = [(request.ref, new, tip)]
-    if request.branch == "main":
-        moves.append((LIVE, new, request.repository.ref(LIVE)))
-    return moves
+    """The live tree equals the branch's tip, and so counts as recorded there, however it came to be equal."""
+    recorded = request.repository.ref(request.recorded_ref)
+    if recorded != tip:
+        reason = f"checkin: the live tree equals {request.branch}"
+        request.repository.move_refs([(request.recorded_ref, tip, recorded)], reason)
 
 
 def _scan(
@@ -231,14 +233,23 @@ def reader(read: Read) -> Callable[[bytes, bytes], Directory]:
     return lambda tree, path: read_directory(read, tree, path)
 
 
-def _check_ancestry(request: Request, base: bytes | None, tip: bytes | None) -> None:
-    """Raise ConflictError if the branch has commits that the live tree never had."""
-    if request.branch == "main" and tip not in (None, base) and not request.replace:
-        assert tip is not None
-        since = base.hex()[:7] if base else "nothing"
+def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> None:
+    """Raise ConflictError if the branch can't be made, or has moved since the live tree was recorded on it."""
+    if tip is None:
+        for other in request.repository.refs("refs/heads/"):
+            if f"{other}/".startswith(f"{request.ref}/") or request.ref.startswith(f"{other}/"):
+                name = other.removeprefix("refs/heads/")
+                raise ConflictError(
+                    f"there is a branch {name}, so git can't have a branch {request.branch}",
+                    "choose another name: --branch NAME",
+                )
+        return
+    recorded = request.repository.ref(request.recorded_ref)
+    if tip not in (base, recorded) and not request.replace:
+        since = (recorded or base or b"").hex()[:7] or "nothing"
         raise ConflictError(
-            f"main has moved to {tip.hex()[:7]} since this tree was recorded as {since}",
-            "check in to a branch (--branch NAME) and merge it with git, or record this tree over it with --replace",
+            f"{request.branch} has moved to {tip.hex()[:7]} since this tree was recorded as {since}",
+            "check in to a new branch (--branch NAME) and merge it with git, or record this tree over it: --replace",
         )
 
 

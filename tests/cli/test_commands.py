@@ -335,7 +335,7 @@ def test_whatever_is_raised_is_told(
 # --- what is printed --------------------------------------------------------------------------------------------------
 
 
-def test_z_prints_raw_names(site: Site, place: Path) -> None:
+def test_z_prints_raw_names(site: Site, tmp_path: Path) -> None:
     def raw(*words: str, code: int = 0) -> list[bytes]:
         done = subprocess.run([*GITSTATE, *words], env=environment(site), capture_output=True, check=False)
         assert done.returncode == code
@@ -346,14 +346,13 @@ def test_z_prints_raw_names(site: Site, place: Path) -> None:
     assert b"etc/group" in raw("status", "desktop", "-z", "--times")
     assert {b"etc/fstab", b"etc/motd", b"etc/new"} < set(raw("status", "desktop", "-z"))
     assert len(set(raw("status", "desktop", "-z"))) == len(raw("status", "desktop", "-z"))
-    mine = place / "site" / "mine"
+    mine = tmp_path / "mine"
     site.run("export", "desktop", "--to", str(mine))
     with open(os.fsencode(mine) + b"/" + ODD, "ab") as file:
         file.write(b"x")
     mine.chmod(0o700)
     assert raw("verify", "desktop", "HEAD", str(mine), "-z", code=1) == [b".", ODD]
     assert "odd/a\\012b\\040\\134\\040\\377" in site.run("verify", "desktop", "HEAD", str(mine), code=1).stdout
-    shutil.rmtree(mine)
 
 
 def test_exit_codes_tell_differences(site: Site, place: Path) -> None:
@@ -784,15 +783,3 @@ def test_git_is_asked_only_for_what_it_alone_knows(site: Site, line: str, tmp_pa
     subprocess.run([*GITSTATE, *line.split()], env=variables, capture_output=True, check=True)
     asked = told.read_text().splitlines()
     assert len(asked) == CHILDREN[line], asked
-
-
-def test_a_rehearsed_checkin_tells_of_a_branch_that_has_moved(tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir()
-    own = make_site(tmp_path / "site")
-    own.run("prototype", "create", "desktop", "--live", str(tmp_path / "root"))
-    own.run("checkin", "desktop", "-m", "one")
-    tree = own.git("desktop", "hash-object", "-t", "tree", "-w", "/dev/null").strip()
-    identity = ["-c", "user.name=Eve", "-c", "user.email=eve@example.org"]
-    pushed = own.git("desktop", *identity, "commit-tree", tree, "-p", "main", "-m", "pushed").strip()
-    own.git("desktop", "update-ref", "refs/heads/main", pushed)
-    assert "main has moved" in said(own, "checkin", "desktop", "-m", "two", "-n", code=12)

@@ -56,10 +56,12 @@ def test_a_push_waits_for_its_release_and_is_told(harness: Harness, server: Serv
 
 
 def test_a_push_of_a_branch_releases_nothing(harness: Harness, server: Server, work: Path) -> None:
-    edit(work)
+    commit, before = edit(work), harness.releases("for-each-ref")
     done = server.git(work, "push", "origin", "main")
     assert done.returncode == 0, done.stderr
-    assert "gitstate:" not in done.stderr
+    assert harness.head("desktop") == commit
+    assert harness.releases("for-each-ref") == before
+    assert not harness.git("desktop", "tag")
 
 
 def test_a_layer_is_served_by_its_name(harness: Harness, server: Server) -> None:

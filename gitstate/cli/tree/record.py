@@ -193,7 +193,9 @@ def checkin(
     """Record what changed in REPO's live tree as a commit.
 
     What policy refuses (private keys, password hashes, a machine's own
-    identity) stops it, and nothing is recorded.
+    identity) stops it, and nothing is recorded. So does a branch that has
+    moved since this tree was last recorded on it; a new branch begins at the
+    commit that the tree was last recorded as on main.
     """
     name = session.name(repo)
     repository = session.repository(name)
