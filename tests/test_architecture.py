@@ -32,7 +32,7 @@ DISTRICTS: Final = {
         "machine": "layers hardware render secrets archives",
         "boot": "checks options request templates plan render files doctor",
         "release": """
-            models log messages content signatures requests difference publishing refresh reconcile channels push
+            models log opened messages content signatures requests difference publishing refresh reconcile channels push
             rollback gate status
         """,
         "cli": "base client layer site release tree",

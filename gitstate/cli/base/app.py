@@ -20,6 +20,7 @@ from gitstate.cli.base.help import CommonOption, Group
 from gitstate.core import fs, settings
 from gitstate.core.errors import GitstateError, HostError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
+from gitstate.release.opened import OpenedSite
 from gitstate.store import Repository
 from gitstate.store.site import Site
 
@@ -116,6 +117,11 @@ class Session:
     def site(self) -> Site:
         """The site. Raises NotFoundError, ConfigError."""
         return replace(Site.open(self.site_path), credentials=self.settings.credentials)
+
+    @cached_property
+    def opened(self) -> OpenedSite:
+        """What use cases take: the site with its options, directory and releases. Raises NotFoundError, ConfigError."""
+        return OpenedSite(self.site)
 
     @property
     def colour(self) -> bool:

@@ -27,7 +27,7 @@ from gitstate.cli.client.values import (
 )
 from gitstate.core import names
 from gitstate.core.errors import NotFoundError, UsageError
-from gitstate.directory import Client, Directory, open_directory, plan
+from gitstate.directory import Client, Directory, plan
 from gitstate.directory.importing.plan import plan_new
 
 
@@ -53,7 +53,7 @@ def add(session: Session, /, who: Named, message: str | None, author: str | None
     snapshot or channel must exist. They boot so after the next boot write.
     """
     given = {key: value for key, value in values.items() if value}
-    directory = open_directory(session.site)
+    directory = session.opened.directory
     make(session, plan_new(session.site, directory, machines(directory, who), given), message, author)
 
 
@@ -80,7 +80,7 @@ def set_(session: Session, /, who: Named, message: str | None, author: str | Non
     and --layer say all that the client has from now on.
     """
     values = wanted(options)
-    directory = open_directory(session.site)
+    directory = session.opened.directory
     hosts = clients_meant(session, directory, who)
     if len(hosts) > 1 and (values.get("macs") or values.get("ips")):
         raise UsageError("an address belongs to one client", "set --mac and --ip for one client at a time")
@@ -102,7 +102,7 @@ def remove(session: Session, who: Named, message: str | None, author: str | None
     for a machine of the same name that comes later; gitstate secret list tells
     of them.
     """
-    directory = open_directory(session.site)
+    directory = session.opened.directory
     hosts = clients_meant(session, directory, who)
     make(session, plan.plan_remove(directory, hosts), message, author)
     kept = [] if session.dry_run else [host for host in hosts if (session.site.path / "secrets" / host).is_dir()]
@@ -147,7 +147,7 @@ def adopt(
     yet gets this one, and keeps what else it has.
     """
     given = {key: value for key, value in values.items() if value} | {"macs": (mac,)}
-    directory = open_directory(session.site)
+    directory = session.opened.directory
     if with_ip or not force:
         given |= _asked(session, mac, with_ip=with_ip, force=force)
     planned = _adoption(session, directory, name, given)

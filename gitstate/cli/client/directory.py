@@ -13,7 +13,6 @@ from gitstate.cli.base.output import emit, talk
 from gitstate.cli.client.values import who_and_why
 from gitstate.core import settings
 from gitstate.core.errors import ConfigError, UsageError
-from gitstate.directory import open_directory
 
 _SHOWN = 20
 
@@ -45,7 +44,7 @@ def export(session: Session, base: str | None) -> None:
     from gitstate.directory import transfer
     from gitstate.directory.options import distinguished_name
 
-    opened = open_directory(session.site)
+    opened = session.opened.directory
     records = list(transfer.dump(opened, transfer.BASE if base is None else distinguished_name(base)))
     text = "\n".join(records)
     emit(session, "directory-export/1", {"ldif": text}, text.split("\n")[:-1])
@@ -74,7 +73,7 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
         raise UsageError("an empty message says nothing", "leave out -m: history says what was done")
     data, where = (sys.stdin.buffer.read(), "standard input") if str(file) == "-" else (file.read_bytes(), str(file))
     content = transfer.parse(data, where)
-    plan = transfer.plan_import(open_directory(session.site), content, replace=replace)
+    plan = transfer.plan_import(session.opened.directory, content, replace=replace)
     who = settings.author(session.settings, author)
     lines = plan.describe()
     if lines and not session.dry_run:
@@ -110,7 +109,7 @@ def check(session: Session, finish: bool) -> None:
     """
     from gitstate.directory.check import check as look
 
-    opened = open_directory(session.site)
+    opened = session.opened.directory
     if finish:
         opened.finish()
     report = look(opened)

@@ -18,7 +18,7 @@ from gitstate.cli.client.report import as_json as why_as_json
 from gitstate.cli.client.values import one_name, parsed, who_and_why
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, NotFoundError, UsageError
-from gitstate.directory import HardwareClass, open_directory
+from gitstate.directory import HardwareClass
 from gitstate.directory.model import classes
 from gitstate.directory.model import clients as model
 from gitstate.machine.hardware import lspci, probe
@@ -34,7 +34,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     """The names of hardware classes that begin so; none where anything is wrong."""
     session = context.ensure_object(Session)
     try:
-        return [name for name in open_directory(session.site).classes() if name.startswith(incomplete)]
+        return [name for name in session.opened.directory.classes() if name.startswith(incomplete)]
     except (GitstateError, OSError):
         return []
 
@@ -88,7 +88,7 @@ def set_(
     """
     if shipped == (name is not None) or (shipped and order is not None):
         raise UsageError("a class and its patterns, or --shipped", "gitstate class set nvidia '10de:*:03'")
-    standing = open_directory(session.site).classes()
+    standing = session.opened.directory.classes()
     if name is None:
         wanted = [one for one in SHIPPED if one.name not in standing]
     else:
@@ -152,7 +152,7 @@ def _moved(plan: hardware.RulesPlan) -> list[str]:
 @pass_session
 def list_(session: Session) -> None:
     """List the hardware classes in their order, and how many clients are of each."""
-    directory = open_directory(session.site)
+    directory = session.opened.directory
     found, layers = directory.classes(), set(session.site.layers())
     counts = Counter(name for one in directory.clients().values() for name in one.classes)
     rows = [
@@ -184,7 +184,7 @@ def list_(session: Session) -> None:
 @pass_session
 def of(session: Session, name: str) -> None:
     """Tell of which classes the client NAME is by what it last reported, and why."""
-    client = open_directory(session.site).client(name)
+    client = session.opened.directory.client(name)
     report = Reports(session.site).get(client.name)
     if report is None:
         raise NotFoundError(
@@ -204,7 +204,7 @@ def test(session: Session, file: Path) -> None:
     modaliases; - is standard input.
     """
     data = content(file, probe.LONGEST)
-    rules = open_directory(session.site).classes()
+    rules = session.opened.directory.classes()
     every = load(session.site).classes is Classes.ALL
     _tell(session, "class-test", matches_of(rules.values(), lspci.modaliases(data), every))
 

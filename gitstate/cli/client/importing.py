@@ -16,7 +16,6 @@ from gitstate.cli.base.output import emit, flush, printable, put, talk
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
 from gitstate.cli.client.values import assigned_values, parsed_option, who_and_why
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
-from gitstate.directory import open_directory
 from gitstate.directory.importing.lists import ListFormat, Listing, Remark, read
 from gitstate.directory.importing.plan import Import, ImportOptions, plan_import
 
@@ -77,9 +76,7 @@ def import_(
     who = signature(session, message, author)
     listing = _read(file, source, form)
     defaults = {key: value for key, value in values.items() if value}
-    found = plan_import(
-        session.site, open_directory(session.site), listing, ImportOptions(defaults, update, leased_ips)
-    )
+    found = plan_import(session.site, session.opened.directory, listing, ImportOptions(defaults, update, leased_ips))
     may_apply = not found.bad or skip_bad
     if not (may_apply or session.dry_run):
         raise _wrong(source, found.bad)

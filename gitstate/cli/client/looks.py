@@ -18,7 +18,7 @@ from gitstate.cli.client.told import as_json, last_as_json
 from gitstate.cli.client.values import complete_client, machines, named, one_name, parsed_option
 from gitstate.core import names
 from gitstate.core.errors import UsageError
-from gitstate.directory import DEFAULT_STATE, Client, Directory, open_directory
+from gitstate.directory import DEFAULT_STATE, Client, Directory
 from gitstate.directory.model import clients as model
 from gitstate.directory.protocol import LastChange
 from gitstate.machine.hardware import probe
@@ -91,7 +91,7 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
     A PATTERN is a name, with * and ? as in a shell, a range (lab3-[01-24]) or a
     netgroup (@lab3). Filters are joined: only clients that pass all are listed.
     """
-    raw, directory = session.raw, open_directory(session.site)
+    raw, directory = session.raw, session.opened.directory
     asked = {key: value for key, value in filters.items() if value is not None}
     if unknown:
         if patterns or asked:
@@ -169,7 +169,7 @@ def show(session: Session, name: str) -> None:
     """Tell all about one client, who changed it last, and its hardware."""
     from gitstate.machine.hardware.reports import Reports  # whoever lists clients needn't wait for it
 
-    directory = open_directory(session.site)
+    directory = session.opened.directory
     found, last = directory.client(name), directory.last_change(name)
     report = Reports(session.site).get(found.name)
     value = {"client": as_json(found), "last_change": last_as_json(last), "hardware": report and dict(report)}

@@ -20,7 +20,7 @@ from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import octal
-from gitstate.directory import Client, open_directory
+from gitstate.directory import Client
 from gitstate.machine import layers, secrets
 from gitstate.machine.archives.content import ArchiveEntry
 
@@ -74,7 +74,7 @@ def _path(text: str) -> bytes:
 def list_(session: Session, host: str | None) -> None:
     """List secrets of HOST or of all machines, without content."""
     site, options = session.site, secrets.load(session.site)
-    clients = open_directory(site).clients()
+    clients = session.opened.directory.clients()
     found: list[tuple[str, ArchiveEntry]] = []
     faults: list[ConfigError] = []
     for name in [host] if host else secrets.hosts(site):
@@ -162,7 +162,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
     site, options = session.site, secrets.load(session.site)
     data = content(file, secrets.LARGEST)
     meta = Meta(Kind.FILE, mode, *owner)
-    if host not in open_directory(site).clients():
+    if host not in session.opened.directory.clients():
         session.observer.notice(f"{host} is no client")
     if session.dry_run:
         replaced = secrets.foresee(site, host, path, data, meta)
@@ -221,7 +221,7 @@ def known_hosts(session: Session, who: Named) -> None:
 
     Each line has a client's names and addresses. Without HOST all clients.
     """
-    directory = open_directory(session.site)
+    directory = session.opened.directory
     clients = directory.clients()
     wanted = clients_meant(session, directory, who) if any(who) else sorted(clients)
     meant = [directory.client(name) for name in wanted]
@@ -253,7 +253,7 @@ def renew(session: Session, who: Named) -> None:
     the machine by its old keys is warned by ssh from then on.
     """
     site, options = session.site, secrets.load(session.site)
-    directory = open_directory(site)
+    directory = session.opened.directory
     hosts = clients_meant(session, directory, who)
     for host in hosts:
         directory.client(host)

@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session
 from gitstate.core import names
 from gitstate.core.errors import GitstateError, NotFoundError, UsageError
-from gitstate.directory import STATES, Directory, Kind, netgroups, open_directory
+from gitstate.directory import STATES, Directory, Kind, netgroups
 from gitstate.directory.model import clients as model
 from gitstate.directory.model.ranges import expand
 
@@ -165,7 +165,7 @@ def complete_client(context: click.Context, parameter: click.Parameter, incomple
     """The names of clients that begin so; none where anything is wrong."""
     session = context.ensure_object(Session)
     try:
-        return [name for name in open_directory(session.site).clients() if name.startswith(incomplete)]
+        return [name for name in session.opened.directory.clients() if name.startswith(incomplete)]
     except (GitstateError, OSError):
         return []
 

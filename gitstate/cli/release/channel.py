@@ -13,9 +13,8 @@ from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import ago, date, emit, moment, printable, shortened, table, talk
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, UsageError
-from gitstate.directory import Channel, open_directory
+from gitstate.directory import Channel
 from gitstate.release import channels
-from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
 
 _LATEST: Final = 10
@@ -79,7 +78,7 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
 @pass_session
 def list_(session: Session) -> None:
     """List the channels, what they run, and how many clients follow."""
-    book, followers = ReleaseLog(session.site), _followers(session)
+    book, followers = session.opened.releases, _followers(session)
     found = [(one, book.current(one.name)) for one in channels.all_channels(session.site).values()]
     rows = [
         (
@@ -101,7 +100,7 @@ def list_(session: Session) -> None:
 
 def _followers(session: Session) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for client in open_directory(session.site).clients().values():
+    for client in session.opened.directory.clients().values():
         if client.channel is not None and client.pin is None:
             counts[client.channel] = counts.get(client.channel, 0) + 1
     return counts
@@ -117,7 +116,7 @@ def show(session: Session, name: str) -> None:
     git log in site.git tells of all.
     """
     one = channels.channel_called(session.site, name)
-    releases = list(islice(ReleaseLog(session.site).of(name), _LATEST))
+    releases = list(islice(session.opened.releases.of(name), _LATEST))
     current = releases[0] if releases else None
     clients = _followers(session).get(name, 0)
     value = _as_json(one, current, clients) | {"releases": [release_json(release) for release in releases]}

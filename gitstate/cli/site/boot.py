@@ -15,7 +15,6 @@ from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command, Group
 from gitstate.cli.base.output import emit, location, printable, table, talk
 from gitstate.core.errors import PartlyDoneError
-from gitstate.directory import open_directory
 from gitstate.machine.archives import maker as archives
 from gitstate.release import refresh
 from gitstate.release.publishing import running
@@ -60,12 +59,12 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
     site = session.site
     if session.dry_run:
         refreshed = refresh.look(site)
-        plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
+        plan = publish.plan(site, session.opened.directory, session.observer, running=running(site))
         told: list[publish.ReloadResult] = []
     else:
         refreshed = refresh.refresh(site, session.observer)
         with publish.lock(site):
-            plan = publish.plan(site, open_directory(site), session.observer, running=running(site))
+            plan = publish.plan(site, session.opened.directory, session.observer, running=running(site))
             publish.apply(plan, session.observer)
             told = publish.tell(plan) if tells else []
         refresh.clear(site, session.observer)

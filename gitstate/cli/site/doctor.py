@@ -11,7 +11,6 @@ from gitstate.boot.doctor import Check, State
 from gitstate.cli.base.app import Session, common, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, printable
-from gitstate.directory import open_directory
 
 _COLOURS = {State.OK: "32", State.NOTE: "33", State.BAD: "31"}
 
@@ -25,7 +24,7 @@ def doctor(session: Session) -> int:
     Services are asked as machines ask them: by TFTP, HTTP and DHCP. Exits with
     1 if anything is wrong.
     """
-    checks = examination.examine(session.site, open_directory(session.site), session.observer)
+    checks = examination.examine(session.site, session.opened.directory, session.observer)
     value = {
         "checks": [
             {"area": one.area, "state": str(one.state), "text": one.text, "mend": one.mend or None} for one in checks
