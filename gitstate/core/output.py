@@ -1,7 +1,7 @@
-"""The two places where boot files go, ``SITE/tftp`` and the system's ``etc``: looked at, and written file by file.
+"""The two roots that boot files are written below, ``SITE/tftp`` and the system's ``etc``.
 
 Paths are ``tftp/…`` and ``etc/…``. Everything goes by directory descriptors. Below ``tftp`` no symlink is followed;
-the directories of ``etc`` are the system's, and may be links.
+the directories of ``etc`` are the system's, and may be symlinks.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from gitstate.core.errors import RefusedError
 
 TFTP: Final = "tftp"
 ETC: Final = "etc"
-_HALF: Final = ".gitstate-new"
+_TEMPORARY: Final = ".gitstate-new"
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Rights(NamedTuple):
-    """Who may do what with directories and files; the owner is root. A ``gid`` of None can't be had yet."""
+    """Modes of directories and files, and their group; the owner is root. ``gid`` is None until the group exists."""
 
     directory: int
     file: int
@@ -31,7 +31,7 @@ class Rights(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """By which a file is known to be the one that was written."""
+    """What identifies a file as the one that was written."""
 
     inode: int
     size: int
@@ -39,17 +39,17 @@ class Stamp(NamedTuple):
 
 
 def temporary_name(name: str) -> str:
-    """The name under which ``name`` is written before it takes its place."""
-    return f".{name}{_HALF}"
+    """The name under which ``name`` is written before it is committed."""
+    return f".{name}{_TEMPORARY}"
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a killed run left that name."""
-    return name.startswith(".") and name.endswith(_HALF)
+    """Whether ``name`` was left by a run that was killed."""
+    return name.startswith(".") and name.endswith(_TEMPORARY)
 
 
 class OutputRoot:
-    """Both places; directories are opened once, and those of ``tftp`` listed once."""
+    """Both roots. Directories are opened once, and those of ``tftp`` listed once."""
 
     def __init__(self, tftp: Path, etc: Path, gid: int | None) -> None:
         self._roots = {TFTP: tftp, ETC: etc}
@@ -67,10 +67,10 @@ class OutputRoot:
         self._open.clear()
 
     def rights(self, path: str) -> Rights:
-        """The rights of what stands at ``path``."""
+        """The rights that apply at ``path``."""
         return self._rights[path.partition("/")[0]]
 
-    # --- looking ---
+    # --- reading ---
 
     def directory(self, path: str) -> int | None:
         """A descriptor of the directory at ``path``, None if there is none. Raises RefusedError for anything else."""
@@ -89,12 +89,12 @@ class OutputRoot:
         except FileNotFoundError:
             return None
         except OSError as error:
-            where = self.shown(path)
+            where = self.absolute(path)
             raise RefusedError(f"{where} is no directory: {error.strerror}", "remove it, or move it away") from None
         return self._open[path]
 
     def names(self, path: str) -> Mapping[str, os.stat_result]:
-        """What stands in the directory at ``path``, with its lstat; nothing if there is no directory."""
+        """The entries of the directory at ``path`` with their lstat; empty if there is no directory."""
         if path not in self._listed:
             found: dict[str, os.stat_result] = {}
             descriptor = self.directory(path)
@@ -106,8 +106,8 @@ class OutputRoot:
             self._listed[path] = found
         return self._listed[path]
 
-    def look(self, path: str) -> os.stat_result | None:
-        """The lstat of what stands at ``path``, None if there is nothing."""
+    def lstat(self, path: str) -> os.stat_result | None:
+        """The lstat of ``path``, None if nothing is there."""
         above, _, name = path.rpartition("/")
         if path.startswith(f"{TFTP}/"):
             return self.names(above).get(name)
@@ -116,15 +116,20 @@ class OutputRoot:
             return os.stat(name, dir_fd=descriptor, follow_symlinks=False) if descriptor is not None else None
         return None
 
-    def in_order(self, path: str, status: os.stat_result) -> bool:
-        """Whether kind, owner and mode are those of a boot file, or of a directory of such."""
+    def has_rights(self, path: str, status: os.stat_result) -> bool:
+        """Whether type, owner and mode are those of a boot file, or of a directory of boot files."""
         rights = self.rights(path)
         is_directory = stat.S_ISDIR(status.st_mode)
         mode = (stat.S_IFDIR | rights.directory) if is_directory else (stat.S_IFREG | rights.file)
         return status.st_mode == mode and status.st_uid == 0 and status.st_gid == rights.gid
 
+    def is_untouched(self, path: str, written: Stamp) -> bool:
+        """Whether the file at ``path`` is the one that was written there, with its rights."""
+        status = self.lstat(path)
+        return status is not None and stamp(status) == written and self.has_rights(path, status)
+
     def open(self, path: str) -> BinaryIO:
-        """The regular file at ``path``, to read. Raises OSError."""
+        """The regular file at ``path``, opened to read. Raises OSError."""
         above, _, name = path.rpartition("/")
         parent = self.directory(above)
         assert parent is not None
@@ -135,15 +140,15 @@ class OutputRoot:
         with self.open(path) as file:
             return file.read(most)
 
-    def shown(self, path: str) -> str:
-        """Where that is on this machine."""
+    def absolute(self, path: str) -> str:
+        """The absolute path of ``path``."""
         top, _, rest = path.partition("/")
         return str(self._roots[top] / rest) if rest else str(self._roots[top])
 
     # --- writing ---
 
     def make(self, path: str) -> int:
-        """The directory at ``path``, made if need be, and those above it; below ``tftp`` with its rights."""
+        """Make the directory ``path`` and those above it as needed; below ``tftp`` with its rights. A descriptor."""
         descriptor = self.directory(path)
         made = descriptor is None
         if descriptor is None:
@@ -156,13 +161,16 @@ class OutputRoot:
             descriptor = self.directory(path)
             assert descriptor is not None
         rights = self.rights(path)
-        if made or (path.startswith(TFTP) and not self.in_order(path, os.fstat(descriptor))):
-            os.fchown(descriptor, 0, _known(rights))
+        if made or (path.startswith(TFTP) and not self.has_rights(path, os.fstat(descriptor))):
+            os.fchown(descriptor, 0, _gid(rights))
             os.fchmod(descriptor, rights.directory)
         return descriptor
 
     def stage(self, path: str, pieces: Iterable[bytes], private: int | None = None) -> Stamp:
-        """Write a file beside its place, with its rights, or root's alone with the mode ``private``. Raises OSError."""
+        """Write a file under its temporary name, with its rights, or for root alone with the mode ``private``.
+
+        Raises OSError.
+        """
         above, _, name = path.rpartition("/")
         parent = self.make(above)
         self.discard(path)
@@ -175,7 +183,7 @@ class OutputRoot:
                     view = view[os.write(descriptor, view) :]
             if private is None:
                 rights = self.rights(path)
-                os.fchown(descriptor, 0, _known(rights))
+                os.fchown(descriptor, 0, _gid(rights))
                 os.fchmod(descriptor, rights.file)
             else:
                 os.fchmod(descriptor, private)
@@ -184,7 +192,7 @@ class OutputRoot:
             os.close(descriptor)
 
     def stage_link(self, path: str, other: str) -> None:
-        """Have the file at ``other`` beside the place of ``path``, too. Raises OSError."""
+        """Hard-link the file at ``other`` under the temporary name of ``path``. Raises OSError."""
         above, _, name = path.rpartition("/")
         there, _, source = other.rpartition("/")
         parent = self.make(above)
@@ -193,13 +201,13 @@ class OutputRoot:
         os.link(source, temporary_name(name), src_dir_fd=self._open[there], dst_dir_fd=parent, follow_symlinks=False)
 
     def commit(self, path: str) -> None:
-        """Let the staged file take its place."""
+        """Rename the staged file to ``path``."""
         above, _, name = path.rpartition("/")
         parent = self._open[above]
         os.rename(temporary_name(name), name, src_dir_fd=parent, dst_dir_fd=parent)
 
     def discard(self, path: str) -> None:
-        """Remove what was staged for ``path``, if anything was."""
+        """Remove the file staged for ``path``, if there is one."""
         above, _, name = path.rpartition("/")
         self.remove(f"{above}/{temporary_name(name)}")
 
@@ -212,7 +220,7 @@ class OutputRoot:
                 os.unlink(name, dir_fd=parent)
 
     def rename_directory(self, old: str, new: str) -> None:
-        """Give a directory its final name, which nothing has."""
+        """Give a directory its final name, which must be free."""
         above, _, name = new.rpartition("/")
         parent = self._open[above]
         os.rename(old.rpartition("/")[2], name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -220,7 +228,7 @@ class OutputRoot:
         self._listed.pop(above, None)
 
     def remove_tree(self, path: str) -> None:
-        """Remove the directory at ``path`` and all in it, if it is there."""
+        """Remove the directory at ``path`` and everything in it, if it is there."""
         above, _, name = path.rpartition("/")
         self._listed.pop(above, None)
         if path in self._open:
@@ -228,14 +236,14 @@ class OutputRoot:
         fs.remove_tree(Path(f"/proc/self/fd/{self._open[above]}", name))
 
     def sync(self) -> None:
-        """Write out the file systems on which something was staged since the last time. Raises StorageError."""
+        """Sync the file systems on which files were staged since the last call. Raises StorageError."""
         opened = [self._open[path] for path in self._written]
         for descriptor in {os.fstat(one).st_dev: one for one in opened}.values():
             fs.sync_file_system(descriptor)
         self._written.clear()
 
     def sync_directories(self, paths: Iterable[str]) -> None:
-        """Make what was renamed and removed in the directories of ``paths`` durable."""
+        """Sync the parent directories of ``paths`` after renames and removals."""
         for above in {path.rpartition("/")[0] for path in paths}:
             os.fsync(self._open[above])
 
@@ -245,6 +253,6 @@ def stamp(status: os.stat_result) -> Stamp:
     return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _known(rights: Rights) -> int:
+def _gid(rights: Rights) -> int:
     assert rights.gid is not None
     return rights.gid

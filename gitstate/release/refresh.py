@@ -38,8 +38,8 @@ def look(site: Site) -> list[Refreshed]:
     """What ``refresh`` would do. Raises NotFoundError, ConfigError."""
     if not archives.boots(site):
         return []
-    with files.look_places(site, boot.load(site)) as places:
-        return [_told(release, plan) for release, _, plan in _works(site, places, None, None)]
+    with files.inspect_output(site, boot.load(site)) as output:
+        return [_told(release, plan) for release, _, plan in _works(site, output, None, None)]
 
 
 def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None] | None = None) -> list[Refreshed]:
@@ -52,12 +52,12 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
     if not archives.boots(site) or changed == {}:
         return []
     with archives.locked(site):
-        with files.look_places(site, boot.load(site)) as places:
-            works = list(_works(site, places, changed, observer))
+        with files.inspect_output(site, boot.load(site)) as output:
+            works = list(_works(site, output, changed, observer))
         if any(plan for _, _, plan in works):
-            with files.open_places(site, boot.load(site), observer) as places:
+            with files.open_output(site, boot.load(site), observer) as output:
                 for _, maker, plan in works:
-                    files.apply(plan if changed else replace(plan, removed=()), places, maker.content, observer)
+                    files.apply(plan if changed else replace(plan, removed=()), output, maker.content, observer)
     for release, _, plan in works:
         if plan and plan.is_new:  # the channel's boot file doesn't ask for them yet
             publishing.announce(site, release, observer)
@@ -84,7 +84,7 @@ def _told(release: Release, plan: files.Plan) -> Refreshed:
 
 
 def _works(
-    site: Site, places: OutputRoot, changed: Mapping[str, Client | None] | None, observer: Observer | None
+    site: Site, output: OutputRoot, changed: Mapping[str, Client | None] | None, observer: Observer | None
 ) -> Iterator[tuple[Release, Maker, files.Plan]]:
     """What is to be looked at for each channel that runs something, and what there is to do.
 
@@ -110,7 +110,7 @@ def _works(
             maker.give_keys(observer)
         keys = maker.keys(anyway=stand)
         only = None if changed is None else [host for host, one in changed.items() if one is None or host in keys]
-        yield release, maker, files.plan(places, channel, name.version, None, keys, only)
+        yield release, maker, files.plan(output, channel, name.version, None, keys, only)
 
 
 def clear(site: Site, observer: Observer) -> list[Path]:
@@ -120,13 +120,13 @@ def clear(site: Site, observer: Observer) -> list[Path]:
     directory = open_directory(site)
     book = ReleaseLog(site)
     gone = []
-    with archives.locked(site), files.open_places(site, boot.load(site), observer) as places:
-        for channel in sorted(places.names(files.FOLDER)):
+    with archives.locked(site), files.open_output(site, boot.load(site), observer) as output:
+        for channel in sorted(output.names(files.FOLDER)):
             release = book.current(channel) if channel in directory.channels() else None
             stay = [release, book.before(release)] if release else []
-            versions = files.forget(places, channel, [one.name.version for one in stay if one])
+            versions = files.forget(output, channel, [one.name.version for one in stay if one])
             gone += [site.path / files.folder_of(channel, version) for version in versions]
             if release is not None:
                 hosts = {one.name for one in archives.followers(directory, channel)}
-                files.withdraw(places, channel, release.name.version, hosts)
+                files.withdraw(output, channel, release.name.version, hosts)
     return gone

@@ -54,7 +54,7 @@ def plan(
     site: Site,
     options: Options,
     wanted: Iterable[tuple[str, bytes]],
-    places: OutputRoot,
+    output: OutputRoot,
     state: State,
     observer: Observer,
 ) -> Images:
@@ -69,13 +69,13 @@ def plan(
     for prototype, commit in wanted:
         path = f"{TFTP}/{prototype}/{commit.hex()}"
         known = state.copied.get(path)
-        if known and known.nfs == options.nfs_version and all(untouched(places, *one) for one in known.files.items()):
+        if known and known.nfs == options.nfs_version and all(output.is_untouched(*one) for one in known.files.items()):
             copied[path] = known
             images.append(Image(prototype, commit.hex(), known.epoch, known.has_caps))
             continue
         observer.phase(f"kernel and initrd of {prototype}@{commit.hex()[:7]}")
         try:
-            copy = _examine(site.repository(prototype), prototype, commit, options, places)
+            copy = _examine(site.repository(prototype), prototype, commit, options, output)
         except GitstateError as error:
             error.message = f"{prototype}@{commit.hex()[:7]}: {error.message}"
             problems.append(error)
@@ -89,13 +89,7 @@ def plan(
     return Images(tuple(images), tuple(copies), copied)
 
 
-def untouched(places: OutputRoot, path: str, written: Stamp) -> bool:
-    """Whether what stands at ``path`` is what was written there, with its rights."""
-    status = places.look(path)
-    return status is not None and stamp(status) == written and places.in_order(path, status)
-
-
-def _examine(repository: Repository, prototype: str, commit: bytes, options: Options, places: OutputRoot) -> Copy:
+def _examine(repository: Repository, prototype: str, commit: bytes, options: Options, output: OutputRoot) -> Copy:
     """What the snapshot boots with, looked into, and what of it stands already."""
     snapshot = repository.snapshot(commit)
     files = kernel.Files(repository, snapshot.tree)
@@ -110,53 +104,53 @@ def _examine(repository: Repository, prototype: str, commit: bytes, options: Opt
         contents[CAPS] = lambda: iter([restore.archive(text, snapshot.when)])
     image = Image(prototype, commit.hex(), snapshot.when, bool(text))
     folder = f"{TFTP}/{image.path}"
-    is_new = places.directory(folder) is None
+    is_new = output.directory(folder) is None
     kept: dict[str, Stamp] = {}
     for name, content in contents.items():
         path = f"{folder}/{name}"
-        status = None if is_new else places.look(path)
-        if status and places.in_order(path, status) and _equal(places, path, content()):
+        status = None if is_new else output.lstat(path)
+        if status and output.has_rights(path, status) and _equal(output, path, content()):
             kept[path] = stamp(status)
     by_path = {f"{folder}/{name}": content for name, content in contents.items()}
     return Copy(image, found.version, text.count(b"# file: "), by_path, kept, is_new)
 
 
-def _equal(places: OutputRoot, path: str, pieces: Iterator[bytes]) -> bool:
+def _equal(output: OutputRoot, path: str, pieces: Iterator[bytes]) -> bool:
     """Whether the file at ``path`` is what ``pieces`` are together."""
-    with places.open(path) as file:
+    with output.open(path) as file:
         for piece in pieces:
             if file.read(len(piece)) != piece:
                 return False
         return not file.read(1)
 
 
-def apply(copy: Copy, nfs_version: str, places: OutputRoot, observer: Observer) -> Copied:
+def apply(copy: Copy, nfs_version: str, output: OutputRoot, observer: Observer) -> Copied:
     """Write the files: a new directory appears as a whole, in an old one each file is replaced. Raises OSError."""
     final = f"{TFTP}/{copy.image.path}"
     above, _, name = final.rpartition("/")
     folder = f"{above}/{temporary_name(name)}" if copy.is_new else final
-    places.make(above)
-    places.remove_tree(f"{above}/{temporary_name(name)}")
+    output.make(above)
+    output.remove_tree(f"{above}/{temporary_name(name)}")
     stamps = dict(copy.kept)
     try:
         for path, content in copy.contents.items():
             if path not in stamps:
                 own = f"{folder}/{path.rpartition('/')[2]}"
-                stamps[path] = places.stage(own, _told(content(), observer))
-        places.sync()
+                stamps[path] = output.stage(own, _told(content(), observer))
+        output.sync()
         for path in copy.contents.keys() - copy.kept.keys():
-            places.commit(f"{folder}/{path.rpartition('/')[2]}")
+            output.commit(f"{folder}/{path.rpartition('/')[2]}")
         if copy.is_new:
-            places.sync()
-            places.rename_directory(folder, final)
+            output.sync()
+            output.rename_directory(folder, final)
     except BaseException:
         if copy.is_new:
-            places.remove_tree(folder)
+            output.remove_tree(folder)
         else:
             for path in copy.contents:
-                places.discard(path)
+                output.discard(path)
         raise
-    places.sync_directories([*copy.contents, final])
+    output.sync_directories([*copy.contents, final])
     return Copied(copy.image.epoch, copy.image.has_caps, nfs_version, stamps)
 
 

@@ -90,12 +90,12 @@ def plan(
     commits = wanted.resolve(site, clients, channels)
     snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
     its_group = group.plan(options)
-    with OutputRoot(site.tftp, options.etc, its_group.gid) as places:
-        its_images = images.plan(site, options, snapshots, places, known, observer)
+    with OutputRoot(site.tftp, options.etc, its_group.gid) as output:
+        its_images = images.plan(site, options, snapshots, output, known, observer)
         boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)
-        its_texts = texts.plan(inputs, places, known)
-        directories = tuple(_out_of_order(places, [image.path for image in its_images.images]))
+        its_texts = texts.plan(inputs, output, known)
+        directories = tuple(_out_of_order(output, [image.path for image in its_images.images]))
     changed = {file.path for file in its_texts.files} | {one.path for one in its_texts.stale}
     if options.dhcp is Dhcp.OWN and _DHCP in changed:
         _refuse_another_server(options)
@@ -125,12 +125,12 @@ def plan_release(
     uuid = str(site.settings().get("uuid"))
     known = state.load(site.path)
     its_group = group.plan(options)
-    with OutputRoot(site.tftp, options.etc, its_group.gid) as places:
-        its_images = images.plan(site, options, [snapshot], places, known, observer)
+    with OutputRoot(site.tftp, options.etc, its_group.gid) as output:
+        its_images = images.plan(site, options, [snapshot], output, known, observer)
         channels = [channel] if channel else []
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, [], channels, IPXE)
-        its_texts = texts.plan_some(inputs, places, known)
-        directories = tuple(_out_of_order(places, [image.path for image in its_images.images]))
+        its_texts = texts.plan_some(inputs, output, known)
+        directories = tuple(_out_of_order(output, [image.path for image in its_images.images]))
     return Plan(
         site=site,
         options=options,
@@ -156,12 +156,12 @@ def _snapshots(running: Iterable[BootChannel]) -> Iterator[tuple[str, bytes]]:
     return ((one.prototype, bytes.fromhex(one.commit)) for one in running)
 
 
-def _out_of_order(places: OutputRoot, paths: Iterable[str]) -> Iterator[str]:
+def _out_of_order(output: OutputRoot, paths: Iterable[str]) -> Iterator[str]:
     """Directories below ``tftp/`` that others couldn't read, or too many could."""
     below = sorted({f"{TFTP}/{part}" for path in paths for part in (path, path.partition("/")[0])})
     for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below):
-        descriptor = places.directory(path)
-        if descriptor is not None and not places.in_order(path, os.fstat(descriptor)):
+        descriptor = output.directory(path)
+        if descriptor is not None and not output.has_rights(path, os.fstat(descriptor)):
             yield path
 
 

@@ -15,7 +15,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from gitstate.boot.files.images import untouched
 from gitstate.boot.files.state import State, Unit
 from gitstate.boot.files.wanted import some
 from gitstate.boot.options import Dhcp, Options
@@ -77,8 +76,8 @@ class Wanted:
 class Comparer:
     """Compares units with the disk. Files of others are collected, to be named all at once."""
 
-    def __init__(self, places: OutputRoot, state: State) -> None:
-        self._places = places
+    def __init__(self, output: OutputRoot, state: State) -> None:
+        self._output = output
         self._known = state.units
         self._foreign: list[str] = []
         self._wanted: set[str] = set()
@@ -103,18 +102,18 @@ class Comparer:
             self._compare_file(path, new, wanted, unit, known)
 
     def _all_untouched(self, files: Mapping[str, Stamp]) -> bool:
-        return all(untouched(self._places, path, written) for path, written in files.items())
+        return all(self._output.is_untouched(path, written) for path, written in files.items())
 
     def _compare_file(self, path: str, new: bytes, wanted: Wanted, unit: Unit, known: Unit | None) -> None:
-        status = self._places.look(path)
+        status = self._output.lstat(path)
         if status is None:
             self.files.append(File(path, wanted.key, None, new))
             return
         if not stat.S_ISREG(status.st_mode):
             self._foreign.append(path)
             return
-        old = self._places.read(path)
-        if old == new and self._places.in_order(path, status):
+        old = self._output.read(path)
+        if old == new and self._output.has_rights(path, status):
             unit.files[path] = stamp(status)
             self.unchanged.append(path)
         elif old == new or bears_mark(old) or (known and known.files.get(path) == stamp(status)):
@@ -127,19 +126,19 @@ class Comparer:
     def refuse_foreign(self) -> None:
         """Raise RefusedError if there are files of others where ours should be."""
         if self._foreign:
-            where = some([self._places.shown(path) for path in self._foreign])
+            where = some([self._output.absolute(path) for path in self._foreign])
             raise RefusedError(f"not written by gitstate: {where}", "move what stands there away, and run it again")
 
     def stale(self) -> Iterator[Stale]:
         """Files that we wrote and that nothing asks for any more."""
         candidates = [path for path in ETC_FILES if path not in self._wanted]
         for folder in (FIRST, CHANNELS, MACHINES):
-            ours = (f"{folder}/{name}" for name in self._places.names(folder) if name.endswith(".ipxe"))
+            ours = (f"{folder}/{name}" for name in self._output.names(folder) if name.endswith(".ipxe"))
             candidates += [path for path in ours if path not in self._wanted]
         for path in candidates:
-            status = self._places.look(path)
-            if status and stat.S_ISREG(status.st_mode) and bears_mark(self._places.read(path, _HEAD)):
-                yield Stale(path, self._places.read(path))
+            status = self._output.lstat(path)
+            if status and stat.S_ISREG(status.st_mode) and bears_mark(self._output.read(path, _HEAD)):
+                yield Stale(path, self._output.read(path))
 
 
 def _is_whole(known: Unit, wanted: Wanted) -> bool:
@@ -165,23 +164,23 @@ class Inputs:
     loaders: Path
 
 
-def plan(inputs: Inputs, places: OutputRoot, state: State) -> Texts:
+def plan(inputs: Inputs, output: OutputRoot, state: State) -> Texts:
     """What changes. Raises ConfigError, RefusedError, HostError."""
-    comparer = _compared(chain(_common_units(inputs, places), _units(inputs)), places, state)
+    comparer = _compared(chain(_common_units(inputs, output), _units(inputs)), output, state)
     return _texts(comparer, comparer.units, tuple(comparer.stale()))
 
 
-def plan_some(inputs: Inputs, places: OutputRoot, state: State) -> Texts:
+def plan_some(inputs: Inputs, output: OutputRoot, state: State) -> Texts:
     """What changes of these snapshots, channels and clients alone; all else stays as it is.
 
     Raises ConfigError, RefusedError.
     """
-    comparer = _compared(_units(inputs), places, state)
+    comparer = _compared(_units(inputs), output, state)
     return _texts(comparer, {**state.units, **comparer.units}, ())
 
 
-def _compared(units: Iterable[Wanted], places: OutputRoot, state: State) -> Comparer:
-    comparer = Comparer(places, state)
+def _compared(units: Iterable[Wanted], output: OutputRoot, state: State) -> Comparer:
+    comparer = Comparer(output, state)
     for wanted in units:
         comparer.compare(wanted)
     comparer.refuse_foreign()
@@ -212,11 +211,11 @@ def _basis(inputs: Inputs) -> tuple[str, Callable[[], Renderer]]:
     return common, cache(lambda: Renderer(inputs.site, inputs.uuid, inputs.options))
 
 
-def _common_units(inputs: Inputs, places: OutputRoot) -> Iterator[Wanted]:
+def _common_units(inputs: Inputs, output: OutputRoot) -> Iterator[Wanted]:
     """What there is one of."""
     common, renderer = _basis(inputs)
     yield Wanted("common", common, lambda: _encoded(renderer().common_files()))
-    yield from _loaders(inputs.options, places, inputs.loaders)
+    yield from _loaders(inputs.options, output, inputs.loaders)
     if inputs.options.dhcp is Dhcp.OWN:
         hosts = digest(common, [(client.name, client.macs, client.ips) for client in inputs.clients])
         yield Wanted("hosts", hosts, lambda: _encoded(renderer().hosts_files(inputs.clients)))
@@ -268,14 +267,14 @@ def _templates(site: Path) -> Iterator[tuple[str, bytes]]:
                 yield str(path.relative_to(place)), path.read_bytes()
 
 
-def _loaders(options: Options, places: OutputRoot, source: Path) -> Iterator[Wanted]:
+def _loaders(options: Options, output: OutputRoot, source: Path) -> Iterator[Wanted]:
     """iPXE's programs that this machine has. Raises HostError if one is missing without which nothing boots."""
     for name in LOADERS:
         file, path = source / name, f"{FIRST}/{name}"
         try:
             status = file.stat()
         except FileNotFoundError:
-            if name in _NEEDED and options.dhcp is not Dhcp.NONE and places.look(path) is None:
+            if name in _NEEDED and options.dhcp is not Dhcp.NONE and output.lstat(path) is None:
                 raise HostError(f"{file} is missing", "apt-get install ipxe") from None
             continue
         render = partial(_program, path, file)

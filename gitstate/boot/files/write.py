@@ -52,12 +52,12 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Non
         group.make_log(log_path(plan.site), gid)
     _export(plan, observer)
     step("exported")
-    with OutputRoot(plan.site.tftp, plan.options.etc, gid) as places:
-        _clear(plan, places)
-        copied = _copy(plan, places, observer)
+    with OutputRoot(plan.site.tftp, plan.options.etc, gid) as output:
+        _clear(plan, output)
+        copied = _copy(plan, output, observer)
         step("copied")
         after = _state_after(plan, copied)
-        _write(plan, places, after, observer, step)
+        _write(plan, output, after, observer, step)
     state.save(plan.site.path, after)
 
 
@@ -68,34 +68,34 @@ def _export(plan: Plan, observer: Observer) -> None:
         export.apply(export.plan(repository, commit, plan.site.exports_path(prototype), None), observer)
 
 
-def _copy(plan: Plan, places: OutputRoot, observer: Observer) -> Mapping[str, Copied]:
+def _copy(plan: Plan, output: OutputRoot, observer: Observer) -> Mapping[str, Copied]:
     copied = {}
     for one in plan.images.copies:
         observer.phase(f"kernel and initrd {one.image.prototype}", unit="bytes")
         path = f"{TFTP}/{one.image.path}"
-        copied[path] = images.apply(one, plan.options.nfs_version, places, observer)
+        copied[path] = images.apply(one, plan.options.nfs_version, output, observer)
     return copied
 
 
-def _clear(plan: Plan, places: OutputRoot) -> None:
+def _clear(plan: Plan, output: OutputRoot) -> None:
     """Put the directories in order, and remove what a killed run left."""
     for path in (TFTP, FIRST, CHANNELS, MACHINES, *plan.directories):
-        places.make(path)
-    tops = _folders(places, TFTP)
-    for folder in [TFTP, *tops, *(below for top in tops for below in _folders(places, top))]:
-        for name, status in list(places.names(folder).items()):
+        output.make(path)
+    tops = _folders(output, TFTP)
+    for folder in [TFTP, *tops, *(below for top in tops for below in _folders(output, top))]:
+        for name, status in list(output.names(folder).items()):
             if is_temporary(name):
-                remove = places.remove_tree if stat.S_ISDIR(status.st_mode) else places.remove
+                remove = output.remove_tree if stat.S_ISDIR(status.st_mode) else output.remove
                 remove(f"{folder}/{name}")
     for path in ETC_FILES:
-        places.discard(path)
+        output.discard(path)
     for left in plan.site.path.glob(f".{state.NAME}.*"):
         left.unlink()
 
 
-def _folders(places: OutputRoot, folder: str) -> list[str]:
+def _folders(output: OutputRoot, folder: str) -> list[str]:
     """The directories in ``folder`` that have their final names."""
-    found = places.names(folder).items()
+    found = output.names(folder).items()
     return [f"{folder}/{name}" for name, status in found if stat.S_ISDIR(status.st_mode) and not is_temporary(name)]
 
 
@@ -109,28 +109,28 @@ def _state_after(plan: Plan, copied: Mapping[str, Copied]) -> State:
     return State(units, {**standing, **plan.images.copied, **copied}, set(plan.pending))
 
 
-def _write(plan: Plan, places: OutputRoot, after: State, observer: Observer, step: Step) -> None:
-    """Write all texts beside their places, make them durable, then let each take its place."""
+def _write(plan: Plan, output: OutputRoot, after: State, observer: Observer, step: Step) -> None:
+    """Write all texts beside their final names, make them durable, then let each take its place."""
     files, stale, settled = plan.texts.files, plan.texts.stale, 0
     observer.phase("boot files", len(files), "files")
     try:
         for file in files:
-            after.units[file.unit].files[file.path] = places.stage(file.path, [file.new])
+            after.units[file.unit].files[file.path] = output.stage(file.path, [file.new])
             observer.advance()
-        places.sync()
+        output.sync()
         step("staged")
         if not plan.pending <= plan.known.pending:  # if we die before the end, it is still known who must be told
             state.save(plan.site.path, replace(plan.known, pending=set(plan.pending)))
         for file in files:
-            places.commit(file.path)
+            output.commit(file.path)
             settled += 1
         step("settled")
         for one in stale:
-            places.remove(one.path)
-        places.sync_directories([*(file.path for file in files), *(one.path for one in stale)])
+            output.remove(one.path)
+        output.sync_directories([*(file.path for file in files), *(one.path for one in stale)])
     finally:
         for file in files[settled:]:
-            places.discard(file.path)
+            output.discard(file.path)
 
 
 def tell(plan: Plan) -> list[services.ReloadResult]:

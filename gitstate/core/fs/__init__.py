@@ -1,11 +1,12 @@
-"""The only hands that touch a live or exported tree: reading it without being led astray, writing it faithfully.
+"""Reading, writing and removing untrusted directory trees: the only access to live and exported trees.
+trees.
 
 Everything goes through directory descriptors and follows no symlink: a prototype may hold any symlink, and paths may
 be longer than PATH_MAX.
 """
 
-from gitstate.core.fs.below import DescriptorTree, open_below
 from gitstate.core.fs.clone import clone_file, why_no_clones
+from gitstate.core.fs.descriptor_tree import DescriptorTree, open_descriptor_tree
 from gitstate.core.fs.kernel import (
     allow_many_descriptors,
     is_mounted,
@@ -31,12 +32,12 @@ from gitstate.core.fs.read import (
 )
 from gitstate.core.fs.remove import remove_tree
 from gitstate.core.fs.write import (
+    apply_metadata,
+    apply_metadata_by_name,
+    copy_metadata,
     create_file,
     make_directory,
     make_special,
-    seal_descriptor,
-    seal_like,
-    seal_name,
     sync_directory,
     write_file,
     write_sparse,
@@ -45,8 +46,11 @@ from gitstate.core.fs.write import (
 __all__ = [
     "DescriptorTree",
     "allow_many_descriptors",
+    "apply_metadata",
+    "apply_metadata_by_name",
     "clone_file",
     "close",
+    "copy_metadata",
     "create_file",
     "descriptor_xattrs",
     "is_mounted",
@@ -58,7 +62,7 @@ __all__ = [
     "mount_id",
     "mounts_below",
     "named_xattrs",
-    "open_below",
+    "open_descriptor_tree",
     "open_directory",
     "open_file",
     "open_path",
@@ -67,9 +71,6 @@ __all__ = [
     "read_link",
     "remove_tree",
     "scratch_time",
-    "seal_descriptor",
-    "seal_like",
-    "seal_name",
     "shared_lock",
     "sync_directory",
     "sync_file_system",

@@ -1,4 +1,4 @@
-"""Files that share their bytes on the disk and are two all the same: reflinks of btrfs and XFS (ioctl_ficlone(2))."""
+"""Reflinks: files that share their blocks on disk, on btrfs and XFS (ioctl_ficlone(2))."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _FICLONE: Final = 0x40049409  # linux/fs.h
 _NOT_HERE: Final = frozenset(
     (errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EPERM, errno.ENOENT)
 )
-"""Reasons to write a file instead: the file system has no reflinks, it is another one, or the source is odd or gone."""
+"""Errors after which the file is copied instead: no reflinks here, another file system, or the source is gone."""
 
 
 def clone_file(name: bytes, parent: int, descriptor: int) -> bool:
-    """Let the new file ``descriptor`` share all bytes of the file ``name``; False where it can't. Raises OSError."""
+    """Make the new file ``descriptor`` a reflink of the file ``name``; False if that isn't possible. Raises OSError."""
     try:
         source = open_file(name, parent)
         try:
@@ -32,7 +32,7 @@ def clone_file(name: bytes, parent: int, descriptor: int) -> bool:
 
 
 def why_no_clones(source: int, target: int) -> int:
-    """0 if files below the open directory ``target`` may share bytes with those below ``source``, else an errno."""
+    """0 if files in the open directory ``target`` can be reflinks of files in ``source``, else an errno."""
     nameless: list[int] = []
     try:
         for directory in (source, target):

@@ -1,4 +1,4 @@
-"""What the kernel knows and Python's os module doesn't offer: mount ids, file system kinds, syncs, locks."""
+"""System calls that Python's os module lacks: mount ids, file system types, syncfs, OFD locks."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _check(result: int, what: str) -> None:
 
 
 def mount_id(descriptor: int) -> int:
-    """The id of the mount that ``descriptor`` was opened on; unlike st_dev it tells a bind mount from its source."""
+    """The id of the mount ``descriptor`` is on; unlike st_dev, it tells a bind mount from its source."""
     buffer = ctypes.create_string_buffer(256)
     _check(_libc.statx(descriptor, b"", _AT_EMPTY_PATH, _STATX_MNT_ID, buffer), "statx")
     return _mount_id(buffer.raw)
 
 
 def is_mounted(name: bytes, parent: int, home: int) -> bool:
-    """Whether what stands at ``name``, and can't be opened (a device, a socket), is of another mount than ``home``."""
+    """Whether ``name``, which can't be opened (a device, a socket), is on another mount than ``home``."""
     buffer = ctypes.create_string_buffer(256)
     if _libc.statx(parent, name, _AT_SYMLINK_NOFOLLOW, _STATX_MNT_ID, buffer) < 0:  # gone meanwhile
         return False
@@ -49,7 +49,7 @@ def _mount_id(statx: bytes) -> int:
 
 
 def sync_file_system(descriptor: int) -> None:
-    """Write out everything dirty on the file system of ``descriptor``. Raises StorageError."""
+    """syncfs(2) on the file system of ``descriptor``. Raises StorageError."""
     try:
         _check(_libc.syncfs(descriptor), "syncfs")
     except OSError as error:
@@ -64,12 +64,12 @@ def is_tmpfs(descriptor: int) -> bool:
 
 
 def is_read_only(descriptor: int) -> bool:
-    """Whether ``descriptor`` is on a file system, or a mount, that can't be written."""
+    """Whether ``descriptor`` is on a read-only file system or mount."""
     return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
 
 
 def scratch_time(descriptor: int) -> int | None:
-    """The file system's own idea of now, in nanoseconds, from a nameless file; None where it has no such files."""
+    """The file system's current time in nanoseconds, taken from an O_TMPFILE; None where that isn't supported."""
     try:
         scratch = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
     except OSError:
@@ -81,13 +81,13 @@ def scratch_time(descriptor: int) -> int | None:
 
 
 def allow_many_descriptors() -> None:
-    """Raise the soft limit of open files to the hard one: a descriptor is held for every level of a deep tree."""
+    """Raise the soft limit of open files to the hard one: each level of a deep tree holds a descriptor."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def mounts_below(path: Path) -> list[str]:
-    """Mount points at or below ``path``, from the kernel's own list."""
+    """Mount points at or below ``path``, from /proc/self/mountinfo."""
     real = os.path.realpath(path)
     found = []
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
@@ -99,7 +99,7 @@ def mounts_below(path: Path) -> list[str]:
 
 @contextmanager
 def shared_lock(descriptor: int, start: int, count: int) -> Iterator[bool]:
-    """Hold a shared OFD lock on ``count`` bytes from ``start``; yields whether it could be had.
+    """Hold a shared OFD lock on ``count`` bytes from ``start``; yields False if it is taken.
 
     OFD locks conflict with other programs' POSIX locks but aren't dropped when some other descriptor closes.
     """

@@ -1,4 +1,4 @@
-"""Reading a tree: descriptors, listings, links, extended attributes. Nothing is followed, nothing blocks."""
+"""Reading a tree: descriptors, listings, symlinks, extended attributes. Follows no symlink and never blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_tree(path: Path) -> int:
 
 
 def close(descriptor: int) -> None:
-    """Let go of a descriptor."""
+    """Close a descriptor."""
     os.close(descriptor)
 
 

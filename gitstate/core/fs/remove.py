@@ -1,4 +1,4 @@
-"""Removing a tree however deep, without ever leaving it."""
+"""Removing trees of any depth without leaving them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gitstate.core.names import octal
 
 
 def remove_tree(path: Path, observer: Callable[[int], None] | None = None) -> None:
-    """Remove a tree however deep, whatever its modes, following nothing; never crosses a mount."""
+    """Remove a tree of any depth and any modes; follows no symlink and crosses no mount."""
     try:
         parent = os.open(path.parent, DIRECTORY_FLAGS & ~os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -27,7 +27,7 @@ def remove_tree(path: Path, observer: Callable[[int], None] | None = None) -> No
 
 
 def remove_entry(name: bytes, parent: int) -> None:
-    """Remove what stands at ``name`` in an open directory, a directory with all below it; never crosses a mount."""
+    """Remove the file or tree ``name`` in an open directory; crosses no mount."""
     if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
         _remove_below(name, parent, None)
     else:
@@ -35,7 +35,7 @@ def remove_entry(name: bytes, parent: int) -> None:
 
 
 def _remove_below(name: bytes, parent: int, observer: Callable[[int], None] | None) -> None:
-    """Depth first with a stack of ours: Python's own recursion ends at a thousand levels."""
+    """Depth first, not recursive: Python's recursion ends at a thousand levels."""
     try:
         top = open_directory(name, parent)
     except FileNotFoundError:

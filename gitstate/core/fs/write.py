@@ -1,4 +1,4 @@
-"""Writing a tree: entries made and sealed with their metadata, files replaced in one step."""
+"""Writing a tree: entries with their metadata, and files replaced atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gitstate.core.fs.read import by_descriptor, descriptor_xattrs, open_directo
 
 
 def create_file(name: bytes, parent: int) -> int:
-    """A new empty file ``name`` to write, its owner's alone. Raises OSError, FileExistsError included."""
+    """Create the file ``name`` with mode 0600; its descriptor. Raises OSError, FileExistsError included."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(name, flags, 0o600, dir_fd=parent)
 
@@ -45,11 +45,11 @@ def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-def seal_descriptor(descriptor: int, meta: Meta) -> None:
-    """Give an open file or directory its recorded metadata.
+def apply_metadata(descriptor: int, meta: Meta) -> None:
+    """Apply recorded metadata to an open file or directory.
 
-    The order matters: chown clears setuid and capabilities, an ACL goes with the mode it was read with, and time
-    comes last.
+    The order matters: chown clears setuid and capabilities, an ACL implies the mode it was read with, time comes
+    last.
     """
     os.fchown(descriptor, meta.uid, meta.gid)
     os.fchmod(descriptor, meta.mode)
@@ -59,16 +59,16 @@ def seal_descriptor(descriptor: int, meta: Meta) -> None:
     os.utime(descriptor, ns=(time, time))
 
 
-def seal_like(descriptor: int, model: int) -> None:
-    """Give an open directory all the metadata of the open directory ``model``."""
+def copy_metadata(descriptor: int, model: int) -> None:
+    """Copy all metadata of the open directory ``model`` to another one."""
     status = os.fstat(model)
     xattrs = descriptor_xattrs(model, selinux=True)
     own = Meta(Kind.DIRECTORY, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
-    seal_descriptor(descriptor, own._replace(xattrs=xattrs) if xattrs else own)
+    apply_metadata(descriptor, own._replace(xattrs=xattrs) if xattrs else own)
 
 
-def seal_name(name: bytes, parent: int, meta: Meta) -> None:
-    """``seal_descriptor`` for a symlink, device or fifo."""
+def apply_metadata_by_name(name: bytes, parent: int, meta: Meta) -> None:
+    """``apply_metadata`` for a symlink, device or fifo, which can't be opened."""
     os.chown(name, meta.uid, meta.gid, dir_fd=parent, follow_symlinks=False)
     if meta.kind is not Kind.SYMLINK:
         os.chmod(name, meta.mode, dir_fd=parent)
@@ -79,20 +79,20 @@ def seal_name(name: bytes, parent: int, meta: Meta) -> None:
 
 
 def make_special(entry: Entry, parent: int) -> None:
-    """A device or fifo, sealed."""
+    """Create a device or fifo with its metadata."""
     major, minor = entry.meta.device or (0, 0)
     os.mknod(entry.name, FORMAT_BY_KIND[entry.meta.kind] | 0o600, os.makedev(major, minor), dir_fd=parent)
-    seal_name(entry.name, parent, entry.meta)
+    apply_metadata_by_name(entry.name, parent, entry.meta)
 
 
 def make_directory(name: bytes, parent: int) -> int:
-    """A new directory, reachable by its owner only until it is sealed; its descriptor."""
+    """Create a directory with mode 0700; its descriptor."""
     os.mkdir(name, 0o700, dir_fd=parent)
     return open_directory(name, parent)
 
 
 def sync_directory(path: Path) -> None:
-    """Make renames and creations in ``path`` durable."""
+    """fsync the directory ``path`` after renames and creations."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -101,7 +101,7 @@ def sync_directory(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace ``path`` by ``data`` in one step, durably; a crash leaves the old file."""
+    """Replace the file ``path`` atomically and durably; after a crash it is the old or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:

@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 
 from gitstate import boot
 from gitstate.boot.files import group
-from gitstate.boot.files.images import untouched
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot, Stamp, is_temporary, temporary_name
 from gitstate.store.site import Site
@@ -63,7 +62,7 @@ def folder_of(channel: str, version: str) -> str:
 
 
 def plan(
-    places: OutputRoot,
+    output: OutputRoot,
     channel: str,
     version: str,
     donor: str | None,
@@ -75,15 +74,15 @@ def plan(
     Of a folder that is there ``only`` some hosts may be looked at: the others' archives stay as they are.
     """
     folder = folder_of(channel, version)
-    is_new = places.directory(folder) is None
-    known = _known(places, folder)
+    is_new = output.directory(folder) is None
+    known = _known(output, folder)
     earlier = folder_of(channel, donor) if donor and donor != version else None
-    others = _known(places, earlier) if earlier else {}
+    others = _known(output, earlier) if earlier else {}
     kept, linked, made = {}, {}, []
     for host, key in keys.items():
-        if _is_there(places, folder, host, key, known):
+        if _is_there(output, folder, host, key, known):
             kept[host] = known[host].written
-        elif earlier and _is_there(places, earlier, host, key, others):
+        elif earlier and _is_there(output, earlier, host, key, others):
             linked[host] = others[host].written
         else:
             made.append(host)
@@ -91,35 +90,35 @@ def plan(
     beside = {host: one for host, one in known.items() if looked_at is not None and host not in looked_at}
     kept |= {host: one.written for host, one in beside.items()}
     wanted = {host: one.key for host, one in beside.items()} | dict(keys)
-    standing = set(_hosts(places, folder))
+    standing = set(_hosts(output, folder))
     removed = sorted((standing if looked_at is None else standing & looked_at) - wanted.keys())
     added = frozenset(keys.keys() - standing)
-    left = tuple(name for name in places.names(folder) if is_temporary(name))
+    left = tuple(name for name in output.names(folder) if is_temporary(name))
     return Plan(folder, earlier, wanted, kept, linked, tuple(made), tuple(removed), added, left, is_new)
 
 
-def _is_there(places: OutputRoot, folder: str, host: str, key: str, known: Mapping[str, _Known]) -> bool:
+def _is_there(output: OutputRoot, folder: str, host: str, key: str, known: Mapping[str, _Known]) -> bool:
     one = known.get(host)
-    return one is not None and one.key == key and untouched(places, _path(folder, host), one.written)
+    return one is not None and one.key == key and output.is_untouched(_path(folder, host), one.written)
 
 
 def _path(folder: str, host: str) -> str:
     return f"{folder}/{host}{_END}"
 
 
-def _hosts(places: OutputRoot, folder: str) -> Iterator[str]:
-    return (name.removesuffix(_END) for name in places.names(folder) if name.endswith(_END) and not is_temporary(name))
+def _hosts(output: OutputRoot, folder: str) -> Iterator[str]:
+    return (name.removesuffix(_END) for name in output.names(folder) if name.endswith(_END) and not is_temporary(name))
 
 
 # --- what they were made from -----------------------------------------------------------------------------------------
 
 
-def _known(places: OutputRoot, folder: str) -> Mapping[str, _Known]:
+def _known(output: OutputRoot, folder: str) -> Mapping[str, _Known]:
     """The keys of a folder; none if there is no file of them, or one that is damaged."""
-    status = places.look(f"{folder}/{_KEYS}")
+    status = output.lstat(f"{folder}/{_KEYS}")
     if status is None or not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != _KEYS_MODE:
         return {}
-    head, _, body = places.read(f"{folder}/{_KEYS}").partition(b"\n")
+    head, _, body = output.read(f"{folder}/{_KEYS}").partition(b"\n")
     if head != _head(body):
         return {}
     return {host: _Known(key, Stamp(*written)) for host, (key, written) in json.loads(body).items()}
@@ -137,7 +136,7 @@ def _text(keys: Mapping[str, str], stamps: Mapping[str, Stamp]) -> bytes:
 # --- doing it ---------------------------------------------------------------------------------------------------------
 
 
-def apply(plan: Plan, places: OutputRoot, content: Content, observer: Observer) -> None:
+def apply(plan: Plan, output: OutputRoot, content: Content, observer: Observer) -> None:
     """Bring the folder about: a new one appears as a whole, in an old one each archive is replaced. Raises OSError.
 
     ``content`` makes a host's archive; what it raises leaves everything as it was.
@@ -146,83 +145,83 @@ def apply(plan: Plan, places: OutputRoot, content: Content, observer: Observer) 
         return
     above, _, name = plan.folder.rpartition("/")
     folder = f"{above}/{temporary_name(name)}" if plan.is_new else plan.folder
-    places.make(above)
-    places.remove_tree(f"{above}/{temporary_name(name)}")
-    places.make(folder)
+    output.make(above)
+    output.remove_tree(f"{above}/{temporary_name(name)}")
+    output.make(folder)
     for one in plan.left:
-        places.remove(f"{folder}/{one}")
+        output.remove(f"{folder}/{one}")
     try:
-        _fill(plan, folder, places, content, observer)
+        _fill(plan, folder, output, content, observer)
         if plan.is_new:
-            places.sync()
-            places.rename_directory(folder, plan.folder)
+            output.sync()
+            output.rename_directory(folder, plan.folder)
         else:
-            _replace(plan, places)
+            _replace(plan, output)
     except BaseException as error:
         if plan.is_new:
-            places.remove_tree(folder)
+            output.remove_tree(folder)
         else:
-            _discard(plan, places)
+            _discard(plan, output)
         if isinstance(error, OSError):
-            error.filename = places.shown(plan.folder)  # it knows of a descriptor at most
+            error.filename = output.absolute(plan.folder)  # it knows of a descriptor at most
         raise
-    places.sync_directories([plan.folder, _path(plan.folder, "")])
+    output.sync_directories([plan.folder, _path(plan.folder, "")])
 
 
-def _fill(plan: Plan, folder: str, places: OutputRoot, content: Content, observer: Observer) -> None:
+def _fill(plan: Plan, folder: str, output: OutputRoot, content: Content, observer: Observer) -> None:
     """Stage what is new, and the keys; in a new folder everything takes its place at once."""
     stamps = dict(plan.kept)
     observer.phase("machine archives", len(plan.made) + len(plan.linked), "machines")
     for host, written in plan.linked.items():
         assert plan.donor is not None
-        places.stage_link(_path(folder, host), _path(plan.donor, host))
+        output.stage_link(_path(folder, host), _path(plan.donor, host))
         stamps[host] = written
         observer.advance()
     for host in plan.made:
-        stamps[host] = places.stage(_path(folder, host), content(host))
+        stamps[host] = output.stage(_path(folder, host), content(host))
         observer.advance()
-    places.stage(f"{folder}/{_KEYS}", [_text(plan.keys, stamps)], _KEYS_MODE)
-    places.sync()
+    output.stage(f"{folder}/{_KEYS}", [_text(plan.keys, stamps)], _KEYS_MODE)
+    output.sync()
     if plan.is_new:
         for host in (*plan.linked, *plan.made):
-            places.commit(_path(folder, host))
-        places.commit(f"{folder}/{_KEYS}")
+            output.commit(_path(folder, host))
+        output.commit(f"{folder}/{_KEYS}")
 
 
-def _replace(plan: Plan, places: OutputRoot) -> None:
+def _replace(plan: Plan, output: OutputRoot) -> None:
     """The keys go last: killed before, an archive that was replaced is made once more."""
     for host in (*plan.linked, *plan.made):
-        places.commit(_path(plan.folder, host))
+        output.commit(_path(plan.folder, host))
     for host in plan.removed:
-        places.remove(_path(plan.folder, host))
-    places.commit(f"{plan.folder}/{_KEYS}")
+        output.remove(_path(plan.folder, host))
+    output.commit(f"{plan.folder}/{_KEYS}")
 
 
-def _discard(plan: Plan, places: OutputRoot) -> None:
+def _discard(plan: Plan, output: OutputRoot) -> None:
     for host in (*plan.linked, *plan.made):
-        places.discard(_path(plan.folder, host))
-    places.discard(f"{plan.folder}/{_KEYS}")
+        output.discard(_path(plan.folder, host))
+    output.discard(f"{plan.folder}/{_KEYS}")
 
 
-def forget(places: OutputRoot, channel: str, stay: Iterable[str]) -> list[str]:
+def forget(output: OutputRoot, channel: str, stay: Iterable[str]) -> list[str]:
     """Remove the folders of a channel's releases but those that ``stay``; the versions that went."""
     above = f"{FOLDER}/{channel}"
     staying = set(stay)
-    gone = [name for name in places.names(above) if name not in staying]
+    gone = [name for name in output.names(above) if name not in staying]
     for name in gone:
-        places.remove_tree(f"{above}/{name}")
+        output.remove_tree(f"{above}/{name}")
     return gone
 
 
-def withdraw(places: OutputRoot, channel: str, version: str, stay: Collection[str]) -> None:
+def withdraw(output: OutputRoot, channel: str, version: str, stay: Collection[str]) -> None:
     """Remove the archives of a release but those of the hosts that ``stay``. Raises OSError."""
-    gone = [host for host in _hosts(places, folder_of(channel, version)) if host not in stay]
+    gone = [host for host in _hosts(output, folder_of(channel, version)) if host not in stay]
     if gone:
-        apply(plan(places, channel, version, None, {}, gone), places, lambda host: (), SILENT)
+        apply(plan(output, channel, version, None, {}, gone), output, lambda host: (), SILENT)
 
 
-def open_places(site: Site, options: boot.Options, observer: Observer) -> OutputRoot:
-    """The places of a site's boot files, whose group is made if need be, and that told. Raises HostError."""
+def open_output(site: Site, options: boot.Options, observer: Observer) -> OutputRoot:
+    """The output root of a site's boot files, to write; creates the group that may read them. Raises HostError."""
     planned = group.plan(options)
     gid = group.make(planned)
     if planned.gid is None:
@@ -232,6 +231,6 @@ def open_places(site: Site, options: boot.Options, observer: Observer) -> Output
     return OutputRoot(site.tftp, options.etc, gid)
 
 
-def look_places(site: Site, options: boot.Options) -> OutputRoot:
-    """The same, to look only."""
+def inspect_output(site: Site, options: boot.Options) -> OutputRoot:
+    """The output root of a site's boot files, to read only."""
     return OutputRoot(site.tftp, options.etc, group.plan(options).gid)

@@ -146,12 +146,12 @@ def make(
         maker.try_out(keys, observer)
         return []
     donor = before.name.version if before else None
-    with locked(site), files.open_places(site, boot.load(site), observer) as places:
-        plan = files.plan(places, name.channel, name.version, donor, maker.keys(anyway=stand(site, name)))
+    with locked(site), files.open_output(site, boot.load(site), observer) as output:
+        plan = files.plan(output, name.channel, name.version, donor, maker.keys(anyway=stand(site, name)))
         if not plan:
             return []
         maker.tell_missing(observer)
-        files.apply(plan, places, maker.content, observer)
+        files.apply(plan, output, maker.content, observer)
     count, new = len(plan.keys), len(plan.made)
     return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
 
@@ -164,9 +164,9 @@ def foresee(
     keys = maker.keys()
     hosts: Collection[str] = keys
     if boots(site):
-        with files.look_places(site, boot.load(site)) as places:
+        with files.inspect_output(site, boot.load(site)) as output:
             donor = before.name.version if before else None
-            hosts = files.plan(places, name.channel, name.version, donor, keys).made
+            hosts = files.plan(output, name.channel, name.version, donor, keys).made
     maker.tell_missing(observer)
     maker.try_out(hosts, observer)
     return len(hosts)
@@ -185,8 +185,8 @@ def stand(site: Site, name: Name) -> bool:
 def forget(site: Site, channel: str, stay: Iterable[Release], observer: Observer) -> None:
     """Remove the archives of releases that nobody boots any more: they hold secrets."""
     if boots(site) and (site.path / files.FOLDER / channel).is_dir():
-        with locked(site), files.open_places(site, boot.load(site), observer) as places:
-            files.forget(places, channel, [release.name.version for release in stay])
+        with locked(site), files.open_output(site, boot.load(site), observer) as output:
+            files.forget(output, channel, [release.name.version for release in stay])
 
 
 def boots(site: Site) -> bool:

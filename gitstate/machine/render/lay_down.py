@@ -78,7 +78,7 @@ def _leave(stack: list[_Open], depth: int) -> None:
     while len(stack) > depth:
         one = stack.pop()
         try:
-            fs.seal_descriptor(one.descriptor, one.meta)
+            fs.apply_metadata(one.descriptor, one.meta)
         finally:
             fs.close(one.descriptor)
 
@@ -107,7 +107,7 @@ def _write(
         _file(name, parent, item.meta, read(item))
     elif kind is Kind.SYMLINK:
         os.symlink(read(item), name, dir_fd=parent)
-        fs.seal_name(name, parent, item.meta)
+        fs.apply_metadata_by_name(name, parent, item.meta)
     else:
         fs.make_special(Entry(name, item.meta), parent)
 
@@ -121,6 +121,6 @@ def _file(name: bytes, parent: int, meta: Meta, content: bytes) -> None:
     try:
         fs.write_sparse(descriptor, content, 0)
         os.ftruncate(descriptor, len(content))
-        fs.seal_descriptor(descriptor, meta)
+        fs.apply_metadata(descriptor, meta)
     finally:
         fs.close(descriptor)

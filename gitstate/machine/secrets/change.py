@@ -28,7 +28,7 @@ def hosts(site: Site) -> list[str]:
     """The machines that have a directory of secrets, sorted."""
     if not folder(site).exists():
         return []
-    with fs.open_below(folder(site)) as secrets:
+    with fs.open_descriptor_tree(folder(site)) as secrets:
         return [name.decode("ascii") for name, _ in secrets.names(b"") if _is_host(name)]
 
 
@@ -64,7 +64,7 @@ def add(site: Site, host: str, path: bytes, content: bytes, meta: Meta, options:
         except Exception:
             _restore(secrets, where, *before)
             raise
-        if _HOST_KEY.fullmatch(path) and not mend_public(site, secrets, where) and secrets.look(where + b".pub"):
+        if _HOST_KEY.fullmatch(path) and not mend_public(site, secrets, where) and secrets.lstat(where + b".pub"):
             secrets.remove(where + b".pub")
     return before[0] is not None
 
@@ -74,7 +74,7 @@ def foresee(site: Site, host: str, path: bytes, content: bytes, meta: Meta) -> b
     refuse(folder(site) / host_name(host), path, meta, content)
     if not folder(site).exists():
         return False
-    with fs.open_below(folder(site)) as secrets:
+    with fs.open_descriptor_tree(folder(site)) as secrets:
         return secrets.is_file(b"%s/%s" % (host_name(host).encode(), path))
 
 
@@ -100,8 +100,8 @@ def removed(site: Site, host: str, path: bytes | None) -> list[bytes]:
     name = host_name(host).encode()
     where = name if path is None else b"%s/%s" % (name, path)
     if folder(site).exists():
-        with fs.open_below(folder(site)) as secrets:
-            found = secrets.look(where)
+        with fs.open_descriptor_tree(folder(site)) as secrets:
+            found = secrets.lstat(where)
             if found and stat.S_ISDIR(found.st_mode):
                 below = [one for one, status in secrets.walk(where) if not stat.S_ISDIR(status.st_mode)]
                 return [one.removeprefix(name + b"/") for one in below]
@@ -117,7 +117,7 @@ def remove(site: Site, host: str, path: bytes | None) -> None:
     removed(site, host, path)
     with opened(site) as secrets:
         where = name if path is None else b"%s/%s" % (name, path)
-        if secrets.look(where):
+        if secrets.lstat(where):
             secrets.remove(where)
         while b"/" in where:
             where = where.rpartition(b"/")[0]

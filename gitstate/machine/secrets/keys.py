@@ -57,7 +57,7 @@ def lacking(site: Site, hosts: Iterable[str], options: Options) -> tuple[Key, ..
     wanted = [Key(host_name(host), kind) for host in hosts for kind in options.host_keys]
     if not wanted or not folder(site).exists():
         return tuple(wanted)
-    with fs.open_below(folder(site)) as secrets:
+    with fs.open_descriptor_tree(folder(site)) as secrets:
         return tuple(key for key in wanted if not secrets.is_file(key.path))
 
 
@@ -83,7 +83,7 @@ def opened(site: Site) -> Iterator[DescriptorTree]:
     try:
         refuse_open(lock, folder(site))
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with fs.open_below(folder(site)) as secrets:
+        with fs.open_descriptor_tree(folder(site)) as secrets:
             yield secrets
     finally:
         fs.close(lock)
@@ -137,7 +137,7 @@ def _generate(staging: str, keys: Sequence[Key], observer: Observer) -> None:
 
 def _install(secrets: DescriptorTree, key: Key) -> None:
     """Without the old private half first: it must not stand beside another one's public half."""
-    if secrets.look(key.path):
+    if secrets.lstat(key.path):
         secrets.remove(key.path)
     staged = b"%s/%s" % (_STAGING, _staged(key))
     secrets.move(staged + b".pub", key.path + b".pub")
@@ -161,7 +161,7 @@ def mend_public(site: Site, secrets: DescriptorTree, path: bytes) -> bool:
         text = process.run(["ssh-keygen", "-y", "-P", "", "-f", f"{folder(site)}/{os.fsdecode(path)}"])
     except ProgramError:
         return False
-    private = secrets.look(path)
+    private = secrets.lstat(path)
     secrets.put(path + b".pub", [text], Meta(Kind.FILE, 0o644, time=private.st_mtime_ns if private else 0))
     return True
 
@@ -170,7 +170,7 @@ def public_keys(site: Site, hosts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Hosts with their public keys as ``TYPE BASE64``, in the order of types; nothing for hosts without."""
     if not folder(site).exists():
         return
-    with fs.open_below(folder(site)) as secrets:
+    with fs.open_descriptor_tree(folder(site)) as secrets:
         for host in hosts:
             for kind in KEY_TYPES:
                 text = secrets.read(Key(host_name(host), kind).path + b".pub") or b""

@@ -61,7 +61,7 @@ class Trees:
         made(linked.files)
         linked.add((self._link_alone if alone or len(below) < _MANY else self._link_by_two)(below, made))
         for path in opened:
-            self._seal(path)
+            self._copy_metadata(path)
         linked.directories += len(opened)
         return linked
 
@@ -73,10 +73,10 @@ class Trees:
             fs.close(new)
             raise
 
-    def _seal(self, path: bytes) -> None:
+    def _copy_metadata(self, path: bytes) -> None:
         level = self._open(path)
         try:
-            fs.seal_like(level.new, level.old)
+            fs.copy_metadata(level.new, level.old)
         finally:
             level.close()
 
@@ -113,7 +113,7 @@ class Trees:
                     levels.append(_Level(join(level.path, name), fs.make_directory(name, level.new), old))
                     levels[-1].link_files(linked)
                 else:
-                    fs.seal_like(level.new, level.old)
+                    fs.copy_metadata(level.new, level.old)
                     levels.pop().close()
                     linked.directories += 1
         finally:

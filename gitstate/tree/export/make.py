@@ -60,7 +60,7 @@ class Maker:
                 return self._file(entry, parent, source)
             if entry.meta.kind is Kind.SYMLINK:
                 os.symlink(self._repository.read(entry.oid), entry.name, dir_fd=parent)
-                fs.seal_name(entry.name, parent, entry.meta)
+                fs.apply_metadata_by_name(entry.name, parent, entry.meta)
             else:
                 fs.make_special(entry, parent)
         except (OSError, ValueError, OverflowError) as error:
@@ -72,7 +72,7 @@ class Maker:
         try:
             cloned = source >= 0 and self._clone(entry.name, source, descriptor)
             size = None if cloned else self._fill(entry.oid, descriptor)
-            fs.seal_descriptor(descriptor, entry.meta)
+            fs.apply_metadata(descriptor, entry.meta)
         finally:
             os.close(descriptor)
         return size
@@ -97,9 +97,9 @@ class Maker:
         os.ftruncate(descriptor, size)
         return size
 
-    def seal(self, path: bytes, descriptor: int, own: Meta) -> None:
+    def apply_metadata(self, path: bytes, descriptor: int, own: Meta) -> None:
         """Give a directory its metadata, once nothing more is made in it."""
         try:
-            fs.seal_descriptor(descriptor, own)
+            fs.apply_metadata(descriptor, own)
         except (OSError, OverflowError) as error:
             raise _explained(error, path) from None

@@ -106,14 +106,14 @@ class Exporter:
                 self._begin(path, descriptor, source, tree, before)
             else:
                 self._left.append(self._parents.pop())
-                self._seal_finished()
+                self._finish_directories()
 
     def _finish(self) -> None:
         """Wait for the threads."""
         self._submit()
         while self._futures:
             self._collect()
-        self._seal_finished()
+        self._finish_directories()
 
     def _open_old(self, name: bytes, old: int) -> int:
         if old < 0:
@@ -171,7 +171,7 @@ class Exporter:
         for path in {path.rpartition(b"/")[0] for path in mended}:
             directory = look_up.directory(path)
             with self._opened(path) as descriptor:
-                self._maker.seal(path, descriptor, directory.own if directory else PLAIN_DIRECTORY)
+                self._maker.apply_metadata(path, descriptor, directory.own if directory else PLAIN_DIRECTORY)
 
     def _make_anew(self, path: bytes, entry: Entry | None, old_root: int) -> None:
         if entry is None:
@@ -278,11 +278,11 @@ class Exporter:
             self._count(size)
         for task in batch:
             task.frame.waiting -= 1
-        self._seal_finished()
+        self._finish_directories()
 
-    def _seal_finished(self) -> None:
+    def _finish_directories(self) -> None:
         """A directory's time is set once nothing more is made in it."""
         while self._left and not self._left[0].waiting:
             frame = self._left[0]
-            self._maker.seal(frame.path, frame.new, frame.own)
+            self._maker.apply_metadata(frame.path, frame.new, frame.own)
             self._left.popleft().close()

@@ -68,14 +68,14 @@ class Trees:
     def _state(self, path: bytes) -> State:
         if not _is_clear(self.live, beside(path)) or not _is_clear(self.live, path.rpartition(b"/")[0]):
             return State.BLOCKED
-        found = self.live.look(path)
+        found = self.live.lstat(path)
         if found is None:
             return State.MISSING
         if stat.S_ISREG(found.st_mode):
             return State.REPLACED
         if self.live.link_target(path) != target(path):
             return State.BLOCKED
-        content = self.live.look(place(path))
+        content = self.live.lstat(place(path))
         if content is None:
             return State.DANGLING
         return State.OK if stat.S_ISREG(content.st_mode) else State.BLOCKED
@@ -83,11 +83,11 @@ class Trees:
     def _original(self, path: bytes, source: bytes) -> Original:
         if self.layer is None:
             return Original.NONE
-        if self.layer.look(path + b".j2"):
+        if self.layer.lstat(path + b".j2"):
             return Original.TEMPLATE
         if not _is_clear(self.layer, path.rpartition(b"/")[0]):
             return Original.BLOCKED
-        found = self.layer.look(path)
+        found = self.layer.lstat(path)
         if found is None:
             return Original.NONE
         if not stat.S_ISREG(found.st_mode):
@@ -100,7 +100,7 @@ def _is_clear(tree: DescriptorTree, path: bytes) -> bool:
     parts = path.split(b"/") if path else []
     for number in range(1, len(parts) + 1):
         above = b"/".join(parts[:number])
-        if tree.look(above) is None:
+        if tree.lstat(above) is None:
             return True
         if not tree.is_directory(above):
             return False
@@ -112,7 +112,7 @@ def same(one: DescriptorTree, path: bytes, other: DescriptorTree, other_path: by
     first, second = one.meta(path), other.meta(other_path)
     if first is None or second is None or first._replace(time=0) != second._replace(time=0):
         return False
-    sizes = [found.st_size for found in (one.look(path), other.look(other_path)) if found]
+    sizes = [found.st_size for found in (one.lstat(path), other.lstat(other_path)) if found]
     if sizes[0] != sizes[-1]:
         return False
     return all(a == b for a, b in zip(one.pieces(path), other.pieces(other_path), strict=False))

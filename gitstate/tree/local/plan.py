@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError
-from gitstate.core.fs import open_below
+from gitstate.core.fs import open_descriptor_tree
 from gitstate.core.names import octal
 from gitstate.tree.local.listing import DIRECTORY, LIST, beside, parse, place
 from gitstate.tree.local.look import File, Original, State, Trees, same
@@ -40,7 +40,10 @@ class Plan:
 def open_trees(live: Path, base: Path | None) -> Iterator[Trees]:
     """Both live trees. Raises HostError."""
     with ExitStack() as stack:
-        trees = Trees(stack.enter_context(open_below(live)), stack.enter_context(open_below(base)) if base else None)
+        trees = Trees(
+            stack.enter_context(open_descriptor_tree(live)),
+            stack.enter_context(open_descriptor_tree(base)) if base else None,
+        )
         check_way(trees.live, LIST)
         yield trees
 
@@ -61,7 +64,7 @@ def add(trees: Trees, paths: Iterable[bytes], doubt: ConflictPolicy = ConflictPo
     wanted = sorted(set(paths))
     for path in wanted:
         check_way(trees.live, path)
-        if path not in before and not trees.live.look(path):
+        if path not in before and not trees.live.lstat(path):
             raise NotFoundError(f"there is no /{octal(path)} in the live tree", "make it first, if only an empty file")
         _check_beside(trees, path, {*before, *wanted})
     return _plan(trees, wanted, doubt, before, tuple(sorted({*before, *wanted})))
@@ -104,7 +107,7 @@ def _plan(
     copies = [step for file in found for step in _copies(trees, file, doubt)]
     work = [file for file in found if file.state is not State.OK]
     folders = sorted({beside(file.path) for file in work})
-    made = [MakeDirectory(path) for path in folders if trees.live.look(path) is None]
+    made = [MakeDirectory(path) for path in folders if trees.live.lstat(path) is None]
     fetched = [CopyFromBase(place(file.path), file.path) for file in work if _is_lost(trees, file)]
     links = [Link(file.path) for file in work if file.state is not State.DANGLING]
     new_list: list[Step] = [WriteList(after)] if list(after) != list(before) else []

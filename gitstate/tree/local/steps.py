@@ -76,7 +76,7 @@ class WriteList:
     def apply(self, trees: Trees) -> None:
         if self.paths:
             trees.live.write(LIST, text(self.paths), 0o644)
-        elif trees.live.look(LIST):
+        elif trees.live.lstat(LIST):
             trees.live.remove(LIST)
 
 
@@ -120,7 +120,7 @@ class Drop:
     path: bytes
 
     def apply(self, trees: Trees) -> None:
-        if trees.live.look(self.path):
+        if trees.live.lstat(self.path):
             trees.live.remove(self.path)
         above = self.path.rpartition(b"/")[0]
         if above.rpartition(b"/")[2] == DIRECTORY:

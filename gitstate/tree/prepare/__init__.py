@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitstate.core.errors import HostError
-from gitstate.core.fs import DescriptorTree, open_below
+from gitstate.core.fs import DescriptorTree, open_descriptor_tree
 from gitstate.core.monitor import Observer
 from gitstate.tree.prepare import configure, debian, initrd, tidy
 from gitstate.tree.prepare import tree_files as carried
@@ -59,7 +59,7 @@ def plan(live: Path, *, install: bool = False, name: str = "") -> Plan:
 
     Raises HostError for a tree that can't be prepared, or lacks packages.
     """
-    with open_below(live) as tree:
+    with open_descriptor_tree(live) as tree:
         debian.check(tree, live)
         lacking = debian.missing(tree)
         if lacking and not install:
@@ -86,7 +86,7 @@ def apply(todo: Plan, observer: Observer) -> Done:
     if installed:
         debian.install(todo.live, installed, observer)
         todo = plan(todo.live, name=todo.name)
-    with open_below(todo.live) as tree:
+    with open_descriptor_tree(todo.live) as tree:
         observer.phase("prepare", len(todo.steps), "steps")
         for step in todo.steps:
             step.apply(tree)

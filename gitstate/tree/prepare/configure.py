@@ -53,7 +53,7 @@ def plan(tree: DescriptorTree) -> Iterator[Step]:
             _JOURNAL_FILE.encode(),
         ),
     )
-    if tree.look(b"usr/sbin/sshd"):
+    if tree.lstat(b"usr/sbin/sshd"):
         path = b"etc/systemd/system/ssh.service.d/gitstate.conf"
         yield from unless_written(tree, Write(path, Concern.SSHD, "makes missing host keys", _SSHD_FILE.encode()))
     yield from _hook(tree)
@@ -62,7 +62,7 @@ def plan(tree: DescriptorTree) -> Iterator[Step]:
 
 def _mount_points(tree: DescriptorTree) -> Iterator[Step]:
     for path, mode in MOUNT_POINTS.items():
-        found = tree.look(path)
+        found = tree.lstat(path)
         if found is None:
             yield MakeDirectory(path, Concern.HOOK, "mount point", mode)
         elif not stat.S_ISDIR(found.st_mode):
@@ -83,7 +83,7 @@ def _fstab(tree: DescriptorTree) -> Iterator[Step]:
     changed = [_MARK + line if _needs_disk(line) else line for line in lines]
     count = sum(old is not new for old, new in zip(lines, changed, strict=True))
     if count:
-        found = tree.look(_FSTAB)
+        found = tree.lstat(_FSTAB)
         mode = stat.S_IMODE(found.st_mode) if found else 0o644
         points = ", ".join(_mounted_at(line) for line in lines if _needs_disk(line))
         why = f"comment out what needs a disk ({points}); nofail would keep it"
@@ -138,12 +138,12 @@ def _stale(tree: DescriptorTree, directory: bytes, parts: set[bytes], concern: C
 
 def plan_stamps(tree: DescriptorTree) -> Iterator[Step]:
     """systemd compares seconds, and where those are equal the nanoseconds."""
-    usr = tree.look(b"usr")
+    usr = tree.lstat(b"usr")
     if usr is None:
         return
     later = usr.st_mtime_ns + 10**9
     for path in (b"etc/.updated", b"var/.updated"):
-        found = tree.look(path)
+        found = tree.lstat(path)
         if found is None or not stat.S_ISREG(found.st_mode):
             text = _STAMP_FILE.encode()
             yield from unless_written(tree, Write(path, Concern.UPDATED, "newer than /usr", text, time=later))

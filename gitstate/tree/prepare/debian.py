@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core.errors import HostError
-from gitstate.core.fs import DescriptorTree, open_below
+from gitstate.core.fs import DescriptorTree, open_descriptor_tree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import octal
 from gitstate.tree.prepare import chroot as inside
@@ -80,7 +80,7 @@ def kernels(tree: DescriptorTree) -> list[Kernel]:
 
 def missing(tree: DescriptorTree) -> list[str]:
     """The packages without which nothing boots, and those whose installation was broken off."""
-    lacking = [package for package, places in _PROGRAMS if not any(map(tree.look, places))]
+    lacking = [package for package, places in _PROGRAMS if not any(map(tree.lstat, places))]
     if not kernels(tree):
         lacking.append(_kernel_package(tree))
     lacking += [name.decode() for name in _UNFINISHED.findall(tree.read(STATUS) or b"")]
@@ -97,8 +97,8 @@ def _kernel_package(tree: DescriptorTree) -> str:
 
 def install(live: Path, packages: Sequence[str], observer: Observer) -> None:
     """Install packages into the live tree. No daemon starts. Raises StorageError."""
-    with open_below(live) as tree:
-        ours = tree.look(POLICY_RC) is None
+    with open_descriptor_tree(live) as tree:
+        ours = tree.lstat(POLICY_RC) is None
         if ours:
             Write(POLICY_RC, Concern.LEFTOVERS, "", POLICY_RC_TEXT, 0o755).apply(tree)
         try:

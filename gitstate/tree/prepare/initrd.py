@@ -58,7 +58,7 @@ def make(tree: DescriptorTree, live: Path, kernel: Kernel, observer: Observer) -
     observer.phase(f"initrd of {kernel.version}", unit="files")
     above, _, name = kernel.initrd.rpartition(b"/")
     fresh = above + b"/." + name + b".gitstate"
-    if tree.look(fresh):
+    if tree.lstat(fresh):
         tree.remove(fresh)
     try:
         inside.run(live, (_EPOCH, "mkinitramfs", "-v", "-o", f"/{os.fsdecode(fresh)}", kernel.version), observer)
@@ -67,7 +67,7 @@ def make(tree: DescriptorTree, live: Path, kernel: Kernel, observer: Observer) -
         if changed:
             tree.rename(fresh, kernel.initrd)
     finally:
-        if tree.look(fresh):
+        if tree.lstat(fresh):
             tree.remove(fresh)
     _remember(tree, kernel)
     return Made(kernel, changed)

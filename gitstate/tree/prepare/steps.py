@@ -157,7 +157,7 @@ class MakeDirectory:
 def unless_written(tree: DescriptorTree, step: Write) -> list[Step]:
     """``step``, unless the file is like that already. Raises HostError where it can't be written."""
     check_way(tree, step.path)
-    found = tree.look(step.path)
+    found = tree.lstat(step.path)
     if found is not None and stat.S_ISREG(found.st_mode):
         same = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (step.mode, 0, 0)
         if same and found.st_size == len(step.data) and tree.read(step.path) == step.data:
@@ -172,7 +172,7 @@ def check_way(tree: DescriptorTree, path: bytes) -> None:
     above = b""
     for part in path.split(b"/")[:-1]:
         above = above + b"/" + part if above else part
-        found = tree.look(above)
+        found = tree.lstat(above)
         if found is None:
             return
         if not tree.is_directory(above):

@@ -83,7 +83,7 @@ def _secrets(tree: DescriptorTree) -> Iterator[Step]:
 
 def _machine_id(tree: DescriptorTree) -> Iterator[Step]:
     """Empty, not absent: systemd takes a machine without the file for one that boots for the first time."""
-    found = tree.look(_MACHINE_ID)
+    found = tree.lstat(_MACHINE_ID)
     if found is None:
         yield Write(_MACHINE_ID, Concern.MACHINE_ID, "each machine gets its own at boot", b"")
     elif stat.S_ISREG(found.st_mode) and found.st_size:

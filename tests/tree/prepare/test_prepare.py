@@ -293,7 +293,7 @@ def test_whatever_was_done_before_a_kill_the_next_run_ends_the_same(tmp_path: Pa
         dirty(root)
         plan = prepare.plan(root)
         assert len(plan.steps) == count
-        with prepare.open_below(root) as tree:
+        with prepare.open_descriptor_tree(root) as tree:
             for step in plan.steps[:done]:
                 step.apply(tree)
         run(root)

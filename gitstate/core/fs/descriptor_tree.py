@@ -1,6 +1,6 @@
-"""A live tree by paths from its root, looked at and changed in single places.
+"""Single entries of a live tree, read and changed by their path from its root.
 
-No symlink is followed and no other mount is entered: what a path of a hostile tree leads to outside can't be reached.
+No symlink is followed and no other mount is entered, so nothing outside the tree can be reached through it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from gitstate.core.fs.read import (
     open_tree,
 )
 from gitstate.core.fs.remove import remove_entry
-from gitstate.core.fs.write import seal_descriptor, seal_like
+from gitstate.core.fs.write import apply_metadata, copy_metadata
 
 _NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 _PIECE: Final = 1 << 20
 PARTIAL: Final = b".gitstate.partial"
 _PARTIAL_DIRECTORY: Final = b".gitstate.partial.d"
-"""What a file or a directory is called until it is whole."""
+"""Names of a file and of a directory that are being written."""
 
 
 class DescriptorTree:
-    """A directory, and what stands below it on the same mount. Paths are relative, their parts no ``..``."""
+    """A directory and everything below it on the same mount. Paths are relative and have no ``..``."""
 
     def __init__(self, root: int) -> None:
         self._root = root
@@ -42,7 +42,10 @@ class DescriptorTree:
 
     @contextmanager
     def directory(self, path: bytes, *, make: bool = False) -> Iterator[int]:
-        """The directory at ``path``, open, made if wanted. Raises OSError; EXDEV if something is mounted there."""
+        """A descriptor of the directory at ``path``, created if ``make``.
+
+        Raises OSError; EXDEV if it is a mount point.
+        """
         current = os.dup(self._root)
         try:
             for part in path.split(b"/") if path else []:
@@ -63,10 +66,10 @@ class DescriptorTree:
         with self.directory(above, make=make) as descriptor:
             yield descriptor, name
 
-    # --- looking ---
+    # --- reading ---
 
-    def look(self, path: bytes) -> os.stat_result | None:
-        """What stands at ``path`` itself; None if nothing does, or not here."""
+    def lstat(self, path: bytes) -> os.stat_result | None:
+        """The lstat of ``path``; None if it doesn't exist, or not on this mount."""
         try:
             with self._parent(path) as (parent, name):
                 return os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -76,12 +79,12 @@ class DescriptorTree:
             raise
 
     def is_file(self, path: bytes) -> bool:
-        """Whether a regular file stands there."""
-        found = self.look(path)
+        """Whether ``path`` is a regular file."""
+        found = self.lstat(path)
         return found is not None and stat.S_ISREG(found.st_mode)
 
     def is_directory(self, path: bytes) -> bool:
-        """Whether a directory stands there, and nothing is mounted on it."""
+        """Whether ``path`` is a directory and no mount point."""
         try:
             with self.directory(path):
                 return True
@@ -91,7 +94,7 @@ class DescriptorTree:
             raise
 
     def read(self, path: bytes) -> bytes | None:
-        """The content of a regular file; None if none stands there."""
+        """The content of a regular file; None if there is none."""
         return b"".join(self.pieces(path)) if self.is_file(path) else None
 
     def pieces(self, path: bytes) -> Iterator[bytes]:
@@ -103,7 +106,7 @@ class DescriptorTree:
                 yield piece
 
     def meta(self, path: bytes) -> Meta | None:
-        """All the metadata of a regular file; None if none stands there."""
+        """All the metadata of a regular file; None if there is none."""
         if not self.is_file(path):
             return None
         with self._parent(path) as (parent, name):
@@ -117,15 +120,15 @@ class DescriptorTree:
                 os.close(descriptor)
 
     def link_target(self, path: bytes) -> bytes | None:
-        """The target of a symlink; None if none stands there."""
-        found = self.look(path)
+        """The target of a symlink; None if there is none."""
+        found = self.lstat(path)
         if found is None or not stat.S_ISLNK(found.st_mode):
             return None
         with self._parent(path) as (parent, name):
             return os.readlink(name, dir_fd=parent)
 
     def names(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
-        """What stands in a directory, in bytewise order; nothing where there is no directory."""
+        """The entries of a directory with their lstat, in bytewise order; empty if there is no directory."""
         try:
             with self.directory(path) as descriptor:
                 return list_directory(descriptor)
@@ -135,7 +138,7 @@ class DescriptorTree:
             raise
 
     def walk(self, path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-        """Everything below a directory, the directory before what is in it; other mounts are left out."""
+        """Everything below a directory, parents first; other mounts are left out."""
         todo = [path]
         while todo:
             above = todo.pop()
@@ -147,10 +150,10 @@ class DescriptorTree:
                     deeper.append(whole)
             todo += reversed(deeper)
 
-    # --- changing ---
+    # --- writing ---
 
     def write(self, path: bytes, data: bytes, mode: int, time: int | None = None) -> None:
-        """Put a regular file of root's at ``path`` in one step, whatever file stood there; directories are made."""
+        """Write or replace a file owned by root, atomically; creates the directories above it."""
         with self._parent(path, make=True) as (parent, name):
             temporary = b".%s.gitstate" % name
             with suppress(FileNotFoundError):
@@ -166,7 +169,7 @@ class DescriptorTree:
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
 
     def put(self, path: bytes, pieces: Iterable[bytes], meta: Meta) -> None:
-        """Put a regular file with all its metadata at ``path`` in one step, durably, whatever file stood there."""
+        """Write or replace a file with all its metadata, atomically and durably."""
         with self._parent(path) as (parent, name):
             _clear(parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -174,13 +177,13 @@ class DescriptorTree:
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
-                seal_descriptor(file.fileno(), meta)
+                apply_metadata(file.fileno(), meta)
                 os.fsync(file.fileno())
             os.rename(PARTIAL, name, src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
 
     def alias(self, old: bytes, new: bytes) -> None:
-        """Give the file ``old`` a second name ``new`` in one step, durably, whatever file stood there."""
+        """Hard-link the file ``old`` as ``new``, atomically and durably, replacing any file there."""
         with self._parent(old) as (source, name), self._parent(new) as (parent, other):
             _clear(parent)
             os.link(name, PARTIAL, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
@@ -190,23 +193,23 @@ class DescriptorTree:
             os.fsync(parent)
 
     def make_like(self, path: bytes, model: DescriptorTree, pattern: bytes) -> None:
-        """Make the directory ``path`` in one step, if there is none, with all metadata of ``pattern`` in ``model``."""
+        """Create the directory ``path`` unless it exists, atomically, with the metadata of ``pattern`` in ``model``."""
         with self._parent(path) as (parent, name), model.directory(pattern) as like:
-            if self.look(path):
+            if self.lstat(path):
                 return
             with suppress(FileNotFoundError):
                 os.rmdir(_PARTIAL_DIRECTORY, dir_fd=parent)
             os.mkdir(_PARTIAL_DIRECTORY, 0o700, dir_fd=parent)
             descriptor = open_directory(_PARTIAL_DIRECTORY, parent)
             try:
-                seal_like(descriptor, like)
+                copy_metadata(descriptor, like)
             finally:
                 os.close(descriptor)
             os.rename(_PARTIAL_DIRECTORY, name, src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
 
     def link(self, path: bytes, target: bytes) -> None:
-        """Put a symlink at ``path`` in one step, whatever stood there."""
+        """Create or replace a symlink, atomically and durably."""
         with self._parent(path, make=True) as (parent, name):
             _clear(parent)
             os.symlink(target, PARTIAL, dir_fd=parent)
@@ -214,13 +217,13 @@ class DescriptorTree:
             os.fsync(parent)
 
     def rename(self, old: bytes, new: bytes) -> None:
-        """Give the file ``old`` another name in the same directory, durably."""
+        """Rename the file ``old`` within its directory, durably."""
         with self._parent(old) as (parent, name):
             os.rename(name, new.rpartition(b"/")[2], src_dir_fd=parent, dst_dir_fd=parent)
             os.fsync(parent)
 
     def move(self, old: bytes, new: bytes) -> None:
-        """Give the file ``old`` the place ``new`` in one step, whatever file stood there; directories are made."""
+        """Rename the file ``old`` to ``new``, replacing any file there; creates the directories above it."""
         with self._parent(old) as (source, name), self._parent(new, make=True) as (parent, other):
             os.rename(name, other, src_dir_fd=source, dst_dir_fd=parent)
 
@@ -235,18 +238,18 @@ class DescriptorTree:
                 os.close(descriptor)
 
     def touch(self, path: bytes, time: int) -> None:
-        """Set the time of what stands at ``path``, in nanoseconds."""
+        """Set the modification time of ``path``, in nanoseconds."""
         with self._parent(path) as (parent, name):
             os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 
     def make_directory(self, path: bytes, mode: int) -> None:
-        """Make a directory of this mode, and those above it."""
+        """Create a directory with this mode, and those above it."""
         with self._parent(path, make=True) as (parent, name):
             os.mkdir(name, mode, dir_fd=parent)
             os.chmod(by_descriptor(name, parent), mode)
 
     def remove_empty(self, path: bytes) -> None:
-        """Remove a directory in which nothing is; leave any other."""
+        """Remove a directory if it is empty."""
         try:
             with self._parent(path) as (parent, name):
                 os.rmdir(name, dir_fd=parent)
@@ -255,19 +258,19 @@ class DescriptorTree:
                 raise
 
     def remove(self, path: bytes) -> None:
-        """Remove what stands at ``path``, a directory with all below it. Raises HostError for a mount."""
+        """Remove the file or tree at ``path``. Raises HostError for a mount point."""
         with self._parent(path) as (parent, name):
             remove_entry(name, parent)
 
 
 def _clear(parent: int) -> None:
-    """Remove what a killed process left half done."""
+    """Remove the partial file of a process that was killed."""
     with suppress(FileNotFoundError):
         os.unlink(PARTIAL, dir_fd=parent)
 
 
 def _make(name: bytes, parent: int) -> bool:
-    """Whether there was no such directory, and now is."""
+    """Create a directory; False if it existed."""
     try:
         os.mkdir(name, 0o755, dir_fd=parent)
     except FileExistsError:
@@ -276,8 +279,8 @@ def _make(name: bytes, parent: int) -> bool:
 
 
 @contextmanager
-def open_below(path: Path) -> Iterator[DescriptorTree]:
-    """The tree at ``path``. Raises HostError."""
+def open_descriptor_tree(path: Path) -> Iterator[DescriptorTree]:
+    """Open the tree at ``path``. Raises HostError."""
     root = open_tree(path)
     try:
         yield DescriptorTree(root)
