@@ -33,7 +33,7 @@ DISTRICTS: Final = {
         "boot": "checks options request templates plan render files doctor",
         "release": """
             models log opened messages content signatures requests difference publishing refresh reconcile channels push
-            rollback gate status
+            rollback gate status doctor
         """,
         "cli": "base client layer site release tree",
     }.items()
@@ -42,7 +42,6 @@ DISTRICTS: Final = {
 # Arrows that run backwards until what they carry has moved: "DISTRICT/ROOM uses ...", as `upward` tells it.
 FAULTS: Final[frozenset[str]] = frozenset(
     {
-        "boot uses gitstate.release, a later district",
         "machine uses gitstate.boot, a later district",
         "machine uses gitstate.release, a later district",
         "machine/render uses machine/archives, a later room",

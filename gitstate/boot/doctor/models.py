@@ -1,4 +1,4 @@
-"""One finding of the doctor's."""
+"""One finding of gitstate doctor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """How it stands: as it should be, worth knowing, or something that keeps machines from booting."""
+    """As it should be, worth knowing, or something that keeps machines from booting or exposes secrets."""
 
     OK = "ok"
     NOTE = "note"
@@ -16,24 +16,24 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was looked at, how it stands, what was seen, and how to mend it (a command or a sentence)."""
+    """What was checked, its state, what was found, and how to fix it (a command or a sentence)."""
 
     area: str
     state: State
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 def ok(area: str, text: str) -> Check:
-    """All is well."""
+    """A finding that all is well."""
     return Check(area, State.OK, text)
 
 
-def note(area: str, text: str, mend: str = "") -> Check:
-    """Nothing to mend, but to know."""
-    return Check(area, State.NOTE, text, mend)
+def note(area: str, text: str, fix: str = "") -> Check:
+    """A finding that is worth knowing."""
+    return Check(area, State.NOTE, text, fix)
 
 
-def bad(area: str, text: str, mend: str) -> Check:
-    """Machines won't boot, or secrets lie open."""
-    return Check(area, State.BAD, text, mend)
+def bad(area: str, text: str, fix: str) -> Check:
+    """A finding that must be fixed."""
+    return Check(area, State.BAD, text, fix)

@@ -1,4 +1,4 @@
-"""The servers that machines ask, asked as machines ask them."""
+"""The servers that machines boot from, queried as machines query them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from gitstate.boot import Dhcp, Nfs, Options
 from gitstate.boot.doctor.models import Check, bad, note, ok
+from gitstate.boot.options import Dhcp, Nfs, Options
 from gitstate.core import network
 from gitstate.core.errors import GitstateError, HostError, NotFoundError
 from gitstate.store.site import Site
@@ -54,7 +54,7 @@ def _dhcp(options: Options) -> Iterator[Check]:
     named = ", ".join(others)
     if options.dhcp is Dhcp.OWN:
         if others:
-            yield bad("dhcp", f"{named} gives addresses, too", 'stop it, or write dhcp = "proxy" into [boot]')
+            yield bad("dhcp", f"{named} also gives addresses", 'stop it, or write dhcp = "proxy" into [boot]')
         else:
             yield ok("dhcp", "own; nobody else gives addresses")
     elif others:
@@ -98,11 +98,11 @@ def _nfs(site: Site, options: Options) -> Iterator[Check]:
         return
     yield ok("nfs", f"version {options.nfs_version} by {options.nfs}")
     if not ip_address(options.server).is_loopback:
-        yield note("nfs", "sec=sys: any machine there can read every export", "docs/security.md tells what helps")
+        yield note("nfs", "sec=sys: any machine there can read every export", "see docs/security.md")
 
 
 def _exported(site: Site) -> bool:
-    """Whether the kernel's NFS server was told of the exports (its table is what exportfs keeps)."""
+    """Whether the kernel's NFS server exports it, by the table that exportfs keeps."""
     try:
         lines = _ETAB.read_text(errors="replace").splitlines()
     except OSError:

@@ -6,11 +6,11 @@ from itertools import groupby
 
 import click
 
-from gitstate.boot import doctor as examination
-from gitstate.boot.doctor import Check, State
+from gitstate.boot.doctor.models import Check, State
 from gitstate.cli.base.app import Session, common, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, printable
+from gitstate.release.doctor import examine
 
 _COLOURS = {State.OK: "32", State.NOTE: "33", State.BAD: "31"}
 
@@ -19,15 +19,15 @@ _COLOURS = {State.OK: "32", State.NOTE: "33", State.BAD: "31"}
 @common
 @pass_session
 def doctor(session: Session) -> int:
-    """Tell whether this server can boot machines, and how to mend it.
+    """Check whether this server can boot machines, and say how to fix it.
 
-    Services are asked as machines ask them: by TFTP, HTTP and DHCP. Exits with
-    1 if anything is wrong.
+    Services are queried as machines query them: by TFTP, HTTP and DHCP. Exits
+    with 1 if anything is wrong.
     """
-    checks = examination.examine(session.site, session.opened.directory, session.observer)
+    checks = examine(session.opened, session.observer)
     value = {
         "checks": [
-            {"area": one.area, "state": str(one.state), "text": one.text, "mend": one.mend or None} for one in checks
+            {"area": one.area, "state": str(one.state), "text": one.text, "fix": one.fix or None} for one in checks
         ]
     }
     emit(session, "doctor/1", value, _lines(checks, colour=session.colour))
@@ -35,7 +35,7 @@ def doctor(session: Session) -> int:
 
 
 def _lines(checks: list[Check], *, colour: bool) -> list[str]:
-    """A line for each finding under the name of its area, and one for what mends it."""
+    """A line for each finding under the name of its area, and one for its fix."""
     width = max((len(one.area) for one in checks), default=0)
     lines = []
     for area, found in groupby(checks, key=lambda one: one.area):
@@ -44,7 +44,7 @@ def _lines(checks: list[Check], *, colour: bool) -> list[str]:
             word = f"{one.state:<4}"
             state = f"\x1b[{_COLOURS[one.state]}m{word}\x1b[0m" if colour else word
             lines.append(f"{label:<{width}}  {state}  {printable(one.text)}")
-            if one.mend:
-                lines.append(f"{'':<{width}}        {printable(one.mend)}")
+            if one.fix:
+                lines.append(f"{'':<{width}}        {printable(one.fix)}")
             label = ""
     return lines

@@ -1,4 +1,4 @@
-"""The site's own directories: who may read what."""
+"""Owners and modes of the site's directories."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gitstate.boot import Options
 from gitstate.boot.doctor.models import Check, bad, note, ok
+from gitstate.boot.options import Options
 from gitstate.store.site import Site
 
 _PRIVATE: Final = ("prototypes", "layers", "live", "exports", "secrets")
 _STICKY_CLOSED: Final = 0o1001
 
 
-def place(site: Site, options: Options | None) -> Iterator[Check]:
-    """Owners and modes."""
+def permissions(site: Site, options: Options | None) -> Iterator[Check]:
+    """Who may read the site's directories; who may read ``tftp/`` only if the ``options`` are known."""
     problems = list(_problems(site, options))
     yield from problems
     if not problems:
-        yield ok("site", f"{site.path}: private, tftp/ for the boot services alone")
+        yield ok("site", f"{site.path}: private, tftp/ readable by the boot services only")
     yield from _junctions(site)
     yield _secrets(site)
 
@@ -37,7 +37,7 @@ def _problems(site: Site, options: Options | None) -> Iterator[Check]:
 
 
 def _mode(path: Path, wanted: int) -> Iterator[Check]:
-    """A mode that gives others more than ``wanted``, or another owner than root."""
+    """Report a mode that grants more than ``wanted``, and any owner but root."""
     try:
         about = path.lstat()
     except FileNotFoundError:
@@ -51,19 +51,19 @@ def _mode(path: Path, wanted: int) -> Iterator[Check]:
 
 
 def _group(tftp: Path, group: str) -> str:
-    """What is wrong with the group that may read ``tftp``; nothing if all is well."""
+    """What is wrong with the group of ``tftp``; empty if nothing is."""
     about = tftp.stat()
     try:
         wanted = grp.getgrnam(group).gr_gid
     except KeyError:
-        return f"there is no group {group}, which shall read {tftp}"
+        return f"there is no group {group} to read {tftp}"
     if about.st_gid != wanted:
         return f"{tftp} belongs to gid {about.st_gid}, not to the group {group}"
     return "" if about.st_mode & 0o050 == 0o050 else f"{tftp} can't be read by its group"
 
 
 def _junctions(site: Site) -> Iterator[Check]:
-    """Ganesha takes a directory that is sticky and not executable for others for a junction, and hides it."""
+    """Ganesha hides a directory that is sticky and not executable for others: it takes it for a junction."""
     for export in site.exports.glob("*/[0-9a-f]*"):
         found = [entry for entry in export.iterdir() if entry.is_dir() and not entry.is_symlink()]
         for directory in found:

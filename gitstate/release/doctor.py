@@ -1,0 +1,79 @@
+"""gitstate doctor: whether this server can boot machines, checked in the order in which a machine meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from gitstate.boot import files as boot_files
+from gitstate.boot.doctor.models import Check, bad, note, ok
+from gitstate.boot.doctor.permissions import permissions
+from gitstate.boot.doctor.services import services
+from gitstate.boot.doctor.snapshots import programs, snapshots
+from gitstate.core.errors import GitstateError
+from gitstate.core.monitor import Observer
+from gitstate.release import refresh
+from gitstate.release.opened import OpenedSite
+from gitstate.release.publishing import running
+
+_NAMED: Final = 3
+
+
+def examine(opened: OpenedSite, observer: Observer) -> list[Check]:
+    """Run all checks. What can't be checked is a finding, never an error."""
+    return list(_examine(opened, observer))
+
+
+def _examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
+    site, options = opened.site, None
+    observer.phase("programs")
+    yield from programs()
+    try:
+        options = opened.options
+    except GitstateError as error:
+        yield bad("boot", error.message, error.hint)
+    observer.phase("site")
+    yield from permissions(site, options)
+    if options is None:
+        return
+    observer.phase("services")
+    yield from services(site, options)
+    observer.phase("snapshots")
+    yield from snapshots(site, options)
+    observer.phase("boot files")
+    yield from _boot_files(opened, observer)
+    observer.phase("layers")
+    yield from _layers(opened)
+
+
+def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
+    """Whether each client has a snapshot to boot, and the boot files are current."""
+    try:
+        clients = opened.directory.clients()
+        plan = boot_files.plan(opened.site, opened.directory, observer, running=running(opened.site))
+    except GitstateError as error:
+        yield bad("clients", error.message, error.hint)
+        return
+    if clients:
+        yield ok("clients", f"{len(clients)}, each with a snapshot")
+    else:
+        yield note("clients", "none yet", "gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
+    if plan:
+        yield bad("boot files", "older than the directory or the settings", "gitstate boot write --reload")
+    else:
+        yield ok("boot files", "match the directory and the settings")
+
+
+def _layers(opened: OpenedSite) -> Iterator[Check]:
+    """Whether the machine archives are current."""
+    try:
+        found = refresh.look(opened.site)
+    except GitstateError as error:
+        yield bad("layers", error.message, error.hint)
+        return
+    outdated = sorted(host for one in found for host in (*one.added, *one.changed, *one.removed))
+    if outdated:
+        more = f" and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
+        yield bad("layers", f"outdated machine archives: {', '.join(outdated[:_NAMED])}{more}", "gitstate boot write")
+    elif count := sum(one.kept for one in found):
+        yield ok("layers", f"rendered for {count} client{'s' if count > 1 else ''}")
