@@ -6,14 +6,12 @@ of its message, which nobody but us writes, says which tag it comes from; so a t
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from gitstate.core import fs
 from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.signature import Signature
 from gitstate.release.models import TAGS, Name, Release, number, version_name
@@ -140,23 +138,9 @@ class ReleaseLog:
 
     def open(self) -> Repository:
         """``site.git``, made if need be. Raises LockedError."""
-        if self._repository is None:
-            with self.site.lock():
-                if not self._path.exists():
-                    self._make()
-            return self.open()
-        assert self._opened is not None
+        if self._opened is None:
+            self._opened = self.site.releases()
         return self._opened
-
-    def _make(self) -> None:
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        fs.remove_tree(partial)
-        try:
-            Repository.create(partial, hooked=False)
-            os.rename(partial, self._path)
-        finally:
-            fs.remove_tree(partial)
-        fs.sync_directory(self._path.parent)
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the only one who makes releases. Raises LockedError."""

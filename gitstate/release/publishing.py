@@ -5,7 +5,7 @@ from __future__ import annotations
 from gitstate import boot
 from gitstate.boot import files as publish
 from gitstate.core.monitor import Observer
-from gitstate.machine.archives import maker as archives
+from gitstate.release import archives
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
 from gitstate.store.site import Site
@@ -29,7 +29,7 @@ def of_release(site: Site, release: Release) -> boot.BootChannel:
         release.name.version,
         release.prototype,
         release.commit.hex(),
-        archives.stand(site, release.name),
+        archives.has_archives(site, release.name),
     )
 
 
@@ -44,14 +44,14 @@ def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> li
         observer.phase(what)
         export.apply(plan, observer)
     done = [f"{what}: is there" if plan.done else what]
-    if archives.boots(site) and _write(site, (prototype, commit), None, observer):
+    if archives.boots_machines(site) and _write(site, (prototype, commit), None, observer):
         done.append(f"boot image {prototype} {commit.hex()[:7]}")
     return done
 
 
 def announce(site: Site, release: Release, observer: Observer) -> list[str]:
     """Let the channel's boot file name what it runs; what was changed, in words. Raises StorageError, ConfigError."""
-    if not archives.boots(site):
+    if not archives.boots_machines(site):
         return []
     written = _write(site, (release.prototype, release.commit), of_release(site, release), observer)
     return [f"boot file {path}" for path in written]

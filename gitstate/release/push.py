@@ -12,7 +12,7 @@ from gitstate.core.monitor import Observer
 from gitstate.core.process import ProgramError
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind, open_directory
-from gitstate.machine.archives import maker as archives
+from gitstate.release import archives
 from gitstate.release import requests as wishes
 from gitstate.release.channels import channel_called
 from gitstate.release.difference import Difference, between
@@ -142,7 +142,7 @@ def _trailer(origin: Release | None) -> str:
 
 def foresee(push: Push, observer: Observer) -> int:
     """Render what the push would; for how many machines that is. Raises ConfigError."""
-    return archives.foresee(push.site, push.name, push.channel.prototype, push.commits, push.current, observer)
+    return archives.preview(push.site, push.name, push.channel.prototype, push.commits, push.current, observer)
 
 
 # --- doing it ---------------------------------------------------------------------------------------------------------

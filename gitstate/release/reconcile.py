@@ -17,9 +17,8 @@ from gitstate.core.errors import GitstateError, HostError, NotFoundError, Refuse
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, open_directory
-from gitstate.machine.archives import maker as archives
 from gitstate.machine.hardware.reports import Reports
-from gitstate.release import messages, publishing, refresh
+from gitstate.release import archives, messages, publishing, refresh
 from gitstate.release import requests as wishes
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import PINS, Done, Name, Outcome, Problem, Release, ReleaseRequest

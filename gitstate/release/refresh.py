@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from gitstate import boot
+from gitstate.boot.files.opening import inspect_output, open_output
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
 from gitstate.directory import Client, Directory, open_directory
 from gitstate.machine.archives import files
-from gitstate.machine.archives import maker as archives
 from gitstate.machine.archives.maker import Maker
-from gitstate.release import publishing
+from gitstate.release import archives, publishing
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
 from gitstate.store.site import Site
@@ -36,9 +36,9 @@ class Refreshed:
 
 def look(site: Site) -> list[Refreshed]:
     """What ``refresh`` would do. Raises NotFoundError, ConfigError."""
-    if not archives.boots(site):
+    if not archives.boots_machines(site):
         return []
-    with files.inspect_output(site, boot.load(site)) as output:
+    with inspect_output(site, boot.load(site)) as output:
         return [_told(release, plan) for release, _, plan in _works(site, output, None, None)]
 
 
@@ -49,13 +49,13 @@ def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None]
     one that goes. All archives of a release are made before one of them takes its place. Who leaves a channel keeps the
     archive there until ``clear``: its boot file asks for it.
     """
-    if not archives.boots(site) or changed == {}:
+    if not archives.boots_machines(site) or changed == {}:
         return []
     with archives.locked(site):
-        with files.inspect_output(site, boot.load(site)) as output:
+        with inspect_output(site, boot.load(site)) as output:
             works = list(_works(site, output, changed, observer))
         if any(plan for _, _, plan in works):
-            with files.open_output(site, boot.load(site), observer) as output:
+            with open_output(site, boot.load(site), observer) as output:
                 for _, maker, plan in works:
                     files.apply(plan if changed else replace(plan, removed=()), output, maker.content, observer)
     for release, _, plan in works:
@@ -97,7 +97,7 @@ def _works(
         if release is None or release.prototype not in site.prototypes():
             continue
         name = release.name
-        stand = archives.stand(site, name)
+        stand = archives.has_archives(site, name)
         if changed is None or not stand:
             clients = {one.name: one for one in archives.followers(directory, channel)}
             clients |= {host: one for host, one in (changed or {}).items() if one is not None}
@@ -115,12 +115,12 @@ def _works(
 
 def clear(site: Site, observer: Observer) -> list[Path]:
     """Remove what no boot file asks for, once they are written; the folders that went."""
-    if not archives.boots(site) or not (site.path / files.FOLDER).is_dir():
+    if not archives.boots_machines(site) or not (site.path / files.FOLDER).is_dir():
         return []
     directory = open_directory(site)
     book = ReleaseLog(site)
     gone = []
-    with archives.locked(site), files.open_output(site, boot.load(site), observer) as output:
+    with archives.locked(site), open_output(site, boot.load(site), observer) as output:
         for channel in sorted(output.names(files.FOLDER)):
             release = book.current(channel) if channel in directory.channels() else None
             stay = [release, book.before(release)] if release else []

@@ -172,6 +172,26 @@ class Site:
         """The repository that holds what channels run and ran."""
         return self.path / "site.git"
 
+    def releases(self) -> Repository:
+        """The repository of releases, created if need be. Raises LockedError."""
+        path = self.releases_path
+        if not path.is_dir():
+            with self.lock():
+                if not path.exists():
+                    self._create_releases(path)
+        return Repository.open(path, path.name)
+
+    @staticmethod
+    def _create_releases(path: Path) -> None:
+        partial = path.with_name(f".{path.name}.partial")
+        fs.remove_tree(partial)
+        try:
+            Repository.create(partial, hooked=False)
+            os.rename(partial, path)
+        finally:
+            fs.remove_tree(partial)
+        fs.sync_directory(path.parent)
+
     @property
     def directory_path(self) -> Path:
         """The repository of the embedded directory."""

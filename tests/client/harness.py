@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gitstate.core.entry import Kind, Meta
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout, Reload, Variant
+from gitstate.machine.render.models import Archive, ArchiveEntry, Layout, Reload, Variant
 from tests.support import PROJECT
 
 SECOND = 10**9

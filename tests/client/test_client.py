@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.machine.archives.content import ArchiveEntry
+from gitstate.machine.render.models import ArchiveEntry
 from tests.client.harness import CAPABILITY, FILE, Machine, layout, packed
 from tests.support import PROJECT, root_only
 

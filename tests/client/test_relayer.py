@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.machine.archives.content import ArchiveEntry, Reload, Variant
+from gitstate.machine.render.models import ArchiveEntry, Reload, Variant
 from tests.client.harness import CAPABILITY, FILE, SECOND, WHEN, Machine, layout, looks, packed
 from tests.support import PROJECT, root_only
 

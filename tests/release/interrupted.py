@@ -13,8 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gitstate import cli
-from gitstate.machine.archives import maker as archives
-from gitstate.release import push, reconcile, rollback
+from gitstate.release import archives, push, reconcile, rollback
 from tests.directory.interrupted import OPERATIONS
 
 count = -1

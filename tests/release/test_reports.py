@@ -227,7 +227,7 @@ def test_many_at_once(tmp_path: Path) -> None:
     reports = Reports(site)
     reports.put("a", report(), (ADA, ADA))
     hosts = [f"lab3-{number}" for number in range(12)]
-    with Reports(site)._book.lock("a release"), ThreadPoolExecutor(6) as pool:
+    with site.releases().lock("a release"), ThreadPoolExecutor(6) as pool:
         assert all(pool.map(lambda host: Reports(site).put(host, report(), (ADA, ADA)), hosts))
     assert set(reports.blobs()) == {"a", *hosts}
 

@@ -22,7 +22,7 @@ from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import octal
 from gitstate.directory import Client
 from gitstate.machine import layers, secrets
-from gitstate.machine.archives.content import ArchiveEntry
+from gitstate.machine.render.models import ArchiveEntry
 
 _MODE: Final = re.compile("0?[0-7]{3}")
 _OWNER: Final = re.compile("([0-9]{1,10}):([0-9]{1,10})")

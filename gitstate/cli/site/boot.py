@@ -15,8 +15,7 @@ from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command, Group
 from gitstate.cli.base.output import emit, location, printable, table, talk
 from gitstate.core.errors import PartlyDoneError
-from gitstate.machine.archives import maker as archives
-from gitstate.release import refresh
+from gitstate.release import archives, refresh
 from gitstate.release.publishing import running
 from gitstate.release.refresh import Refreshed
 

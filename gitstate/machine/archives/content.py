@@ -9,7 +9,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from gitstate.core import cpio
@@ -17,10 +16,9 @@ from gitstate.core.cpio import Member
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, IN_GIT, Kind, Meta
 from gitstate.core.errors import ConfigError
 from gitstate.core.names import octal
+from gitstate.machine.render.models import GLOB, LONGEST_PATH, UNIT, Archive, ArchiveEntry, Layout, Reload
 
 FOLDER: Final = b"gitstate/machine"
-LONGEST_PATH: Final = 3900
-"""The kernel unpacks names of up to 4095 bytes, and ours stand below ``gitstate/machine/class/NAME/files/``."""
 
 _LETTERS: Final = {
     Kind.FILE: "f",
@@ -34,59 +32,7 @@ _CARRIED: Final = frozenset({CAPABILITY, ACL_ACCESS, ACL_DEFAULT})
 _SECOND: Final = 10**9
 _CLASS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9*?:_\[\]-]{1,200}")
-GLOB: Final = re.compile(r"[A-Za-z0-9._+@,:~/*?\[\]!-]{1,400}")
-UNIT: Final = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254}")
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveEntry:
-    """One entry that is laid over the root; the root itself is the empty path. ``content``: bytes, or a target."""
-
-    path: bytes
-    meta: Meta
-    content: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """Units that are reloaded when a path that ``glob`` matches has changed; its ``*`` matches a slash, too."""
-
-    glob: str
-    units: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What happens to a root: paths ``removed``, directories made ``opaque``, then entries laid, in this order."""
-
-    laid: tuple[ArchiveEntry, ...] = ()
-    removed: tuple[bytes, ...] = ()
-    opaque: tuple[bytes, ...] = ()
-    reload: tuple[Reload, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """What a hardware class changes of the common layout. ``patterns`` are those of PCI modaliases."""
-
-    name: str
-    patterns: tuple[str, ...]
-    layout: Layout
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """Everything for one machine. ``variants`` in their order, where its classes aren't known yet.
-
-    ``about`` are words of the shell by upper-case keys; ``every``: not the first variant that matches, but all.
-    """
-
-    about: Mapping[str, str]
-    layout: Layout
-    variants: tuple[Variant, ...] = ()
-    every: bool = False
-    when: int = 0
 
 
 def about(host: str, layers: Mapping[str, str]) -> dict[str, str]:

@@ -14,11 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from gitstate import boot
-from gitstate.boot.files import group
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot, Stamp, is_temporary, temporary_name
-from gitstate.store.site import Site
 
 FOLDER: Final = f"{TFTP}/archives"
 _KEYS: Final = ".keys"
@@ -218,19 +215,3 @@ def withdraw(output: OutputRoot, channel: str, version: str, stay: Collection[st
     gone = [host for host in _hosts(output, folder_of(channel, version)) if host not in stay]
     if gone:
         apply(plan(output, channel, version, None, {}, gone), output, lambda host: (), SILENT)
-
-
-def open_output(site: Site, options: boot.Options, observer: Observer) -> OutputRoot:
-    """The output root of a site's boot files, to write; creates the group that may read them. Raises HostError."""
-    planned = group.plan(options)
-    gid = group.make(planned)
-    if planned.gid is None:
-        observer.notice(f"made the group {planned.name}, which may read {site.tftp}")
-    for user in planned.join:
-        observer.notice(f"{user} is a member of the group {planned.name} now")
-    return OutputRoot(site.tftp, options.etc, gid)
-
-
-def inspect_output(site: Site, options: boot.Options) -> OutputRoot:
-    """The output root of a site's boot files, to read only."""
-    return OutputRoot(site.tftp, options.etc, group.plan(options).gid)

@@ -1,31 +1,23 @@
-"""Machine archives of a channel's clients: all when a release is made, one machine's whenever that changes.
-
-What is wrong in a layer shows here, before anybody is told of a release.
-"""
+"""The archives of machines that run one snapshot with layers: what each depends on, and its content."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
-from gitstate import boot
-from gitstate.boot import files as publish
 from gitstate.core.monitor import Observer
 from gitstate.directory import Client, Directory, HardwareClass, open_directory
 from gitstate.machine import layers as choosing
 from gitstate.machine import secrets
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives import files, pack
+from gitstate.machine.archives import pack
 from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Classes
 from gitstate.machine.render import Batch, RenderContext
-from gitstate.release.models import Name, Release
 from gitstate.store.site import Site
-from gitstate.store.waiting import patiently
 
 
 class Maker:
@@ -119,81 +111,3 @@ class Maker:
             found.update(f"there is no layer {one.name} ({one.why})" for one in self._batch.resolve(client).missing)
         for text, count in sorted(found.items()):
             observer.notice(f"{text}: {count} machine{'s' if count > 1 else ''}")
-
-
-def followers(directory: Directory, channel: str) -> list[Client]:
-    """The clients that get what a channel runs; whoever is pinned gets a snapshot as it is."""
-    return [client for client in directory.find({"channel": channel}).values() if client.pin is None]
-
-
-# --- a release --------------------------------------------------------------------------------------------------------
-
-
-def make(
-    site: Site,
-    name: Name,
-    prototype: str,
-    commits: Mapping[str, bytes],
-    before: Release | None,
-    observer: Observer,
-) -> list[str]:
-    """Make the archives of a release that is to be; what was done, in words. Raises GitstateError."""
-    maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
-    maker.give_keys(observer)
-    if not boots(site):
-        keys = maker.keys()
-        maker.tell_missing(observer)
-        maker.try_out(keys, observer)
-        return []
-    donor = before.name.version if before else None
-    with locked(site), files.open_output(site, boot.load(site), observer) as output:
-        plan = files.plan(output, name.channel, name.version, donor, maker.keys(anyway=stand(site, name)))
-        if not plan:
-            return []
-        maker.tell_missing(observer)
-        files.apply(plan, output, maker.content, observer)
-    count, new = len(plan.keys), len(plan.made)
-    return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
-
-
-def foresee(
-    site: Site, name: Name, prototype: str, commits: Mapping[str, bytes], before: Release | None, observer: Observer
-) -> int:
-    """Make what would be made, and keep nothing; how many machines' archives that are. Raises GitstateError."""
-    maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
-    keys = maker.keys()
-    hosts: Collection[str] = keys
-    if boots(site):
-        with files.inspect_output(site, boot.load(site)) as output:
-            donor = before.name.version if before else None
-            hosts = files.plan(output, name.channel, name.version, donor, keys).made
-    maker.tell_missing(observer)
-    maker.try_out(hosts, observer)
-    return len(hosts)
-
-
-def folder_of(name: Name) -> str:
-    """Where a release's archives stand, below the site."""
-    return files.folder_of(name.channel, name.version)
-
-
-def stand(site: Site, name: Name) -> bool:
-    """Whether clients of a release get archives: then each of them has one."""
-    return (site.path / folder_of(name)).is_dir()
-
-
-def forget(site: Site, channel: str, stay: Iterable[Release], observer: Observer) -> None:
-    """Remove the archives of releases that nobody boots any more: they hold secrets."""
-    if boots(site) and (site.path / files.FOLDER / channel).is_dir():
-        with locked(site), files.open_output(site, boot.load(site), observer) as output:
-            files.forget(output, channel, [release.name.version for release in stay])
-
-
-def boots(site: Site) -> bool:
-    """Whether this site has machines that boot from it."""
-    return "boot" in site.settings()
-
-
-def locked(site: Site) -> AbstractContextManager[None]:
-    """Nobody else writes boot files meanwhile. Raises LockedError."""
-    return patiently(lambda: publish.lock(site))

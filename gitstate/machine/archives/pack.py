@@ -11,10 +11,9 @@ from typing import Final
 from gitstate.core.entry import Kind
 from gitstate.directory import Client
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout, Reload, Variant
 from gitstate.machine.render.batch import Batch, Rendered
 from gitstate.machine.render.image import Image
-from gitstate.machine.render.models import RenderedEntry
+from gitstate.machine.render.models import Archive, ArchiveEntry, Layout, Reload, RenderedEntry, Variant
 
 _VERSION: Final = 1
 """Part of every key: another number makes all archives anew."""

@@ -15,7 +15,6 @@ from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import host_name
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe
-from gitstate.release.log import ReleaseLog
 from gitstate.store import Commit, Repository, TreeItem, Type, object_id, write_objects
 from gitstate.store.objects import FILE, format_tree
 from gitstate.store.site import Site
@@ -56,15 +55,14 @@ class Reports:
     """The last report of each machine."""
 
     def __init__(self, site: Site) -> None:
-        self._book = ReleaseLog(site)
-        self._path = site.releases_path
+        self._site = site
 
     # --- reading ---
 
     def all(self) -> Mapping[str, Mapping[str, Any]]:
         """Reports by host; each is parsed when it is asked for, and raises Damaged then."""
         blobs = self.blobs()
-        return _Parsed(self._book.open(), blobs) if blobs else {}
+        return _Parsed(self._site.releases(), blobs) if blobs else {}
 
     def get(self, host: str) -> Mapping[str, Any] | None:
         """The last report of ``host``. Raises DamagedError."""
@@ -72,9 +70,9 @@ class Reports:
 
     def blobs(self) -> dict[str, bytes]:
         """The object of each report, by host, in the order of a git tree."""
-        if not self._path.is_dir():
+        if not self._site.releases_path.is_dir():
             return {}
-        items = self._items(self._book.open())
+        items = self._items(self._site.releases())
         return {name.removesuffix(_SUFFIX).decode("latin-1"): oid for name, oid in items.items()}
 
     def _items(self, repository: Repository) -> dict[bytes, bytes]:
@@ -94,7 +92,7 @@ class Reports:
             raise UsageError(f"{host!r} is not a host name in lower case", "as gitstate client list has it")
         if not self.is_news(host, report):
             return False
-        repository = self._book.open()
+        repository = self._site.releases()
         with self._alone(repository):
             if not self.is_news(host, report):
                 return False

@@ -6,8 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Final
 
-from gitstate.machine.archives.content import GLOB, UNIT, Reload
-from gitstate.machine.render.models import LayerError, LayerSettings
+from gitstate.machine.render.models import GLOB, UNIT, LayerError, LayerSettings, Reload
 from gitstate.tree.change.content import refuse_depth
 
 _LARGEST: Final = 1 << 20

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from gitstate.core.entry import Entry, Meta
 from gitstate.core.errors import ConfigError
-from gitstate.machine.archives.content import Reload
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
@@ -23,6 +23,12 @@ ACCOUNTS: Final = frozenset(
     b"etc/" + name for name in (b"passwd", b"group", b"shadow", b"gshadow", b"subuid", b"subgid")
 )
 """What is merged line by line, and never replaced."""
+
+
+LONGEST_PATH: Final = 3900
+"""The kernel unpacks names of up to 4095 bytes, and ours stand below ``gitstate/machine/class/NAME/files/``."""
+GLOB: Final = re.compile(r"[A-Za-z0-9._+@,:~/*?\[\]!-]{1,400}")
+UNIT: Final = re.compile(r"[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,254}")
 
 
 class Action(enum.Enum):
@@ -58,6 +64,14 @@ class Folder(NamedTuple):
     is_opaque: bool
     hides: tuple[bytes, ...]
     pieces: tuple[LayerEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Units that are reloaded when a path that ``glob`` matches has changed; its ``*`` matches a slash, too."""
+
+    glob: str
+    units: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +140,48 @@ class RenderedEntry(NamedTuple):
     layer: str
     commit: bytes
     covers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveEntry:
+    """One entry that is laid over the root; the root itself is the empty path. ``content``: bytes, or a target."""
+
+    path: bytes
+    meta: Meta
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What happens to a root: paths ``removed``, directories made ``opaque``, then entries laid, in this order."""
+
+    laid: tuple[ArchiveEntry, ...] = ()
+    removed: tuple[bytes, ...] = ()
+    opaque: tuple[bytes, ...] = ()
+    reload: tuple[Reload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a hardware class changes of the common layout. ``patterns`` are those of PCI modaliases."""
+
+    name: str
+    patterns: tuple[str, ...]
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Everything for one machine. ``variants`` in their order, where its classes aren't known yet.
+
+    ``about`` are words of the shell by upper-case keys; ``every``: not the first variant that matches, but all.
+    """
+
+    about: Mapping[str, str]
+    layout: Layout
+    variants: tuple[Variant, ...] = ()
+    every: bool = False
+    when: int = 0
 
 
 ReadBlob = Callable[[str, bytes], bytes]

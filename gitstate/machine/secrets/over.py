@@ -9,8 +9,8 @@ from typing import Final
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError
 from gitstate.core.names import join, octal
-from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout
 from gitstate.machine.render.image import Found
+from gitstate.machine.render.models import Archive, ArchiveEntry, Layout
 from gitstate.machine.render.paths import PathError, real
 from gitstate.machine.secrets.tree import Secrets
 

@@ -14,7 +14,7 @@ from gitstate.core.entry import KIND_BY_FORMAT, Kind, Meta
 from gitstate.core.errors import ConfigError, HostError
 from gitstate.core.fs.descriptor_tree import PARTIAL
 from gitstate.core.names import host_name, join, octal
-from gitstate.machine.archives.content import LONGEST_PATH, ArchiveEntry
+from gitstate.machine.render.models import LONGEST_PATH, ArchiveEntry
 from gitstate.machine.secrets.options import Options
 from gitstate.store.site import Site
 from gitstate.tree.policy import parse

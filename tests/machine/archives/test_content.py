@@ -18,7 +18,7 @@ from gitstate.core.entry import ACL_ACCESS, CAPABILITY, IN_GIT, Kind, Meta
 from gitstate.core.errors import ConfigError
 from gitstate.core.names import from_octal
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import LONGEST_PATH, Archive, ArchiveEntry, Layout, Reload, Variant
+from gitstate.machine.render.models import LONGEST_PATH, Archive, ArchiveEntry, Layout, Reload, Variant
 from tests.strategies import NAMES, NOT_DIRECTORIES, metas
 from tests.support import needs, root_only
 

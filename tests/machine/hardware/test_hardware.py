@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from gitstate.core.errors import UsageError
 from gitstate.directory.model.classes import HardwareClass, normal, order_number, pattern
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import Archive, Layout, Variant
 from gitstate.machine.hardware.match import SHIPPED, classes_of, in_order, matches_of, modalias_glob, modalias_globs
+from gitstate.machine.render.models import Archive, Layout, Variant
 from tests.support import PROJECT, needs
 from tests.testing.sysfs import MACHINES, plant
 

@@ -130,9 +130,9 @@ def test_a_thousand_machines(site: Site) -> None:
 
 PROGRAM = """
 import sys
-from gitstate import secrets
-from gitstate.monitor import SILENT
-from gitstate.site import Site
+from gitstate.core.monitor import SILENT
+from gitstate.machine import secrets
+from gitstate.store.site import Site
 from pathlib import Path
 site = Site(Path(sys.argv[1]))
 options = secrets.Options("")

@@ -7,8 +7,8 @@ import pytest
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError
 from gitstate.machine.archives import content as archive
-from gitstate.machine.archives.content import Archive, ArchiveEntry, Layout, Variant
 from gitstate.machine.render.image import Found
+from gitstate.machine.render.models import Archive, ArchiveEntry, Layout, Variant
 from gitstate.machine.secrets import Secrets, lay_over
 
 FILE = Meta(Kind.FILE, 0o644, time=0)

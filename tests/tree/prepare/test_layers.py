@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.machine.archives.content import ArchiveEntry, Variant
+from gitstate.machine.render.models import ArchiveEntry, Variant
 from tests.client.harness import CAPABILITY, FILE, SECOND, WHEN, layout, looks, packed, unpacked
 from tests.support import needs, root_only
 from tests.tree.prepare.test_hook import Initramfs, initramfs
