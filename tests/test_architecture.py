@@ -20,7 +20,7 @@ from tests.support import PROJECT
 DISTRICTS: Final = {
     district: rooms.split()
     for district, rooms in {
-        "core": "errors data names signature entry monitor process settings fs output network cpio",
+        "core": "errors data names wording signature entry monitor process settings fs output network cpio",
         "store": """
             objects tags loose reader deltas odb packs staging hooks configuration lock waiting refs revisions
             repository small repack site leftovers
@@ -38,13 +38,6 @@ DISTRICTS: Final = {
         "cli": "base client layer site release tree",
     }.items()
 }
-
-# Arrows that run backwards until what they carry has moved: "DISTRICT/ROOM uses ...", as `upward` tells it.
-FAULTS: Final[frozenset[str]] = frozenset(
-    {
-        "store/revisions uses store/repository, a later room",
-    }
-)
 
 # What reaches outside Python, and the only rooms that may.
 OWNERS: Final = {

@@ -12,15 +12,16 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Final
 
 from gitstate.core.errors import ConfigError
+from gitstate.core.names import is_word
 
 _KINDS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
     "name": (re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?").fullmatch, "a host name of one label"),
     "MAC address": (re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}").fullmatch, "such as 52:54:00:12:34:56"),
     "IPv4 address": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}").fullmatch, "such as 10.77.0.23"),
     "IP address": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:]{2,39}").fullmatch, "such as 10.77.0.23"),
-    "prototype": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}").fullmatch, "a prototype's name"),
-    "channel": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}").fullmatch, "a channel's name"),
-    "version": (re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._+-]{0,99}").fullmatch, "a release's version"),
+    "prototype": (is_word, "a prototype's name"),
+    "channel": (is_word, "a channel's name"),
+    "version": (is_word, "a release's version"),
     "commit": (re.compile(r"[0-9a-f]{40}").fullmatch, "40 hex digits"),
     "machine id": (re.compile(r"[0-9a-f]{32}").fullmatch, "32 hex digits"),
     "kernel argument": (

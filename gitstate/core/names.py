@@ -21,16 +21,28 @@ RESERVED: Final = frozenset({"base", *LAYER_KINDS})
 _SERVED: Final = frozenset({"boot", "archives"})
 """What stands in ``tftp/`` beside the prototypes."""
 
-_REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_WORD: Final = re.compile(
+    r"(?!.*(?:\.\.|\.git$|\.lock$))[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?", re.DOTALL
+)
+
+
+def is_word(text: str) -> bool:
+    """Whether ``text`` may name a prototype, channel, workload, class or version, and so a branch and a file."""
+    return _WORD.fullmatch(text) is not None
+
+
+def word(text: str, what: str) -> str:
+    """``text`` if it may name ``what``, such as "a channel's name". Raises UsageError."""
+    if not is_word(text):
+        raise UsageError(
+            f"{text!r} is not {what}", "letters, digits and . _ + -, beginning with a letter or digit, at most 100"
+        )
+    return text
 
 
 def repo_name(text: str) -> str:
-    """A prototype's name: letters, digits and ``._+-``, not reserved for layers. Raises UsageError."""
-    if not _REPO_NAME.fullmatch(text) or ".." in text or text.endswith((".git", ".lock", ".")):
-        raise UsageError(
-            f"{text!r} is not a prototype's name",
-            "letters, digits and . _ + -, beginning with a letter or digit, at most 100",
-        )
+    """A prototype's name: a word that is not reserved for layers. Raises UsageError."""
+    word(text, "a prototype's name")
     if text in RESERVED:
         raise UsageError(f"{text!r} is reserved for layers", "choose another name for the prototype")
     if text in _SERVED:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.core.signature import Signature
+from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.model.channels import no_such_channel
 from gitstate.directory.model.clients import Client, no_such_client, normal, refuse_clash
 from gitstate.directory.protocol import Directory
@@ -150,11 +151,9 @@ def _asked(plan: Plan, key: str) -> set[Any]:
 def check_pin(site: Site, pin: Pin) -> None:
     """Raise NotFoundError, with the nearest names, unless the prototype is there and has the revision."""
     if not site.repository_path(pin.prototype).is_dir():
-        import difflib
-
         there = site.prototypes()
-        near = difflib.get_close_matches(pin.prototype, there, n=1, cutoff=0.5) or there[:3]
-        hint = f"did you mean {', '.join(near)}?" if near else "gitstate prototype create makes one"
+        near = nearest(pin.prototype, there) or there[:3]
+        hint = did_you_mean(near, "gitstate prototype create makes one")
         raise NotFoundError(f"no prototype {pin.prototype}", hint)
     site.repository(pin.prototype).resolve(pin.revision)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gitstate.core.errors import ConflictError, RefusedError, UsageError
 from gitstate.core.signature import Signature
+from gitstate.core.wording import some_of
 from gitstate.directory import Channel, no_such_channel, open_directory
 from gitstate.directory.model.clients import channel_name
 from gitstate.release.log import ReleaseLog
@@ -15,8 +16,6 @@ from gitstate.release.reconcile import alone
 from gitstate.release.requests import open_all, pending
 from gitstate.store import hooks
 from gitstate.store.site import Site
-
-_NAMED = 5
 
 
 def all_channels(site: Site) -> Mapping[str, Channel]:
@@ -37,7 +36,7 @@ def refuse_use(site: Site, prototype: str) -> None:
     users = [one.name for one in all_channels(site).values() if one.prototype == prototype]
     if users:
         raise RefusedError(
-            f"{prototype} is what {', '.join(users[:_NAMED])} releases", f"first: gitstate channel remove {users[0]}"
+            f"{prototype} is what {some_of(users)} releases", f"first: gitstate channel remove {users[0]}"
         )
 
 
@@ -85,9 +84,8 @@ def plan_removal(site: Site, name: str) -> Channel:
     channel = channel_called(site, name)
     followers = [*open_directory(site).find({"channel": name})]
     if followers:
-        more = f" and {len(followers) - _NAMED} more" if len(followers) > _NAMED else ""
         raise RefusedError(
-            f"{', '.join(followers[:_NAMED])}{more} follow{'s' if len(followers) == 1 else ''} {name}",
+            f"{some_of(followers)} follow{'s' if len(followers) == 1 else ''} {name}",
             f"let them follow another first: gitstate client set {followers[0]} --channel OTHER",
         )
     return channel

@@ -14,12 +14,12 @@ from gitstate.core.entry import Kind
 from gitstate.core.errors import DamagedError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import from_octal, join, octal
+from gitstate.core.wording import some_of
 from gitstate.store import Repository
 from gitstate.store.objects import TREE, TreeItem
 from gitstate.tree.policy import Policy, Refusal, parse, policy_path
 from gitstate.tree.snapshot import Lookup, put_together, read_links, take_apart
 
-_NAMED: Final = 5
 _ALLOW: Final = re.compile(r"^Gitstate-Allow: (\S+) because (.+)$", re.MULTILINE)
 _LARGE: Final = 32 << 20
 
@@ -47,9 +47,8 @@ class Inspector:
         refusals = list(self._walk(policy, tree, [self._repository.snapshot(old).tree for old in olds]))
         if refusals:
             refusals.sort(key=lambda one: one.path)
-            named = ", ".join(f"/{octal(one.path)} ({one.why})" for one in refusals[:_NAMED])
-            more = f" and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
-            raise RefusedError(f"policy refuses {named}{more} of {commit.hex()[:7]}", _hint(refusals[0]))
+            named = some_of([f"/{octal(one.path)} ({one.why})" for one in refusals])
+            raise RefusedError(f"policy refuses {named} of {commit.hex()[:7]}", _hint(refusals[0]))
 
     def _policy(self, tree: bytes) -> Policy:
         own = policy_path(is_layer=self._repository.is_layer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from gitstate.boot import files as boot_files
 from gitstate.boot.doctor.models import Check, bad, note, ok
@@ -12,11 +11,10 @@ from gitstate.boot.doctor.services import services
 from gitstate.boot.doctor.snapshots import programs, snapshots
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
+from gitstate.core.wording import some_of
 from gitstate.release import refresh
 from gitstate.release.opened import OpenedSite
 from gitstate.release.publishing import running
-
-_NAMED: Final = 3
 
 
 def examine(opened: OpenedSite, observer: Observer) -> list[Check]:
@@ -73,7 +71,6 @@ def _layers(opened: OpenedSite) -> Iterator[Check]:
         return
     outdated = sorted(host for one in found for host in (*one.added, *one.changed, *one.removed))
     if outdated:
-        more = f" and {len(outdated) - _NAMED} more" if len(outdated) > _NAMED else ""
-        yield bad("layers", f"outdated machine archives: {', '.join(outdated[:_NAMED])}{more}", "gitstate boot write")
+        yield bad("layers", f"outdated machine archives: {some_of(outdated, 3)}", "gitstate boot write")
     elif count := sum(one.kept for one in found):
         yield ok("layers", f"rendered for {count} client{'s' if count > 1 else ''}")

@@ -8,22 +8,20 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
+from gitstate.core.names import word
 from gitstate.store.tags import Tag
 
 TAGS: Final = "refs/tags/"
 PINS: Final = "refs/gitstate/released/"
 """Where a repository keeps the commits of releases from gc, as ``CHANNEL/VERSION``."""
 
-_VERSION: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?")
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}")
 _CHUNK: Final = re.compile("[0-9]+|[^0-9]+")
 
 
 def version_name(text: str) -> str:
     """A release's version: the part of a tag's name after the channel. Raises UsageError."""
-    if not _VERSION.fullmatch(text) or ".." in text or text.endswith(".lock"):
-        raise UsageError(f"{text!r} is not a version", "letters, digits and . _ + -, at most 100: 12, 2025-03")
-    return text
+    return word(text, "a version")
 
 
 def number(version: str) -> int | None:

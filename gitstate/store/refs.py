@@ -65,6 +65,12 @@ def list_refs(repository: Path) -> list[str]:
     return sorted({*_loose_names(repository, "refs"), *_packed(repository)})  # git packs first, then it removes
 
 
+def short_names(repository: Path) -> list[str]:
+    """The short names of branches and tags. Raises DamagedError."""
+    found = list_refs(repository)
+    return [name.split("/", 2)[2] for name in found if name.startswith(("refs/heads/", "refs/tags/"))]
+
+
 def read_refs(repository: Path, prefix: str) -> dict[str, bytes]:
     """The refs whose full names begin with ``prefix``, sorted, and the raw ids at which they stand.
 

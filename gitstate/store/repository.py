@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Final
 from gitstate.core import fs, process
 from gitstate.core.errors import (
     ConfigError,
-    DamagedError,
     HostError,
     LockedError,
     NotFoundError,
@@ -26,16 +24,12 @@ from gitstate.store import configuration, hooks, revisions
 from gitstate.store.lock import exclusive, scratch
 from gitstate.store.objects import Type, parse_commit
 from gitstate.store.odb import Objects
-from gitstate.store.refs import list_refs, plain_name, read_ref, read_refs
+from gitstate.store.refs import list_refs, read_ref, read_refs, short_names
 from gitstate.store.staging import Move, Staging
 from gitstate.store.tags import Tag, parse_tag
 
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
-
-_ID = re.compile("[0-9a-f]{40}")
-_PLAIN = re.compile("([^~^]+)((?:~[0-9]{0,4}|\\^[0-9]{0,2})*)")
-_STEP = re.compile("([~^])([0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,32 +128,15 @@ class Repository(Objects):
 
     def resolve(self, revision: str) -> bytes:
         """The commit that ``revision`` names, in git's own syntax. Raises NotFoundError with the nearest names."""
-        damage = None
-        try:
-            oid = self.identify(revision)
-            if oid is not None:
-                return self.commit(oid)[0]
-        except DamagedError as error:  # of an id git may say that there is no such object
-            damage = error
-        return revisions.asked_of_git(self, revision, damage)
+        return revisions.resolve(self, revision, self.name)
 
     def identify(self, revision: str) -> bytes | None:
-        """The object of an id or a plain name, with ``~2`` or ``^`` behind it; None: ask git. Raises DamagedError."""
-        found = _PLAIN.fullmatch(revision)
-        oid = None
-        if found:
-            oid = bytes.fromhex(found[1]) if _ID.fullmatch(found[1]) else plain_name(self.path, found[1])
-        for sign, count in _STEP.findall(found[2]) if found else ():
-            for parent in [1] * int(count or 1) if sign == "~" else [int(count or 1)]:
-                commit = self.snapshot(oid) if oid else None
-                above = [commit.oid, *commit.parents] if commit else []
-                oid = above[parent] if parent < len(above) else None
-        return oid
+        """The object of a plain revision; None if only git can tell. Raises DamagedError."""
+        return revisions.identify(self, revision)
 
     def names(self) -> list[str]:
         """Short names of branches and tags. Raises DamagedError."""
-        found = list_refs(self.path)
-        return [name.split("/", 2)[2] for name in found if name.startswith(("refs/heads/", "refs/tags/"))]
+        return short_names(self.path)
 
     def ref(self, name: str) -> bytes | None:
         """The commit that a full ref name stands at, None if there is no such ref. Raises DamagedError."""

@@ -15,6 +15,7 @@ from gitstate.core.errors import ConflictError, HostError, RefusedError, UsageEr
 from gitstate.core.monitor import Observer
 from gitstate.core.names import octal
 from gitstate.core.signature import Signature
+from gitstate.core.wording import some_of
 from gitstate.store import MAIN, Commit, Repository, Type
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged
@@ -31,7 +32,6 @@ _RECORDED: Final = "refs/gitstate/recorded/"
 """The same for other branches. ``=`` stands for ``/`` in their names, so that none is a directory of another."""
 
 _POLICY_LIMIT: Final = 1 << 20
-_NAMED: Final = 5
 _BRANCH: Final = re.compile(r"(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
 _LONGEST_BRANCH: Final = 200
 
@@ -255,9 +255,8 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
 
 def _refuse(findings: Findings) -> None:
     if refusals := findings.refusals:
-        named = ", ".join(f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals[:_NAMED])
-        more = f" and {len(refusals) - _NAMED} more" if len(refusals) > _NAMED else ""
-        raise RefusedError(f"nothing recorded, policy refuses {named}{more}", refusals[0].hint)
+        named = some_of([f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals])
+        raise RefusedError(f"nothing recorded, policy refuses {named}", refusals[0].hint)
 
 
 def _message(request: Request) -> str:

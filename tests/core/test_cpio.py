@@ -350,9 +350,9 @@ def test_a_bomb_takes_little_memory(name: str, tmp_path: Path) -> None:
     file.write_bytes(dict(bombs())[name])
     script = (
         "import re, sys; from pathlib import Path\n"
-        "from gitstate import cpio; from gitstate.errors import Damaged\n"
+        "from gitstate.core import cpio; from gitstate.core.errors import DamagedError\n"
         "try: list(cpio.members([Path(sys.argv[1]).read_bytes()], limits=cpio.Limits(unpacked=60 << 20)))\n"
-        "except Damaged as error: print(error.message)\n"
+        "except DamagedError as error: print(error.message)\n"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
     )
     argv = [sys.executable, "-c", script, str(file)]

@@ -41,7 +41,7 @@ def test_an_interface_that_is_not_there() -> None:
 
 def probe(inside: int, call: str) -> Any:
     """What a call of the room says in the network."""
-    code = f"import json; from gitstate import network; print(json.dumps({call}))"
+    code = f"import json; from gitstate.core import network; print(json.dumps({call}))"
     return json.loads(within(inside, sys.executable, "-c", code).stdout)
 
 
@@ -81,7 +81,7 @@ def test_an_interface_that_is_down(tmp_path: Path) -> None:
     with servers(tmp_path) as inside:
         within(inside, "ip", "link", "set", "probe", "down")
         call = "network.dhcp_servers('probe', 0.1)"
-        done = within(inside, sys.executable, "-c", f"from gitstate import network; {call}", code=1)
+        done = within(inside, sys.executable, "-c", f"from gitstate.core import network; {call}", code=1)
     assert "HostError: probe: Network is down (is it up? ip link set probe up)" in done.stderr
 
 

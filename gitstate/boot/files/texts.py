@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.boot.files.state import State, Unit
-from gitstate.boot.files.wanted import some
 from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel, BootClient, Image
 from gitstate.boot.render import ETC_FILES, MARK, Renderer
 from gitstate.core.errors import ConfigError, HostError, RefusedError
 from gitstate.core.output import TFTP, OutputRoot, Stamp, stamp
+from gitstate.core.wording import some_of
 
 FIRST: Final = f"{TFTP}/boot"
 CHANNELS: Final = f"{TFTP}/boot/channel"
@@ -126,7 +126,7 @@ class Comparer:
     def refuse_foreign(self) -> None:
         """Raise RefusedError if there are files of others where ours should be."""
         if self._foreign:
-            where = some([self._output.absolute(path) for path in self._foreign])
+            where = some_of([self._output.absolute(path) for path in self._foreign])
             raise RefusedError(f"not written by gitstate: {where}", "move what stands there away, and run it again")
 
     def stale(self) -> Iterator[Stale]:

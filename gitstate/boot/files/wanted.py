@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gitstate.boot.plan import BootChannel, BootClient, machine_id
 from gitstate.core.errors import GitstateError, NotFoundError
 from gitstate.core.names import Pin
+from gitstate.core.wording import some_of
 from gitstate.store.site import Site
 
 if TYPE_CHECKING:
     from gitstate.directory import Client
 
-_NAMED: Final = 5
 """How many clients, or problems, an error names."""
 
 
@@ -36,10 +36,10 @@ def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootCha
             without.append(client.name)
     commits, problems = _commits(site, users)
     for channel, names in channels.items():
-        message = f"channel {channel} of {some(names)} has no release"
+        message = f"channel {channel} of {some_of(names)} has no release"
         problems.append(NotFoundError(message, f"gitstate channel show {channel} tells what it waits for"))
     if without:
-        message = f"{some(without)} {'have' if len(without) > 1 else 'has'} no snapshot"
+        message = f"{some_of(without)} {'have' if len(without) > 1 else 'has'} no snapshot"
         hint = f"gitstate client set {without[0]} --channel NAME, or --pin PROTOTYPE@REV"
         problems.append(NotFoundError(message, hint))
     raise_all(problems)
@@ -71,7 +71,7 @@ def _commits(site: Site, users: Mapping[Pin, Sequence[str]]) -> tuple[dict[Pin, 
 
 
 def _with_users(error: GitstateError, names: Sequence[str]) -> GitstateError:
-    error.message = f"{error.message}, which {some(names)} should boot"
+    error.message = f"{error.message}, which {some_of(names)} should boot"
     return error
 
 
@@ -100,18 +100,10 @@ def boot_clients(
     return found
 
 
-def some(names: Sequence[str]) -> str:
-    """The first of ``names``, and how many more."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def raise_all(problems: Sequence[GitstateError]) -> None:
     """Raise one error that names all ``problems``, of the first one's class and with its hint."""
     if not problems:
         return
     if len(problems) > 1:
-        more = len(problems) - _NAMED
-        messages = [one.message for one in problems[:_NAMED]]
-        problems[0].message = "; ".join(messages) + (f"; and {more} more" if more > 0 else "")
+        problems[0].message = some_of([one.message for one in problems], separator="; ")
     raise problems[0]

@@ -20,6 +20,7 @@ from gitstate.cli.base.help import CommonOption, Group
 from gitstate.core import fs, settings
 from gitstate.core.errors import GitstateError, HostError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
+from gitstate.core.wording import did_you_mean, nearest
 from gitstate.release.opened import OpenedSite
 from gitstate.store import Repository
 from gitstate.store.site import Site
@@ -156,10 +157,8 @@ class Session:
         try:
             return self.site.repository(name)
         except NotFoundError as error:
-            import difflib
-
-            near = difflib.get_close_matches(name, list(self.site.repositories()), n=1, cutoff=0.5)
-            raise NotFoundError(error.message, f"did you mean {near[0]}?" if near else error.hint) from None
+            hint = did_you_mean(nearest(name, self.site.repositories()), error.hint)
+            raise NotFoundError(error.message, hint) from None
 
     def name(self, given: str | None) -> str:
         """The repository named, or the one whose live tree we stand in. Raises UsageError."""

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import click
 
+from gitstate.core.wording import did_you_mean, nearest
+
 _MEANT: Final = {
     "add": "create",
     "checkout": "export",
@@ -92,10 +94,8 @@ class Group(_HelpMixin, click.Group):
         """The command that ``args`` begins with. Raises UsageError naming the nearest."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            import difflib
-
             meant = [_MEANT[args[0]]] if args[0] in _MEANT else []
-            near = [name for name in meant if name in known] or difflib.get_close_matches(args[0], known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            near = [name for name in meant if name in known] or nearest(args[0], known)
+            hint = f"; {did_you_mean(near, '')}" if near else ""
             raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)

@@ -16,6 +16,7 @@ from gitstate.cli.base.output import emit, flush, printable, put, talk
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
 from gitstate.cli.client.values import assigned_values, parsed_option, who_and_why
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
+from gitstate.core.wording import some_of
 from gitstate.directory.importing.lists import ListFormat, Listing, Remark, read
 from gitstate.directory.importing.plan import Import, ImportOptions, plan_import
 
@@ -167,8 +168,8 @@ def _wrong(source: str, bad: Sequence[Remark]) -> ConfigError:
 
 
 def _named(source: str, bad: Sequence[Remark]) -> str:
-    first = "; ".join(f"line {one.line}: {printable(one.why)}" for one in bad[:_NAMED])
-    return f"{source}, {first}" + (f"; and {len(bad) - _NAMED} more" if len(bad) > _NAMED else "")
+    lines = [f"line {one.line}: {printable(one.why)}" for one in bad]
+    return f"{source}, {some_of(lines, _NAMED, '; ')}"
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

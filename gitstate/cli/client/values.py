@@ -10,12 +10,12 @@ import click
 from gitstate.cli.base.app import Session
 from gitstate.core import names
 from gitstate.core.errors import GitstateError, NotFoundError, UsageError
+from gitstate.core.wording import some_of
 from gitstate.directory import STATES, Directory, Kind, netgroups
 from gitstate.directory.model import clients as model
 from gitstate.directory.model.ranges import expand
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_NAMED: Final = 5
 
 
 def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -151,8 +151,7 @@ def clients_meant(session: Session, directory: Directory, who: Named) -> list[st
             hint = f"gitstate client add @{group} enters all"
             raise NotFoundError(f"no machine of the netgroup {group} is a client", hint)
         if others:
-            more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-            session.observer.notice(f"of @{group} these aren't clients: {', '.join(others[:_NAMED])}{more}")
+            session.observer.notice(f"of @{group} these aren't clients: {some_of(others)}")
         found |= dict.fromkeys(ours)
     return list(found)
 

@@ -12,6 +12,7 @@ from gitstate.cli.base.output import emit, talk
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import octal, tree_path
+from gitstate.core.wording import some_of
 from gitstate.tree import owners
 from gitstate.tree.owners import Owner
 
@@ -76,5 +77,4 @@ def _told(name: bytes | None) -> str | None:
 
 
 def _message(wanted: Owner, paths: tuple[bytes, ...]) -> str:
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"owner {wanted}: /{octal(paths[0])}{more}"
+    return f"owner {wanted}: {some_of([f'/{octal(path)}' for path in paths], 1)}"

@@ -8,6 +8,7 @@ from typing import Any, Final
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import ago, emit, location, moment, printable, table, talk
 from gitstate.core.errors import PartlyDoneError
+from gitstate.core.wording import some_of
 from gitstate.release import status
 from gitstate.release.status import BootFiles, Edits, Running, SiteStatus, Tree, Users
 
@@ -24,8 +25,8 @@ def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
     if found.problem:
         raise found.problem
     if found.problems:
-        first, more = found.problems[0], len(found.problems) - 1
-        raise PartlyDoneError(f"{first.message}{f'; and {more} more' if more else ''}", first.hint)
+        messages = [problem.message for problem in found.problems]
+        raise PartlyDoneError(some_of(messages, 1, "; "), found.problems[0].hint)
     return 1 if exit_code and any(one.edits and one.edits.differs for one in found.trees) else 0
 
 

@@ -16,6 +16,7 @@ from gitstate.cli.base.output import emit, letter, location, seconds, write_name
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
 from gitstate.core.names import octal, tree_path
+from gitstate.core.wording import some_of
 from gitstate.tree import checkin as engine
 from gitstate.tree.change import Change, LinksChanged, as_json, details
 from gitstate.tree.checkin import Allowance, Status
@@ -153,10 +154,9 @@ def _as_json(name: str, live: Path, found: Status) -> dict[str, Any]:
 
 
 def _partly(findings: Findings) -> PartlyDoneError:
-    named = [f"/{octal(path)} ({why})" for path, why in sorted(findings.unrecorded)[:_NAMED]]
-    more = f" and {len(findings.unrecorded) - _NAMED} more" if len(findings.unrecorded) > _NAMED else ""
+    named = [f"/{octal(path)} ({why})" for path, why in sorted(findings.unrecorded)]
     return PartlyDoneError(
-        f"could not be read: {', '.join(named)}{more}",
+        f"could not be read: {some_of(named, _NAMED)}",
         "what could not be read keeps its last record; run it as root to record it",
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from gitstate.core import names
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.signature import Signature
+from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.ldap import netgroups
 from gitstate.directory.ldap.connection import Connection
@@ -200,8 +201,5 @@ def _bared(besides: Mapping[str, Entry] | None) -> Mapping[str, Entry] | None:
 
 
 def _no_host(name: str, hosts: Iterable[str], base: str) -> NotFoundError:
-    import difflib
-
-    near = difflib.get_close_matches(name, hosts, n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(near)}?" if near else 'with mode = "split" hosts are entered in LDAP first'
+    hint = did_you_mean(nearest(name, hosts), 'with mode = "split" hosts are entered in LDAP first')
     return NotFoundError(f"no host {name} below {base}", hint)

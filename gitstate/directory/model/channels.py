@@ -11,6 +11,7 @@ from typing import Final
 
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import repo_name
+from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.model.clients import channel_name
 from gitstate.directory.model.entries import Entry, EntryError
 
@@ -45,11 +46,9 @@ class Channel:
 
 def no_such_channel(name: str, channels: Iterable[str]) -> NotFoundError:
     """The error for a name that no channel has, with the nearest that one has."""
-    import difflib  # only who errs waits for it
-
-    near = difflib.get_close_matches(name, channels, n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(near)}?" if near else "gitstate channel list shows what there is"
-    return NotFoundError(f"no channel {name}", hint)
+    return NotFoundError(
+        f"no channel {name}", did_you_mean(nearest(name, channels), "gitstate channel list shows what there is")
+    )
 
 
 def entry_of(channel: Channel, standing: Entry | None = None) -> dict[str, list[bytes]]:

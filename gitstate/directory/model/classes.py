@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gitstate.core.errors import NotFoundError, UsageError
+from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.model.clients import class_name
 from gitstate.directory.model.entries import Entry, EntryError
 
@@ -71,11 +72,9 @@ def normal(one: HardwareClass) -> HardwareClass:
 
 def no_such_class(name: str, classes: Iterable[str]) -> NotFoundError:
     """The error for a name that no hardware class has, with the nearest that one has."""
-    import difflib  # only who errs waits for it
-
-    near = difflib.get_close_matches(name, classes, n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(near)}?" if near else "gitstate class list shows what there is"
-    return NotFoundError(f"no hardware class {name}", hint)
+    return NotFoundError(
+        f"no hardware class {name}", did_you_mean(nearest(name, classes), "gitstate class list shows what there is")
+    )
 
 
 def entry_of(one: HardwareClass, standing: Entry | None = None) -> dict[str, list[bytes]]:

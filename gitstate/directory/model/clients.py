@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from gitstate.core.errors import NotFoundError, UsageError
-from gitstate.core.names import LAYER_KINDS, Pin, repo_name
+from gitstate.core.names import LAYER_KINDS, Pin, repo_name, word
+from gitstate.core.wording import did_you_mean, nearest
 
 
 class Kind(StrEnum):
@@ -73,30 +73,20 @@ def _by_number(text: str) -> tuple[int, int, str]:
 
 # --- at the door ------------------------------------------------------------------------------------------------------
 
-_WORD = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?")
-
-
-def _word(text: str, what: str) -> str:
-    if not _WORD.fullmatch(text) or ".." in text or text.endswith((".git", ".lock")):
-        raise UsageError(
-            f"{text!r} is not {what}", "letters, digits and . _ + -, beginning with a letter or digit, at most 100"
-        )
-    return text
-
 
 def channel_name(text: str) -> str:
     """A channel's name. Raises UsageError."""
-    return _word(text, "a channel's name")
+    return word(text, "a channel's name")
 
 
 def workload_name(text: str) -> str:
     """A workload: the NAME of the layer ``workload/NAME``. Raises UsageError."""
-    return _word(text, "a workload's name")
+    return word(text, "a workload's name")
 
 
 def class_name(text: str) -> str:
     """A hardware class: the NAME of the layer ``class/NAME``. Raises UsageError."""
-    return _word(text, "a hardware class's name")
+    return word(text, "a hardware class's name")
 
 
 def layer_name(text: str) -> str:
@@ -172,8 +162,6 @@ def refuse_clash(clients: Iterable[Client], changed: Iterable[str]) -> None:
 
 def no_such_client(name: str, clients: Iterable[str]) -> NotFoundError:
     """The error for a name that no client has, with the nearest that one has."""
-    import difflib  # only who errs waits for it
-
-    near = difflib.get_close_matches(name, clients, n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(near)}?" if near else "gitstate client list shows whom there is"
-    return NotFoundError(f"no client {name}", hint)
+    return NotFoundError(
+        f"no client {name}", did_you_mean(nearest(name, clients), "gitstate client list shows whom there is")
+    )

@@ -15,7 +15,7 @@ from gitstate.core import cpio
 from gitstate.core.cpio import Member
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, IN_GIT, Kind, Meta
 from gitstate.core.errors import ConfigError
-from gitstate.core.names import octal
+from gitstate.core.names import is_word, octal
 from gitstate.machine.render.models import GLOB, LONGEST_PATH, UNIT, Archive, ArchiveEntry, Layout, Reload
 
 FOLDER: Final = b"gitstate/machine"
@@ -30,7 +30,6 @@ _LETTERS: Final = {
 }
 _CARRIED: Final = frozenset({CAPABILITY, ACL_ACCESS, ACL_DEFAULT})
 _SECOND: Final = 10**9
-_CLASS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9*?:_\[\]-]{1,200}")
 _KEY: Final = re.compile(r"[A-Z][A-Z0-9_]{0,60}")
 
@@ -46,7 +45,7 @@ def about(host: str, layers: Mapping[str, str]) -> dict[str, str]:
 def write(archive: Archive) -> Iterator[bytes]:
     """The archive in pieces. Raises ConfigError for what a machine couldn't be given."""
     names = [one.name for one in archive.variants]
-    if wrong := [one for one in names if not _CLASS.fullmatch(one) or names.count(one) > 1]:
+    if wrong := [one for one in names if not is_word(one) or names.count(one) > 1]:
         raise _fault(f"{wrong[0][:60]!r} can't be a hardware class", "letters, digits and . _ + -, each once")
     texts = {
         FOLDER + b"/about": _about(archive.about),

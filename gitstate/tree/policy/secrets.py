@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from gitstate.core.wording import some_of
+
 Finder = Callable[[bytes], str]
 """Why this content is refused, in words; empty if it isn't."""
 
@@ -53,8 +55,7 @@ def _name(field: bytes) -> str:
 
 def hashes(data: bytes) -> str:
     names = [_name(fields[0]) for fields in _accounts(data) if _is_hash(fields[1])]
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"the password hash of {names[0]}{more}" if names else ""
+    return f"the password hash of {some_of(names, 1)}" if names else ""
 
 
 def logins(data: bytes) -> str:

@@ -157,7 +157,8 @@ def start(root: Path) -> subprocess.Popen[bytes]:
     """A `prepare` in a process of its own, waiting inside the live tree."""
     probe(root, "setsid sleep 1000 & echo here >/boot/here; sleep 1000")
     code = (
-        "from pathlib import Path; from gitstate import prepare; from gitstate.monitor import SILENT; import sys; "
+        "import sys; from pathlib import Path; "
+        "from gitstate.core.monitor import SILENT; from gitstate.tree import prepare; "
         "prepare.apply(prepare.plan(Path(sys.argv[1])), SILENT)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, root], cwd=PROJECT, stderr=subprocess.DEVNULL)
