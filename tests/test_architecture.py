@@ -33,7 +33,7 @@ DISTRICTS: Final = {
         "boot": "checks options request templates plan render files doctor",
         "release": """
             models log opened messages content signatures requests difference archives publishing refresh reconcile
-            channels push rollback gate status doctor
+            channels push rollback gate status doctor state_at layers
         """,
         "cli": "base client layer site release tree",
     }.items()

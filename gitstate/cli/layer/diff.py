@@ -12,12 +12,13 @@ from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, letter, printable, printable_line, talk, write_name
 from gitstate.cli.client.values import complete_client
-from gitstate.cli.layer.ground import CurrentState, is_moment, rendered, source_of, stand, standing_json
 from gitstate.cli.layer.looks import at_option
+from gitstate.cli.layer.state import source_of, state_json, state_of
 from gitstate.core.errors import UsageError
 from gitstate.core.names import octal
-from gitstate.machine.render import RenderedEntry
-from gitstate.machine.render.difference import Different, differences
+from gitstate.release import layers
+from gitstate.release.layers import Different, RenderedEntry
+from gitstate.release.state_at import MachineState, is_moment
 from gitstate.tree.change import meta_json
 from gitstate.tree.change.content import ContentChange, KeyChange
 
@@ -49,15 +50,14 @@ def diff(
     """
     raw = session.raw
     old, new = _sides(session, host, others, at)
-    both = [(one.batch, rendered(session, one)) for one in (old, new)]
-    found = list(differences(both[0], both[1]))
+    found = layers.compare(old, new)
     if raw:
         for one in found:
             write_name(one.path)
     else:
         value = {
-            "old": standing_json(old),
-            "new": standing_json(new),
+            "old": state_json(old),
+            "new": state_json(new),
             "changes": [_json(one) for one in found],
         }
         lines = [] if session.json else [line for one in found for line in _lines(session, one)]
@@ -67,18 +67,18 @@ def diff(
     context.exit(1 if exit_code and found else 0)
 
 
-def _named(standing: CurrentState) -> str:
-    return f"{standing.client.name} by {source_of(standing)}"
+def _named(state: MachineState) -> str:
+    return f"{state.client.name} by {source_of(state)}"
 
 
-def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[CurrentState, CurrentState]:
+def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[MachineState, MachineState]:
     """Two hosts by one release, or one host by two. Raises UsageError."""
     if len(others) != 1:
         raise UsageError("two sides are compared", "write HOST1 HOST2, or HOST --at RELEASE1 RELEASE2; or two days")
     other = others[0]
     if at is not None and ("/" in other or other.isdigit() or is_moment(other)):
-        return stand(session, host, at), stand(session, host, other)
-    return stand(session, host, at), stand(session, other, at)
+        return state_of(session, host, at), state_of(session, host, other)
+    return state_of(session, host, at), state_of(session, other, at)
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

@@ -12,20 +12,17 @@ from gitstate.cli.base.app import Session, common, names, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, letter, location, talk, write_name
 from gitstate.cli.client.values import complete_client
-from gitstate.cli.layer.ground import (
-    CurrentState,
+from gitstate.cli.layer.state import (
     commits_json,
-    rendered,
     source_of,
-    stand,
-    standing_json,
-    tell_missing,
+    state_json,
+    state_of,
 )
-from gitstate.core.entry import Kind, Meta
+from gitstate.core.entry import Kind
 from gitstate.core.errors import UsageError
 from gitstate.core.names import octal
-from gitstate.machine.render import RenderedEntry
-from gitstate.tree.snapshot import PLAIN_DIRECTORY
+from gitstate.release import layers
+from gitstate.release.layers import RenderedEntry
 
 Function = Callable[..., Any]
 
@@ -54,21 +51,20 @@ def resolve(session: Session, host: str, at: str | None) -> None:
     the release that its channel runs, else as they stand.
     """
     raw = session.raw
-    standing = stand(session, host, at)
-    resolution = standing.batch.resolve(standing.client)
-    tell_missing(session, standing.client, resolution)
+    state = state_of(session, host, at)
+    resolution = state.resolution
     if raw:
         for one in resolution.layers:
             write_name(one.name.encode())
         return
-    commits = standing.ground.layers
+    commits = state.context.layers
     missing = [{"repository": one.name, "why": one.why} for one in resolution.missing]
-    value = standing_json(standing) | {"layers": commits_json(standing, resolution), "missing": missing}
+    value = state_json(state) | {"layers": commits_json(state), "missing": missing}
     width = max((len(one.name) for one in resolution.layers), default=0)
     lines = [f"{one.name:<{width}}  {commits[one.name].hex()[:7]}  {one.why}" for one in resolution.layers]
     emit(session, "layer-resolve/1", value, lines)
     if not lines:
-        talk(session, f"{standing.client.name} gets no layers, by {source_of(standing)}")
+        talk(session, f"{state.client.name} gets no layers, by {source_of(state)}")
 
 
 @click.command(
@@ -100,16 +96,16 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
     raw = session.raw
     if overlay and to is None:
         raise UsageError("--overlay is of what --to writes", "gitstate layer render HOST --to DIR --overlay")
-    standing = stand(session, host, at)
-    found = rendered(session, standing)
+    state = state_of(session, host, at)
+    found = state.rendered
     if to is not None:
-        _write(session, standing, found.items, to, for_overlay=overlay)
+        layers.write(state, to, for_overlay=overlay, dry_run=session.dry_run)
     if raw:
         for item in found.items:
             write_name(item.path)
         return
-    value = standing_json(standing) | {
-        "layers": commits_json(standing, found.resolution),
+    value = state_json(state) | {
+        "layers": commits_json(state),
         "key": found.key,
         "directory": location(to) if to else None,
         "entries": [_item_json(item) for item in found.items],
@@ -118,21 +114,7 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
     lines = [] if session.json else list(_lines(session, found.items))
     emit(session, "layer-render/1", value, lines)
     if not found.items:
-        talk(session, f"{standing.client.name} gets nothing from layers, by {source_of(standing)}")
-
-
-def _write(
-    session: Session, standing: CurrentState, items: Sequence[RenderedEntry], to: Path, *, for_overlay: bool
-) -> None:
-    from gitstate.machine.render.lay_down import lay_down, refuse_used
-
-    def standing_meta(path: bytes) -> Meta:
-        there = standing.batch.image.at(path)
-        return there.meta if there and there.meta.kind is Kind.DIRECTORY else PLAIN_DIRECTORY
-
-    refuse_used(to)
-    if not session.dry_run:
-        lay_down(to, items, standing.batch.read, standing_meta, for_overlay=for_overlay)
+        talk(session, f"{state.client.name} gets nothing from layers, by {source_of(state)}")
 
 
 def _lines(session: Session, items: Sequence[RenderedEntry]) -> Iterator[str]:

@@ -11,11 +11,11 @@ import click
 from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import date, emit, moment, printable, printable_line, write_name
-from gitstate.cli.layer.ground import CurrentState, rendered, stand, standing_json
 from gitstate.cli.layer.looks import at_option, host_argument
+from gitstate.cli.layer.state import image_json, state_json, state_of
 from gitstate.core.names import octal, tree_path
-from gitstate.machine.render import Action
-from gitstate.machine.render.trace import Line, Trace, Word, trace
+from gitstate.release.layers import Action, Line, Trace, Word, trace
+from gitstate.release.state_at import MachineState
 
 _DOES: Final = {
     Action.LAY: "sets it",
@@ -55,28 +55,26 @@ def which(session: Session, host: str, path: str, at: str | None, everything: bo
     What it hides is named, too.
     """
     raw = session.raw
-    standing = stand(session, host, at)
-    found = trace(standing.batch, rendered(session, standing), tree_path(os.fsencode(path)))
+    state = state_of(session, host, at)
+    found = trace(state, tree_path(os.fsencode(path)))
     shown = found.words if everything else found.words[: found.setters]
     if raw:
         for word in shown:
             write_name(word.layer.encode())
         return
     hidden = found.words[found.setters :]
-    prototype = standing.ground.prototype
-    image = {"repository": prototype[0], "commit": prototype[1].hex()} if prototype and found.in_image else None
-    value = standing_json(standing) | {
+    value = state_json(state) | {
         "path": octal(found.path),
         "layers": [_word_json(word) for word in shown],
         "hides": [{"layer": word.layer, "path": octal(word.source)} for word in hidden],
-        "image": image,
+        "image": image_json(state) if found.in_image else None,
     }
-    lines = [] if session.json else list(_lines(standing, found, shown, everything=everything))
+    lines = [] if session.json else list(_lines(state, found, shown, everything=everything))
     emit(session, "layer-which/1", value, lines)
 
 
-def _lines(standing: CurrentState, found: Trace, shown: tuple[Word, ...], *, everything: bool) -> Iterator[str]:
-    prototype = standing.ground.prototype
+def _lines(state: MachineState, found: Trace, shown: tuple[Word, ...], *, everything: bool) -> Iterator[str]:
+    prototype = state.context.prototype
     image = f"{prototype[0]} {prototype[1].hex()[:7]}" if prototype else "the image"
     if not found.words:
         yield f"/{octal(found.path)}: {image}; no layer says anything of it"

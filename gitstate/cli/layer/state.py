@@ -1,0 +1,41 @@
+"""What one machine gets its layers from, for people and for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gitstate.cli.base.app import Session
+from gitstate.release.state_at import MachineState, state_at
+
+
+def state_of(session: Session, host: str, at: str | None) -> MachineState:
+    """What ``host`` runs, or ran by the release, or on the day, ``at``. Raises NotFoundError, UsageError."""
+    return state_at(session.opened, host, at, session.observer)
+
+
+def source_of(state: MachineState) -> str:
+    """In words, what a client's layers are taken from."""
+    return str(state.release.name) if state.release else "layers' main"
+
+
+def commits_json(state: MachineState) -> list[dict[str, Any]]:
+    """The layers of a client, the lowest first."""
+    commits = state.context.layers
+    return [
+        {"repository": one.name, "commit": commits[one.name].hex(), "why": one.why} for one in state.resolution.layers
+    ]
+
+
+def state_json(state: MachineState) -> dict[str, Any]:
+    """Which machine it is about, and by what."""
+    return {
+        "host": state.client.name,
+        "release": str(state.release.name) if state.release else None,
+        "prototype": image_json(state),
+    }
+
+
+def image_json(state: MachineState) -> dict[str, Any] | None:
+    """The snapshot that the layers are laid over."""
+    prototype = state.context.prototype
+    return {"repository": prototype[0], "commit": prototype[1].hex()} if prototype else None
