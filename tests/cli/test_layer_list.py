@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.cli.layer.list import uses
+from gitstate.release.layers import summaries
+from gitstate.release.opened import OpenedSite
 from gitstate.store import site as sites
 from tests.gitstate_command import Site, make_site
 from tests.support import needs, root_only
@@ -108,11 +109,11 @@ def test_ten_thousand_clients(tmp_path: Path) -> None:
     rows = [f"lab{number // 100}-{number % 100},10.1.{number // 250}.{number % 250 + 1}" for number in range(10_000)]
     (tmp_path / "all.csv").write_text("\n".join(["name,ip", *rows, ""]))
     site.run("client", "import", str(tmp_path / "all.csv"))
-    opened = sites.Site.open(site.path)
+    opened = OpenedSite(sites.Site.open(site.path))
     started = time.process_time()
-    found = uses(opened, {name: opened.repository(name) for name in opened.layers()})
+    found = summaries(opened)
     assert time.process_time() - started < 1
-    assert {name: len(clients) for name, clients in found.items()} == {
+    assert {one.name: len(one.uses) for one in found} == {
         "base": 10_000,
         "lab/lab3": 100,
         "network/10.255.255.255": 10_000,
