@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gitstate.directory.model.clients import find_clash
+from gitstate.directory.model.clients import find_duplicate_address
 from gitstate.directory.protocol import Directory
 
 
@@ -23,7 +23,7 @@ def check(directory: Directory) -> Report:
     """Look at all of it. Raises UnreachableError, and ConfigError for an entry that can't be read."""
     clients, channels = directory.clients(), directory.channels()
     problems = directory.faults()
-    clash = find_clash(clients.values())
+    clash = find_duplicate_address(clients.values())
     if clash is not None:
         problems.append(f"{clash.second}: its {clash.kind} {clash.address} is {clash.first}'s already")
     problems += [

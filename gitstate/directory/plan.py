@@ -11,7 +11,7 @@ from gitstate.core.names import Pin
 from gitstate.core.signature import Signature
 from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.model.channels import no_such_channel
-from gitstate.directory.model.clients import Client, no_such_client, normal, refuse_clash
+from gitstate.directory.model.clients import Client, no_such_client, normalized, refuse_duplicate_addresses
 from gitstate.directory.protocol import Directory
 from gitstate.store.site import Site
 
@@ -31,7 +31,7 @@ _PLAIN: Final = Client("")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ClientChange:
     """What becomes of one client: None where it wasn't there before, or won't be."""
 
     old: Client | None
@@ -77,7 +77,7 @@ class Plan:
 
     directory: Directory
     verb: str
-    steps: tuple[Step, ...]
+    steps: tuple[ClientChange, ...]
 
     def describe(self) -> list[str]:
         """What will be done, a line each."""
@@ -101,7 +101,7 @@ def plan_add(site: Site, directory: Directory, client: Client) -> Plan:
     clients = directory.clients()
     if client.name in clients:
         raise UsageError(f"there is a client {client.name} already", f"gitstate client set {client.name} changes it")
-    return _checked(site, directory, "add", clients, [Step(None, normal(client))])
+    return _checked(site, directory, "add", clients, [ClientChange(None, normalized(client))])
 
 
 def plan_set(site: Site, directory: Directory, names: Sequence[str], values: Mapping[str, Any]) -> Plan:
@@ -111,9 +111,9 @@ def plan_set(site: Site, directory: Directory, names: Sequence[str], values: Map
     for name in dict.fromkeys(names):
         if name not in clients:
             raise no_such_client(name, clients)
-        new = normal(replace(clients[name], **values))
+        new = normalized(replace(clients[name], **values))
         if new != clients[name]:
-            steps.append(Step(clients[name], new))
+            steps.append(ClientChange(clients[name], new))
     return _checked(site, directory, "set", clients, steps)
 
 
@@ -124,14 +124,16 @@ def plan_remove(directory: Directory, names: Iterable[str]) -> Plan:
     for name in dict.fromkeys(names):
         if name not in clients:
             raise no_such_client(name, clients)
-        steps.append(Step(clients[name], None))
+        steps.append(ClientChange(clients[name], None))
     return Plan(directory, "remove", tuple(steps))
 
 
-def _checked(site: Site, directory: Directory, verb: str, clients: Mapping[str, Client], steps: Iterable[Step]) -> Plan:
+def _checked(
+    site: Site, directory: Directory, verb: str, clients: Mapping[str, Client], steps: Iterable[ClientChange]
+) -> Plan:
     plan = Plan(directory, verb, tuple(steps))
     new = {step.new.name: step.new for step in plan.steps if step.new}
-    refuse_clash((client for _, client in sorted({**clients, **new}.items())), new)
+    refuse_duplicate_addresses((client for _, client in sorted({**clients, **new}.items())), new)
     channels = sorted(_asked(plan, "channel"))
     known = directory.channels() if channels else {}
     for channel in channels:

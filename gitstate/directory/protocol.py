@@ -67,11 +67,11 @@ class Directory(Protocol):
         author: Signature,
         message: str,
         committer: Signature | None = None,
-        besides: Mapping[str, Entry] | None = None,
+        extra: Mapping[str, Entry] | None = None,
     ) -> None:
         """Add or replace the clients ``put`` and remove those named, all or nothing.
 
-        What else an entry holds stays, or becomes what ``besides`` has for the client.
+        What else an entry holds stays, or becomes what ``extra`` has for the client.
 
         Raises LockedError if the directory was changed since this object last read it, UsageError for values that
         can't be and for addresses that another client has, NotFoundError for names to remove that no client has.

@@ -11,15 +11,15 @@ from gitstate.core.errors import ConfigError
 from gitstate.core.signature import Signature
 from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
-from gitstate.directory.model.clients import Client, refuse_clash
+from gitstate.directory.model.clients import Client, refuse_duplicate_addresses
 from gitstate.directory.model.entries import Entry
+from gitstate.directory.model.ldif import client_dn, format_entry, parse_client, parse_record, record_dn
 from gitstate.directory.model.record_types import CHANNELS, CLASSES, RECORD_TYPES, Record, RecordType
-from gitstate.directory.model.text import dn_of, dn_of_thing, read_client, read_thing, written
 from gitstate.directory.protocol import Directory
 
 BASE: Final = "o=gitstate"
 _CLASS: Final = re.compile(rb"^objectclass: *(gitstate(?:Client|Channel|Class))\r?$", re.IGNORECASE | re.MULTILINE)
-_SORTS: Final = {one.object_class.lower().encode(): one for one in RECORD_TYPES.values()}
+_TYPES_BY_CLASS: Final = {one.object_class.lower().encode(): one for one in RECORD_TYPES.values()}
 _NAME: Final = re.compile(r"dn: *cn=([A-Za-z0-9._+-]{1,100}) *(?:,.*)?", re.IGNORECASE)
 _CHANGE: Final = "gitstateLastChange"
 
@@ -31,16 +31,16 @@ def dump(directory: Directory, base: str = BASE) -> Iterator[str]:
     """The directory's entries, those below which they stand first, each ended by an empty line."""
     for name in ("clients", *RECORD_TYPES):
         entry = {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]}
-        yield _text(written(f"ou={name},{base}", entry))
-    yield from _things(CHANNELS, directory.channels(), base)
-    yield from _things(CLASSES, directory.classes(), base)
+        yield _text(format_entry(f"ou={name},{base}", entry))
+    yield from _records_of(CHANNELS, directory.channels(), base)
+    yield from _records_of(CLASSES, directory.classes(), base)
     for name, entry_ in directory.entries().items():
-        yield _text(written(f"cn={name},ou=clients,{base}", entry_))
+        yield _text(format_entry(f"cn={name},ou=clients,{base}", entry_))
 
 
-def _things(sort: RecordType[Record], things: Mapping[str, Record], base: str) -> Iterator[str]:
-    for name, thing in things.items():
-        yield _text(written(f"cn={name},ou={sort.folder},{base}", sort.entry_of(thing, None)))
+def _records_of(record_type: RecordType[Record], records: Mapping[str, Record], base: str) -> Iterator[str]:
+    for name, record in records.items():
+        yield _text(format_entry(f"cn={name},ou={record_type.folder},{base}", record_type.entry_of(record, None)))
 
 
 def _text(data: bytes) -> str:
@@ -63,7 +63,7 @@ class Content:
 def parse(data: bytes, where: str) -> Content:
     """The clients, channels and classes of an LDIF text, wherever they stand. Raises ConfigError with file and line."""
     clients: dict[str, tuple[Client, Entry]] = {}
-    things: dict[str, dict[str, Any]] = {folder: {} for folder in RECORD_TYPES}
+    records: dict[str, dict[str, Any]] = {folder: {} for folder in RECORD_TYPES}
     others = 0
     for above, record in _records(data):
         kinds = _CLASS.findall(record)
@@ -71,24 +71,28 @@ def parse(data: bytes, where: str) -> Content:
             others += 1
             continue
         name, lines, rest = _head(record, where, above)
-        sort = None if b"gitstateclient" in map(bytes.lower, kinds) else _SORTS[kinds[0].lower()]
-        if sort is None:
+        record_type = None if b"gitstateclient" in map(bytes.lower, kinds) else _TYPES_BY_CLASS[kinds[0].lower()]
+        if record_type is None:
             name = name.lower()
             twice = name in clients
-            client, entry = read_client(b"dn: %s\n%s" % (dn_of(name).encode(), rest), name, where, above + lines - 1)
+            client, entry = parse_client(
+                b"dn: %s\n%s" % (client_dn(name).encode(), rest), name, where, above + lines - 1
+            )
             clients[name] = client, {key: values for key, values in entry.items() if key != _CHANGE}
         else:
-            twice = name in things[sort.folder]
-            dn = dn_of_thing(sort, name).encode()
-            things[sort.folder][name], _ = read_thing(sort, b"dn: %s\n%s" % (dn, rest), name, where, above + lines - 1)
+            twice = name in records[record_type.folder]
+            dn = record_dn(record_type, name).encode()
+            records[record_type.folder][name], _ = parse_record(
+                record_type, b"dn: %s\n%s" % (dn, rest), name, where, above + lines - 1
+            )
         if twice:
-            word = sort.word if sort else "client"
+            word = record_type.word if record_type else "client"
             raise ConfigError(f"{where}, line {above + 1}: a second {word} {name}", "leave one of them")
-    refuse_clash((client for _, (client, _) in sorted(clients.items())), ())
+    refuse_duplicate_addresses((client for _, (client, _) in sorted(clients.items())), ())
     return Content(
         dict(sorted(clients.items())),
-        CHANNELS.by_name(things[CHANNELS.folder].values()),
-        CLASSES.by_name(things[CLASSES.folder].values()),
+        CHANNELS.by_name(records[CHANNELS.folder].values()),
+        CLASSES.by_name(records[CLASSES.folder].values()),
         others,
     )
 
@@ -131,7 +135,7 @@ class ImportPlan:
 
     directory: Directory
     clients: tuple[Client, ...]
-    besides: Mapping[str, Entry]
+    extra: Mapping[str, Entry]
     gone: tuple[str, ...]
     channels: tuple[Channel, ...]
     channels_gone: tuple[str, ...]
@@ -166,8 +170,8 @@ def plan_import(directory: Directory, content: Content, *, replace: bool) -> Imp
     )
 
 
-def _same(standing: Entry | None, entry: Entry) -> bool:
-    return standing is not None and _sets(standing) == _sets(entry)
+def _same(current: Entry | None, entry: Entry) -> bool:
+    return current is not None and _sets(current) == _sets(entry)
 
 
 def _sets(entry: Entry) -> dict[str, frozenset[bytes]]:
@@ -185,6 +189,6 @@ def apply(plan: ImportPlan, author: Signature, committer: Signature, message: st
     if plan.classes or plan.classes_gone:
         directory.change_classes(plan.classes, plan.classes_gone, author, message, committer)
     directory.clients()
-    directory.change(plan.clients, plan.gone, author, message, committer, plan.besides)
+    directory.change(plan.clients, plan.gone, author, message, committer, plan.extra)
     if plan.channels_gone:
         directory.change_channels((), plan.channels_gone, author, message, committer)

@@ -21,7 +21,7 @@ import ldap as python_ldap
 
 from gitstate.core.errors import GitstateError
 from gitstate.directory import Client, open_directory
-from gitstate.directory.model.mapping import FIELDS
+from gitstate.directory.model.client_attributes import FIELDS
 from gitstate.release.push import clients_of
 from gitstate.store.site import Site
 from tests.bench.measure import BenchError, failure_text, progress, run_untimed

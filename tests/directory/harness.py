@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from gitstate.core.names import LAYER_KINDS, Pin
 from gitstate.core.signature import Signature
 from gitstate.directory import STATES, Client, Directory, Kind, open_directory
-from gitstate.directory.model.clients import normal
-from gitstate.directory.model.mapping import entry_of
+from gitstate.directory.model.client_attributes import entry_of
+from gitstate.directory.model.clients import normalized
 from gitstate.store.site import Site
 from tests.lab.ldap import SUFFIX, Server
 
@@ -102,7 +102,7 @@ PINS: Final = st.builds(
 @st.composite
 def clients(draw: st.DrawFn) -> Client:
     """Any client, with a liking for the limits."""
-    return normal(
+    return normalized(
         Client(
             draw(LABELS),
             tuple(draw(st.lists(MACS, max_size=3))),

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from gitstate.directory import open_directory
-from gitstate.directory.model import text
+from gitstate.directory.model.ldif import format_client
 from gitstate.store.site import Site
 from tests.directory.harness import ADA, machine
 
@@ -26,7 +26,7 @@ OPERATIONS = frozenset(
 def main() -> None:
     """Do it."""
     site, number, point = Site(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
-    text.write_client(machine(number))  # what is loaded and read once is no part of it
+    format_client(machine(number))  # what is loaded and read once is no part of it
     count = 0
 
     def hook(event: str, _arguments: tuple[object, ...]) -> None:

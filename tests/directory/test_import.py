@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Client, Kind, plan
-from gitstate.directory.importing.lists import ListFormat, Listing, form_of, read
-from gitstate.directory.importing.plan import Import, ImportOptions, plan_import, plan_new
-from gitstate.directory.model.clients import normal
+from gitstate.directory.importing.lists import HostList, ListFormat, detect_format, read
+from gitstate.directory.importing.plan import ImportOptions, ListImport, plan_import, plan_new
+from gitstate.directory.model.clients import normalized
 from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
 from gitstate.store.site import Site
 from tests.directory.harness import ADA, Place, clients
 from tests.support import needs
 
 
-def machines(listing: Listing) -> dict[str, tuple[str, ...]]:
+def machines(listing: HostList) -> dict[str, tuple[str, ...]]:
     """Names and all addresses."""
     return {one.name: (*one.values.get("macs", ()), *one.values.get("ips", ())) for one in listing.rows}
 
 
-def bad(listing: Listing) -> dict[int, str]:
+def bad(listing: HostList) -> dict[int, str]:
     return {one.line: one.why for one in listing.bad}
 
 
-def left_out(listing: Listing) -> dict[int, str]:
+def left_out(listing: HostList) -> dict[int, str]:
     return {one.line: one.why for one in listing.left_out}
 
 
@@ -299,7 +299,7 @@ def test_lines_of_csv_that_are_wrong(text: str, line: int, why: str) -> None:
     ],
 )
 def test_a_list_is_known_by_its_looks(text: str, form: ListFormat) -> None:
-    assert form_of(text) is form
+    assert detect_format(text) is form
 
 
 @pytest.mark.parametrize("text", ["hello", "<html>", "lab3-12,52:54:00:12:34:56", "{}", "\x7fELF\0\0"])
@@ -310,7 +310,7 @@ def test_what_is_no_list(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "\n \n", "\ufeff"])
 def test_an_empty_list_is_one(text: str) -> None:
-    assert read(text) == Listing()
+    assert read(text) == HostList()
 
 
 WORDS = """host lease { } ; , # " \\ = a lab3-12 10.0.0.1 52:54:00:12:34:56 hardware ethernet fixed-address * duid 1
@@ -330,7 +330,7 @@ def test_nothing_makes_a_reader_stumble(pieces: list[str], form: ListFormat | No
         return
     lines = text.count("\n") + 1
     for row in found.rows:
-        normal(Client(row.name, **row.values))
+        normalized(Client(row.name, **row.values))
         assert 1 <= row.line <= lines
     assert all(1 <= one.line <= lines and one.why for one in found.bad + found.left_out)
 
@@ -377,11 +377,11 @@ def desktop(site: Site) -> Repository:
     return repository
 
 
-def planned(place: Place, text: str, form: ListFormat = ListFormat.CSV, **wishes: object) -> Import:
-    return plan_import(place.site, place.open(), read(text, form), ImportOptions(**wishes))  # type: ignore[arg-type]
+def planned(place: Place, text: str, form: ListFormat = ListFormat.CSV, **options: object) -> ListImport:
+    return plan_import(place.site, place.open(), read(text, form), ImportOptions(**options))  # type: ignore[arg-type]
 
 
-def wrong(found: Import) -> list[str]:
+def wrong(found: ListImport) -> list[str]:
     return [f"{one.line}: {one.why}" for one in found.bad]
 
 
@@ -490,7 +490,7 @@ def test_what_is_written_as_csv_is_read_again(found: list[Client]) -> None:
     listing = read("\n".join(lines), ListFormat.CSV)
     assert not listing.bad
     assert [
-        normal(Client(row.name, classes=one.classes, **row.values))
+        normalized(Client(row.name, classes=one.classes, **row.values))
         for row, one in zip(listing.rows, found, strict=True)
     ] == found
 

@@ -16,7 +16,7 @@ from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedEr
 from gitstate.directory import Client, Directory, Kind, open_directory
 from gitstate.directory.check import check
 from gitstate.directory.git.backend import LdifDirectory
-from gitstate.directory.ldap import writing
+from gitstate.directory.ldap import transaction
 from gitstate.directory.ldap.connection import Connection
 from gitstate.store.site import Site
 from tests.directory.harness import ADA, Place, choose_ldap, machine, machines
@@ -318,13 +318,13 @@ def test_an_entry_that_changes_while_we_write(site: Site, slapd: Server, monkeyp
     """Between our look and our write: the assertion control. What was written before it is taken back."""
     choose_ldap(site, slapd)
     before = Place(site).put(*machines(120))
-    make = writing.make
+    commit = transaction.commit
 
     def late(*arguments: object) -> None:
         slapd.connect().modify_s(f"cn=lab3-100,ou=clients,{SUFFIX}", [(0, "description", [b"by hand"])])
-        make(*arguments)  # type: ignore[arg-type]
+        commit(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(writing, "make", late)
+    monkeypatch.setattr(transaction, "commit", late)
     new = [_live(number) for number in range(1, 119)]
     with pytest.raises(LockedError, match="lab3-100"):
         open_directory(site).change(new, ["lab3-00"], ADA, "x")

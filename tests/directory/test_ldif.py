@@ -21,9 +21,9 @@ from gitstate.core.signature import Signature
 from gitstate.directory import Client, Kind
 from gitstate.directory.git import backend as ldif
 from gitstate.directory.git.tree import path_of
-from gitstate.directory.model import text
-from gitstate.directory.model.mapping import entry_of
-from gitstate.directory.model.text import read_client, write_client
+from gitstate.directory.model import ldif as ldif_text
+from gitstate.directory.model.client_attributes import entry_of
+from gitstate.directory.model.ldif import format_client, parse_client
 from gitstate.store import Repository
 from gitstate.store.site import Site
 from tests.directory.harness import ADA, Place, clients, clone, complaints, files, log, machine, machines
@@ -31,7 +31,7 @@ from tests.support import needs
 
 pytestmark = needs("git")
 
-GOOD: Final = write_client(machine(1)).decode()
+GOOD: Final = format_client(machine(1)).decode()
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def place(site: Site) -> Place:
 
 @given(clients())
 def test_clients_and_text_are_one(client: Client) -> None:
-    data = write_client(client)
-    assert read_client(data, client.name, "x")[0] == client
+    data = format_client(client)
+    assert parse_client(data, client.name, "x")[0] == client
     assert data.isascii()
     assert data.endswith(b"\n")
     assert not data.endswith(b"\n\n")
@@ -56,7 +56,7 @@ def test_clients_and_text_are_one(client: Client) -> None:
 
 def test_the_text_is_canonical() -> None:
     client = replace(machine(12), workload="kiosk", layers=("lab/b", "lab/a"))
-    assert write_client(replace(client, layers=("lab/a", "lab/b"))).decode().splitlines() == [
+    assert format_client(replace(client, layers=("lab/a", "lab/b"))).decode().splitlines() == [
         "dn: cn=lab3-12,ou=clients,o=gitstate",
         "cn: lab3-12",
         "gitstateKind: diskless",
@@ -73,13 +73,13 @@ def test_the_text_is_canonical() -> None:
         "objectClass: ipHost",
     ]
     with pytest.raises(UsageError, match="canonical"):
-        write_client(client)
+        format_client(client)
 
 
 @given(clients(), st.data())
 def test_whatever_stands_in_a_file_is_a_client_or_a_fault(client: Client, data: st.DataObject) -> None:
     """Cut, joined and sprinkled with anything: never another error, always file and line."""
-    written = bytearray(write_client(client))
+    written = bytearray(format_client(client))
     for _ in range(data.draw(st.integers(1, 4))):
         start = data.draw(st.integers(0, len(written)))
         end = data.draw(st.integers(start, min(len(written), start + 20)))
@@ -88,7 +88,7 @@ def test_whatever_stands_in_a_file_is_a_client_or_a_fault(client: Client, data: 
     found, fault = read_or_fault(bytes(written), client.name)
     if found is not None:
         assert found.name == client.name
-        assert read_client(write_client(found), found.name, "x")[0] == found
+        assert parse_client(format_client(found), found.name, "x")[0] == found
     else:
         where, line = fault.split(": ")[0].split(", line ")
         assert where == "clients/x.ldif"
@@ -100,7 +100,7 @@ def test_whatever_stands_in_a_file_is_a_client_or_a_fault(client: Client, data: 
 def read_or_fault(data: bytes, name: str) -> tuple[Client | None, str]:
     """A client, or what is said of it."""
     try:
-        return read_client(data, name, "clients/x.ldif")[0], ""
+        return parse_client(data, name, "clients/x.ldif")[0], ""
     except ConfigError as fault:
         return None, fault.message
 
@@ -112,12 +112,12 @@ def test_ldif_as_others_write_it_is_read() -> None:
         "cn: LAB3-01\nmacaddress: 52-54-00-\n 00-00-01\n# a note\n"
         f"gitstatepin:: {base64.b64encode(b'desktop@v1').decode()}\ndescription: grö\n ßer\n\n\n"
     )
-    client, entry = read_client(odd.encode(), "lab3-01", "x")
+    client, entry = parse_client(odd.encode(), "lab3-01", "x")
     assert client == Client("lab3-01", macs=("52:54:00:00:00:01",), pin=machine(1).pin)
     assert entry["description"] == ["größer".encode()]
-    again = write_client(client, entry)
+    again = format_client(client, entry)
     assert b"description:: " in again
-    assert read_client(again, "lab3-01", "x")[0] == client
+    assert parse_client(again, "lab3-01", "x")[0] == client
 
 
 def changed(old: str, new: str) -> str:
@@ -188,7 +188,7 @@ BAD: Final = {
 def test_bad_text_is_told_with_its_line(name: str) -> None:
     data, line, words = BAD[name]
     with pytest.raises(ConfigError, match=words) as caught:
-        read_client(data.encode("utf-8", "surrogateescape"), "lab3-01", "clients/01/lab3-01.ldif")
+        parse_client(data.encode("utf-8", "surrogateescape"), "lab3-01", "clients/01/lab3-01.ldif")
     assert caught.value.message.startswith(f"clients/01/lab3-01.ldif, line {line}: ")
     assert caught.value.message.isprintable()
     assert caught.value.hint
@@ -213,7 +213,7 @@ def test_no_text_takes_long() -> None:
     ):
         start = time.monotonic()
         with pytest.raises(ConfigError):
-            read_client(hostile.encode(), "lab3-01", "x")
+            parse_client(hostile.encode(), "lab3-01", "x")
         assert time.monotonic() - start < 2
 
 
@@ -288,7 +288,7 @@ def test_a_push_by_hand_is_read(place: Place, tmp_path: Path) -> None:
     with clone(place, tmp_path / "clone") as root:
         (root / path_of("lab3-01")).unlink()
         (root / path_of("lab3-09")).parent.mkdir()
-        (root / path_of("lab3-09")).write_bytes(write_client(machine(9)))
+        (root / path_of("lab3-09")).write_bytes(format_client(machine(9)))
     assert list(mine.clients()) == list(place.open().clients()) == ["lab3-00", "lab3-02", "lab3-09"]
 
 
@@ -369,7 +369,7 @@ def _file_for_folder(root: Path) -> None:
 
 
 def _twin(client: Client) -> Callable[[Path], None]:
-    return _write(path_of(client.name), write_client(client).decode())
+    return _write(path_of(client.name), format_client(client).decode())
 
 
 NONSENSE: Final[dict[str, tuple[Callable[[Path], None], str]]] = {
@@ -473,13 +473,13 @@ def test_a_loose_object_that_a_crash_cut_short_is_written_again(place: Place) ->
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the clients whose files are parsed."""
     names: list[str] = []
-    read = text.read_client
+    read = ldif_text.parse_client
 
     def counted(data: bytes, name: str, where: str) -> object:
         names.append(name)
         return read(data, name, where)
 
-    monkeypatch.setattr(text, "read_client", counted)
+    monkeypatch.setattr(ldif_text, "parse_client", counted)
     return names
 
 
@@ -490,7 +490,7 @@ def test_only_what_changed_is_parsed(place: Place, tmp_path: Path, parsed: list[
     with clone(place, tmp_path / "clone") as root:
         for path, client in ((path_of("lab3-07"), machine(7)), (path_of("x"), Client("x"))):
             (root / path).parent.mkdir(exist_ok=True)
-            (root / path).write_bytes(write_client(replace(client, kind=Kind.LIVE)))
+            (root / path).write_bytes(format_client(replace(client, kind=Kind.LIVE)))
         (root / path_of("lab3-09")).unlink()
     assert place.open().client("lab3-07").kind is Kind.LIVE
     assert sorted(parsed) == ["lab3-07", "x"]

@@ -21,11 +21,11 @@ from ldap.modlist import addModlist
 from ldap.schema import AttributeType, ObjectClass, SubSchema
 
 from gitstate.core.data import data_file
+from gitstate.directory.model.client_attributes import FIELDS, entry_of
 from gitstate.directory.model.clients import Client
 from gitstate.directory.model.entries import EntryError
-from gitstate.directory.model.mapping import FIELDS, entry_of
+from gitstate.directory.model.ldif import BASE, client_dn
 from gitstate.directory.model.schema import definitions, schema
-from gitstate.directory.model.text import BASE, dn_of
 from tests.directory.harness import clients, machine
 from tests.support import PROJECT, needs
 
@@ -131,15 +131,15 @@ def test_a_server_takes_our_entries_and_refuses_what_we_refuse(tmp_path: Path) -
         @settings(max_examples=60, suppress_health_check=list(HealthCheck))
         @given(clients())
         def taken(client: Client) -> None:
-            connection.add_s(dn_of(client.name), addModlist(entry_of(client)))
-            connection.delete_s(dn_of(client.name))
+            connection.add_s(client_dn(client.name), addModlist(entry_of(client)))
+            connection.delete_s(client_dn(client.name))
 
         taken()
         for entry in _wrong():
             with pytest.raises(EntryError):
                 schema().check(entry)
             with pytest.raises(REFUSALS):
-                connection.add_s(dn_of("lab3-01"), addModlist(entry))
+                connection.add_s(client_dn("lab3-01"), addModlist(entry))
 
 
 def _wrong() -> list[dict[str, list[bytes]]]:
@@ -241,14 +241,14 @@ def test_the_files_are_found_in_a_checkout() -> None:
 
 
 def test_an_entry_keeps_what_others_put_there() -> None:
-    standing = {
+    current = {
         **entry_of(machine(1)),
         "cn": [b"lab3-01", b"printer"],
         "description": [b"by the window"],
         "bootFile": [b"x"],
         "objectClass": [b"device", b"BOOTABLEDEVICE", b"gitstateclient", b"ieee802Device", b"ipHost", b"top"],
     }
-    new = entry_of(replace(machine(1), ips=(), workload="kiosk"), standing)
+    new = entry_of(replace(machine(1), ips=(), workload="kiosk"), current)
     schema().check(new)
     assert new["cn"] == [b"lab3-01", b"printer"]
     assert new["description"] == [b"by the window"]

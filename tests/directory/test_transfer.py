@@ -74,9 +74,9 @@ def test_there_and_back(full: Place, slapd: Server, tmp_path: Path, mode: str) -
     assert dict(ldap.open().channels()) == dict(full.open().channels())
     assert list(ldap.open().classes().items()) == list(full.open().classes().items())
     assert enter(ldap, before).describe() == []
-    back = Place(Site.create(tmp_path / "back"))
-    enter(back, dumped(ldap))
-    assert records(dumped(back)) == records(before)
+    reverse = Place(Site.create(tmp_path / "back"))
+    enter(reverse, dumped(ldap))
+    assert records(dumped(reverse)) == records(before)
     assert records(dumped(ldap)) == records(before)
 
 

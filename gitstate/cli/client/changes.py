@@ -12,18 +12,18 @@ from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import talk
 from gitstate.cli.client.told import make
 from gitstate.cli.client.values import (
-    Named,
+    ClientNames,
+    all_names,
     assigned_values,
+    authorship_options,
     client_values,
-    clients_meant,
     complete_client,
-    machines,
+    existing_clients,
     many_names,
     new_names,
     parsed,
     removals,
     wanted,
-    who_and_why,
 )
 from gitstate.core import names
 from gitstate.core.errors import NotFoundError, UsageError
@@ -41,11 +41,11 @@ from gitstate.directory.importing.plan import plan_new
 )
 @new_names
 @client_values
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session
-def add(session: Session, /, who: Named, message: str | None, author: str | None, **values: Any) -> None:
+def add(session: Session, /, who: ClientNames, message: str | None, author: str | None, **values: Any) -> None:
     """Enter machines as clients.
 
     NAME is a host name, a range of them (lab3-[01-24]) or a netgroup (@lab3).
@@ -54,7 +54,7 @@ def add(session: Session, /, who: Named, message: str | None, author: str | None
     """
     given = {key: value for key, value in values.items() if value}
     directory = session.opened.directory
-    make(session, plan_new(session.site, directory, machines(directory, who), given), message, author)
+    make(session, plan_new(session.site, directory, all_names(directory, who), given), message, author)
 
 
 @click.command(
@@ -69,11 +69,11 @@ def add(session: Session, /, who: Named, message: str | None, author: str | None
 @many_names
 @client_values
 @removals
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session
-def set_(session: Session, /, who: Named, message: str | None, author: str | None, **options: Any) -> None:
+def set_(session: Session, /, who: ClientNames, message: str | None, author: str | None, **options: Any) -> None:
     """Change clients: only what is named, for all of them at once.
 
     NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). --mac, --ip
@@ -81,7 +81,7 @@ def set_(session: Session, /, who: Named, message: str | None, author: str | Non
     """
     values = wanted(options)
     directory = session.opened.directory
-    hosts = clients_meant(session, directory, who)
+    hosts = existing_clients(session, directory, who)
     if len(hosts) > 1 and (values.get("macs") or values.get("ips")):
         raise UsageError("an address belongs to one client", "set --mac and --ip for one client at a time")
     make(session, plan.plan_set(session.site, directory, hosts, values), message, author)
@@ -91,11 +91,11 @@ def set_(session: Session, /, who: Named, message: str | None, author: str | Non
     cls=Command, examples=("gitstate client remove lab3-12", "gitstate client remove 'lab3-[01-24]' -m 'sold'")
 )
 @many_names
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session
-def remove(session: Session, who: Named, message: str | None, author: str | None) -> None:
+def remove(session: Session, who: ClientNames, message: str | None, author: str | None) -> None:
     """Remove clients. History keeps their entries.
 
     NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). Secrets stay
@@ -103,7 +103,7 @@ def remove(session: Session, who: Named, message: str | None, author: str | None
     of them.
     """
     directory = session.opened.directory
-    hosts = clients_meant(session, directory, who)
+    hosts = existing_clients(session, directory, who)
     make(session, plan.plan_remove(directory, hosts), message, author)
     kept = [] if session.dry_run else [host for host in hosts if (session.site.path / "secrets" / host).is_dir()]
     if kept:
@@ -126,7 +126,7 @@ def remove(session: Session, who: Named, message: str | None, author: str | None
 @assigned_values
 @click.option("--ip", "with_ip", is_flag=True, help="Its address when it asked stays its own.")
 @click.option("--force", is_flag=True, help="Adopt it although it never asked how to boot.")
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session

@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import emit, talk
-from gitstate.cli.client.values import who_and_why
+from gitstate.cli.client.values import authorship_options
 from gitstate.core import settings
 from gitstate.core.errors import ConfigError, UsageError
 
@@ -56,7 +56,7 @@ def export(session: Session, base: str | None) -> None:
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
 @click.option("--replace", is_flag=True, help="Remove what FILE hasn't: clients, channels, hardware classes.")
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session

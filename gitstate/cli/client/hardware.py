@@ -15,7 +15,7 @@ from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import emit, table, talk
 from gitstate.cli.client.renewal import renew_archives
 from gitstate.cli.client.report import as_json as why_as_json
-from gitstate.cli.client.values import one_name, parsed, who_and_why
+from gitstate.cli.client.values import authorship_options, one_name, parsed
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, NotFoundError, UsageError
 from gitstate.directory import HardwareClass
@@ -66,7 +66,7 @@ def class_() -> None:
     help=f"Its place among the classes, 0 comes first [{classes.DEFAULT_ORDER}].",
 )
 @click.option("--shipped", is_flag=True, help="Make the classes nvidia, intel and virtual, unless they are there.")
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session
@@ -103,7 +103,7 @@ def set_(
 
 @class_.command(examples=("gitstate class remove fpga",))
 @click.argument("name", nargs=-1, required=True, shell_complete=_complete)
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session

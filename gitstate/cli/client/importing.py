@@ -14,11 +14,11 @@ from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, flush, printable, put, talk
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
-from gitstate.cli.client.values import assigned_values, parsed_option, who_and_why
+from gitstate.cli.client.values import assigned_values, authorship_options, parsed_option
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
 from gitstate.core.wording import some_of
-from gitstate.directory.importing.lists import ListFormat, Listing, Remark, read
-from gitstate.directory.importing.plan import Import, ImportOptions, plan_import
+from gitstate.directory.importing.lists import HostList, LineNote, ListFormat, read
+from gitstate.directory.importing.plan import ImportOptions, ListImport, plan_import
 
 _LONGEST: Final = 64 << 20
 _NAMED: Final = 3
@@ -50,7 +50,7 @@ def _form(text: str) -> ListFormat:
 @click.option("--ip", "leased_ips", is_flag=True, help="Addresses of leases become the clients' own, too.")
 @click.option("--update", is_flag=True, help="Clients that differ become as the list says.")
 @click.option("--skip-bad", is_flag=True, help="Leave wrong lines out, and exit with 3.")
-@who_and_why
+@authorship_options
 @common
 @writes
 @pass_session
@@ -95,7 +95,7 @@ def import_(
         raise PartlyDoneError(_named(source, found.bad), "mend these lines, and import it again")
 
 
-def _read(file: Path, source: str, form: ListFormat | None) -> Listing:
+def _read(file: Path, source: str, form: ListFormat | None) -> HostList:
     """What the list says. Raises HostError, ConfigError, UsageError."""
     try:
         if source == _STDIN:
@@ -113,7 +113,7 @@ def _read(file: Path, source: str, form: ListFormat | None) -> Listing:
         raise UsageError(f"{source}: {fault.message}", fault.hint) from None
 
 
-def _tell(session: Session, found: Import, source: str, made: bool, lines: Iterable[str]) -> None:
+def _tell(session: Session, found: ListImport, source: str, made: bool, lines: Iterable[str]) -> None:
     would = "would be " if session.dry_run else ""
     counts = Counter("changed" if step.old else "added" for step in found.plan.steps)
     words = [f"{counts[word]} {would}{word}" for word in ("added", "changed") if counts[word]]
@@ -136,7 +136,7 @@ def _tell(session: Session, found: Import, source: str, made: bool, lines: Itera
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def _lines(found: Import, source: str) -> Iterator[str]:
+def _lines(found: ListImport, source: str) -> Iterator[str]:
     """The plan: what comes, what differs, what is left out, what is wrong."""
     for step, line in zip(found.plan.steps, found.plan.describe(), strict=True):
         yield f"{'set' if step.old else 'add'} {line}"
@@ -148,7 +148,7 @@ def _lines(found: Import, source: str) -> Iterator[str]:
         yield f"wrong: {source}, line {one.line}: {printable(one.why)}"
 
 
-def _by_reason(remarks: Iterable[Remark]) -> dict[str, list[int]]:
+def _by_reason(remarks: Iterable[LineNote]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for one in remarks:
         found.setdefault(printable(one.why), []).append(one.line)
@@ -161,13 +161,13 @@ def _some_lines(lines: Sequence[int]) -> str:
     return f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
 
 
-def _wrong(source: str, bad: Sequence[Remark]) -> ConfigError:
+def _wrong(source: str, bad: Sequence[LineNote]) -> ConfigError:
     return ConfigError(
         f"nothing entered: {_named(source, bad)}", "-n shows all; mend them, or leave them out with --skip-bad"
     )
 
 
-def _named(source: str, bad: Sequence[Remark]) -> str:
+def _named(source: str, bad: Sequence[LineNote]) -> str:
     lines = [f"line {one.line}: {printable(one.why)}" for one in bad]
     return f"{source}, {some_of(lines, _NAMED, '; ')}"
 
@@ -175,5 +175,5 @@ def _named(source: str, bad: Sequence[Remark]) -> str:
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 
-def _as_json(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
+def _as_json(remarks: Iterable[LineNote]) -> list[dict[str, Any]]:
     return [{"line": one.line, "why": one.why} for one in remarks]

@@ -15,7 +15,7 @@ from gitstate.cli.base.app import names as printing_names
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import date, emit, printable, size, table, talk, write_name
 from gitstate.cli.client.told import as_json, last_as_json
-from gitstate.cli.client.values import complete_client, machines, named, one_name, parsed_option
+from gitstate.cli.client.values import all_names, complete_client, one_name, parse_names, parsed_option
 from gitstate.core import names
 from gitstate.core.errors import UsageError
 from gitstate.directory import DEFAULT_STATE, Client, Directory
@@ -36,7 +36,7 @@ def _network(text: str) -> Network:
 
 
 _FILTERS: Final = (
-    parsed_option("--kind", "kind", "KIND", model.kind_of, "Only those of this kind."),
+    parsed_option("--kind", "kind", "KIND", model.client_kind, "Only those of this kind."),
     parsed_option("--channel", "channel", "NAME", model.channel_name, "Only those of this channel, pinned ones too."),
     parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "Only those that are pinned so."),
     parsed_option(
@@ -127,7 +127,7 @@ def _meant(directory: Directory, patterns: tuple[str, ...]) -> Callable[[Client]
     """Whether a client is one of those that ``patterns`` mean. Raises NotFoundError, UsageError."""
     if not patterns:
         return lambda one: True
-    wanted = machines(directory, named(patterns, str.lower))
+    wanted = all_names(directory, parse_names(patterns, str.lower))
     plain = {name for name in wanted if not set("*?") & set(name)}
     others = [name for name in wanted if name not in plain]
     return lambda one: one.name in plain or any(fnmatchcase(one.name, pattern) for pattern in others)

@@ -15,7 +15,7 @@ from gitstate.cli.base.given import content
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import ago, emit, moment, size, table, talk
 from gitstate.cli.client.renewal import renew_archives
-from gitstate.cli.client.values import Named, clients_meant, complete_client, named, parsed
+from gitstate.cli.client.values import ClientNames, complete_client, existing_clients, parse_names, parsed
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError, UsageError
@@ -47,8 +47,8 @@ _one_host = click.argument("host", callback=parsed(names.host_name), shell_compl
 
 
 def _some_hosts(*, required: bool) -> Callable[[Function], Function]:
-    def read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> Named:
-        return named(words)
+    def read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> ClientNames:
+        return parse_names(words)
 
     return click.argument(
         "who", metavar="HOST...", nargs=-1, required=required, callback=read, shell_complete=complete_client
@@ -216,14 +216,14 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
 @_some_hosts(required=False)
 @common
 @pass_session
-def known_hosts(session: Session, who: Named) -> None:
+def known_hosts(session: Session, who: ClientNames) -> None:
     """Print the machines' public keys, as ssh_known_hosts has them.
 
     Each line has a client's names and addresses. Without HOST all clients.
     """
     directory = session.opened.directory
     clients = directory.clients()
-    wanted = clients_meant(session, directory, who) if any(who) else sorted(clients)
+    wanted = existing_clients(session, directory, who) if any(who) else sorted(clients)
     meant = [directory.client(name) for name in wanted]
     domain = layers.load(session.site).domain
     lines, value = [], []
@@ -246,7 +246,7 @@ def _called(client: Client, domain: str | None) -> list[str]:
 @common
 @writes
 @pass_session
-def renew(session: Session, who: Named) -> None:
+def renew(session: Session, who: ClientNames) -> None:
     """Make ssh host keys of HOST anew.
 
     Those that it has, and those that the site wants machines to have. Who knows
@@ -254,7 +254,7 @@ def renew(session: Session, who: Named) -> None:
     """
     site, options = session.site, secrets.load(session.site)
     directory = session.opened.directory
-    hosts = clients_meant(session, directory, who)
+    hosts = existing_clients(session, directory, who)
     for host in hosts:
         directory.client(host)
     made = (

@@ -60,7 +60,7 @@ def new_revision(session: Session, directory: Directory, made: bool) -> str | No
     return directory.revision() if made and session.json else None
 
 
-def as_changes(steps: Iterable[plan.Step]) -> list[dict[str, Any]]:
+def as_changes(steps: Iterable[plan.ClientChange]) -> list[dict[str, Any]]:
     """Changes of clients, for JSON."""
     return [{"name": step.name, "old": as_json(step.old), "new": as_json(step.new)} for step in steps]
 

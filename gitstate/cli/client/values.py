@@ -43,7 +43,7 @@ _ADDRESSES: Final = (
 _ASSIGNED: Final = (
     parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "The snapshot that it boots: desktop@v12."),
     parsed_option("--channel", "channel", "NAME", model.channel_name, "The channel that it follows."),
-    parsed_option("--kind", "kind", "KIND", model.kind_of, f"One of {', '.join(Kind)}."),
+    parsed_option("--kind", "kind", "KIND", model.client_kind, f"One of {', '.join(Kind)}."),
     parsed_option("--workload", "workload", "NAME", model.workload_name, "What it is for: the layer workload/NAME."),
     parsed_option(
         "--layer", "layers", "LAYER", model.layer_name, "A further layer, KIND/NAME; repeatable.", multiple=True
@@ -87,7 +87,7 @@ def _named(flag: str) -> str:
     return {"mac": "MACs", "ip": "IPs", "layer": "further layers"}.get(word, word)
 
 
-def who_and_why(function: _Function) -> _Function:
+def authorship_options(function: _Function) -> _Function:
     """Who makes a change and why."""
     author = click.option("--author", metavar="NAME", help="Who makes the change: 'Name <mail>'.")
     return click.option("-m", "--message", metavar="TEXT", help="What is changed and why, for history.")(
@@ -112,14 +112,14 @@ def wanted(options: Mapping[str, Any]) -> dict[str, Any]:
 # --- who --------------------------------------------------------------------------------------------------------------
 
 
-class Named(NamedTuple):
+class ClientNames(NamedTuple):
     """Who is meant: ``lab3-12``, ``lab3-[01-24]``, ``@lab3``."""
 
     names: tuple[str, ...]
     netgroups: tuple[str, ...]
 
 
-def named(words: Iterable[str], parse: Callable[[str], str] = names.host_name) -> Named:
+def parse_names(words: Iterable[str], parse: Callable[[str], str] = names.host_name) -> ClientNames:
     """Words for clients, ranges expanded. Raises UsageError."""
     hosts: dict[str, None] = {}
     groups: dict[str, None] = {}
@@ -128,10 +128,10 @@ def named(words: Iterable[str], parse: Callable[[str], str] = names.host_name) -
             groups[netgroups.netgroup_name(word[1:])] = None
         else:
             hosts |= dict.fromkeys(parse(name) for name in expand(word))
-    return Named(tuple(hosts), tuple(groups))
+    return ClientNames(tuple(hosts), tuple(groups))
 
 
-def machines(directory: Directory, who: Named) -> list[str]:
+def all_names(directory: Directory, who: ClientNames) -> list[str]:
     """The names of all machines that are meant, each once. Raises NotFoundError, UsageError."""
     found = dict.fromkeys(who.names)
     for group in who.netgroups:
@@ -139,8 +139,8 @@ def machines(directory: Directory, who: Named) -> list[str]:
     return list(found)
 
 
-def clients_meant(session: Session, directory: Directory, who: Named) -> list[str]:
-    """As ``machines``; of a netgroup those that are clients, and the others are told. Raises NotFoundError."""
+def existing_clients(session: Session, directory: Directory, who: ClientNames) -> list[str]:
+    """As ``all_names``; of a netgroup those that are clients, and the others are told. Raises NotFoundError."""
     found = dict.fromkeys(who.names)
     for group in who.netgroups:
         clients = directory.clients()
@@ -156,8 +156,8 @@ def clients_meant(session: Session, directory: Directory, who: Named) -> list[st
     return list(found)
 
 
-def _names_read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> Named:
-    return named(words)
+def _names_read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> ClientNames:
+    return parse_names(words)
 
 
 def complete_client(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -15,19 +15,27 @@ from gitstate.core.errors import ConfigError, DamagedError, LockedError, UsageEr
 from gitstate.core.signature import Signature
 from gitstate.directory.git import cache
 from gitstate.directory.git import history as past
-from gitstate.directory.git import records as ldif_things
-from gitstate.directory.git.cache import Known
-from gitstate.directory.git.tree import Objects, compare, find, path_of, replant
+from gitstate.directory.git.cache import CachedClients
+from gitstate.directory.git.records import read_records, replace_records
+from gitstate.directory.git.tree import Objects, compare, find, path_of, write_clients
 from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
-from gitstate.directory.model.clients import Client, Kind, find_clash, fits, no_such_client, normal, refuse_clash
+from gitstate.directory.model.clients import (
+    Client,
+    Kind,
+    find_duplicate_address,
+    matches,
+    no_such_client,
+    normalized,
+    refuse_duplicate_addresses,
+)
 from gitstate.directory.model.entries import Entry
 from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
 from gitstate.directory.protocol import LastChange
 from gitstate.store import MAIN, Commit, Repository, Type, write_objects
 from gitstate.store.site import Site
 
-_NOTHING: Final = Known(b"", MappingProxyType({}))
+_NOTHING: Final = CachedClients(b"", MappingProxyType({}))
 _NAME: Final = "directory"
 
 
@@ -66,7 +74,7 @@ class LdifDirectory:
 
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
         """The clients whose values are those wanted."""
-        return {name: one for name, one in self.clients().items() if fits(one, wanted)}
+        return {name: one for name, one in self.clients().items() if matches(one, wanted)}
 
     def followers(self, channel: str) -> Mapping[Kind, int]:
         """How many clients of each kind follow a channel."""
@@ -74,14 +82,14 @@ class LdifDirectory:
 
     def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
         """What stands in each client's file."""
-        from gitstate.directory.model.text import read_entry
+        from gitstate.directory.model.ldif import parse_client_entry
 
         tree = self._look()
         if self._opened is None or tree is None:
             return {}
         read = self._opened.read
         files = compare(read, None, tree).files if names is None else find(read, tree, names)
-        return {name: read_entry(read(blob), name, _where(name)) for name, blob in sorted(files.items())}
+        return {name: parse_client_entry(read(blob), name, _where(name)) for name, blob in sorted(files.items())}
 
     def netgroup(self, name: str) -> list[str]:
         """The machines of a netgroup, as this host's name service knows it."""
@@ -119,7 +127,7 @@ class LdifDirectory:
     def _cache(self) -> Path:
         return self._caches / "clients"
 
-    def _read_clients(self, tree: bytes | None) -> Known:
+    def _read_clients(self, tree: bytes | None) -> CachedClients:
         """The clients of a root tree; only what differs from what is known already is parsed."""
         if tree is None:
             self._known = _NOTHING
@@ -131,7 +139,7 @@ class LdifDirectory:
             self._known = known
         return self._known
 
-    def _renewed(self, known: Known, tree: bytes) -> Known:
+    def _renewed(self, known: CachedClients, tree: bytes) -> CachedClients:
         assert self._opened is not None
         read = self._opened.read
         try:
@@ -140,19 +148,19 @@ class LdifDirectory:
             if not known.tree:
                 raise
             return self._renewed(_NOTHING, tree)
-        from gitstate.directory.model.text import read_client  # python-ldap takes longer to load than all clients
+        from gitstate.directory.model.ldif import parse_client  # python-ldap takes longer to load than all clients
 
-        found = {name: read_client(read(blob), name, _where(name))[0] for name, blob in difference.files.items()}
+        found = {name: parse_client(read(blob), name, _where(name))[0] for name, blob in difference.files.items()}
         clients = _joined(known.clients, difference.gone, found)
         self._refuse_clash(clients, tree)
-        return Known(tree, clients)
+        return CachedClients(tree, clients)
 
     def _refuse_clash(self, clients: Mapping[str, Client], tree: bytes) -> None:
         """Raise ConfigError, with file and line, if two clients have one address."""
-        clash = find_clash(clients.values())
+        clash = find_duplicate_address(clients.values())
         if clash is None:
             return
-        from gitstate.directory.model.text import HINT, line_of_address
+        from gitstate.directory.model.ldif import HINT, line_of_address
 
         assert self._opened is not None
         blob = find(self._opened.read, tree, [clash.second])[clash.second]
@@ -176,15 +184,15 @@ class LdifDirectory:
 
     def channels(self) -> Mapping[str, Channel]:
         """All channels by name, sorted by name. Raises ConfigError with file and line, DamagedError."""
-        return self._things(CHANNELS)
+        return self._records_of(CHANNELS)
 
     def classes(self) -> Mapping[str, HardwareClass]:
         """All hardware classes by name, in their order. Raises ConfigError with file and line, DamagedError."""
-        return self._things(CLASSES)
+        return self._records_of(CLASSES)
 
-    def _things(self, sort: RecordType[Record]) -> dict[str, Record]:
+    def _records_of(self, record_type: RecordType[Record]) -> dict[str, Record]:
         tree = self._look()
-        return ldif_things.read_all(sort, self._opened.read, tree, self._caches) if self._opened and tree else {}
+        return read_records(record_type, self._opened.read, tree, self._caches) if self._opened and tree else {}
 
     @property
     def _caches(self) -> Path:
@@ -199,7 +207,7 @@ class LdifDirectory:
         committer: Signature | None = None,
     ) -> None:
         """One commit, all or nothing; see ``Directory.change_channels``."""
-        self._change_things(CHANNELS, put, remove, author, message, committer)
+        self._change_records(CHANNELS, put, remove, author, message, committer)
 
     def change_classes(
         self,
@@ -210,11 +218,11 @@ class LdifDirectory:
         committer: Signature | None = None,
     ) -> None:
         """One commit, all or nothing; see ``Directory.change_classes``."""
-        self._change_things(CLASSES, put, remove, author, message, committer)
+        self._change_records(CLASSES, put, remove, author, message, committer)
 
-    def _change_things(
+    def _change_records(
         self,
-        sort: RecordType[Record],
+        record_type: RecordType[Record],
         put: Iterable[Record],
         remove: Iterable[str],
         author: Signature,
@@ -222,10 +230,10 @@ class LdifDirectory:
         committer: Signature | None,
     ) -> None:
         repository = self._repository() or self._make()
-        with repository.lock(f"a change of {sort.folder}"):
+        with repository.lock(f"a change of {record_type.folder}"):
             tree = self._look()
             objects = Objects()
-            root = ldif_things.replace(sort, repository.read, tree, put, remove, objects)
+            root = replace_records(record_type, repository.read, tree, put, remove, objects)
             if root is not None:
                 self._seen = self._commit(root, objects, author, committer or author, message)
 
@@ -238,10 +246,10 @@ class LdifDirectory:
         author: Signature,
         message: str,
         committer: Signature | None = None,
-        besides: Mapping[str, Entry] | None = None,
+        extra: Mapping[str, Entry] | None = None,
     ) -> None:
         """One commit, all or nothing; see ``Directory.change``."""
-        changed = {client.name: normal(client) for client in put}
+        changed = {client.name: normalized(client) for client in put}
         if not message.strip():
             raise UsageError("a change wants a message", "-m MSG")
         repository = self._repository() or self._make()
@@ -256,13 +264,13 @@ class LdifDirectory:
                 if name not in known.clients:
                     raise no_such_client(name, known.clients)
             clients = _joined(known.clients, gone, changed)
-            refuse_clash(clients.values(), changed)
+            refuse_duplicate_addresses(clients.values(), changed)
             objects = Objects()
-            files = self._files(known, changed, gone - changed.keys(), tree, objects, besides or {})
+            files = self._files(known, changed, gone - changed.keys(), tree, objects, extra or {})
             if files:
-                root = replant(repository.read, tree, files, objects)
+                root = write_clients(repository.read, tree, files, objects)
                 self._seen = self._commit(root, objects, author, committer or author, message)
-                self._known = Known(root, clients)
+                self._known = CachedClients(root, clients)
                 cache.save(self._cache, self._known)
 
     def _commit(self, root: bytes, objects: Objects, author: Signature, committer: Signature, message: str) -> bytes:
@@ -275,25 +283,25 @@ class LdifDirectory:
 
     def _files(
         self,
-        known: Known,
+        known: CachedClients,
         changed: Mapping[str, Client],
         gone: Iterable[str],
         tree: bytes | None,
         objects: Objects,
-        besides: Mapping[str, Entry],
+        extra: Mapping[str, Entry],
     ) -> dict[str, bytes | None]:
         """The blob of each file that differs, None where it goes. What gitstate doesn't know of an entry stays."""
-        from gitstate.directory.model.text import read_client, write_client
+        from gitstate.directory.model.ldif import format_client, parse_client
 
         assert self._opened is not None
         read = self._opened.read
-        standing = find(read, tree, changed.keys() & known.clients.keys())
+        current = find(read, tree, changed.keys() & known.clients.keys())
         files: dict[str, bytes | None] = dict.fromkeys(gone)
         for name, client in changed.items():
-            had = standing.get(name)
-            if known.clients.get(name) != client or name in besides:
-                entry = besides.get(name) or (read_client(read(had), name, _where(name))[1] if had else None)
-                blob = objects.enter(Type.BLOB, write_client(client, entry))
+            had = current.get(name)
+            if known.clients.get(name) != client or name in extra:
+                entry = extra.get(name) or (parse_client(read(had), name, _where(name))[1] if had else None)
+                blob = objects.enter(Type.BLOB, format_client(client, entry))
                 if blob != had:
                     files[name] = blob
         return files

@@ -18,21 +18,21 @@ _MAGIC: Final = b"gitstate clients 1"
 _KINDS: Final = {str(kind): kind for kind in Kind}
 
 
-class Known(NamedTuple):
+class CachedClients(NamedTuple):
     """The clients of a tree, sorted by name."""
 
     tree: bytes
     clients: Mapping[str, Client]
 
 
-def load(path: Path) -> Known | None:
+def load(path: Path) -> CachedClients | None:
     """What the file holds; None if it isn't there or was spoilt."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         head, _, body = path.read_bytes().partition(b"\n")
         magic, tree, checksum = head.rsplit(b" ", 2)
         if magic == _MAGIC and int(checksum, 16) == zlib.crc32(body):
             found = [_client(*row) for row in json.loads(body)]
-            return Known(bytes.fromhex(tree.decode()), {client.name: client for client in found})
+            return CachedClients(bytes.fromhex(tree.decode()), {client.name: client for client in found})
     return None
 
 
@@ -62,7 +62,7 @@ def _client(
     )
 
 
-def save(path: Path, known: Known) -> None:
+def save(path: Path, known: CachedClients) -> None:
     """Write it in one step. Whoever can't does without."""
     rows = [
         (one.name, one.macs, one.ips, one.kind, one.channel, one.pin, one.workload, one.classes, one.layers, one.state)

@@ -22,7 +22,7 @@ def last_change(repository: Repository, name: str) -> LastChange | None:
 
 def client_on(repository: Repository | None, name: str, when: int) -> Client:
     """The client as its file was at a moment, in seconds since the epoch. Raises NotFoundError, ConfigError."""
-    from gitstate.directory.model.text import read_client  # python-ldap takes longer to load than all clients
+    from gitstate.directory.model.ldif import parse_client  # python-ldap takes longer to load than all clients
 
     found = b""
     if repository is not None and repository.ref(MAIN) is not None:
@@ -30,5 +30,5 @@ def client_on(repository: Repository | None, name: str, when: int) -> Client:
     if repository is not None and found:
         tree = repository.snapshot(bytes.fromhex(found.decode())).tree
         for blob in find(repository.read, tree, [name]).values():
-            return read_client(repository.read(blob), name, f"{path_of(name)} of {found[:7].decode()}")[0]
+            return parse_client(repository.read(blob), name, f"{path_of(name)} of {found[:7].decode()}")[0]
     raise NotFoundError(f"there was no client {name} then", "its history: git log in directory.git")

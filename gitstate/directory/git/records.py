@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gitstate.core import fs
-from gitstate.directory.git.tree import Objects, Read, replant_things, thing_files, things_tree
+from gitstate.directory.git.tree import Objects, Read, record_files, records_tree, write_records
 from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.store import Type
 
@@ -19,24 +19,26 @@ _VERSION: Final = b"1"
 """Another one for another shape, and where what is read must be looked at again by stricter rules."""
 
 
-def read_all(sort: RecordType[Record], read: Read, root: bytes | None, caches: Path) -> dict[str, Record]:
+def read_records(record_type: RecordType[Record], read: Read, root: bytes | None, caches: Path) -> dict[str, Record]:
     """All of one sort in a root tree, by name, in their order. Raises ConfigError with file and line."""
-    tree = things_tree(read, root, sort.folder)
+    tree = records_tree(read, root, record_type.folder)
     if tree is None:
         return {}
-    known = _load(sort, caches, tree)
+    known = _load(record_type, caches, tree)
     if known is None:
-        from gitstate.directory.model.text import read_thing  # python-ldap takes longer to load than all channels
+        from gitstate.directory.model.ldif import parse_record  # python-ldap takes longer to load than all channels
 
-        files = thing_files(read, tree, sort.folder)
-        things = (read_thing(sort, read(blob), name, _where(sort, name))[0] for name, blob in files.items())
-        known = sort.by_name(things)
-        _save(sort, caches, tree, known.values())
+        files = record_files(read, tree, record_type.folder)
+        records = (
+            parse_record(record_type, read(blob), name, _where(record_type, name))[0] for name, blob in files.items()
+        )
+        known = record_type.by_name(records)
+        _save(record_type, caches, tree, known.values())
     return known
 
 
-def replace(
-    sort: RecordType[Record],
+def replace_records(
+    record_type: RecordType[Record],
     read: Read,
     root: bytes | None,
     put: Iterable[Record],
@@ -47,36 +49,36 @@ def replace(
 
     Raises UsageError, NotFoundError, ConfigError.
     """
-    from gitstate.directory.model.text import read_thing, write_thing
+    from gitstate.directory.model.ldif import format_record, parse_record
 
-    standing = thing_files(read, things_tree(read, root, sort.folder), sort.folder)
-    files = dict(standing)
+    current = record_files(read, records_tree(read, root, record_type.folder), record_type.folder)
+    files = dict(current)
     for name in remove:
         if name not in files:
-            raise sort.missing(name, files)
+            raise record_type.missing(name, files)
         del files[name]
-    for thing in put:
-        sort.refuse_twin(thing.name, files)
-        had = standing.get(thing.name)
-        entry = read_thing(sort, read(had), thing.name, _where(sort, thing.name))[1] if had else None
-        files[thing.name] = objects.enter(Type.BLOB, write_thing(sort, thing, entry))
-    if files == standing:
+    for record in put:
+        record_type.refuse_twin(record.name, files)
+        had = current.get(record.name)
+        entry = parse_record(record_type, read(had), record.name, _where(record_type, record.name))[1] if had else None
+        files[record.name] = objects.enter(Type.BLOB, format_record(record_type, record, entry))
+    if files == current:
         return None
-    return replant_things(read, root, sort.folder, files, objects)
+    return write_records(read, root, record_type.folder, files, objects)
 
 
-def _where(sort: RecordType[Any], name: str) -> str:
-    return f"directory.git: {sort.folder}/{name}.ldif"
+def _where(record_type: RecordType[Any], name: str) -> str:
+    return f"directory.git: {record_type.folder}/{name}.ldif"
 
 
 # --- what was read, kept: private, and never the truth ----------------------------------------------------------------
 
 
-def _load(sort: RecordType[Record], caches: Path, tree: bytes) -> dict[str, Record] | None:
+def _load(record_type: RecordType[Record], caches: Path, tree: bytes) -> dict[str, Record] | None:
     with suppress(OSError, ValueError, TypeError):
-        head, _, body = (caches / sort.folder).read_bytes().partition(b"\n")
-        if head == _head(sort, tree, body):
-            return {one.name: one for one in (sort.make(*map(_hashable, row)) for row in json.loads(body))}
+        head, _, body = (caches / record_type.folder).read_bytes().partition(b"\n")
+        if head == _head(record_type, tree, body):
+            return {one.name: one for one in (record_type.make(*map(_hashable, row)) for row in json.loads(body))}
     return None
 
 
@@ -85,12 +87,12 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _save(sort: RecordType[Any], caches: Path, tree: bytes, things: Iterable[Any]) -> None:
-    body = json.dumps([astuple(one) for one in things], separators=(",", ":")).encode()
+def _save(record_type: RecordType[Any], caches: Path, tree: bytes, records: Iterable[Any]) -> None:
+    body = json.dumps([astuple(one) for one in records], separators=(",", ":")).encode()
     with suppress(OSError):
-        fs.write_file(caches / sort.folder, _head(sort, tree, body) + b"\n" + body, 0o600)
+        fs.write_file(caches / record_type.folder, _head(record_type, tree, body) + b"\n" + body, 0o600)
 
 
-def _head(sort: RecordType[Any], tree: bytes, body: bytes) -> bytes:
-    folder, name = sort.folder.encode(), tree.hex().encode()
+def _head(record_type: RecordType[Any], tree: bytes, body: bytes) -> bytes:
+    folder, name = record_type.folder.encode(), tree.hex().encode()
     return b"gitstate %s %s %s %08x" % (folder, _VERSION, name, zlib.crc32(body))

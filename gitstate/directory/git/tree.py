@@ -111,7 +111,7 @@ def _is_name(text: str) -> bool:
 # --- channels and the like: few, in one folder each -------------------------------------------------------------------
 
 
-def things_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
+def records_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
     """The tree that holds the files of one sort below a root tree; None if there is none. Raises ConfigError."""
     found = next((item for item in _items(read, root) if item.name == folder.encode()), None)
     if found is not None and found.mode != TREE:
@@ -119,7 +119,7 @@ def things_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
     return found.oid if found else None
 
 
-def thing_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes]:
+def record_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes]:
     """The blobs of files by the names of their things, of the tree that holds them. Raises ConfigError."""
     found = {}
     for item in _items(read, tree):
@@ -130,7 +130,7 @@ def thing_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes]
     return dict(sorted(found.items()))
 
 
-def replant_things(read: Read, root: bytes | None, folder: str, files: Mapping[str, bytes], objects: Objects) -> bytes:
+def write_records(read: Read, root: bytes | None, folder: str, files: Mapping[str, bytes], objects: Objects) -> bytes:
     """The root tree with ``files`` as all files of one sort; new trees go to ``objects``."""
     items = [TreeItem(FILE, f"{name}{_SUFFIX}".encode(), blob) for name, blob in files.items()]
     others = [item for item in _items(read, root) if item.name != folder.encode()]
@@ -148,7 +148,7 @@ class Objects(dict[bytes, tuple[Type, bytes]]):
         return oid
 
 
-def replant(read: Read, root: bytes | None, files: Mapping[str, bytes | None], objects: Objects) -> bytes:
+def write_clients(read: Read, root: bytes | None, files: Mapping[str, bytes | None], objects: Objects) -> bytes:
     """The root tree with these blobs as clients' files, None for a file to remove; new trees go to ``objects``."""
     folders = _folders(read, root)
     touched: dict[str, dict[str, bytes | None]] = {}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gitstate.core.errors import UsageError
-from gitstate.directory.importing.lists import NAMELESS, WITHOUT_MAC, Listing, Remark, Row, addresses, row, shown
+from gitstate.directory.importing.lists import NAMELESS, WITHOUT_MAC, HostList, LineNote, Row, addresses, quoted, row
 
 NOT_ACTIVE: Final = "lease not active"
 _ADDRESS: Final = re.compile(r"[0-9.]{7,15}|[0-9a-fA-F:]*:[0-9a-fA-F:]*")
@@ -51,16 +51,16 @@ class _BrokenError(ValueError):
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
-        self.remark = Remark(line, why)
+        self.remark = LineNote(line, why)
 
 
 @dataclass(slots=True)
 class _Journal:
     """What has been read: the last of each counts."""
 
-    listing: Listing = field(default_factory=Listing)
+    listing: HostList = field(default_factory=HostList)
     hosts: list[tuple[str, Row]] = field(default_factory=list)
-    leases: dict[str, Row | Remark] = field(default_factory=dict)
+    leases: dict[str, Row | LineNote] = field(default_factory=dict)
 
     def enter(self, block: _Block) -> None:
         """Take what a closed block says."""
@@ -71,7 +71,7 @@ class _Journal:
             elif kind == "lease":
                 self._enter_lease(block)
         except UsageError as fault:
-            self.listing.bad.append(Remark(block.line, fault.message))
+            self.listing.bad.append(LineNote(block.line, fault.message))
 
     def _enter_host(self, block: _Block) -> None:
         declared = block.words[1] if len(block.words) > 1 else ""
@@ -81,7 +81,7 @@ class _Journal:
             return
         hardware = block.said("hardware", "ethernet")
         if hardware is None:
-            self.listing.left_out.append(Remark(block.line, WITHOUT_MAC))
+            self.listing.left_out.append(LineNote(block.line, WITHOUT_MAC))
             return
         own = block.said("option", "host-name")
         fixed = block.said("fixed-address")
@@ -94,20 +94,20 @@ class _Journal:
         hardware, name = block.said("hardware", "ethernet"), block.said("client-hostname")
         state = block.said("binding", "state")
         if (state is not None and state.words[2:] != ["active"]) or block.said("abandoned"):
-            self._put(ip, Remark(block.line, NOT_ACTIVE))
+            self._put(ip, LineNote(block.line, NOT_ACTIVE))
         elif hardware is None:
-            self._put(ip, Remark(block.line, WITHOUT_MAC))
+            self._put(ip, LineNote(block.line, WITHOUT_MAC))
         elif name is None or not _only(name, 1):
-            self._put(ip, Remark(block.line, NAMELESS))
+            self._put(ip, LineNote(block.line, NAMELESS))
         else:
             self.leases.pop(ip, None)  # even if what follows fails
             self._put(ip, row(block.line, _only(name, 1), addresses([_only(hardware, 2)], [ip]), lease=True))
 
-    def _put(self, ip: str, what: Row | Remark) -> None:
+    def _put(self, ip: str, what: Row | LineNote) -> None:
         self.leases.pop(ip, None)  # its place is that of the last one
         self.leases[ip] = what
 
-    def close(self) -> Listing:
+    def close(self) -> HostList:
         """All that counts."""
         found = self.listing
         found.rows = [one for _, one in self.hosts]
@@ -121,7 +121,7 @@ class _Journal:
         return found
 
 
-def read(text: str) -> Listing:
+def read(text: str) -> HostList:
     """The machines of a configuration or of a lease file."""
     journal = _Journal()
     try:
@@ -135,14 +135,14 @@ def read(text: str) -> Listing:
 def _only(statement: Statement, place: int) -> str:
     """The one word at the end of a statement. Raises UsageError."""
     if len(statement.words) != place + 1:
-        raise UsageError(f"{shown(' '.join(statement.words))} says not one thing")
+        raise UsageError(f"{quoted(' '.join(statement.words))} says not one thing")
     return statement.words[place]
 
 
 class _Reader:
     """Statements and blocks, as their words come."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: HostList) -> None:
         self._listing = listing
         self._opened = [_Block(1, [])]
         self._words: list[str] = []
@@ -164,7 +164,7 @@ class _Reader:
     def end(self) -> None:
         """A semicolon."""
         if self._words[:1] == ["include"]:
-            self._listing.left_out.append(Remark(self._begun, f"{shown(' '.join(self._words))} isn't followed"))
+            self._listing.left_out.append(LineNote(self._begun, f"{quoted(' '.join(self._words))} isn't followed"))
         if self._words:
             self._opened[-1].statements.append(Statement(self._begun, self._words))
         self._words = []
@@ -180,10 +180,10 @@ class _Reader:
         if len(self._opened) > 1:
             raise _BrokenError(self._opened[-1].line, "a { without its }")
         if self._words:
-            raise _BrokenError(self._begun, f"{shown(' '.join(self._words))} has no end")
+            raise _BrokenError(self._begun, f"{quoted(' '.join(self._words))} has no end")
 
 
-def _blocks(text: str, listing: Listing) -> Iterator[_Block]:
+def _blocks(text: str, listing: HostList) -> Iterator[_Block]:
     """Every block, the inner ones first. Raises _Broken."""
     reader = _Reader(listing)
     for line, is_sign, word in _tokens(text):

@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class LineNote:
     """What is wrong with a line, or why it is left out."""
 
     line: int
@@ -51,12 +51,12 @@ class Remark:
 
 
 @dataclass(slots=True)
-class Listing:
+class HostList:
     """What a list says: machines, what is wrong, and what no client can be made of."""
 
     rows: list[Row] = field(default_factory=list)
-    bad: list[Remark] = field(default_factory=list)
-    left_out: list[Remark] = field(default_factory=list)
+    bad: list[LineNote] = field(default_factory=list)
+    left_out: list[LineNote] = field(default_factory=list)
 
 
 NAMELESS: Final = "no host name"
@@ -73,7 +73,7 @@ _TIME = re.compile(r"[0-9]+[wdhms]?|infinite", re.ASCII | re.IGNORECASE)
 _ETHERNET: Final = (None, "1", "01")
 
 
-def form_of(text: str) -> ListFormat:
+def detect_format(text: str) -> ListFormat:
     """How a list is written, by its looks. Raises UsageError."""
     if _BLOCK.search(text):
         return ListFormat.ISC
@@ -93,12 +93,12 @@ def form_of(text: str) -> ListFormat:
     raise UsageError("what kind of list is that?", f"say it: --format {'|'.join(ListFormat)}")
 
 
-def read(text: str, form: ListFormat | None = None) -> Listing:
+def read(text: str, form: ListFormat | None = None) -> HostList:
     """The machines of a list. Raises UsageError if it can't be told how it is written."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if not text.strip():
-        return Listing()
-    form = form or form_of(text)
+        return HostList()
+    form = form or detect_format(text)
     if form is ListFormat.ISC:
         from gitstate.directory.importing import isc  # it builds on what stands here
 
@@ -116,7 +116,7 @@ def row(line: int, said: str, values: dict[str, Any], *, lease: bool = False) ->
     return Row(line, names.host_name(said.partition(".")[0]), said.lower(), values, lease)
 
 
-def shown(text: str) -> str:
+def quoted(text: str) -> str:
     """A piece of a list as it may stand in a message."""
     return ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
@@ -126,7 +126,7 @@ def shown(text: str) -> str:
 _PARSERS: Final[dict[str, tuple[str, Callable[[str], object], bool]]] = {
     "mac": ("macs", names.mac_address, True),
     "ip": ("ips", names.ip_address, True),
-    "kind": ("kind", model.kind_of, False),
+    "kind": ("kind", model.client_kind, False),
     "channel": ("channel", model.channel_name, False),
     "pin": ("pin", names.pin, False),
     "workload": ("workload", model.workload_name, False),
@@ -149,15 +149,15 @@ def _columns(line: str) -> tuple[str, list[str]]:
     return delimiter, [_MEANT.get(word, word) for word in words]
 
 
-def _read_csv(text: str) -> Listing:
-    found = Listing()
+def _read_csv(text: str) -> HostList:
+    found = HostList()
     lines = text.split("\n")
     above = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if above is None:
         return found
     delimiter, columns = _columns(lines[above])
     if why := _wrong_header(columns):
-        found.bad.append(Remark(above + 1, f"{why}; columns are {', '.join(COLUMNS)}"))
+        found.bad.append(LineNote(above + 1, f"{why}; columns are {', '.join(COLUMNS)}"))
         return found
     for line, cells in _records(lines[above + 1 :], above + 1, delimiter, found):
         if not any(cells) or cells[0].startswith("#"):
@@ -165,10 +165,10 @@ def _read_csv(text: str) -> Listing:
         said = {column: cell for column, cell in zip_longest(columns, cells, fillvalue="") if cell}
         try:
             if "" in said:
-                raise UsageError(f"{shown(said[''])} stands below no column")
+                raise UsageError(f"{quoted(said[''])} stands below no column")
             found.rows.append(row(line, said.pop("name", ""), _values(said)))
         except UsageError as fault:
-            found.bad.append(Remark(line, fault.message))
+            found.bad.append(LineNote(line, fault.message))
     return found
 
 
@@ -176,13 +176,13 @@ def _wrong_header(columns: list[str]) -> str:
     named = [column for column in columns if column]
     for place, column in enumerate(named):
         if column not in COLUMNS:
-            return f"there is no column {shown(column)}"
+            return f"there is no column {quoted(column)}"
         if column in named[:place]:
             return f"two columns are called {column}"
     return "" if "name" in named else "no column is called name"
 
 
-def _records(lines: list[str], above: int, delimiter: str, found: Listing) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: list[str], above: int, delimiter: str, found: HostList) -> Iterator[tuple[int, list[str]]]:
     """Each record's cells and the line that it begins in."""
     reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True, skipinitialspace=True)
     while True:
@@ -192,7 +192,7 @@ def _records(lines: list[str], above: int, delimiter: str, found: Listing) -> It
         except StopIteration:
             return
         except csv.Error as error:
-            found.bad.append(Remark(line, f"not CSV: {error}"))
+            found.bad.append(LineNote(line, f"not CSV: {error}"))
 
 
 def _values(said: dict[str, str]) -> dict[str, Any]:
@@ -206,30 +206,30 @@ def _values(said: dict[str, str]) -> dict[str, Any]:
 # --- dnsmasq ----------------------------------------------------------------------------------------------------------
 
 
-def _read_leases(lines: Iterable[tuple[int, str]]) -> Listing:
+def _read_leases(lines: Iterable[tuple[int, str]]) -> HostList:
     """``dnsmasq.leases``: ``EXPIRY MAC IP NAME ID`` in each line; after ``duid`` those of IPv6, which have no MAC."""
-    found = Listing()
+    found = HostList()
     is_ipv6 = False
     for number, line in lines:
         if not _LEASE.fullmatch(line):
-            found.bad.append(Remark(number, f"{shown(line)} is not a lease of dnsmasq: TIME MAC IP NAME ID"))
+            found.bad.append(LineNote(number, f"{quoted(line)} is not a lease of dnsmasq: TIME MAC IP NAME ID"))
         elif line.startswith("duid "):
             is_ipv6 = True
         else:
             _, mac, ip, name, *_ = line.split(" ")
             address = _MAC.fullmatch(mac)
             if is_ipv6 or (address is not None and address["type"] not in _ETHERNET):
-                found.left_out.append(Remark(number, WITHOUT_MAC))
+                found.left_out.append(LineNote(number, WITHOUT_MAC))
             elif name == "*":
-                found.left_out.append(Remark(number, NAMELESS))
+                found.left_out.append(LineNote(number, NAMELESS))
             else:
                 _enter(found, number, name, [address["mac"] if address else mac], [ip], lease=True)
     return found
 
 
-def _read_hosts(lines: Iterable[tuple[int, str]]) -> Listing:
+def _read_hosts(lines: Iterable[tuple[int, str]]) -> HostList:
     """``dhcp-host=`` of dnsmasq's configuration, or the same without that word in a file of hosts."""
-    found = Listing()
+    found = HostList()
     for number, line in lines:
         option = _HOST_OPTION.fullmatch(line)
         if option is not None:
@@ -239,13 +239,13 @@ def _read_hosts(lines: Iterable[tuple[int, str]]) -> Listing:
     return found
 
 
-def _enter_host(found: Listing, number: int, text: str) -> None:
+def _enter_host(found: HostList, number: int, text: str) -> None:
     macs, ips, host = [], [], ""
     for word in (word.strip() for word in text.partition("#")[0].split(",")):
         low = word.lower()
         address = _MAC.fullmatch(word)
         if low == "ignore":
-            found.left_out.append(Remark(number, IGNORED))
+            found.left_out.append(LineNote(number, IGNORED))
             return
         if low.startswith(("id:", "set:", "tag:", "net:")) or not word or word == "*" or _TIME.fullmatch(word):
             continue
@@ -256,24 +256,24 @@ def _enter_host(found: Listing, number: int, text: str) -> None:
         elif word.startswith("[") or re.fullmatch(r"[0-9.]+", word):
             ips.append(word.strip("[]").partition("/")[0])
         elif host or ":" in word:
-            found.bad.append(Remark(number, f"{shown(word)} is nothing that dhcp-host takes"))
+            found.bad.append(LineNote(number, f"{quoted(word)} is nothing that dhcp-host takes"))
             return
         else:
             host = word
     if not host or not macs:
-        found.left_out.append(Remark(number, WITHOUT_MAC if host else NAMELESS))
+        found.left_out.append(LineNote(number, WITHOUT_MAC if host else NAMELESS))
     else:
         _enter(found, number, host, macs, ips)
 
 
 def _enter(
-    found: Listing, line: int, name: str, macs: Iterable[str], ips: Iterable[str], *, lease: bool = False
+    found: HostList, line: int, name: str, macs: Iterable[str], ips: Iterable[str], *, lease: bool = False
 ) -> None:
     """A machine, or what is wrong with it."""
     try:
         found.rows.append(row(line, name, addresses(macs, ips), lease=lease))
     except UsageError as fault:
-        found.bad.append(Remark(line, fault.message))
+        found.bad.append(LineNote(line, fault.message))
 
 
 def addresses(macs: Iterable[str], ips: Iterable[str]) -> dict[str, Any]:

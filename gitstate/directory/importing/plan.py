@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gitstate.core.errors import GitstateError, UsageError
-from gitstate.directory.importing.lists import Listing, Remark, Row
+from gitstate.directory.importing.lists import HostList, LineNote, Row
 from gitstate.directory.model.channels import no_such_channel
-from gitstate.directory.model.clients import Client, normal, refuse_clash
-from gitstate.directory.plan import Plan, Step, check_pin, plan_add
+from gitstate.directory.model.clients import Client, normalized, refuse_duplicate_addresses
+from gitstate.directory.plan import ClientChange, Plan, check_pin, plan_add
 from gitstate.directory.protocol import Directory
 from gitstate.store.site import Site
 
@@ -33,16 +33,16 @@ class ImportOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
+class ListImport:
     """What a list would do.
 
     ``differing`` are clients that would change if ``update`` were wished, ``same`` is how many are so already.
     """
 
     plan: Plan
-    bad: tuple[Remark, ...]
-    left_out: tuple[Remark, ...]
-    differing: tuple[Step, ...]
+    bad: tuple[LineNote, ...]
+    left_out: tuple[LineNote, ...]
+    differing: tuple[ClientChange, ...]
     same: int
 
     def counts(self) -> str:
@@ -66,26 +66,26 @@ def plan_new(site: Site, directory: Directory, names: Sequence[str], values: Map
         if name in clients:
             raise UsageError(f"there is a client {name} already", f"gitstate client set {name} changes it")
         assert steps[0].new is not None
-        steps.append(Step(None, replace(steps[0].new, name=name)))
+        steps.append(ClientChange(None, replace(steps[0].new, name=name)))
     return Plan(directory, "add", tuple(steps))
 
 
-def plan_import(site: Site, directory: Directory, listing: Listing, wishes: ImportOptions) -> Import:
+def plan_import(site: Site, directory: Directory, listing: HostList, options: ImportOptions) -> ListImport:
     """Plan the clients of a list. Raises UsageError, NotFoundError for defaults that can't be."""
-    _check_values(site, directory, wishes.defaults)
+    _check_values(site, directory, options.defaults)
     clients = directory.clients()
-    rows, bad = _merged(_taken(listing.rows, wishes))
+    rows, bad = _merged(_taken(listing.rows, options))
     bad += _unknown(site, directory, rows, clients)
     worse = {remark.line for remark in bad}
     steps, differing, same = [], [], 0
     lines: dict[str, Row] = {}
     for row in rows:
-        step = _step(row, clients.get(row.name), wishes)
+        step = _step(row, clients.get(row.name), options)
         if row.line in worse:
             continue
         if step.old == step.new:
             same += 1
-        elif step.old is not None and not wishes.update:
+        elif step.old is not None and not options.update:
             differing.append(step)
         else:
             steps.append(step)
@@ -93,8 +93,8 @@ def plan_import(site: Site, directory: Directory, listing: Listing, wishes: Impo
     kept, clashes, strangers = _without_clashes(clients, steps, lines)
     plan = Plan(directory, "import", tuple(kept))
     new = {step.name: step.new for step in kept if step.new}
-    refuse_clash((client for _, client in sorted({**clients, **new}.items())), new)
-    return Import(
+    refuse_duplicate_addresses((client for _, client in sorted({**clients, **new}.items())), new)
+    return ListImport(
         plan,
         tuple(sorted([*listing.bad, *bad, *clashes], key=lambda one: one.line)),
         tuple(sorted([*listing.left_out, *strangers], key=lambda one: one.line)),
@@ -103,10 +103,10 @@ def plan_import(site: Site, directory: Directory, listing: Listing, wishes: Impo
     )
 
 
-def _taken(rows: Iterable[Row], wishes: ImportOptions) -> Iterable[Row]:
+def _taken(rows: Iterable[Row], options: ImportOptions) -> Iterable[Row]:
     """The rows without what isn't wanted of them."""
     for row in rows:
-        if row.lease and not wishes.leased_ips:
+        if row.lease and not options.leased_ips:
             row = replace(row, values={key: value for key, value in row.values.items() if key != "ips"})
         yield row
 
@@ -114,7 +114,7 @@ def _taken(rows: Iterable[Row], wishes: ImportOptions) -> Iterable[Row]:
 # --- one row for a name -----------------------------------------------------------------------------------------------
 
 
-def _merged(rows: Iterable[Row]) -> tuple[list[Row], list[Remark]]:
+def _merged(rows: Iterable[Row]) -> tuple[list[Row], list[LineNote]]:
     """Rows of one name as one, where they agree; what is wrong with the others."""
     found: dict[str, Row] = {}
     bad = []
@@ -124,7 +124,7 @@ def _merged(rows: Iterable[Row]) -> tuple[list[Row], list[Remark]]:
             continue
         why = _disagreement(first, row)
         if why:
-            bad.append(Remark(row.line, why))
+            bad.append(LineNote(row.line, why))
         else:
             found[row.name] = replace(first, values=_union(first.values, row.values))
     return list(found.values()), bad
@@ -153,16 +153,16 @@ def _union(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 # --- against the directory --------------------------------------------------------------------------------------------
 
 
-def _step(row: Row, old: Client | None, wishes: ImportOptions) -> Step:
+def _step(row: Row, old: Client | None, options: ImportOptions) -> ClientChange:
     values = {key: value for key, value in row.values.items() if value}
     if old is None:
-        return Step(None, normal(Client(row.name, **{**wishes.defaults, **values})))
+        return ClientChange(None, normalized(Client(row.name, **{**options.defaults, **values})))
     if row.lease:  # it has that card, too
         values |= {key: (*getattr(old, key), *values[key]) for key in ("macs", "ips") if key in values}
-    return Step(old, normal(replace(old, **values)))
+    return ClientChange(old, normalized(replace(old, **values)))
 
 
-def _unknown(site: Site, directory: Directory, rows: Sequence[Row], clients: Mapping[str, Client]) -> list[Remark]:
+def _unknown(site: Site, directory: Directory, rows: Sequence[Row], clients: Mapping[str, Client]) -> list[LineNote]:
     """The rows whose pin or channel doesn't exist."""
     faults: dict[tuple[str, Any], GitstateError | None] = {}
     bad = []
@@ -175,7 +175,7 @@ def _unknown(site: Site, directory: Directory, rows: Sequence[Row], clients: Map
             if (key, value) not in faults:
                 faults[key, value] = _fault(site, directory, {key: value})
             if fault := faults[key, value]:
-                bad.append(Remark(row.line, fault.message))
+                bad.append(LineNote(row.line, fault.message))
                 break
     return bad
 
@@ -199,8 +199,8 @@ def _check_values(site: Site, directory: Directory, values: Mapping[str, Any]) -
 
 
 def _without_clashes(
-    clients: Mapping[str, Client], steps: Sequence[Step], rows: Mapping[str, Row]
-) -> tuple[list[Step], list[Remark], list[Remark]]:
+    clients: Mapping[str, Client], steps: Sequence[ClientChange], rows: Mapping[str, Row]
+) -> tuple[list[ClientChange], list[LineNote], list[LineNote]]:
     """The steps in which no address is another's; the lines of the others: wrong ones, and leases of known machines."""
     changed = {step.name for step in steps}
     owners = {
@@ -218,8 +218,8 @@ def _without_clashes(
             continue
         owner = owners[taken]
         if row.lease and owner not in rows:
-            strangers.append(Remark(row.line, KNOWN))
+            strangers.append(LineNote(row.line, KNOWN))
         else:
             where = f" (line {rows[owner].line})" if owner in rows else ""
-            bad.append(Remark(row.line, f"{taken} can't be {step.name}'s: {owner} has it{where}"))
+            bad.append(LineNote(row.line, f"{taken} can't be {step.name}'s: {owner} has it{where}"))
     return kept, bad, strangers

@@ -13,21 +13,21 @@ from typing import Final
 from gitstate.core.errors import LockedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory.git.backend import LdifDirectory
-from gitstate.directory.ldap import clashes, netgroups, writing
+from gitstate.directory.ldap import addresses, netgroups, transaction
 from gitstate.directory.ldap.connection import Connection, SearchResult
-from gitstate.directory.ldap.journal import Item, Journal
-from gitstate.directory.ldap.modes import difference, either, name_of
-from gitstate.directory.ldap.reader import CREATOR, MANY, Reader, named
+from gitstate.directory.ldap.entry_mappings import any_of, difference, name_of
+from gitstate.directory.ldap.pending import EntryChange, PendingFile
+from gitstate.directory.ldap.reader import BATCH, CREATOR, Reader, name_filters
 from gitstate.directory.ldap.records import LdapRecords
 from gitstate.directory.ldap.state import CSN, State
-from gitstate.directory.ldap.writing import make_container
+from gitstate.directory.ldap.transaction import create_container
 from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
-from gitstate.directory.model.clients import Client, Kind, no_such_client, normal
+from gitstate.directory.model.client_attributes import entry_of
+from gitstate.directory.model.clients import Client, Kind, no_such_client, normalized
 from gitstate.directory.model.entries import Entry
-from gitstate.directory.model.mapping import entry_of
+from gitstate.directory.model.ldif import client_entry
 from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
-from gitstate.directory.model.text import checked_client
 from gitstate.directory.options import LdapOptions, Mode
 from gitstate.directory.protocol import LastChange
 from gitstate.store.site import Site
@@ -44,30 +44,30 @@ class LdapDirectory:
         self._site = site
         self._options = options
         self._connection = Connection(options, site.credentials)
-        self._journal = Journal(site.path / "ldap")
-        self._channels = self._things(CHANNELS, options.channels)
-        self._classes = self._things(CLASSES, options.classes)
+        self._pending_file = PendingFile(site.path / "ldap")
+        self._channels = self._records_of(CHANNELS, options.channels)
+        self._classes = self._records_of(CLASSES, options.classes)
         others = (self._channels, self._classes) if options.mode is Mode.SCHEMA else ()
-        self._reader = Reader(options, self._connection, self._journal, others)
+        self._reader = Reader(options, self._connection, self._pending_file, others)
         self._seen: State | None = None
         """What all clients were read at."""
-        self._seen_marks: dict[str, str] = {}
+        self._seen_csns: dict[str, str] = {}
         """The marks of clients that were read alone, by their names."""
 
-    def _things(self, sort: RecordType[Record], base: str) -> LdapRecords[Record]:
-        return LdapRecords(sort, base, self._options.base, self._connection, self._journal)
+    def _records_of(self, record_type: RecordType[Record], base: str) -> LdapRecords[Record]:
+        return LdapRecords(record_type, base, self._options.base, self._connection, self._pending_file)
 
     # --- reading ---
 
     def clients(self) -> Mapping[str, Client]:
         """All clients by name, sorted by name. Raises ConfigError with the entry's place, UnreachableError."""
-        found, state = self._reader.everyone()
-        self._seen, self._seen_marks = state, {}
+        found, state = self._reader.base_filter()
+        self._seen, self._seen_csns = state, {}
         return MappingProxyType(found)
 
     def client(self, name: str) -> Client:
         """One client. Raises NotFoundError with the nearest names."""
-        found = self._find(either(named([name])), {"name": name})
+        found = self._find(any_of(name_filters([name])), {"name": name})
         if not found:
             raise no_such_client(name, self._reader.names())
         return found[name]
@@ -76,9 +76,9 @@ class LdapDirectory:
         """The clients whose values are those wanted, by the server's own indexes."""
         return self._find(self._reader.filter(wanted), wanted)
 
-    def _find(self, narrower: str, wanted: Mapping[str, str]) -> dict[str, Client]:
-        found = self._reader.find(narrower, wanted)
-        self._seen_marks |= {client.name: mark for client, mark in found}
+    def _find(self, condition: str, wanted: Mapping[str, str]) -> dict[str, Client]:
+        found = self._reader.find(condition, wanted)
+        self._seen_csns |= {client.name: csn for client, csn in found}
         return {client.name: client for client, _ in found}
 
     def followers(self, channel: str) -> Mapping[Kind, int]:
@@ -89,14 +89,14 @@ class LdapDirectory:
         """What stands in the server for each client, in our own attributes, but for our mark of the last change."""
         if names is not None and not names:
             return {}
-        narrower = either(named(names)) if names and len(names) <= MANY else ""
-        rows, _ = self._reader.read(("*",), narrower, alone=True)
+        condition = any_of(name_filters(names)) if names and len(names) <= BATCH else ""
+        rows, _ = self._reader.read(("*",), condition, clients_only=True)
         found = {}
         for dn, entry in rows.items():
             entry.pop(_CHANGE, None)
             client = self._reader.client(dn, entry, "")
             if names is None or client.name in names:
-                found[client.name] = entry_of(client, self._reader.form.bared(entry))
+                found[client.name] = entry_of(client, self._reader.mapping.stripped(entry))
         return dict(sorted(found.items()))
 
     def netgroup(self, name: str) -> list[str]:
@@ -105,7 +105,7 @@ class LdapDirectory:
 
     def revision(self) -> str:
         """Made of the server's own marks of all entries."""
-        _, state = self._reader.read(self._reader.form.marking)
+        _, state = self._reader.read(self._reader.mapping.name_attributes)
         self._seen = state
         return state.revision
 
@@ -115,7 +115,7 @@ class LdapDirectory:
     def last_change(self, name: str) -> LastChange | None:
         """As we noted it, if nobody has changed the entry since; else what the server knows of it."""
         attributes = ("cn", CSN, "modifyTimestamp", "modifiersName", _CHANGE)
-        rows = self._reader.search(either(named([name])), attributes)
+        rows = self._reader.search(any_of(name_filters([name])), attributes)
         found = next((entry for dn, entry in rows if name_of(dn, entry) == name), None)
         if found is None:
             return None
@@ -135,16 +135,16 @@ class LdapDirectory:
 
     def faults(self) -> list[str]:
         """A change that is half done, and the entries that it hasn't come to."""
-        found = self._journal.load()
+        found = self._pending_file.load()
         if found is None:
             return []
-        left = writing.unfinished(self._connection, found)
+        left = transaction.remaining(self._connection, found)
         what = found.message.strip().partition("\n")[0]
         return [f"half done, {len(left)} of {len(found.items)} entries left: {what} ({found.who})", *left]
 
     def finish(self) -> None:
         """Do what is left of a change that was interrupted."""
-        with self._journal.lock():
+        with self._pending_file.lock():
             self._finish()
 
     # --- channels and hardware classes: in LDAP where it has our classes, else in the embedded store ---
@@ -171,7 +171,7 @@ class LdapDirectory:
     ) -> None:
         """See ``Directory.change_channels``."""
         if self._is_ours:
-            self._change_things(self._channels, put, remove, author, message)
+            self._change_records(self._channels, put, remove, author, message)
         else:
             LdifDirectory(self._site).change_channels(put, remove, author, message, committer)
 
@@ -185,18 +185,23 @@ class LdapDirectory:
     ) -> None:
         """See ``Directory.change_classes``."""
         if self._is_ours:
-            self._change_things(self._classes, put, remove, author, message)
+            self._change_records(self._classes, put, remove, author, message)
         else:
             LdifDirectory(self._site).change_classes(put, remove, author, message, committer)
 
-    def _change_things(
-        self, things: LdapRecords[Record], put: Iterable[Record], remove: Iterable[str], author: Signature, message: str
+    def _change_records(
+        self,
+        records: LdapRecords[Record],
+        put: Iterable[Record],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
     ) -> None:
-        with self._journal.lock():
+        with self._pending_file.lock():
             self._finish()
-            things.change(put, remove, _note(author, message), author.who, message)
+            records.change(put, remove, _note(author, message), author.who, message)
             if self._seen is not None:
-                self._seen = replace(self._seen, others=self._reader.marks_of_others())
+                self._seen = replace(self._seen, others=self._reader.csns_of_records())
 
     # --- writing ---
 
@@ -207,103 +212,103 @@ class LdapDirectory:
         author: Signature,
         message: str,
         committer: Signature | None = None,
-        besides: Mapping[str, Entry] | None = None,
+        extra: Mapping[str, Entry] | None = None,
     ) -> None:
-        """All or nothing (see ``journal``); see ``Directory.change``."""
-        changed = {client.name: normal(client) for client in put}
+        """All or nothing (see ``pending_file``); see ``Directory.change``."""
+        changed = {client.name: normalized(client) for client in put}
         if not message.strip():
             raise UsageError("a change wants a message", "-m MSG")
         for client in changed.values():
-            checked_client(client)
+            client_entry(client)
         removed = set(remove)
         gone = removed - changed.keys()
-        with self._journal.lock():
+        with self._pending_file.lock():
             self._finish()
-            standing = self._reader.standing([*{*changed, *removed}])
-            self._refuse_stale(standing, {*changed, *gone})
+            current = self._reader.current([*{*changed, *removed}])
+            self._refuse_stale(current, {*changed, *gone})
             for name in sorted(removed):
-                if name not in standing or not self._reader.form.is_client(standing[name].entry):
+                if name not in current or not self._reader.mapping.is_client(current[name].entry):
                     raise no_such_client(name, self._reader.names())
-            items = list(self._removals(standing[name] for name in sorted(gone)))
+            items = list(self._removals(current[name] for name in sorted(gone)))
             going = {item.dn for item in items if item.new is None}
-            clashes.refuse(self._connection, self._options.clients, changed, standing, going)
-            items += self._items(changed, standing, besides or {}, _note(author, message))
+            addresses.refuse_duplicates(self._connection, self._options.clients, changed, current, going)
+            items += self._items(changed, current, extra or {}, _note(author, message))
             if items:
                 if any(item.old is None for item in items):
-                    make_container(self._connection, self._options.clients)
-                writing.make(self._connection, self._journal, items, author.who, message)
+                    create_container(self._connection, self._options.clients)
+                transaction.commit(self._connection, self._pending_file, items, author.who, message)
                 self._take_note(items, changed)
-            self._seen_marks = {}
+            self._seen_csns = {}
 
     def _finish(self) -> None:
-        pending = self._journal.load()
+        pending = self._pending_file.load()
         if pending is not None:
-            writing.finish(self._connection, self._journal, pending)
+            transaction.finish(self._connection, self._pending_file, pending)
 
-    def _refuse_stale(self, standing: Mapping[str, SearchResult], names: Iterable[str]) -> None:
+    def _refuse_stale(self, current: Mapping[str, SearchResult], names: Iterable[str]) -> None:
         """Raise LockedError if what this object has read isn't so any more: all of it, or those alone that it has
         read.
         """
-        marks = {name: row.entry.get(CSN, [b""])[0].decode() for name, row in standing.items()}
-        is_stale = any(self._seen_marks[name] != marks.get(name) for name in names if name in self._seen_marks)
+        csns = {name: row.entry.get(CSN, [b""])[0].decode() for name, row in current.items()}
+        is_stale = any(self._seen_csns[name] != csns.get(name) for name in names if name in self._seen_csns)
         if self._seen is not None:
             seen = self._seen.revision
             is_stale = self.revision() != seen or is_stale
         if is_stale:
             raise LockedError("the directory has changed since it was read", "run the command again")
 
-    def _removals(self, rows: Iterable[SearchResult]) -> Iterator[Item]:
+    def _removals(self, rows: Iterable[SearchResult]) -> Iterator[EntryChange]:
         """Entries that we made go; of others, what is ours."""
         who = None
         for dn, entry in rows:
-            mark, creator = taken(entry)
+            csn, creator = taken(entry)
             who = self._connection.who().lower() if who is None else who
-            yield Item(dn, entry, None if creator.lower() == who else self._reader.form.bared(entry), mark)
+            yield EntryChange(dn, entry, None if creator.lower() == who else self._reader.mapping.stripped(entry), csn)
 
     def _items(
         self,
         changed: Mapping[str, Client],
-        standing: Mapping[str, SearchResult],
-        besides: Mapping[str, Entry],
+        current: Mapping[str, SearchResult],
+        extra: Mapping[str, Entry],
         note: str,
-    ) -> Iterator[Item]:
-        form = self._reader.form
+    ) -> Iterator[EntryChange]:
+        mapping = self._reader.mapping
         for name, client in changed.items():
-            row = standing.get(name)
+            row = current.get(name)
             if row is None:
-                entry = form.entry_of(client, besides.get(name))
-                yield Item(f"cn={name},{self._options.clients}", None, self._noted(entry, note))
+                entry = mapping.entry_of(client, extra.get(name))
+                yield EntryChange(f"cn={name},{self._options.clients}", None, self._noted(entry, note))
                 continue
-            mark, _ = taken(row.entry)
-            if name in besides:
-                entry = form.entry_of(client, self._with(row.entry, besides[name]))
+            csn, _ = taken(row.entry)
+            if name in extra:
+                entry = mapping.entry_of(client, self._with(row.entry, extra[name]))
                 same = not difference(row.entry, entry)
             else:
-                entry = form.entry_of(client, row.entry)
-                same = form.is_client(row.entry) and self._reader.client(row.dn, row.entry, mark) == client
+                entry = mapping.entry_of(client, row.entry)
+                same = mapping.is_client(row.entry) and self._reader.client(row.dn, row.entry, csn) == client
             if not same:
-                yield Item(row.dn, row.entry, self._noted(entry, note), mark)
+                yield EntryChange(row.dn, row.entry, self._noted(entry, note), csn)
 
-    def _with(self, entry: dict[str, list[bytes]], besides: Entry) -> dict[str, list[bytes]]:
+    def _with(self, entry: dict[str, list[bytes]], extra: Entry) -> dict[str, list[bytes]]:
         """An entry with what else it is to hold."""
         kept = {name: values for name, values in entry.items() if name in ("cn", _CHANGE)}
-        return {**{name: list(values) for name, values in besides.items()}, **kept}
+        return {**{name: list(values) for name, values in extra.items()}, **kept}
 
     def _noted(self, entry: dict[str, list[bytes]], note: str) -> dict[str, list[bytes]]:
         return {**entry, _CHANGE: [note.encode()]} if self._options.mode is Mode.SCHEMA else entry
 
-    def _take_note(self, items: Sequence[Item], changed: Mapping[str, Client]) -> None:
+    def _take_note(self, items: Sequence[EntryChange], changed: Mapping[str, Client]) -> None:
         """What we changed ourselves is no news to us."""
         if self._seen is not None:
-            found = self._reader.standing(list(changed)).values()
-            rows = [row for row in found if self._reader.form.is_client(row.entry)]
+            found = self._reader.current(list(changed)).values()
+            rows = [row for row in found if self._reader.mapping.is_client(row.entry)]
             self._seen = self._seen.after((item.dn for item in items), rows)
 
 
 def taken(entry: dict[str, list[bytes]]) -> tuple[str, str]:
     """The mark and the creator of an entry, which are no part of what it holds."""
-    mark, creator = entry.pop(CSN, [b""])[0].decode(), entry.pop(CREATOR, [b""])[0].decode("utf-8", "replace")
-    return mark, creator
+    csn, creator = entry.pop(CSN, [b""])[0].decode(), entry.pop(CREATOR, [b""])[0].decode("utf-8", "replace")
+    return csn, creator
 
 
 def _note(author: Signature, message: str) -> str:

@@ -18,7 +18,16 @@ from ldap.filter import escape_filter_chars
 from ldap.ldapobject import LDAPObject
 
 from gitstate.core.errors import ConfigError, UnreachableError
-from gitstate.directory.ldap.faults import DOWN, explained, hint_of, no_schema, probe, said, told, unreachable
+from gitstate.directory.ldap.errors import (
+    DOWN,
+    certificate_fault,
+    error_text,
+    hint_for,
+    schema_missing,
+    translate_errors,
+    translated,
+    unreachable_reason,
+)
 from gitstate.directory.model.entries import Entry
 from gitstate.directory.options import LdapOptions, Login
 
@@ -72,7 +81,7 @@ class Connection:
         except ldap.NO_SUCH_OBJECT:
             return []
         except ldap.LDAPError as error:
-            raise explained(error, self._uri, f"search below {base}") from None
+            raise translated(error, self._uri, f"search below {base}") from None
 
     def _pages(
         self, opened: LDAPObject, base: str, scope: int, wanted: str, attributes: Sequence[str]
@@ -89,7 +98,7 @@ class Connection:
 
     def who(self) -> str:
         """Our name as the server has it; empty for nobody."""
-        with told(self._uri, "ask who we are"):
+        with translate_errors(self._uri, "ask who we are"):
             found: str = self._again(lambda opened: opened.whoami_s())
         return found.removeprefix("dn:")
 
@@ -109,7 +118,7 @@ class Connection:
     def write(self, writes: Iterable[Write]) -> Iterator[tuple[Write, ldap.LDAPError | None]]:
         """Do it, several at a time; each with what came of it, in order."""
         waiting: deque[tuple[Write, int | ldap.LDAPError]] = deque()
-        with told(self._uri, "connect"):
+        with translate_errors(self._uri, "connect"):
             opened = self._connected()
         for one in writes:
             waiting.append((one, self._begin(opened, one)))
@@ -171,13 +180,13 @@ class Connection:
                 self._uri = uri
                 certificate = None
                 try:
-                    certificate = probe(uri, self._options)
+                    certificate = certificate_fault(uri, self._options)
                     self._open = self._connect(uri)
                     break
                 except (*DOWN, OSError) as error:
-                    reasons.append(unreachable(uri, error, certificate, self._options.timeout))
+                    reasons.append(unreachable_reason(uri, error, certificate, self._options.timeout))
             else:
-                raise UnreachableError(f"the directory can't be reached: {'; '.join(reasons)}", hint_of(reasons))
+                raise UnreachableError(f"the directory can't be reached: {'; '.join(reasons)}", hint_for(reasons))
         return self._open
 
     def _connect(self, uri: str) -> LDAPObject:
@@ -249,7 +258,7 @@ def _login_told(uri: str, options: LdapOptions) -> Iterator[None]:
         raise UnreachableError(f"{uri}: wrong password for {who}, or no such name", _secret_hint(options)) from None
     except ldap.LDAPError as error:
         hint = "see bind, external and starttls in [directory] of site.toml"
-        raise UnreachableError(f"{uri} doesn't let {who} in: {said(error)}", hint) from None
+        raise UnreachableError(f"{uri} doesn't let {who} in: {error_text(error)}", hint) from None
 
 
 def _secret_hint(options: LdapOptions) -> str:
@@ -287,4 +296,4 @@ def check_schema(connection: Connection, base: str) -> None:
         hint = "see base and bind in [directory] of site.toml"
         raise ConfigError(f"{connection.uri}: there is no {base}, or we may not read it", hint)
     if not connection.search(base, "(!(gitstateKind=none))", ["1.1"], ldap.SCOPE_BASE):
-        raise no_schema(connection.uri)
+        raise schema_missing(connection.uri)

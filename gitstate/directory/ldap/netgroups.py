@@ -6,7 +6,7 @@ from typing import Final
 
 from gitstate.core.errors import NotFoundError
 from gitstate.directory.ldap.connection import Connection
-from gitstate.directory.ldap.modes import equal
+from gitstate.directory.ldap.entry_mappings import equals
 from gitstate.directory.netgroups import hosts_of_triples, netgroup_name
 
 _CLASS: Final = "(objectClass=nisNetgroup)"
@@ -25,7 +25,7 @@ def hosts(connection: Connection, base: str, name: str) -> list[str]:
         if one in seen:
             continue
         seen.add(one)
-        rows = connection.search(base, f"(&{_CLASS}{equal('cn', one)})", ("nisNetgroupTriple", "memberNisNetgroup"))
+        rows = connection.search(base, f"(&{_CLASS}{equals('cn', one)})", ("nisNetgroupTriple", "memberNisNetgroup"))
         if not rows:
             whose = f", which {name} includes" if one != name else ""
             raise NotFoundError(f"no netgroup {one}{whose}", f"netgroups are looked for below {base}")

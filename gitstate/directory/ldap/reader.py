@@ -8,16 +8,16 @@ from typing import Any, Final
 
 from gitstate.core.errors import ConfigError
 from gitstate.directory.ldap.connection import Connection, SearchResult, check_schema
-from gitstate.directory.ldap.journal import Journal, Pending, overlaid
-from gitstate.directory.ldap.modes import CLASS, CLIENT, HOSTS, either, equal, form_of, name_of
+from gitstate.directory.ldap.entry_mappings import CLASS, CLIENT, HOST_FILTER, any_of, entry_mapping, equals, name_of
+from gitstate.directory.ldap.pending import PendingChange, PendingFile, with_pending
 from gitstate.directory.ldap.records import LdapRecords
-from gitstate.directory.ldap.state import CSN, State, by_name, marks
-from gitstate.directory.model.clients import Client, Kind, fits
+from gitstate.directory.ldap.state import CSN, State, by_name, take_csns
+from gitstate.directory.model.clients import Client, Kind, matches
 from gitstate.directory.model.entries import Entry, EntryError
 from gitstate.directory.options import LdapOptions, Mode
 
 CREATOR: Final = "creatorsName"
-MANY: Final = 100
+BATCH: Final = 100
 """Names or addresses that one search asks for."""
 _HINT: Final = "mend that entry with the tools of the LDAP server"
 Rows = dict[str, dict[str, list[bytes]]]
@@ -28,41 +28,47 @@ class Reader:
     """Searches, and what pending changes make of what they find."""
 
     def __init__(
-        self, options: LdapOptions, connection: Connection, journal: Journal, others: Sequence[LdapRecords[Any]]
+        self,
+        options: LdapOptions,
+        connection: Connection,
+        pending_file: PendingFile,
+        others: Sequence[LdapRecords[Any]],
     ) -> None:
-        self.form = form_of(options)
+        self.mapping = entry_mapping(options)
         self._options = options
         self._connection = connection
-        self._journal = journal
-        self._others = others
+        self._pending_file = pending_file
+        self._records = others
         self._known: dict[str, tuple[str, Client]] = {}
         self._has_schema = False
 
-    def everyone(self) -> tuple[dict[str, Client], State]:
+    def base_filter(self) -> tuple[dict[str, Client], State]:
         """All clients by name. Raises ConfigError, UnreachableError."""
-        rows, state = self.read(self.form.attributes)
+        rows, state = self.read(self.mapping.attributes)
         by_name(self._connection.uri, rows.items())
         known = {
-            dn: (state.marks.get(dn, ""), self.client(dn, entry, state.marks.get(dn, ""))) for dn, entry in rows.items()
+            dn: (state.csns.get(dn, ""), self.client(dn, entry, state.csns.get(dn, ""))) for dn, entry in rows.items()
         }
         self._known = known
         return dict(sorted((client.name, client) for _, client in known.values())), state
 
-    def find(self, narrower: str, wanted: Mapping[str, str]) -> list[tuple[Client, str]]:
+    def find(self, condition: str, wanted: Mapping[str, str]) -> list[tuple[Client, str]]:
         """The clients that the server finds and whose values are those wanted, with the marks of their entries."""
-        rows, state = self.read(self.form.attributes, narrower, alone=True)
-        found = {dn: self.client(dn, entry, state.marks.get(dn, "")) for dn, entry in rows.items()}
-        pairs = [(one, state.marks.get(dn, "")) for dn, one in found.items() if fits(one, wanted)]
+        rows, state = self.read(self.mapping.attributes, condition, clients_only=True)
+        found = {dn: self.client(dn, entry, state.csns.get(dn, "")) for dn, entry in rows.items()}
+        pairs = [(one, state.csns.get(dn, "")) for dn, one in found.items() if matches(one, wanted)]
         if len({one.name for one, _ in pairs}) != len(pairs):
             by_name(self._connection.uri, rows.items())
         return sorted(pairs, key=lambda pair: pair[0].name)
 
     def followers(self, channel: str) -> Counter[Kind]:
         """How many clients of each kind follow a channel; entries that are alike are looked at once."""
-        rows, _ = self.read(self.form.following, self.filter({"channel": channel}), alone=True)
+        rows, _ = self.read(self.mapping.follower_attributes, self.filter({"channel": channel}), clients_only=True)
         alike: dict[tuple[tuple[bytes, ...], ...], list[str]] = {}
         for dn, entry in rows.items():
-            alike.setdefault(tuple(tuple(entry.get(name, ())) for name in self.form.following), []).append(dn)
+            alike.setdefault(tuple(tuple(entry.get(name, ())) for name in self.mapping.follower_attributes), []).append(
+                dn
+            )
         found: Counter[Kind] = Counter()
         for places in alike.values():
             one = self.client(places[0], {CLASS: [CLIENT.encode()], **rows[places[0]]}, "")
@@ -72,60 +78,60 @@ class Reader:
 
     def filter(self, wanted: Mapping[str, str]) -> str:
         """What asks the server for the clients whose values are those wanted."""
-        return f"(&{''.join(self.form.wanted(key, value) for key, value in wanted.items())})"
+        return f"(&{''.join(self.mapping.wanted(key, value) for key, value in wanted.items())})"
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        rows, _ = self.read(self.form.marking, alone=True)
+        rows, _ = self.read(self.mapping.name_attributes, clients_only=True)
         return sorted(name_of(dn, entry) for dn, entry in rows.items())
 
-    def client(self, dn: str, entry: Entry, mark: str) -> Client:
+    def client(self, dn: str, entry: Entry, csn: str) -> Client:
         """The client of an entry. Raises ConfigError."""
         known = self._known.get(dn)
-        if known is not None and mark and known[0] == mark:
+        if known is not None and csn and known[0] == csn:
             return known[1]
         try:
-            return self.form.client_of(name_of(dn, entry), entry)
+            return self.mapping.client_of(name_of(dn, entry), entry)
         except EntryError as fault:
             raise ConfigError(f"{self._connection.uri}: {dn}: {fault.why}", _HINT) from None
 
-    def search(self, narrower: str, attributes: Sequence[str]) -> list[SearchResult]:
+    def search(self, condition: str, attributes: Sequence[str]) -> list[SearchResult]:
         """Entries that may be clients."""
-        wanted = f"(&{self.form.everyone}{narrower})" if narrower else self.form.everyone
+        wanted = f"(&{self.mapping.base_filter}{condition})" if condition else self.mapping.base_filter
         return self._connection.search(self._options.clients, wanted, attributes)
 
-    def read(self, attributes: Sequence[str], narrower: str = "", *, alone: bool = False) -> tuple[Rows, State]:
+    def read(self, attributes: Sequence[str], condition: str = "", *, clients_only: bool = False) -> tuple[Rows, State]:
         """Entries as they will be when what is pending is done; if that ends meanwhile, once more.
 
-        ``alone``: the state tells nothing of channels and the like.
+        ``clients_only``: the state tells nothing of channels and the like.
         """
         while True:
-            pending = self._journal.load()
-            rows = self.search("" if pending else narrower, ("*", CSN) if pending else (*attributes, CSN))
-            others = {} if alone else self.marks_of_others()
-            after = self._journal.load()
+            pending = self._pending_file.load()
+            rows = self.search("" if pending else condition, ("*", CSN) if pending else (*attributes, CSN))
+            others = {} if clients_only else self.csns_of_records()
+            after = self._pending_file.load()
             if (after and after.number) == (pending and pending.number):
                 break
         if not rows:
             self._check_schema()
         if self._options.mode is Mode.MAP:
-            rows = [row for row in rows if self.form.is_client(row.entry)]
-        state = State(marks(rows), others)
+            rows = [row for row in rows if self.mapping.is_client(row.entry)]
+        state = State(take_csns(rows), others)
         if pending is None:
             return dict(rows), state
-        found = overlaid(rows, self._of_clients(pending))
-        state = State(state.marks, {**others, "pending": pending.number})
-        return {dn: entry for dn, entry in found.items() if self.form.is_client(entry)}, state
+        found = with_pending(rows, self._of_clients(pending))
+        state = State(state.csns, {**others, "pending": pending.number})
+        return {dn: entry for dn, entry in found.items() if self.mapping.is_client(entry)}, state
 
-    def marks_of_others(self) -> dict[str, str]:
+    def csns_of_records(self) -> dict[str, str]:
         """The marks of channels and the like."""
-        return {dn: mark for one in self._others for dn, mark in one.marks().items()}
+        return {dn: csn for one in self._records for dn, csn in one.csns().items()}
 
-    def _of_clients(self, pending: Pending) -> Pending:
+    def _of_clients(self, pending: PendingChange) -> PendingChange:
         """What of a pending change are clients."""
-        below = tuple(f",{one.base}".lower() for one in self._others)
+        below = tuple(f",{one.base}".lower() for one in self._records)
         ours = tuple(one for one in pending.items if not one.dn.lower().endswith(below))
-        return Pending(pending.number, pending.who, pending.message, ours)
+        return PendingChange(pending.number, pending.who, pending.message, ours)
 
     def _check_schema(self) -> None:
         """Raise ConfigError if the server doesn't know our attributes: of a filter that names one it says nothing."""
@@ -134,11 +140,11 @@ class Reader:
         check_schema(self._connection, self._options.base)
         self._has_schema = True
 
-    def standing(self, names: Sequence[str]) -> dict[str, SearchResult]:
+    def current(self, names: Sequence[str]) -> dict[str, SearchResult]:
         """The entries of hosts, clients or not, with all that they hold."""
         found: dict[str, SearchResult] = {}
-        for some in portions(names):
-            wanted = f"(&{either([HOSTS, self.form.everyone])}{either(named(some))})"
+        for some in batches(names):
+            wanted = f"(&{any_of([HOST_FILTER, self.mapping.base_filter])}{any_of(name_filters(some))})"
             for row in self._connection.search(self._options.clients, wanted, ("*", CSN, CREATOR)):
                 name = name_of(row.dn, row.entry)
                 if name in some:
@@ -147,11 +153,11 @@ class Reader:
         return found
 
 
-def named(names: Iterable[str]) -> Iterator[str]:
+def name_filters(names: Iterable[str]) -> Iterator[str]:
     """Filters for names."""
-    return (equal("cn", name) for name in names)
+    return (equals("cn", name) for name in names)
 
 
-def portions(words: Sequence[str]) -> Iterator[Sequence[str]]:
+def batches(words: Sequence[str]) -> Iterator[Sequence[str]]:
     """``words`` in parts, each short enough for one search."""
-    return (words[start : start + MANY] for start in range(0, len(words), MANY))
+    return (words[start : start + BATCH] for start in range(0, len(words), BATCH))

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import Final, Generic
 
 from gitstate.core.errors import ConfigError
-from gitstate.directory.ldap import writing
+from gitstate.directory.ldap import transaction
 from gitstate.directory.ldap.connection import Connection, check_schema
-from gitstate.directory.ldap.journal import Item, Journal, overlaid
-from gitstate.directory.ldap.modes import name_of
-from gitstate.directory.ldap.state import CSN, marks
+from gitstate.directory.ldap.entry_mappings import name_of
+from gitstate.directory.ldap.pending import EntryChange, PendingFile, with_pending
+from gitstate.directory.ldap.state import CSN, take_csns
 from gitstate.directory.model.entries import Entry, EntryError
+from gitstate.directory.model.ldif import record_entry
 from gitstate.directory.model.record_types import Record, RecordType
-from gitstate.directory.model.text import checked_thing
 
 _CHANGE: Final = "gitstateLastChange"
 
@@ -21,13 +21,15 @@ _CHANGE: Final = "gitstateLastChange"
 class LdapRecords(Generic[Record]):
     """The entries of one sort, below ``base``; ``top`` is that of the whole directory."""
 
-    def __init__(self, sort: RecordType[Record], base: str, top: str, connection: Connection, journal: Journal) -> None:
+    def __init__(
+        self, record_type: RecordType[Record], base: str, top: str, connection: Connection, pending_file: PendingFile
+    ) -> None:
         self.base = base
-        self._sort = sort
-        self._every = f"(objectClass={sort.object_class})"
+        self._record_type = record_type
+        self._every = f"(objectClass={record_type.object_class})"
         self._top = top
         self._connection = connection
-        self._journal = journal
+        self._pending_file = pending_file
 
     def all(self) -> dict[str, Record]:
         """All of them by name, in their order. Raises ConfigError, UnreachableError."""
@@ -38,70 +40,70 @@ class LdapRecords(Generic[Record]):
         for dn, entry in entries.items():
             entry.pop(CSN, None)
             try:
-                found.append(self._sort.read(_name(dn, entry), entry))
+                found.append(self._record_type.read(_name(dn, entry), entry))
             except EntryError as fault:
                 raise ConfigError(
                     f"{self._connection.uri}: {dn}: {fault.why}", "mend that entry with the tools of the LDAP server"
                 ) from None
-        return self._sort.by_name(found)
+        return self._record_type.by_name(found)
 
-    def marks(self) -> dict[str, str]:
+    def csns(self) -> dict[str, str]:
         """The marks of their last changes."""
-        return marks(self._connection.search(self.base, self._every, (CSN,)))
+        return take_csns(self._connection.search(self.base, self._every, (CSN,)))
 
     def _entries(self) -> dict[str, dict[str, list[bytes]]]:
         while True:
-            pending = self._journal.load()
+            pending = self._pending_file.load()
             rows = self._connection.search(self.base, self._every, ("*", CSN))
-            after = self._journal.load()
+            after = self._pending_file.load()
             if (after and after.number) == (pending and pending.number):
                 break
         below = f",{self.base}".lower()
-        found = overlaid(rows, pending)
+        found = with_pending(rows, pending)
         return {dn: entry for dn, entry in found.items() if dn.lower().endswith(below)}
 
     def change(self, put: Iterable[Record], remove: Iterable[str], note: str, who: str, message: str) -> None:
         """See ``Directory.change_channels``; the journal is locked."""
-        standing = {_name(dn, entry): (dn, entry) for dn, entry in self._entries().items()}
+        current = {_name(dn, entry): (dn, entry) for dn, entry in self._entries().items()}
         items = []
-        left = set(standing)
+        left = set(current)
         for name in remove:
-            if name not in standing:
-                raise self._sort.missing(name, standing)
-            dn, entry = standing.pop(name)
+            if name not in current:
+                raise self._record_type.missing(name, current)
+            dn, entry = current.pop(name)
             left.discard(name)
-            mark = entry.pop(CSN, [b""])[0].decode()
-            items.append(Item(dn, entry, None, mark))
+            csn = entry.pop(CSN, [b""])[0].decode()
+            items.append(EntryChange(dn, entry, None, csn))
         removed = {item.dn: item for item in items}
-        for thing in put:
-            self._sort.refuse_twin(thing.name, left)
-            left.add(thing.name)
-            item = self._item(thing, standing, removed, note)
+        for record in put:
+            self._record_type.refuse_twin(record.name, left)
+            left.add(record.name)
+            item = self._item(record, current, removed, note)
             if item is not None:
                 items = [one for one in items if one.dn != item.dn] + [item]
         if items:
             if any(item.old is None for item in items):
-                writing.make_container(self._connection, self.base)
-            writing.make(self._connection, self._journal, items, who, message)
+                transaction.create_container(self._connection, self.base)
+            transaction.commit(self._connection, self._pending_file, items, who, message)
 
     def _item(
         self,
-        thing: Record,
-        standing: dict[str, tuple[str, dict[str, list[bytes]]]],
-        removed: dict[str, Item],
+        record: Record,
+        current: dict[str, tuple[str, dict[str, list[bytes]]]],
+        removed: dict[str, EntryChange],
         note: str,
-    ) -> Item | None:
-        dn, had = standing.get(thing.name, (f"cn={thing.name},{self.base}", None))
-        checked_thing(self._sort, thing)
+    ) -> EntryChange | None:
+        dn, had = current.get(record.name, (f"cn={record.name},{self.base}", None))
+        record_entry(self._record_type, record)
         if had is None:
             gone = removed.get(dn)
-            new = self._sort.entry_of(thing, None) | {_CHANGE: [note.encode()]}
-            return Item(dn, gone.old, new, gone.csn) if gone else Item(dn, None, new)
-        mark = had.pop(CSN, [b""])[0].decode()
-        if self._sort.read(thing.name, had) == thing:
+            new = self._record_type.entry_of(record, None) | {_CHANGE: [note.encode()]}
+            return EntryChange(dn, gone.old, new, gone.csn) if gone else EntryChange(dn, None, new)
+        csn = had.pop(CSN, [b""])[0].decode()
+        if self._record_type.read(record.name, had) == record:
             return None
         kept = {name: values for name, values in had.items() if name != _CHANGE}
-        return Item(dn, had, {**self._sort.entry_of(thing, kept), _CHANGE: [note.encode()]}, mark)
+        return EntryChange(dn, had, {**self._record_type.entry_of(record, kept), _CHANGE: [note.encode()]}, csn)
 
 
 def _name(dn: str, entry: Entry) -> str:

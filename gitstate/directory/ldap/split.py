@@ -15,11 +15,11 @@ from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.git.backend import LdifDirectory
 from gitstate.directory.ldap import netgroups
 from gitstate.directory.ldap.connection import Connection
-from gitstate.directory.ldap.modes import HOSTS, either, equal, name_of
-from gitstate.directory.ldap.reader import named, portions
+from gitstate.directory.ldap.entry_mappings import HOST_FILTER, any_of, equals, name_of
+from gitstate.directory.ldap.reader import batches, name_filters
 from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
-from gitstate.directory.model.clients import Client, Kind, fits, no_such_client, normal
+from gitstate.directory.model.clients import Client, Kind, matches, no_such_client, normalized
 from gitstate.directory.model.entries import Entry
 from gitstate.directory.options import LdapOptions
 from gitstate.directory.protocol import LastChange
@@ -50,27 +50,27 @@ class SplitDirectory:
         assigned = self._assigned.clients()
         if name not in assigned:
             raise no_such_client(name, assigned)
-        return _joined(assigned[name], self._hosts(either(named([name]))).get(name))
+        return _joined(assigned[name], self._hosts(any_of(name_filters([name]))).get(name))
 
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
         """The clients whose values are those wanted; by an address the server looks."""
         ours = {key: value for key, value in wanted.items() if key not in _OF_HOSTS}
-        theirs = [equal(_OF_HOSTS[key][0], value) for key, value in wanted.items() if key in _OF_HOSTS]
+        theirs = [equals(_OF_HOSTS[key][0], value) for key, value in wanted.items() if key in _OF_HOSTS]
         assigned = self._assigned.find(ours)
         hosts = self._hosts("".join(theirs)) if theirs else self._of(list(assigned))
         found = {name: _joined(one, hosts.get(name)) for name, one in assigned.items()}
-        return {name: one for name, one in found.items() if fits(one, wanted)}
+        return {name: one for name, one in found.items() if matches(one, wanted)}
 
     def _of(self, wanted: Sequence[str]) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
-        for some in portions(wanted):
-            found |= self._hosts(either(named(some)))
+        for some in batches(wanted):
+            found |= self._hosts(any_of(name_filters(some)))
         return {**self._hosts(""), **found} if found.keys() < set(wanted) else found
 
-    def _hosts(self, narrower: str) -> dict[str, Entry]:
+    def _hosts(self, condition: str) -> dict[str, Entry]:
         """Hosts by their short names; of several entries for one what they say together."""
         found: dict[str, dict[str, list[bytes]]] = {}
-        for dn, entry in self._connection.search(self._options.clients, f"(&{HOSTS}{narrower})", _ATTRIBUTES):
+        for dn, entry in self._connection.search(self._options.clients, f"(&{HOST_FILTER}{condition})", _ATTRIBUTES):
             known = found.setdefault(name_of(dn, entry), {})
             for key, values in entry.items():
                 known.setdefault(key, []).extend(values)
@@ -82,7 +82,7 @@ class SplitDirectory:
 
     def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
         """What stands in each client's file, with the addresses of the host."""
-        from gitstate.directory.model.mapping import entry_of
+        from gitstate.directory.model.client_attributes import entry_of
 
         clients = self.clients()
         return {name: entry_of(clients[name], entry) for name, entry in self._assigned.entries(names).items()}
@@ -111,10 +111,10 @@ class SplitDirectory:
         author: Signature,
         message: str,
         committer: Signature | None = None,
-        besides: Mapping[str, Entry] | None = None,
+        extra: Mapping[str, Entry] | None = None,
     ) -> None:
         """One commit; addresses are the server's, and can't be changed from here."""
-        changed = [normal(client) for client in put]
+        changed = [normalized(client) for client in put]
         known = self._assigned.clients()
         hosts = self._of([client.name for client in changed])
         for client in changed:
@@ -122,7 +122,7 @@ class SplitDirectory:
                 raise _no_host(client.name, hosts or self._hosts(""), self._options.clients)
             self._refuse_addresses(client, _joined(client, hosts.get(client.name)))
         bare = [replace(client, macs=(), ips=()) for client in changed]
-        self._assigned.change(bare, remove, author, message, committer, _bared(besides))
+        self._assigned.change(bare, remove, author, message, committer, _bared(extra))
 
     def _refuse_addresses(self, client: Client, host: Client) -> None:
         for key, (attribute, _) in _OF_HOSTS.items():
@@ -182,7 +182,7 @@ def _joined(client: Client, host: Entry | None) -> Client:
     values: dict[str, Any] = {}
     for key, (attribute, read) in _OF_HOSTS.items():
         values[key] = tuple(_readable(read, (host or {}).get(attribute, ())))
-    return normal(replace(client, **values))
+    return normalized(replace(client, **values))
 
 
 def _readable(read: Callable[[str], str], values: Iterable[bytes]) -> Iterable[str]:
@@ -191,12 +191,12 @@ def _readable(read: Callable[[str], str], values: Iterable[bytes]) -> Iterable[s
             yield read(value.decode("utf-8", "replace"))
 
 
-def _bared(besides: Mapping[str, Entry] | None) -> Mapping[str, Entry] | None:
-    if besides is None:
+def _bared(extra: Mapping[str, Entry] | None) -> Mapping[str, Entry] | None:
+    if extra is None:
         return None
     attributes = {attribute for attribute, _ in _OF_HOSTS.values()}
     return {
-        name: {key: values for key, values in entry.items() if key not in attributes} for name, entry in besides.items()
+        name: {key: values for key, values in entry.items() if key not in attributes} for name, entry in extra.items()
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gitstate.core.errors import ConfigError
 from gitstate.directory.ldap.connection import SearchResult
-from gitstate.directory.ldap.modes import name_of
+from gitstate.directory.ldap.entry_mappings import name_of
 
 CSN = "entryCSN"
 """The server's own mark of an entry's last change."""
@@ -18,26 +18,26 @@ CSN = "entryCSN"
 class State:
     """Entries by their place in the tree, with the marks of their last change."""
 
-    marks: Mapping[str, str]
+    csns: Mapping[str, str]
     others: Mapping[str, str] = field(default_factory=dict)
     """The same for channels and hardware classes."""
 
     @property
     def revision(self) -> str:
         """Another one after any change; empty where there is nothing."""
-        if not self.marks and not self.others:
+        if not self.csns and not self.others:
             return ""
-        lines = sorted(f"{dn}\n{mark}\n" for dn, mark in [*self.marks.items(), *self.others.items()])
+        lines = sorted(f"{dn}\n{csn}\n" for dn, csn in [*self.csns.items(), *self.others.items()])
         return hashlib.sha1("".join(lines).encode(), usedforsecurity=False).hexdigest()
 
     def after(self, gone: Iterable[str], new: Iterable[SearchResult]) -> State:
         """When these are gone, and those have changed."""
         dropped = set(gone)
-        kept = {dn: mark for dn, mark in self.marks.items() if dn not in dropped}
-        return State({**kept, **marks(new)}, self.others)
+        kept = {dn: csn for dn, csn in self.csns.items() if dn not in dropped}
+        return State({**kept, **take_csns(new)}, self.others)
 
 
-def marks(rows: Iterable[SearchResult]) -> dict[str, str]:
+def take_csns(rows: Iterable[SearchResult]) -> dict[str, str]:
     """The marks of entries, which are taken out of them."""
     return {dn: entry.pop(CSN, [b""])[0].decode() for dn, entry in rows}
 

@@ -51,9 +51,9 @@ def no_such_channel(name: str, channels: Iterable[str]) -> NotFoundError:
     )
 
 
-def entry_of(channel: Channel, standing: Entry | None = None) -> dict[str, list[bytes]]:
-    """The entry of ``channel``; what ``standing``, the entry it had, holds besides stays."""
-    entry = {name: list(values) for name, values in (standing or {}).items() if name not in _OURS}
+def entry_of(channel: Channel, current: Entry | None = None) -> dict[str, list[bytes]]:
+    """The entry of ``channel``; what ``current``, the entry it had, holds besides stays."""
+    entry = {name: list(values) for name, values in (current or {}).items() if name not in _OURS}
     values = {
         "cn": channel.name,
         "objectClass": _CLASS,

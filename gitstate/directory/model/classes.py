@@ -59,7 +59,7 @@ def order_number(text: str) -> int:
     return int(text)
 
 
-def normal(one: HardwareClass) -> HardwareClass:
+def normalized(one: HardwareClass) -> HardwareClass:
     """A class with its patterns as a set. Raises UsageError for what no class can be."""
     class_name(one.name)
     patterns = tuple(sorted({pattern(text) for text in one.patterns}))
@@ -77,9 +77,9 @@ def no_such_class(name: str, classes: Iterable[str]) -> NotFoundError:
     )
 
 
-def entry_of(one: HardwareClass, standing: Entry | None = None) -> dict[str, list[bytes]]:
-    """The entry of a class; what ``standing``, the entry it had, holds besides stays."""
-    entry = {name: list(values) for name, values in (standing or {}).items() if name not in _OURS}
+def entry_of(one: HardwareClass, current: Entry | None = None) -> dict[str, list[bytes]]:
+    """The entry of a class; what ``current``, the entry it had, holds besides stays."""
+    entry = {name: list(values) for name, values in (current or {}).items() if name not in _OURS}
     values: dict[str, tuple[str, ...]] = {
         "cn": (one.name,),
         "objectClass": (_CLASS,),
@@ -103,6 +103,6 @@ def class_of(name: str, entry: Entry) -> HardwareClass:
     texts = tuple(value.decode("utf-8", "replace") for value in entry.get("gitstatePciRule", ()))
     number = entry.get("gitstateOrder", [str(DEFAULT_ORDER).encode()])[0].decode("utf-8", "replace")
     try:
-        return normal(HardwareClass(name, texts, order_number(number)))
+        return normalized(HardwareClass(name, texts, order_number(number)))
     except UsageError as fault:
         raise EntryError(str(fault), "gitstateOrder") from None

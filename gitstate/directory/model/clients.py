@@ -51,7 +51,7 @@ class Client:
         return str(self.pin) if self.pin else self.channel
 
 
-def normal(client: Client) -> Client:
+def normalized(client: Client) -> Client:
     """``client`` with its sets as sets."""
     unlike: dict[str, Any] = {}
     for key in ("macs", "ips", "classes", "layers"):
@@ -101,7 +101,7 @@ def layer_name(text: str) -> str:
     raise UsageError(f"{text!r} is not a layer", f"one of {', '.join(LAYER_KINDS)}, a slash and a name: workload/kiosk")
 
 
-def kind_of(text: str) -> Kind:
+def client_kind(text: str) -> Kind:
     """How a machine runs. Raises UsageError."""
     try:
         return Kind(text.lower())
@@ -116,7 +116,7 @@ def state_mode(text: str) -> str:
     return text.lower()
 
 
-def fits(client: Client, wanted: Mapping[str, str]) -> bool:
+def matches(client: Client, wanted: Mapping[str, str]) -> bool:
     """Whether a client's values, by its keys, are those wanted; where it has several, whether one of them is."""
     for key, value in wanted.items():
         have = getattr(client, key)
@@ -129,7 +129,7 @@ def fits(client: Client, wanted: Mapping[str, str]) -> bool:
 # --- all clients together ---------------------------------------------------------------------------------------------
 
 
-class Clash(NamedTuple):
+class DuplicateAddress(NamedTuple):
     """An address that two clients have, in the order of their names."""
 
     kind: str
@@ -138,20 +138,20 @@ class Clash(NamedTuple):
     second: str
 
 
-def find_clash(clients: Iterable[Client]) -> Clash | None:
+def find_duplicate_address(clients: Iterable[Client]) -> DuplicateAddress | None:
     """The first address that two of ``clients``, sorted by name, have."""
     owners: dict[str, str] = {}
     for client in clients:
         for address in client.macs + client.ips:
             owner = owners.setdefault(address, client.name)
             if owner != client.name:
-                return Clash("MAC" if address in client.macs else "IP", address, owner, client.name)
+                return DuplicateAddress("MAC" if address in client.macs else "IP", address, owner, client.name)
     return None
 
 
-def refuse_clash(clients: Iterable[Client], changed: Iterable[str]) -> None:
+def refuse_duplicate_addresses(clients: Iterable[Client], changed: Iterable[str]) -> None:
     """Raise UsageError, naming who has it, if two of ``clients`` have one address; ``changed`` are those to blame."""
-    clash = find_clash(clients)
+    clash = find_duplicate_address(clients)
     if clash is not None:
         owner, other = (clash.second, clash.first) if clash.first in changed else (clash.first, clash.second)
         raise UsageError(

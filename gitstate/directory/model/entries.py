@@ -22,6 +22,6 @@ class EntryError(ValueError):
         self.line = line
 
 
-def shown(value: bytes) -> str:
+def quoted(value: bytes) -> str:
     """A value as it may stand in a message."""
     return ascii(value[:60].decode("utf-8", "replace"))

@@ -40,9 +40,9 @@ class RecordType(Generic[Record]):
     missing: Callable[[str, Iterable[str]], NotFoundError]
     key: Callable[[Record], Any]
 
-    def by_name(self, things: Iterable[Record]) -> dict[str, Record]:
+    def by_name(self, records: Iterable[Record]) -> dict[str, Record]:
         """Things by their names, in their order."""
-        return {one.name: one for one in sorted(things, key=self.key)}
+        return {one.name: one for one in sorted(records, key=self.key)}
 
     def refuse_twin(self, name: str, others: Iterable[str]) -> None:
         """Raise UsageError if one of ``others`` is ``name`` but for its case: to LDAP that is one name."""

@@ -11,7 +11,7 @@ import ldap.dn
 from ldap.schema import AttributeType, ObjectClass, SubSchema
 
 from gitstate.core.data import data_file
-from gitstate.directory.model.entries import Entry, EntryError, shown
+from gitstate.directory.model.entries import Entry, EntryError, quoted
 
 _FILES: Final = ("standard.schema", "gitstate.schema")
 _STRUCTURAL: Final = 0
@@ -140,10 +140,10 @@ class Schema:
         seen = set()
         for place, value in enumerate(values):
             if not attribute.fits(value):
-                raise EntryError(f"{attribute.name}: {shown(value)} is not {attribute.what}", attribute.name, place)
+                raise EntryError(f"{attribute.name}: {quoted(value)} is not {attribute.what}", attribute.name, place)
             same = value.lower() if attribute.ignores_case else value
             if same in seen:
-                raise EntryError(f"{attribute.name} has {shown(value)} twice", attribute.name, place)
+                raise EntryError(f"{attribute.name} has {quoted(value)} twice", attribute.name, place)
             seen.add(same)
 
     def _rules_of(self, names: tuple[bytes, ...]) -> _Rules:
@@ -163,7 +163,7 @@ class Schema:
     def _class(self, name: bytes, place: int) -> Any:
         found = self._parsed.get_obj(ObjectClass, name.decode("ascii", "replace"))
         if found is None:
-            raise EntryError(f"there is no class {shown(name)}", "objectClass", place)
+            raise EntryError(f"there is no class {quoted(name)}", "objectClass", place)
         return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from gitstate.core.errors import LockedError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, HardwareClass, open_directory
-from gitstate.directory.model.classes import normal
+from gitstate.directory.model.classes import normalized
 from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware import probe
 from gitstate.machine.hardware.reports import Reports
@@ -121,7 +121,7 @@ def plan_rules(site: Site, put: Iterable[HardwareClass], remove: Iterable[str]) 
             from gitstate.directory import no_such_class
 
             raise no_such_class(name, standing)
-    new = tuple(one for one in map(normal, put) if standing.get(one.name) != one)
+    new = tuple(one for one in map(normalized, put) if standing.get(one.name) != one)
     rules = {name: one for name, one in standing.items() if name not in removed} | {one.name: one for one in new}
     ordered = sorted(rules.values(), key=lambda one: (one.order, one.name))
     clients = tuple(_moved(site, directory, ordered)) if ordered else ()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitstate.core.errors import UsageError
-from gitstate.directory.model.classes import HardwareClass, normal, order_number, pattern
+from gitstate.directory.model.classes import HardwareClass, normalized, order_number, pattern
 from gitstate.machine.archives import content as archive
 from gitstate.machine.hardware.match import SHIPPED, classes_of, in_order, matches_of, modalias_glob, modalias_globs
 from gitstate.machine.render.models import Archive, Layout, Variant
@@ -67,7 +67,7 @@ KINDS: Final = st.sampled_from(["", ":03", ":0300", ":030000", ":0?", ":*", ":02
 def rules(draw: st.DrawFn) -> list[HardwareClass]:
     texts = st.builds(lambda *parts: "{}:{}{}".format(*parts), IDS | PARTS, IDS | PARTS, KINDS)
     found = draw(st.lists(st.lists(texts, min_size=1, max_size=3), min_size=1, max_size=4))
-    return [normal(HardwareClass(f"c{number}", tuple(some), number)) for number, some in enumerate(found)]
+    return [normalized(HardwareClass(f"c{number}", tuple(some), number)) for number, some in enumerate(found)]
 
 
 @st.composite
@@ -145,7 +145,7 @@ def test_no_patterns(text: str) -> None:
 
 
 def test_a_class_is_normal() -> None:
-    assert normal(HardwareClass("x", ("1af4:*", "10DE:*", "10de:*"))) == HardwareClass("x", ("10de:*", "1af4:*"))
+    assert normalized(HardwareClass("x", ("1af4:*", "10DE:*", "10de:*"))) == HardwareClass("x", ("10de:*", "1af4:*"))
     for bad in (
         HardwareClass("x", ()),
         HardwareClass("../x", ("10de:*",)),
@@ -154,7 +154,7 @@ def test_a_class_is_normal() -> None:
         HardwareClass("x", tuple(f"10de:{number:04x}" for number in range(65))),
     ):
         with pytest.raises(UsageError):
-            normal(bad)
+            normalized(bad)
     for text in ("", "01", "-1", "x", "10000", "1.0"):
         with pytest.raises(UsageError):
             order_number(text)

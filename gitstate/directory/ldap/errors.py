@@ -52,7 +52,7 @@ _WORDS: Final[tuple[tuple[tuple[type[ldap.LDAPError], ...], type[GitstateError],
 )
 
 
-def said(error: ldap.LDAPError) -> str:
+def error_text(error: ldap.LDAPError) -> str:
     """The server's or the library's own words, in one line."""
     details: Any = error.args[0] if error.args else {}
     if not isinstance(details, dict):
@@ -61,7 +61,7 @@ def said(error: ldap.LDAPError) -> str:
     return ": ".join(dict.fromkeys(" ".join(str(part).split())[:200] for part in parts if part))
 
 
-def unreachable(uri: str, error: ldap.LDAPError | OSError, certificate: str | None, seconds: int) -> str:
+def unreachable_reason(uri: str, error: ldap.LDAPError | OSError, certificate: str | None, seconds: int) -> str:
     """Why a server can't be reached; ``certificate`` says what is wrong with that."""
     if isinstance(error, ldap.TIMEOUT | TimeoutError):
         return f"{uri}: no answer within {seconds} s"
@@ -69,10 +69,10 @@ def unreachable(uri: str, error: ldap.LDAPError | OSError, certificate: str | No
         return f"{uri}: {error.strerror or error}"
     if certificate:
         return f"{uri}: its certificate is refused: {certificate}"
-    return f"{uri}: {said(error).removeprefix(_NO_CONTACT)}"
+    return f"{uri}: {error_text(error).removeprefix(_NO_CONTACT)}"
 
 
-def probe(uri: str, options: LdapOptions) -> str | None:
+def certificate_fault(uri: str, options: LdapOptions) -> str | None:
     """What is wrong with the server's certificate. Raises OSError if it doesn't answer.
 
     libldap with GnuTLS doesn't say why TLS fails, and waits for ever for a server that is stuck in the middle of it.
@@ -85,7 +85,7 @@ def probe(uri: str, options: LdapOptions) -> str | None:
     return network.tls_fault(parts.hostname, port, options.ca, opening, options.timeout)
 
 
-def hint_of(reasons: list[str]) -> str:
+def hint_for(reasons: list[str]) -> str:
     """What to do when no server can be reached."""
     words = " ".join(reasons).lower()
     if "expired" in words:
@@ -102,32 +102,32 @@ def hint_of(reasons: list[str]) -> str:
 
 
 @contextmanager
-def told(uri: str, what: str) -> Iterator[None]:
+def translate_errors(uri: str, what: str) -> Iterator[None]:
     """Errors of python-ldap as ours; ``what`` was done with the server at ``uri``."""
     try:
         yield
     except ldap.LDAPError as error:
-        raise explained(error, uri, what) from None
+        raise translated(error, uri, what) from None
 
 
-def explained(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
+def translated(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
     """What ``error`` means to whoever runs a command."""
-    words = f"{uri}: {what}: {said(error)}"
+    words = f"{uri}: {what}: {error_text(error)}"
     if isinstance(error, ldap.TIMEOUT):
-        return UnreachableError(f"{uri}: {what}: no answer in time", hint_of(["no answer"]))
+        return UnreachableError(f"{uri}: {what}: no answer in time", hint_for(["no answer"]))
     if isinstance(error, DOWN):
-        return UnreachableError(words, hint_of([words]))
+        return UnreachableError(words, hint_for([words]))
     if isinstance(error, _CHANGED):
-        return LockedError(f"{what}: the entry has changed meanwhile ({said(error)})", "run the command again")
-    if isinstance(error, _NO_SCHEMA) and "gitstate" in said(error):
-        return no_schema(uri)
+        return LockedError(f"{what}: the entry has changed meanwhile ({error_text(error)})", "run the command again")
+    if isinstance(error, _NO_SCHEMA) and "gitstate" in error_text(error):
+        return schema_missing(uri)
     for kinds, fault, more, hint in _WORDS:
         if isinstance(error, kinds):
             return fault(f"{words}{more}", hint)
     return HostError(words, "the server's log tells more")
 
 
-def no_schema(uri: str) -> ConfigError:
+def schema_missing(uri: str) -> ConfigError:
     """The server doesn't know our classes."""
     file = data_file("schemas", "gitstate.ldif")
     return ConfigError(

@@ -26,7 +26,7 @@ class Field(NamedTuple):
 FIELDS: Final = (
     Field("macAddress", "macs", names.mac_address, True, "ieee802Device"),
     Field("ipHostNumber", "ips", names.ip_address, True, "ipHost"),
-    Field("gitstateKind", "kind", model.kind_of),
+    Field("gitstateKind", "kind", model.client_kind),
     Field("gitstateChannelName", "channel", model.channel_name),
     Field("gitstatePin", "pin", names.pin),
     Field("gitstateWorkload", "workload", model.workload_name),
@@ -45,10 +45,10 @@ _LONGEST: Final = 400
 _CLASSES: Final = {field.auxiliary for field in FIELDS}
 
 
-def entry_of(client: Client, standing: Entry | None = None) -> dict[str, list[bytes]]:
-    """The entry of ``client``; what ``standing``, the entry it had, holds besides stays."""
-    standing = standing or {}
-    entry = {name: list(values) for name, values in standing.items() if name not in _OURS}
+def entry_of(client: Client, current: Entry | None = None) -> dict[str, list[bytes]]:
+    """The entry of ``client``; what ``current``, the entry it had, holds besides stays."""
+    current = current or {}
+    entry = {name: list(values) for name, values in current.items() if name not in _OURS}
     classes = {_STRUCTURAL, _CLIENT}
     for field in FIELDS:
         value = getattr(client, field.key)
@@ -57,9 +57,9 @@ def entry_of(client: Client, standing: Entry | None = None) -> dict[str, list[by
             entry[field.attribute] = [str(one).encode() for one in values]
             classes.add(field.auxiliary)
     name = client.name.encode()
-    entry[_NAME] = [name, *(one for one in standing.get(_NAME, ()) if one.lower() != name)]
+    entry[_NAME] = [name, *(one for one in current.get(_NAME, ()) if one.lower() != name)]
     ours = {one.lower() for one in (_STRUCTURAL, *_CLASSES)}
-    others = [one for one in standing.get(_CLASS, ()) if one.decode("ascii", "replace").lower() not in ours]
+    others = [one for one in current.get(_CLASS, ()) if one.decode("ascii", "replace").lower() not in ours]
     entry[_CLASS] = sorted([*(one.encode() for one in classes), *others])
     return entry
 
@@ -79,7 +79,7 @@ def client_of(name: str, entry: Entry) -> Client:
             except EntryError:
                 raise _placed(attribute, given) from None
             values[key] = tuple(found) if many else found[0]
-    return model.normal(Client(name, **values))
+    return model.normalized(Client(name, **values))
 
 
 @lru_cache(1 << 16)

@@ -11,25 +11,27 @@ from ldap.dn import str2dn
 
 from gitstate.core.errors import ConfigError, UnreachableError
 from gitstate.directory.ldap.connection import Connection, Write
-from gitstate.directory.ldap.faults import DOWN, explained
-from gitstate.directory.ldap.journal import Item, Journal, Pending
-from gitstate.directory.ldap.modes import difference, rebased
+from gitstate.directory.ldap.entry_mappings import difference, rebased
+from gitstate.directory.ldap.errors import DOWN, translated
+from gitstate.directory.ldap.pending import EntryChange, PendingChange, PendingFile
 
 _EVERYTHING: Final = "(objectClass=*)"
 
 
-def make(connection: Connection, journal: Journal, items: Sequence[Item], who: str, message: str) -> None:
+def commit(
+    connection: Connection, pending_file: PendingFile, items: Sequence[EntryChange], who: str, message: str
+) -> None:
     """Make the change.
 
     Raises LockedError with all as it was; UnreachableError if the server went away, and it is pending.
     """
-    pending = Pending(secrets.token_hex(8), who, message, tuple(items))
-    journal.save(pending)
-    done: list[Item] = []
+    pending = PendingChange(secrets.token_hex(8), who, message, tuple(items))
+    pending_file.save(pending)
+    done: list[EntryChange] = []
     failures: list[tuple[str, ldap.LDAPError]] = []
     by_name = {item.dn: item for item in items}
     writes = filter(
-        None, (write_of(item) for item in items if not failures)
+        None, (write_request(item) for item in items if not failures)
     )  # one after another, as they are asked for
     for one, error in connection.write(writes):
         if error is None:
@@ -37,49 +39,51 @@ def make(connection: Connection, journal: Journal, items: Sequence[Item], who: s
         else:
             failures.append((one.dn, error))
     if not failures:
-        journal.clear()
+        pending_file.clear()
         return
     dn, error = next((one for one in failures if isinstance(one[1], DOWN)), failures[0])
     if isinstance(error, DOWN):
         raise _half_done(connection, error, len(done), len(items))
-    undone = Pending(pending.number, who, f"taking back: {message}", tuple(item.back for item in reversed(done)))
-    journal.save(undone)
-    finish(connection, journal, undone)
-    raise explained(error, connection.uri, dn)
+    undone = PendingChange(
+        pending.number, who, f"taking back: {message}", tuple(item.reverse for item in reversed(done))
+    )
+    pending_file.save(undone)
+    finish(connection, pending_file, undone)
+    raise translated(error, connection.uri, dn)
 
 
 def _half_done(connection: Connection, error: ldap.LDAPError, done: int, count: int) -> UnreachableError:
-    why = explained(error, connection.uri, f"{done} of {count} entries are written")
+    why = translated(error, connection.uri, f"{done} of {count} entries are written")
     return UnreachableError(why.message, "the next change finishes this one, or gitstate directory check --finish")
 
 
-def finish(connection: Connection, journal: Journal, pending: Pending) -> None:
+def finish(connection: Connection, pending_file: PendingFile, pending: PendingChange) -> None:
     """Do what is left of a change. What others changed of these entries meanwhile stays where it can."""
     left = [now for item in pending.items if (now := _left(connection, item)) is not None]
-    for one, error in connection.write(filter(None, map(write_of, left))):
+    for one, error in connection.write(filter(None, map(write_request, left))):
         if isinstance(error, DOWN):
             raise _half_done(connection, error, len(pending.items) - len(left), len(pending.items))
         if error is not None:
-            raise explained(error, connection.uri, one.dn)
-    journal.clear()
+            raise translated(error, connection.uri, one.dn)
+    pending_file.clear()
 
 
-def unfinished(connection: Connection, pending: Pending) -> list[str]:
+def remaining(connection: Connection, pending: PendingChange) -> list[str]:
     """The entries that a change hasn't come to yet."""
     return [item.dn for item in pending.items if _left(connection, item) is not None]
 
 
-def _left(connection: Connection, item: Item) -> Item | None:
+def _left(connection: Connection, item: EntryChange) -> EntryChange | None:
     """What is to be done from how an entry is now; None if nothing is."""
     found = connection.search(item.dn, _EVERYTHING, ["*"], ldap.SCOPE_BASE)
     current = found[0].entry if found else None
     if current is None or item.new is None:
-        return None if current is None and item.new is None else Item(item.dn, current, item.new)
+        return None if current is None and item.new is None else EntryChange(item.dn, current, item.new)
     new = rebased(current, item.old or {}, item.new)
-    return Item(item.dn, current, new) if difference(current, new) else None
+    return EntryChange(item.dn, current, new) if difference(current, new) else None
 
 
-def write_of(item: Item) -> Write | None:
+def write_request(item: EntryChange) -> Write | None:
     """What to ask the server for; None for nothing."""
     if item.new is None:
         return Write(item.dn, None, csn=item.csn)
@@ -89,7 +93,7 @@ def write_of(item: Item) -> Write | None:
     return Write(item.dn, modifications, csn=item.csn) if modifications else None
 
 
-def make_container(connection: Connection, dn: str) -> None:
+def create_container(connection: Connection, dn: str) -> None:
     """Make the entry below which others are to stand, if it isn't there."""
     if connection.search(dn, "(objectClass=*)", ["1.1"], ldap.SCOPE_BASE):
         return
@@ -99,4 +103,4 @@ def make_container(connection: Connection, dn: str) -> None:
     entry = {"objectClass": [b"organizationalUnit"], "ou": [value.encode()]}
     for one, error in connection.write([Write(dn, [], entry=entry)]):
         if error is not None:
-            raise explained(error, connection.uri, one.dn)
+            raise translated(error, connection.uri, one.dn)

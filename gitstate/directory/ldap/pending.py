@@ -18,14 +18,14 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.errors import DamagedError, LockedError
-from gitstate.directory.ldap.modes import rebased
+from gitstate.directory.ldap.entry_mappings import rebased
 from gitstate.directory.model.entries import Entry
 
 _MAGIC: Final = "gitstate pending change 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class EntryChange:
     """What becomes of one entry: None where it isn't there before, or after. ``csn``: the state that we saw."""
 
     dn: str
@@ -34,22 +34,22 @@ class Item:
     csn: str | None = None
 
     @property
-    def back(self) -> Item:
+    def reverse(self) -> EntryChange:
         """What undoes it."""
-        return Item(self.dn, self.new, self.old)
+        return EntryChange(self.dn, self.new, self.old)
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingChange:
     """A change that is under way, or half done."""
 
     number: str
     who: str
     message: str
-    items: tuple[Item, ...]
+    items: tuple[EntryChange, ...]
 
 
-class Journal:
+class PendingFile:
     """The change that is under way on this server; kept in ``SITE/ldap``."""
 
     def __init__(self, place: Path) -> None:
@@ -73,7 +73,7 @@ class Journal:
         finally:
             fs.close(descriptor)
 
-    def load(self) -> Pending | None:
+    def load(self) -> PendingChange | None:
         """The change that is under way; None if there is none. Raises DamagedError."""
         try:
             data = self._file.read_bytes()
@@ -83,14 +83,14 @@ class Journal:
             head = json.loads(data)
             if head["format"] != _MAGIC:
                 raise ValueError
-            items = tuple(Item(one["dn"], _read(one["old"]), _read(one["new"])) for one in head["items"])
-            return Pending(head["number"], head["who"], head["message"], items)
+            items = tuple(EntryChange(one["dn"], _read(one["old"]), _read(one["new"])) for one in head["items"])
+            return PendingChange(head["number"], head["who"], head["message"], items)
         except (ValueError, KeyError, TypeError):
             raise DamagedError(
                 f"{self._file} is no change that gitstate wrote", "move it away, then gitstate directory check"
             ) from None
 
-    def save(self, pending: Pending) -> None:
+    def save(self, pending: PendingChange) -> None:
         """Make the change: from here on it will be done."""
         items = [{"dn": one.dn, "old": _text(one.old), "new": _text(one.new)} for one in pending.items]
         head = {"format": _MAGIC, "number": pending.number, "who": pending.who, "message": pending.message}
@@ -114,8 +114,8 @@ def _read(entry: dict[str, list[str]] | None) -> dict[str, list[bytes]] | None:
     return {name: [one.encode("latin-1") for one in values] for name, values in entry.items()}
 
 
-def overlaid(
-    rows: Sequence[tuple[str, dict[str, list[bytes]]]], pending: Pending | None
+def with_pending(
+    rows: Sequence[tuple[str, dict[str, list[bytes]]]], pending: PendingChange | None
 ) -> dict[str, dict[str, list[bytes]]]:
     """Entries by name in the tree as they will be when ``pending`` is done: also without what it takes away."""
     found = dict(rows)

@@ -8,10 +8,10 @@ from typing import Any, Final, Protocol
 from ldap.dn import str2dn
 from ldap.filter import escape_filter_chars
 
-from gitstate.directory.model import mapping
+from gitstate.directory.model import client_attributes
+from gitstate.directory.model.client_attributes import FIELDS, Field
 from gitstate.directory.model.clients import DEFAULT_STATE, Client, Kind
 from gitstate.directory.model.entries import Entry, EntryError
-from gitstate.directory.model.mapping import FIELDS, Field
 from gitstate.directory.model.schema import schema
 from gitstate.directory.options import LdapOptions, Mode, Place
 
@@ -28,7 +28,7 @@ class EntryMapping(Protocol):
     """How entries of clients look."""
 
     @property
-    def everyone(self) -> str:
+    def base_filter(self) -> str:
         """The filter for those who may be clients."""
 
     @property
@@ -36,45 +36,45 @@ class EntryMapping(Protocol):
         """What is read of each."""
 
     @property
-    def following(self) -> tuple[str, ...]:
+    def follower_attributes(self) -> tuple[str, ...]:
         """The attributes that tell which channel a client follows, if it isn't pinned, and of what kind it is."""
 
     @property
-    def marking(self) -> tuple[str, ...]:
+    def name_attributes(self) -> tuple[str, ...]:
         """The attributes that tell a client and its name."""
 
     def client_of(self, name: str, entry: Entry) -> Client:
         """The client that ``entry`` tells of. Raises Fault."""
 
-    def entry_of(self, client: Client, standing: Entry | None) -> dict[str, list[bytes]]:
-        """Its entry; what ``standing`` holds besides stays."""
+    def entry_of(self, client: Client, current: Entry | None) -> dict[str, list[bytes]]:
+        """Its entry; what ``current`` holds besides stays."""
 
     def is_client(self, entry: Entry) -> bool:
         """Whether it is more to us than a host."""
 
-    def bared(self, entry: Entry) -> dict[str, list[bytes]]:
+    def stripped(self, entry: Entry) -> dict[str, list[bytes]]:
         """What is left of a host that is no client any more."""
 
     def wanted(self, key: str, value: str) -> str:
         """The filter for those whose ``key`` is ``value``."""
 
 
-def form_of(options: LdapOptions) -> EntryMapping:
+def entry_mapping(options: LdapOptions) -> EntryMapping:
     """The form of a site's entries."""
     return StockMapping(options.map) if options.mode is Mode.MAP else SchemaMapping()
 
 
-def either(parts: Iterable[str]) -> str:
+def any_of(parts: Iterable[str]) -> str:
     """A filter that fits where one of ``parts`` does."""
     return f"(|{''.join(parts)})"
 
 
-def equal(attribute: str, value: str) -> str:
+def equals(attribute: str, value: str) -> str:
     """A filter for one value, whatever stands in it."""
     return f"({attribute}={escape_filter_chars(value)})"
 
 
-HOSTS: Final = either(equal(CLASS, name) for name in _HOSTS[:3])
+HOST_FILTER: Final = any_of(equals(CLASS, name) for name in _HOSTS[:3])
 """Machines, clients or not."""
 
 
@@ -93,9 +93,9 @@ def _classes(entry: Entry) -> set[bytes]:
     return {one.lower() for one in entry.get(CLASS, ())}
 
 
-def _structure_kept(entry: dict[str, list[bytes]], standing: Entry | None) -> dict[str, list[bytes]]:
+def _structure_kept(entry: dict[str, list[bytes]], current: Entry | None) -> dict[str, list[bytes]]:
     """A host that has another structural class keeps it: nothing can change that."""
-    if standing is not None and b"device" not in _classes(standing):
+    if current is not None and b"device" not in _classes(current):
         entry[CLASS] = [one for one in entry[CLASS] if one != b"device"]
     return entry
 
@@ -103,32 +103,32 @@ def _structure_kept(entry: dict[str, list[bytes]], standing: Entry | None) -> di
 class SchemaMapping:
     """Entries with the class gitstateClient."""
 
-    everyone = equal(CLASS, CLIENT)
+    base_filter = equals(CLASS, CLIENT)
     attributes = (CLASS, "cn", *(field.attribute for field in FIELDS))
-    following = ("gitstateKind", "gitstateChannelName", "gitstatePin")
-    marking = (CLASS, "cn")
+    follower_attributes = ("gitstateKind", "gitstateChannelName", "gitstatePin")
+    name_attributes = (CLASS, "cn")
 
     def client_of(self, name: str, entry: Entry) -> Client:
-        return mapping.client_of(name, {**entry, "cn": [name.encode()]})
+        return client_attributes.client_of(name, {**entry, "cn": [name.encode()]})
 
-    def entry_of(self, client: Client, standing: Entry | None) -> dict[str, list[bytes]]:
-        return _structure_kept(mapping.entry_of(client, standing), standing)
+    def entry_of(self, client: Client, current: Entry | None) -> dict[str, list[bytes]]:
+        return _structure_kept(client_attributes.entry_of(client, current), current)
 
     def is_client(self, entry: Entry) -> bool:
         return CLIENT.lower().encode() in _classes(entry)
 
-    def bared(self, entry: Entry) -> dict[str, list[bytes]]:
+    def stripped(self, entry: Entry) -> dict[str, list[bytes]]:
         kept = {name: list(values) for name, values in entry.items() if not name.lower().startswith("gitstate")}
         kept[CLASS] = [one for one in entry[CLASS] if one.lower() != CLIENT.lower().encode()]
         return kept
 
     def wanted(self, key: str, value: str) -> str:
         if key == "name":
-            return equal("cn", value)
+            return equals("cn", value)
         attribute = _BY_KEY[key].attribute
         if _DEFAULTS.get(key) == value.lower():
-            return either([equal(attribute, value), f"(!({attribute}=*))"])
-        return equal(attribute, value)
+            return any_of([equals(attribute, value), f"(!({attribute}=*))"])
+        return equals(attribute, value)
 
 
 class StockMapping:
@@ -139,10 +139,10 @@ class StockMapping:
         self._fields = [_BY_KEY[key] for key in places]
         mapped = tuple(dict.fromkeys(place.attribute for place in places.values()))
         # Not by prefix: bootFile, as most stock attributes, has no rule for a part of a value.
-        self.everyone = either(f"({attribute}=*)" for attribute in mapped)
+        self.base_filter = any_of(f"({attribute}=*)" for attribute in mapped)
         self.attributes = (CLASS, "cn", "macAddress", "ipHostNumber", *mapped)
-        self.following = mapped
-        self.marking = ("cn", *mapped)
+        self.follower_attributes = mapped
+        self.name_attributes = ("cn", *mapped)
 
     def client_of(self, name: str, entry: Entry) -> Client:
         found: dict[str, list[bytes]] = {"cn": [name.encode()], CLASS: [CLIENT.encode()]}
@@ -154,15 +154,15 @@ class StockMapping:
                 place = self._places[field.key]
                 raise EntryError(f"{place.attribute}: {place.prefix} stands there twice", place.attribute)
             found[field.attribute] = values
-        return mapping.client_of(name, found)
+        return client_attributes.client_of(name, found)
 
     def _values(self, entry: Entry, field: Field) -> list[bytes]:
         prefix = self._places[field.key].prefix.encode()
         values = entry.get(self._places[field.key].attribute, ())
         return [one[len(prefix) :] for one in values if one.startswith(prefix)]
 
-    def entry_of(self, client: Client, standing: Entry | None) -> dict[str, list[bytes]]:
-        ours = mapping.entry_of(client, self._stock(standing or {}))
+    def entry_of(self, client: Client, current: Entry | None) -> dict[str, list[bytes]]:
+        ours = client_attributes.entry_of(client, self._stock(current or {}))
         entry = {name: values for name, values in ours.items() if not name.startswith("gitstate")}
         classes = {one for one in ours[CLASS] if one != CLIENT.encode()}
         for field in self._fields:
@@ -173,12 +173,12 @@ class StockMapping:
             if place.attribute.lower() in _BOOTS and new:
                 classes.add(_BOOTABLE.encode())
         entry[CLASS] = sorted(classes)
-        return _structure_kept(entry, standing)
+        return _structure_kept(entry, current)
 
     def is_client(self, entry: Entry) -> bool:
         return any(self._values(entry, field) for field in self._fields)
 
-    def bared(self, entry: Entry) -> dict[str, list[bytes]]:
+    def stripped(self, entry: Entry) -> dict[str, list[bytes]]:
         return self._stock(entry)
 
     def _stock(self, entry: Entry) -> dict[str, list[bytes]]:
@@ -196,12 +196,12 @@ class StockMapping:
 
     def wanted(self, key: str, value: str) -> str:
         if key == "name":
-            return equal("cn", value)
+            return equals("cn", value)
         if key not in self._places:
-            return equal(_BY_KEY[key].attribute, value)
+            return equals(_BY_KEY[key].attribute, value)
         if _DEFAULTS.get(key) == value.lower():
             return ""  # those that say nothing are so, too; whoever asks looks at what comes
-        return equal(self._places[key].attribute, self._places[key].prefix + value)
+        return equals(self._places[key].attribute, self._places[key].prefix + value)
 
 
 # --- what differs -----------------------------------------------------------------------------------------------------

@@ -8,31 +8,31 @@ from typing import Final
 
 from gitstate.core.errors import UsageError
 from gitstate.directory.ldap.connection import Connection, SearchResult
-from gitstate.directory.ldap.modes import either, equal, name_of
-from gitstate.directory.ldap.reader import portions
-from gitstate.directory.model.clients import Client, refuse_clash
+from gitstate.directory.ldap.entry_mappings import any_of, equals, name_of
+from gitstate.directory.ldap.reader import batches
+from gitstate.directory.model.clients import Client, refuse_duplicate_addresses
 from gitstate.directory.model.entries import Entry
 
 _ATTRIBUTES: Final = ("macAddress", "ipHostNumber")
 _MAC: Final = re.compile("[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 
 
-def refuse(
+def refuse_duplicates(
     connection: Connection,
     base: str,
     changed: Mapping[str, Client],
-    standing: Mapping[str, SearchResult],
+    current: Mapping[str, SearchResult],
     going: Collection[str],
 ) -> None:
     """Raise UsageError if an address that a client is to have is another's; ``going`` are entries that go meanwhile."""
-    refuse_clash((client for _, client in sorted(changed.items())), changed)
+    refuse_duplicate_addresses((client for _, client in sorted(changed.items())), changed)
     asked: dict[str, str] = {}
     for name, client in changed.items():
-        had = _addresses(standing[name].entry) if name in standing else set()
+        had = _addresses(current[name].entry) if name in current else set()
         asked |= {address: name for address in (*client.macs, *client.ips) if address not in had}
-    ours = {standing[name].dn for name in changed if name in standing} | set(going)
-    for some in portions(list(asked)):
-        wanted = either(equal(_attribute(one), one) for one in some)
+    ours = {current[name].dn for name in changed if name in current} | set(going)
+    for some in batches(list(asked)):
+        wanted = any_of(equals(_attribute(one), one) for one in some)
         for dn, entry in connection.search(base, wanted, ("cn", *_ATTRIBUTES)):
             if dn not in ours:
                 address = next(iter(_addresses(entry) & set(some)), some[0])

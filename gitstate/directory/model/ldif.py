@@ -19,9 +19,9 @@ from ldif import LDIFRecordList, LDIFWriter
 
 from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import host_name
+from gitstate.directory.model.client_attributes import FIELDS, client_of, entry_of
 from gitstate.directory.model.clients import Client
 from gitstate.directory.model.entries import Entry, EntryError
-from gitstate.directory.model.mapping import FIELDS, client_of, entry_of
 from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.directory.model.schema import schema
 
@@ -33,30 +33,30 @@ _CONTROL: Final = re.compile("[\0-\x09\x0b-\x1f\x7f]")
 _SPECIFICATION: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*)((?:;[^:]*)?):([:<]?) *(.*)")
 
 
-def dn_of(name: str) -> str:
+def client_dn(name: str) -> str:
     """The distinguished name of a client."""
     return f"cn={name},{BASE}"
 
 
-def dn_of_thing(sort: RecordType[Any], name: str) -> str:
+def record_dn(record_type: RecordType[Any], name: str) -> str:
     """The distinguished name of a channel or the like."""
-    return f"cn={name},ou={sort.folder},o=gitstate"
+    return f"cn={name},ou={record_type.folder},o=gitstate"
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_client(client: Client, standing: Entry | None = None) -> bytes:
+def format_client(client: Client, current: Entry | None = None) -> bytes:
     """The file of ``client``; what its entry so far held besides stays. Raises UsageError for what can't be."""
-    return written(dn_of(client.name), checked_client(client, standing))
+    return format_entry(client_dn(client.name), client_entry(client, current))
 
 
-def checked_client(client: Client, standing: Entry | None = None) -> Entry:
+def client_entry(client: Client, current: Entry | None = None) -> Entry:
     """The entry of ``client``; what its entry so far held besides stays. Raises UsageError for what can't be."""
     try:
         if host_name(client.name) != client.name:
             raise EntryError("its name isn't in lower case")
-        entry = entry_of(client, standing)
+        entry = entry_of(client, current)
         schema().check(entry)
         if client_of(client.name, entry) != client:
             raise EntryError("its values aren't in their canonical form")
@@ -67,24 +67,24 @@ def checked_client(client: Client, standing: Entry | None = None) -> Entry:
     return entry
 
 
-def write_thing(sort: RecordType[Record], thing: Record, standing: Entry | None = None) -> bytes:
+def format_record(record_type: RecordType[Record], record: Record, current: Entry | None = None) -> bytes:
     """The file of a channel or the like; what its entry so far held besides stays. Raises UsageError."""
-    return written(dn_of_thing(sort, thing.name), checked_thing(sort, thing, standing))
+    return format_entry(record_dn(record_type, record.name), record_entry(record_type, record, current))
 
 
-def checked_thing(sort: RecordType[Record], thing: Record, standing: Entry | None = None) -> Entry:
+def record_entry(record_type: RecordType[Record], record: Record, current: Entry | None = None) -> Entry:
     """The entry of a channel or the like; what its entry so far held besides stays. Raises UsageError."""
     try:
-        entry = sort.entry_of(thing, standing)
+        entry = record_type.entry_of(record, current)
         schema().check(entry)
-        if sort.read(thing.name, entry) != thing:
+        if record_type.read(record.name, entry) != record:
             raise EntryError("its values aren't in their canonical form")
     except EntryError as fault:
-        raise UsageError(f"{thing.name!r} can't be recorded: {fault.why}", "correct that value") from None
+        raise UsageError(f"{record.name!r} can't be recorded: {fault.why}", "correct that value") from None
     return entry
 
 
-def written(dn: str, entry: Entry) -> bytes:
+def format_entry(dn: str, entry: Entry) -> bytes:
     """An entry as LDIF."""
     text = StringIO()
     LDIFWriter(text, cols=_ONE_LINE).unparse(dn, entry)
@@ -94,31 +94,31 @@ def written(dn: str, entry: Entry) -> bytes:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Client, Entry]:
+def parse_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Client, Entry]:
     """The client ``name`` and its entry from the file ``where``, of which ``above`` lines stand before ``data``.
 
     Raises ConfigError with file and line.
     """
     with _told(data, where, above):
-        entry = _entry(data, dn_of(name))
+        entry = _entry(data, client_dn(name))
         schema().check(entry)
         return client_of(name, entry), entry
 
 
 @lru_cache(maxsize=20_000)
-def read_entry(data: bytes, name: str, where: str) -> Entry:
+def parse_client_entry(data: bytes, name: str, where: str) -> Entry:
     """The entry of the client ``name``, which a push looks at more than once. Raises ConfigError as read_client."""
-    return read_client(data, name, where)[1]
+    return parse_client(data, name, where)[1]
 
 
-def read_thing(
-    sort: RecordType[Record], data: bytes, name: str, where: str, above: int = 0
+def parse_record(
+    record_type: RecordType[Record], data: bytes, name: str, where: str, above: int = 0
 ) -> tuple[Record, dict[str, list[bytes]]]:
     """The channel or the like ``name`` and its entry, from the file ``where``. Raises ConfigError with its line."""
     with _told(data, where, above):
-        entry = _entry(data, dn_of_thing(sort, name))
+        entry = _entry(data, record_dn(record_type, name))
         schema().check(entry)
-        return sort.read(name, entry), entry
+        return record_type.read(name, entry), entry
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def line_of(data: bytes, attribute: str, place: int) -> int:
 
 def line_of_address(data: bytes, name: str, address: str) -> int:
     """The line in which a client has ``address``, in whatever way it is written there."""
-    entry = _entry(data, dn_of(name))
+    entry = _entry(data, client_dn(name))
     for field in FIELDS:
         for place, value in enumerate(entry.get(field.attribute, ())):
             if field.key in ("macs", "ips") and field.read(value.decode()) == address:
