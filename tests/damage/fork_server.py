@@ -23,11 +23,15 @@ _MODULES = (
     "tree.bootstrap",
     "tree.export",
     "tree.verify",
-    "cli.site.care",
-    "cli.site.site",
+    "cli.site.fsck",
+    "cli.site.gc",
+    "cli.site.init",
+    "cli.site.prototype",
+    "cli.tree.checkin",
+    "cli.tree.clone",
     "cli.tree.export",
     "cli.tree.history",
-    "cli.tree.record",
+    "cli.tree.status",
     "cli.tree.verify",
 )
 _PATIENCE = 120

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
-from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from gitstate import __version__
-from gitstate.cli.base.help import CommonOption, Group
+from gitstate.cli.base.help import CommonOption, LazyGroup
 from gitstate.core import fs, settings
 from gitstate.core.errors import GitstateError, HostError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
@@ -28,37 +26,37 @@ from gitstate.store.site import Site
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _COMMANDS: Final = {
-    "init": "site.site",
-    "prototype": "site.site",
+    "init": "site.init",
+    "prototype": "site.prototype",
     "prepare": "tree.prepare",
     "local": "tree.local",
-    "status": "tree.record",
-    "checkin": "tree.record",
+    "status": "tree.status",
+    "checkin": "tree.checkin",
     "export": "tree.export",
     "manifest": "tree.verify",
     "verify": "tree.verify",
     "log": "tree.history",
     "show": "tree.history",
     "diff": "tree.history",
-    "clone": "tree.history",
+    "clone": "tree.clone",
     "boot": "site.boot",
     "client": "client.group",
     "doctor": "site.doctor",
-    "push": "release.release",
-    "rollback": "release.release",
-    "reconcile": "release.release",
+    "push": "release.push",
+    "rollback": "release.rollback",
+    "reconcile": "release.reconcile",
     "channel": "release.channel",
-    "class": "client.hardware",
+    "class": "client.classes",
     "layer": "layer.group",
     "secret": "client.secret",
     "directory": "client.directory",
-    "fsck": "site.care",
-    "gc": "site.care",
-    "merge-driver": "site.care",
+    "fsck": "site.fsck",
+    "gc": "site.gc",
+    "merge-driver": "tree.merge_driver",
     "serve": "release.serve",
     "hook": "release.serve",
 }
-"""Command by the module that has it, as TOPIC.MODULE."""
+"""Command -> module, as TOPIC.MODULE; client and layer have such tables of their own."""
 
 
 class ReaderGoneError(Exception):
@@ -73,8 +71,8 @@ def _reader() -> Iterator[None]:
         raise ReaderGoneError from None
 
 
-class LazyGroup(Group):
-    """Commands are imported when they are called: a check-in doesn't wait for the code of all the others."""
+class _Root(LazyGroup):
+    """The program itself; who reads its output may go."""
 
     def make_context(self, *arguments: Any, **attributes: Any) -> click.Context:
         with _reader():
@@ -83,18 +81,6 @@ class LazyGroup(Group):
     def invoke(self, ctx: click.Context) -> Any:
         with _reader():
             return super().invoke(ctx)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"gitstate.cli.{_COMMANDS[cmd_name]}")
-        word = cmd_name.replace("-", "_")
-        command = getattr(module, f"{word}_" if iskeyword(word) else word)
-        assert isinstance(command, click.Command)
-        return command
 
 
 class Session:
@@ -280,7 +266,8 @@ def rev_argument(function: Function) -> Function:
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=_Root,
+    modules=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     examples=(
         "gitstate init",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -99,3 +100,24 @@ class Group(_HelpMixin, click.Group):
             hint = f"; {did_you_mean(near, '')}" if near else ""
             raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
+    """A group that imports a command when it is called: a check-in doesn't wait for the code of all the others."""
+
+    def __init__(self, *arguments: Any, modules: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.modules = modules
+        """Command -> the module below ``gitstate.cli`` that defines it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.modules:
+            return None
+        defined = vars(importlib.import_module(f"gitstate.cli.{self.modules[cmd_name]}"))
+        word = cmd_name.replace("-", "_")
+        command = defined.get(word) or defined[f"{word}_"]  # list_, import_: not to hide Python's own
+        assert isinstance(command, click.Command)
+        return command

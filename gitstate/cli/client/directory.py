@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import emit, talk
-from gitstate.cli.client.values import authorship_options
+from gitstate.cli.client.options import authorship_options
 from gitstate.core import settings
 from gitstate.core.errors import ConfigError, UsageError
 

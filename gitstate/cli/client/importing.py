@@ -13,8 +13,8 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, flush, printable, put, talk
+from gitstate.cli.client.options import assigned_values, authorship_options, parsed_option
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
-from gitstate.cli.client.values import assigned_values, authorship_options, parsed_option
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
 from gitstate.core.wording import some_of
 from gitstate.directory.importing.lists import HostList, LineNote, ListFormat, read

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.given import content
 from gitstate.cli.base.help import Command
+from gitstate.cli.base.input import content
 from gitstate.cli.base.output import emit
+from gitstate.cli.client.options import one_name
 from gitstate.cli.client.renewal import renew_archives
-from gitstate.cli.client.values import one_name
 from gitstate.core import settings
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe

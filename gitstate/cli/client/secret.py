@@ -11,11 +11,11 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.base.app import Function, Session, common, pass_session, writes
-from gitstate.cli.base.given import content
 from gitstate.cli.base.help import Group
+from gitstate.cli.base.input import content
 from gitstate.cli.base.output import ago, emit, moment, size, table, talk
+from gitstate.cli.client.options import ClientNames, complete_client, existing_clients, parse_names, parsed
 from gitstate.cli.client.renewal import renew_archives
-from gitstate.cli.client.values import ClientNames, complete_client, existing_clients, parse_names, parsed
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError, UsageError

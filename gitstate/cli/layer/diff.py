@@ -11,8 +11,8 @@ import click
 from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, letter, printable, printable_line, talk, write_name
-from gitstate.cli.client.values import complete_client
-from gitstate.cli.layer.looks import at_option
+from gitstate.cli.client.options import complete_client
+from gitstate.cli.layer.options import at_option
 from gitstate.cli.layer.state import source_of, state_json, state_of
 from gitstate.core.errors import UsageError
 from gitstate.core.names import octal

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Group
-from gitstate.cli.base.output import emit, location, talk
-from gitstate.cli.layer import (
-    diff as layer_diff,
-)
-from gitstate.cli.layer import (
-    list as layer_list,
-)
-from gitstate.cli.layer import (
-    looks as layer_looks,
-)
-from gitstate.cli.layer import (
-    owner as layer_owner,
-)
-from gitstate.cli.layer import (
-    shipped as layer_shipped,
-)
-from gitstate.cli.layer import (
-    which as layer_which,
-)
-from gitstate.core.errors import UsageError
-from gitstate.core.names import LAYER_KINDS, layer_word
-from gitstate.machine.layers import never_chosen
+from gitstate.cli.base.app import common
+from gitstate.cli.base.help import LazyGroup
 
 
-@click.group(cls=Group, examples=("gitstate layer list", "gitstate layer create lab/lab3"))
+@click.group(
+    cls=LazyGroup,
+    examples=("gitstate layer list", "gitstate layer create lab/lab3"),
+    modules={
+        "create": "layer.create",
+        "diff": "layer.diff",
+        "list": "layer.list",
+        "owner": "layer.owner",
+        "render": "layer.render",
+        "resolve": "layer.resolve",
+        "which": "layer.which",
+    },
+)
 @common
 def layer() -> None:
     """Make layers, list them, and tell what machines get from them.
@@ -38,52 +28,3 @@ def layer() -> None:
     A layer is a repository of files that are laid over the root of some
     clients: base, or KIND/NAME such as lab/lab3.
     """
-
-
-@layer.command(examples=("gitstate layer create lab/lab3", "gitstate layer create base --shipped"))
-@click.argument("name")
-@click.option("--shipped", is_flag=True, help="Fill it with the layer of that name that comes with gitstate.")
-@common
-@writes
-@pass_session
-def create(session: Session, name: str, shipped: bool) -> None:
-    """Make the layer NAME and its live tree, empty.
-
-    NAME is base, or KIND/NAME. It is edited, checked in and pushed as a
-    prototype is.
-    """
-    site = session.site
-    kind, slash, rest = name.partition("/")
-    if name != "base" and (not slash or kind not in LAYER_KINDS or not rest):
-        raise UsageError(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")
-    name = f"{kind}/{layer_word(rest)}" if slash else name
-    path = site.repository_path(name)
-    if path.exists():
-        raise UsageError(f"there is a layer {name} already", "gitstate layer list shows what there is")
-    live = site.live_path(name)
-    if shipped:
-        layer_shipped.find_shipped(name)
-    if not session.dry_run:
-        site.create_layer(name)
-        if shipped:
-            layer_shipped.copy_shipped(name, live)
-    word = "would be" if session.dry_run else "live in"
-    value = {"repository": name, "git_dir": location(path), "live": location(live)}
-    flags = {"shipped": shipped, "dry_run": session.dry_run}
-    emit(session, "layer-create/1", value | flags, [f"{name}: {word} {live}"])
-    if wanted := never_chosen(name):
-        session.observer.notice(f"no machine gets {name} unless its entry names it: {kind}/ wants {wanted}")
-    if not session.dry_run:
-        do = "set what is yours in vars.toml" if shipped else "put files there"
-        talk(session, f"next: {do}, then gitstate checkin {name} -m 'what they do'")
-
-
-for _command in (
-    layer_list.list_,
-    layer_owner.owner,
-    layer_looks.resolve,
-    layer_looks.render,
-    layer_which.which,
-    layer_diff.diff,
-):
-    layer.add_command(_command)

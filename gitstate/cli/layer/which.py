@@ -11,7 +11,7 @@ import click
 from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import date, emit, moment, printable, printable_line, write_name
-from gitstate.cli.layer.looks import at_option, host_argument
+from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import image_json, state_json, state_of
 from gitstate.core.names import octal, tree_path
 from gitstate.release.layers import Action, Line, Trace, Word, trace

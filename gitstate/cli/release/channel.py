@@ -11,22 +11,17 @@ import click
 from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import ago, date, emit, moment, printable, shortened, table, talk
+from gitstate.cli.release.output import (
+    complete_channel,
+    release_json,
+)
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, UsageError
+from gitstate.core.errors import UsageError
 from gitstate.directory import Channel
 from gitstate.release import channels
 from gitstate.release.models import Release
 
 _LATEST: Final = 10
-
-
-def complete_channel(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of channels that begin so; none where anything is wrong."""
-    session = context.ensure_object(Session)
-    try:
-        return [name for name in channels.all_channels(session.site) if name.startswith(incomplete)]
-    except (GitstateError, OSError):
-        return []
 
 
 @click.group(cls=Group, examples=("gitstate channel list", "gitstate channel create --help"))
@@ -183,17 +178,4 @@ def _as_json(one: Channel, current: Release | None, clients: int) -> dict[str, A
         "created": moment(one.created),
         "clients": clients,
         "current": release_json(current) if current else None,
-    }
-
-
-def release_json(release: Release) -> dict[str, Any]:
-    """A release for JSON."""
-    return {
-        "release": str(release.name),
-        "id": release.oid.hex(),
-        "prototype": release.prototype,
-        "commits": {name: oid.hex() for name, oid in sorted(release.commits.items())},
-        "author": release.author,
-        "when": moment(release.when),
-        "rollback": str(release.rollback) if release.rollback else None,
     }

@@ -54,7 +54,7 @@ def serve(session: Session, report_only: bool) -> int:
 
 def _tell(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
     """Publish what was pushed and say on the pusher's terminal how it went; 0 if all is released."""
-    from gitstate.cli.release.release import outcome_lines
+    from gitstate.cli.release.reconcile import outcome_lines
 
     outcome = reconciling.reconcile(session.site, settings.committer(), session.observer)
     for line in outcome_lines(outcome):

@@ -1,4 +1,4 @@
-"""log, show, diff and clone: git's own arguments, metadata in words."""
+"""log, show and diff: git's own arguments, metadata in words."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, takewhile
-from pathlib import Path
 from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Function, Session, common, complete_repository, pass_session, writes
+from gitstate.cli.base.app import Function, Session, common, complete_repository, pass_session
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import emit, location, put
-from gitstate.core.errors import UsageError
+from gitstate.cli.base.output import emit, put
 from gitstate.store import Repository
 from gitstate.tree import history
 
@@ -172,30 +170,3 @@ def _screen(lines: Iterator[bytes]) -> Iterator[bytes]:
     while rows > 1 and (line := next(lines, None)) is not None:
         rows -= 1 + line.count(b"\n", 0, -1) + len(line) // (columns + 1)
         yield line
-
-
-@click.command(cls=Command, examples=("gitstate clone desktop ~/desktop",))
-@click.argument("repo", required=False, shell_complete=complete_repository)
-@click.argument("directory", required=False, metavar="DIRECTORY", type=click.Path(readable=False))
-@common
-@writes
-@pass_session
-def clone(session: Session, repo: str | None, directory: str | None) -> None:
-    """Clone REPO to DIRECTORY by plain git.
-
-    The clone is set up so that git converts no bytes and shows readable diffs
-    of records. Edit it with git, and push your commits back.
-    """
-    name, (where,) = session.take(repo, directory)
-    if where is None:
-        raise UsageError("DIRECTORY is missing", "gitstate clone REPO DIRECTORY")
-    repository, target = session.repository(name), Path(where)
-    value = {"repository": name, "directory": location(target), "dry_run": session.dry_run}
-    if session.dry_run:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(f"{target} is not an empty directory", "clone into a new one")
-        emit(session, "clone/1", value, [f"would clone {repository.path} to {target}"])
-        return
-    session.observer.phase(f"git clone {name}")
-    repository.clone(target)
-    emit(session, "clone/1", value, [str(target)])

@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session, common, names, pass_session, repo_argument, rev_argument
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, location, put
-from gitstate.cli.tree.record import change_lines, unrecorded_json, write_changed
+from gitstate.cli.tree.changes import change_lines, unrecorded_json, write_changed
 from gitstate.core.errors import NotFoundError
 from gitstate.core.names import octal
 from gitstate.tree import verify as verifying

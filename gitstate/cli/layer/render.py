@@ -1,8 +1,8 @@
-"""layer resolve, render: which layers a machine gets, and what they make."""
+"""layer render."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import click
 from gitstate.cli.base.app import Session, common, names, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, letter, location, talk, write_name
-from gitstate.cli.client.values import complete_client
+from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import (
     commits_json,
     source_of,
@@ -23,48 +23,6 @@ from gitstate.core.errors import UsageError
 from gitstate.core.names import octal
 from gitstate.release import layers
 from gitstate.release.layers import RenderedEntry
-
-Function = Callable[..., Any]
-
-
-def host_argument(function: Function) -> Function:
-    """HOST, a client's name."""
-    return click.argument("host", shell_complete=complete_client)(function)
-
-
-def at_option(function: Function) -> Function:
-    """``--at RELEASE|DAY``."""
-    text = "As by this release, such as lab3/12, or on this day, such as 2026-05-03 [what it runs]."
-    return click.option("--at", metavar="RELEASE|DAY", help=text)(function)
-
-
-@click.command(cls=Command, examples=("gitstate layer resolve lab3-14", "gitstate layer resolve lab3-14 --at lab3/12"))
-@host_argument
-@at_option
-@common
-@names
-@pass_session
-def resolve(session: Session, host: str, at: str | None) -> None:
-    """Say which layers HOST gets, the lowest first, and why.
-
-    A later layer wins file by file. HOST is a client; its layers are those of
-    the release that its channel runs, else as they stand.
-    """
-    raw = session.raw
-    state = state_of(session, host, at)
-    resolution = state.resolution
-    if raw:
-        for one in resolution.layers:
-            write_name(one.name.encode())
-        return
-    commits = state.context.layers
-    missing = [{"repository": one.name, "why": one.why} for one in resolution.missing]
-    value = state_json(state) | {"layers": commits_json(state), "missing": missing}
-    width = max((len(one.name) for one in resolution.layers), default=0)
-    lines = [f"{one.name:<{width}}  {commits[one.name].hex()[:7]}  {one.why}" for one in resolution.layers]
-    emit(session, "layer-resolve/1", value, lines)
-    if not lines:
-        talk(session, f"{state.client.name} gets no layers, by {source_of(state)}")
 
 
 @click.command(

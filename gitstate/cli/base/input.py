@@ -1,4 +1,4 @@
-"""What a person gives a command by FILE or ``-``."""
+"""FILE or ``-`` on the command line."""
 
 from __future__ import annotations
 

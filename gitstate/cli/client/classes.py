@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.given import content
 from gitstate.cli.base.help import Group
+from gitstate.cli.base.input import content
 from gitstate.cli.base.output import emit, table, talk
+from gitstate.cli.client.options import authorship_options, one_name, parsed
 from gitstate.cli.client.renewal import renew_archives
 from gitstate.cli.client.report import as_json as why_as_json
-from gitstate.cli.client.values import authorship_options, one_name, parsed
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, NotFoundError, UsageError
 from gitstate.directory import HardwareClass

@@ -1,0 +1,80 @@
+"""client set, remove."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import talk
+from gitstate.cli.client.options import (
+    ClientNames,
+    authorship_options,
+    client_values,
+    existing_clients,
+    many_names,
+    removals,
+    wanted,
+)
+from gitstate.cli.client.told import make
+from gitstate.core.errors import UsageError
+from gitstate.directory import plan
+
+
+@click.command(
+    "set",
+    cls=Command,
+    examples=(
+        "gitstate client set lab3-12 --pin desktop@v13",
+        "gitstate client set 'lab3-[01-24]' @kiosks --kind diskless --no-pin",
+        "gitstate client set lab3-12 --mac 52:54:00:aa:bb:cc -m 'new network card'",
+    ),
+)
+@many_names
+@client_values
+@removals
+@authorship_options
+@common
+@writes
+@pass_session
+def set_(session: Session, /, who: ClientNames, message: str | None, author: str | None, **options: Any) -> None:
+    """Change clients: only what is named, for all of them at once.
+
+    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). --mac, --ip
+    and --layer say all that the client has from now on.
+    """
+    values = wanted(options)
+    directory = session.opened.directory
+    hosts = existing_clients(session, directory, who)
+    if len(hosts) > 1 and (values.get("macs") or values.get("ips")):
+        raise UsageError("an address belongs to one client", "set --mac and --ip for one client at a time")
+    make(session, plan.plan_set(session.site, directory, hosts, values), message, author)
+
+
+@click.command(
+    cls=Command, examples=("gitstate client remove lab3-12", "gitstate client remove 'lab3-[01-24]' -m 'sold'")
+)
+@many_names
+@authorship_options
+@common
+@writes
+@pass_session
+def remove(session: Session, who: ClientNames, message: str | None, author: str | None) -> None:
+    """Remove clients. History keeps their entries.
+
+    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). Secrets stay
+    for a machine of the same name that comes later; gitstate secret list tells
+    of them.
+    """
+    directory = session.opened.directory
+    hosts = existing_clients(session, directory, who)
+    make(session, plan.plan_remove(directory, hosts), message, author)
+    kept = [] if session.dry_run else [host for host in hosts if (session.site.path / "secrets" / host).is_dir()]
+    if kept:
+        more = f", and so of {len(kept) - 1} more" if len(kept) > 1 else ""
+        talk(session, f"its secrets stay: gitstate secret remove {kept[0]} --all{more}")
+
+
+# --- adopt ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,23 @@
+"""Arguments and options that commands of layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from gitstate.cli.client.options import complete_client
+
+Function = Callable[..., Any]
+
+
+def host_argument(function: Function) -> Function:
+    """HOST, a client's name."""
+    return click.argument("host", shell_complete=complete_client)(function)
+
+
+def at_option(function: Function) -> Function:
+    """``--at RELEASE|DAY``."""
+    text = "As by this release, such as lab3/12, or on this day, such as 2026-05-03 [what it runs]."
+    return click.option("--at", metavar="RELEASE|DAY", help=text)(function)

@@ -1,0 +1,69 @@
+"""Releases and who gets them, as lines and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session
+from gitstate.cli.base.output import moment
+from gitstate.core.errors import GitstateError
+from gitstate.directory import Kind
+from gitstate.release import channels
+from gitstate.release.models import Done, Release
+
+_AT_BOOT = (Kind.DISKLESS, Kind.LIVE)
+
+
+def sorted_commits(commits: Mapping[str, bytes], prototype: str) -> list[tuple[str, bytes]]:
+    return sorted(commits.items(), key=lambda item: (item[0] != prototype, item[0] != "base", item[0]))
+
+
+def client_lines(clients: Mapping[Kind, int]) -> Iterator[str]:
+    total = sum(clients.values())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(clients.items()) if count)
+    if not total:
+        yield "no clients follow it"
+    elif all(kind in _AT_BOOT for kind in clients):
+        yield f"{counted(total, 'client', 'clients')} ({kinds}), at next boot"
+    else:
+        yield f"{counted(total, 'client', 'clients')} ({kinds})"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def released_line(done: Done) -> str:
+    release = done.release
+    before = f" (before: {done.before.name})" if done.before else ""
+    parts = [f"{name} {oid.hex()[:7]}" for name, oid in sorted_commits(release.commits, release.prototype)]
+    return f"{release.name} = {' + '.join(parts)}{before}"
+
+
+def step_lines(done: Done) -> Iterator[str]:
+    yield from (f"  {step}" for step in done.steps)
+
+
+def complete_channel(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The names of channels that begin so; none where anything is wrong."""
+    session = context.ensure_object(Session)
+    try:
+        return [name for name in channels.all_channels(session.site) if name.startswith(incomplete)]
+    except (GitstateError, OSError):
+        return []
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """A release for JSON."""
+    return {
+        "release": str(release.name),
+        "id": release.oid.hex(),
+        "prototype": release.prototype,
+        "commits": {name: oid.hex() for name, oid in sorted(release.commits.items())},
+        "author": release.author,
+        "when": moment(release.when),
+        "rollback": str(release.rollback) if release.rollback else None,
+    }

@@ -1,0 +1,53 @@
+"""rollback."""
+
+from __future__ import annotations
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit
+from gitstate.cli.release.output import (
+    client_lines,
+    complete_channel,
+    release_json,
+    step_lines,
+)
+from gitstate.core import settings
+from gitstate.directory import Kind
+from gitstate.release import rollback as going_back
+
+
+@click.command(cls=Command, examples=("gitstate rollback lab3", "gitstate rollback lab3 lab3/12 -n"))
+@click.argument("channel", shell_complete=complete_channel)
+@click.argument("release", required=False)
+@click.option("--author", metavar="NAME", help="Who does it: 'Name <mail>'.")
+@common
+@writes
+@pass_session
+def rollback(session: Session, channel: str, release: str | None, author: str | None) -> None:
+    """Let CHANNEL run RELEASE again: prototype, layers, boot files.
+
+    Without RELEASE it is the one before; once more goes further back. It is a
+    release of its own, so history tells of it.
+    """
+    plan = going_back.plan(session.site, channel, release)
+    who = settings.author(session.settings, author), settings.committer()
+    made = None
+    if plan.is_needed and not session.dry_run:
+        made = going_back.apply(plan, who, session.observer)
+    word = "would run" if session.dry_run else "runs"
+    line = f"{channel} {word} {plan.target.name} again, as {plan.name}" if plan.is_needed else "nothing to do"
+    value = {
+        "channel": channel,
+        "before": str(plan.current.name),
+        "target": str(plan.target.name),
+        "needed": plan.is_needed,
+        "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
+        "release": release_json(made.release) if made else None,
+        "dry_run": session.dry_run,
+    }
+    if not plan.is_needed:
+        line = f"{channel} runs what {plan.target.name} has already: {plan.current.name}"
+    lines = [line, *(step_lines(made) if made else ()), *(client_lines(plan.clients) if plan.is_needed else ())]
+    emit(session, "rollback/1", value, lines)

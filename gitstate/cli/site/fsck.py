@@ -1,0 +1,39 @@
+"""fsck."""
+
+from __future__ import annotations
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, repo_argument
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit
+from gitstate.core.errors import DamagedError, GitstateError
+from gitstate.tree import verify
+
+
+@click.command(cls=Command, examples=("gitstate fsck desktop", "gitstate fsck --json"))
+@repo_argument
+@common
+@pass_session
+def fsck(session: Session, repo: str | None) -> None:
+    """Check REPO, or all: git's objects, then every record.
+
+    Every snapshot that any branch or tag reaches is read.
+    """
+    names = [repo] if repo else session.site.repositories()
+    found = [(name, _problems(session, name, alone=repo is not None)) for name in names]
+    value = [{"repository": name, "problems": problems} for name, problems in found]
+    lines = [line for name, problems in found for line in ([f"{name}: {one}" for one in problems] or [f"{name}: ok"])]
+    emit(session, "fsck/1", {"repositories": value}, lines)
+    if bad := [name for name, problems in found if problems]:
+        raise DamagedError(f"damaged: {', '.join(bad)}", "fetch what is missing from a clone or a backup")
+
+
+def _problems(session: Session, name: str, *, alone: bool) -> list[str]:
+    """What is wrong. Of many repositories one that can't even be opened doesn't keep the others from their turn."""
+    try:
+        return verify.fsck(session.repository(name), session.observer)
+    except GitstateError as error:
+        if alone:
+            raise
+        return [error.message]

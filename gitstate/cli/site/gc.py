@@ -1,0 +1,57 @@
+"""gc."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit, size
+from gitstate.store import repack
+
+
+def _names(session: Session, repo: str | None) -> list[str]:
+    return [repo] if repo else list(session.site.repositories())
+
+
+@click.command(cls=Command, examples=("gitstate gc", "gitstate gc --aggressive desktop"))
+@repo_argument
+@click.option("--aggressive", is_flag=True, help="Look for better deltas: slow, for long-term storage.")
+@common
+@writes
+@pass_session
+def gc(session: Session, repo: str | None, aggressive: bool) -> None:
+    """Repack REPO, or all, and drop what is long unreachable.
+
+    What check-ins wrote is squeezed, packs are joined where that pays, and what no branch and no tag has reached for
+    two weeks goes with the pack that it is in. --aggressive squeezes everything anew.
+    """
+    report: list[dict[str, Any]] = []
+    lines: list[str] = []
+    for name in _names(session, repo):
+        repository = session.repository(name)
+        plan = repack.plan(repository, aggressive=aggressive)
+        after = repack.Weight(plan.size, plan.packs)
+        if not session.dry_run:
+            with repository.lock("gc"):
+                session.observer.phase(f"git repack {name}")
+                after = repack.apply(repository, plan)
+        report.append(
+            {
+                "repository": name,
+                "before": plan.size,
+                "after": after.size,
+                "packs_before": plan.packs,
+                "packs_after": after.packs,
+                "squeezed": plan.fresh,
+            }
+        )
+        then = f", {plan.fresh} to squeeze" if session.dry_run else f" -> {_weight(after.size, after.packs)}"
+        lines.append(f"{name}: {_weight(plan.size, plan.packs)}{then}")
+    emit(session, "gc/1", {"repositories": report, "dry_run": session.dry_run}, lines)
+
+
+def _weight(nbytes: int, packs: int) -> str:
+    return f"{size(nbytes)} in {packs} pack{'' if packs == 1 else 's'}"

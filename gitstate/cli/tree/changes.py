@@ -1,0 +1,111 @@
+"""Changes of a tree, as lines, names or JSON: what status, checkin and verify print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitstate.cli.base.app import Session
+from gitstate.cli.base.output import letter, location, write_name
+from gitstate.core.errors import PartlyDoneError
+from gitstate.core.names import octal
+from gitstate.core.wording import some_of
+from gitstate.tree.change import Change, LinksChanged, as_json, details
+from gitstate.tree.checkin import Status
+from gitstate.tree.scan.models import Findings
+
+_NAMED = 3
+"""So many paths stand in one line."""
+
+
+live_option = click.option(
+    "--live",
+    metavar="DIR",
+    type=click.Path(path_type=Path, readable=False),
+    help="The tree to look at, if not the recorded one.",
+)
+
+
+def write_changed(changes: Iterable[Change], links: Iterable[LinksChanged], *, times: bool) -> None:
+    """The paths of changes for ``-z``, each once."""
+    paths = [item.path for item in changes if times or not item.is_time_only]
+    paths += [path for link in links for part in link.parts for path in part]
+    for path in dict.fromkeys(paths):
+        write_name(path)
+
+
+def status_lines(session: Session, name: str, found: Status, times: bool) -> Iterator[str]:
+    """What a check-in would record, for people."""
+    if found.base is None:
+        yield f"{name}: {found.findings.entries} entries, nothing checked in yet"
+    elif found.tree == found.old_tree:
+        yield f"{name}: nothing to check in since {found.base.hex()[:7]}"
+    elif not found.changes and not found.links:
+        yield f"{name}: nothing has changed since {found.base.hex()[:7]}; a check-in renews records that git edited"
+    yield from change_lines(session, found.changes, found.links, times)
+    for refusal in found.findings.refusals:
+        yield f"refused: /{octal(refusal.path)}: {refusal.why} ({refusal.hint})"
+
+
+def change_lines(
+    session: Session, changes: Iterable[Change], links: Iterable[LinksChanged], times: bool
+) -> Iterator[str]:
+    """A line for each change, words aligned; changes of times alone are counted only."""
+    changes = list(changes)
+    shown = [item for item in changes if times or not item.is_time_only]
+    width = min(48, max((len(octal(item.path)) + 1 for item in shown), default=0))
+    for item in shown:
+        path = octal(item.path) or "."
+        words = ", ".join(details(item, times=times))
+        yield f"{letter(item.letter, colour=session.colour)}  {path:<{width}}  {words}".rstrip()
+    for link in links:
+        yield str(link)
+    if len(shown) < len(changes):
+        count = len(changes) - len(shown)
+        yield f"({count} {'entry' if count == 1 else 'entries'} with another time only: --times)"
+
+
+def note_skipped(session: Session, findings: Findings) -> None:
+    """Say what the walk left out: mounts and sockets."""
+    for path in findings.mounts:
+        session.observer.notice(f"/{octal(path)} is a mount point: what lies under it keeps its last record")
+    for path in findings.sockets:
+        session.observer.notice(f"/{octal(path)} is a socket: not recorded")
+
+
+def unrecorded_json(found: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
+    """What could not be read, for JSON."""
+    return [{"path": octal(path) or ".", "why": why} for path, why in found]
+
+
+def status_json(name: str, live: Path, found: Status) -> dict[str, Any]:
+    """What a check-in would record, for JSON."""
+    findings = found.findings
+    return {
+        "repository": name,
+        "live": location(live),
+        "base": found.base.hex() if found.base else None,
+        "tree": found.tree.hex(),
+        "entries": findings.entries,
+        "changes": [as_json(item) for item in found.changes],
+        "links": [as_json(item) for item in found.links],
+        "unrecorded": unrecorded_json(findings.unrecorded),
+        "refused": [
+            {"path": octal(one.path) or ".", "rule": one.rule, "why": one.why, "hint": one.hint}
+            for one in findings.refusals
+        ],
+        "mounts": [octal(path) for path in findings.mounts],
+        "sockets": [octal(path) for path in findings.sockets],
+    }
+
+
+def unread_error(findings: Findings) -> PartlyDoneError:
+    """The error that names what could not be read."""
+    named = [f"/{octal(path)} ({why})" for path, why in sorted(findings.unrecorded)]
+    return PartlyDoneError(
+        f"could not be read: {some_of(named, _NAMED)}",
+        "what could not be read keeps its last record; run it as root to record it",
+    )

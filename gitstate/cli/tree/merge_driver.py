@@ -1,0 +1,34 @@
+"""merge-driver."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gitstate.cli.base.app import Session, common, pass_session
+from gitstate.cli.base.help import Command
+from gitstate.core.names import octal
+from gitstate.tree import merge
+
+
+@click.command(
+    "merge-driver", cls=Command, hidden=True, examples=("git merge runs it: gitstate merge-driver %O %A %B",)
+)
+@click.argument("base", type=click.Path(path_type=Path, readable=False))
+@click.argument("ours", type=click.Path(path_type=Path, readable=False))
+@click.argument("theirs", type=click.Path(path_type=Path, readable=False))
+@common
+@pass_session
+def merge_driver(session: Session, base: Path, ours: Path, theirs: Path) -> int:
+    """Merge three .gitstate files into OURS, entry by entry.
+
+    git runs it for merge=gitstate (gitattributes(5)). Exits with 1 where both sides insist.
+    """
+    parsed = [merge.parse_side(path.read_bytes(), path.name) for path in (base, ours, theirs)]
+    result = merge.merge_records(*parsed)
+    ours.write_bytes(result.text)
+    for name in result.conflicts:
+        print(f"both sides changed the record of {octal(name)}", file=sys.stderr)
+    return 1 if result.conflicts else 0

@@ -1,0 +1,64 @@
+"""status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gitstate.cli.base.app import Session, common, names, pass_session, repo_argument
+from gitstate.cli.base.help import Command
+from gitstate.cli.base.output import emit
+from gitstate.cli.tree.changes import live_option, note_skipped, status_json, status_lines, unread_error, write_changed
+from gitstate.core.errors import GitstateError, UsageError
+from gitstate.tree import checkin as engine
+
+
+@click.command(
+    cls=Command,
+    examples=("gitstate status", "gitstate status desktop", "cd /srv/gitstate/live/desktop/etc && gitstate status"),
+)
+@repo_argument
+@live_option
+@click.option("--times", is_flag=True, help="Show changes of times alone, too.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if there is anything to record.")
+@click.option("--quick", is_flag=True, help="Without REPO: look into no live tree and no boot file.")
+@common
+@names
+@pass_session
+def status(session: Session, repo: str | None, live: Path | None, times: bool, exit_code: bool, quick: bool) -> int:
+    """Show what a check-in of REPO's live tree would record.
+
+    A added, M modified, D deleted, T of another type; then the path, and what
+    happened to its metadata. Without REPO, and in no live tree: the site at a
+    glance.
+    """
+    raw, name = session.raw, repo or _here(session)
+    if name is None:
+        if live or times or raw:
+            raise UsageError("--live, --times and -z are for one repository", "name it: gitstate status REPO")
+        from gitstate.cli.site.status import glance  # whoever asks for one tree needn't wait for it
+
+        return glance(session, quick=quick, exit_code=exit_code)
+    if quick:
+        raise UsageError("--quick is for the whole site", "gitstate status --quick")
+    repository = session.repository(name)
+    tree = engine.live_tree(repository, live)
+    found = engine.status(repository, tree, session.observer)
+    if raw:
+        write_changed(found.changes, found.links, times=times)
+    else:
+        emit(session, "status/1", status_json(name, tree, found), status_lines(session, name, found, times))
+        note_skipped(session, found.findings)
+    if found.findings.unrecorded:
+        raise unread_error(found.findings)
+    return 1 if exit_code and found.tree != found.old_tree else 0
+
+
+def _here(session: Session) -> str | None:
+    """The repository whose live tree we stand in. Raises NotFoundError, ConfigError if there is no site."""
+    site = session.site
+    try:
+        return site.repository_of(Path.cwd())
+    except GitstateError:  # a repository that can't be read is told of by the glance
+        return None
