@@ -35,18 +35,18 @@ def make(
 ) -> list[str]:
     """Make the archives of a release that is to be; what was done, in words. Raises GitstateError."""
     maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
-    maker.give_keys(observer)
+    maker.ensure_host_keys(observer)
     if not boots_machines(site):
         keys = maker.keys()
-        maker.tell_missing(observer)
-        maker.try_out(keys, observer)
+        maker.report_missing_layers(observer)
+        maker.render_without_keeping(keys, observer)
         return []
     donor = before.name.version if before else None
     with locked(site), open_output(site, boot.load(site), observer) as output:
         plan = files.plan(output, name.channel, name.version, donor, maker.keys(anyway=has_archives(site, name)))
         if not plan:
             return []
-        maker.tell_missing(observer)
+        maker.report_missing_layers(observer)
         files.apply(plan, output, maker.content, observer)
     count, new = len(plan.keys), len(plan.made)
     return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
@@ -63,8 +63,8 @@ def preview(
         with inspect_output(site, boot.load(site)) as output:
             donor = before.name.version if before else None
             hosts = files.plan(output, name.channel, name.version, donor, keys).made
-    maker.tell_missing(observer)
-    maker.try_out(hosts, observer)
+    maker.report_missing_layers(observer)
+    maker.render_without_keeping(hosts, observer)
     return len(hosts)
 
 
@@ -82,7 +82,7 @@ def forget(site: Site, channel: str, stay: Iterable[Release], observer: Observer
     """Remove the archives of releases that nobody boots any more: they hold secrets."""
     if boots_machines(site) and (site.path / files.FOLDER / channel).is_dir():
         with locked(site), open_output(site, boot.load(site), observer) as output:
-            files.forget(output, channel, [release.name.version for release in stay])
+            files.remove_versions(output, channel, [release.name.version for release in stay])
 
 
 def boots_machines(site: Site) -> bool:

@@ -13,8 +13,8 @@ from gitstate.core.names import layer_word
 from gitstate.directory import Client
 from gitstate.machine.layers import Missing, load
 from gitstate.machine.render import Action, Batch, LayerError, RenderContext, RenderedEntry, layer_toml
-from gitstate.machine.render.difference import Different, differences
-from gitstate.machine.render.trace import Line, Trace, Word
+from gitstate.machine.render.difference import Difference, differences
+from gitstate.machine.render.trace import Line, Origin, Trace
 from gitstate.machine.render.trace import trace as trace_path
 from gitstate.release.models import Release
 from gitstate.release.opened import OpenedSite
@@ -24,7 +24,7 @@ from gitstate.store.objects import FILE
 from gitstate.store.site import Site
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
-__all__ = ["Action", "Different", "LayerSummary", "LayerUse", "Line", "RenderedEntry", "Trace", "Word"]
+__all__ = ["Action", "Difference", "LayerSummary", "LayerUse", "Line", "Origin", "RenderedEntry", "Trace"]
 
 
 class LayerUse(NamedTuple):
@@ -121,7 +121,7 @@ def _by_release(opened: OpenedSite) -> Iterator[tuple[Release | None, Iterable[C
 # --- one machine ------------------------------------------------------------------------------------------------------
 
 
-def compare(old: MachineState, new: MachineState) -> list[Different]:
+def compare(old: MachineState, new: MachineState) -> list[Difference]:
     """How what two machines get differs, or one machine by two releases; times aside. Raises ConfigError."""
     return list(differences((old.batch, old.rendered), (new.batch, new.rendered)))
 
@@ -133,15 +133,15 @@ def trace(state: MachineState, path: bytes) -> Trace:
 
 def write(state: MachineState, to: Path, *, for_overlay: bool, dry_run: bool) -> None:
     """Write all that a machine gets into the new or empty directory ``to``. Raises UsageError, ConfigError, OSError."""
-    from gitstate.machine.render.lay_down import lay_down, refuse_used
+    from gitstate.machine.render.write import require_empty, write_entries
 
     def image_meta(path: bytes) -> Meta:
         found = state.batch.image.at(path)
         return found.meta if found and found.meta.kind is Kind.DIRECTORY else PLAIN_DIRECTORY
 
-    refuse_used(to)
+    require_empty(to)
     if not dry_run:
-        lay_down(to, state.rendered.items, state.batch.read, image_meta, for_overlay=for_overlay)
+        write_entries(to, state.rendered.items, state.batch.read, image_meta, for_overlay=for_overlay)
 
 
 # --- a new layer ------------------------------------------------------------------------------------------------------

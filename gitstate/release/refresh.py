@@ -107,7 +107,7 @@ def _works(
         there = {known: oid for known, oid in release.commits.items() if site.repository_path(known).exists()}
         maker = Maker(site, release.prototype, there, following)
         if observer is not None and following:
-            maker.give_keys(observer)
+            maker.ensure_host_keys(observer)
         keys = maker.keys(anyway=stand)
         only = None if changed is None else [host for host, one in changed.items() if one is None or host in keys]
         yield release, maker, files.plan(output, channel, name.version, None, keys, only)
@@ -124,9 +124,9 @@ def clear(site: Site, observer: Observer) -> list[Path]:
         for channel in sorted(output.names(files.FOLDER)):
             release = book.current(channel) if channel in directory.channels() else None
             stay = [release, book.before(release)] if release else []
-            versions = files.forget(output, channel, [one.name.version for one in stay if one])
+            versions = files.remove_versions(output, channel, [one.name.version for one in stay if one])
             gone += [site.path / files.folder_of(channel, version) for version in versions]
             if release is not None:
                 hosts = {one.name for one in archives.followers(directory, channel)}
-                files.withdraw(output, channel, release.name.version, hosts)
+                files.remove_hosts(output, channel, release.name.version, hosts)
     return gone

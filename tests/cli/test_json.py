@@ -161,7 +161,7 @@ def _release(life: Life) -> None:
     life("layer", "create", "lab/lab3", "-n")
     life("layer", "create", "class/intel", "--shipped", "-n")
     life.fails(10, "layer", "create", "class/none", "--shipped")
-    assert not life("layer", "list", "--shipped")["layers"][0]["taken"]
+    assert not life("layer", "list", "--shipped")["layers"][0]["exists"]
     life("layer", "create", "lab/lab3")
     (life.site.path / "live" / "lab" / "lab3" / "motd").write_text("lab3\n")
     life("checkin", "lab/lab3", "-m", "motd")

@@ -181,7 +181,7 @@ def test_looking_leaves_no_trace(site: Site, place: Path, tmp_path: Path) -> Non
 def test_which_tells_who_set_each_line(site: Site) -> None:
     found = site.json("layer", "which", "lab3-14", "/etc/motd")
     (word,) = found["layers"]
-    assert (word["layer"], word["path"], word["does"]) == ("host/lab3-14", "etc/motd.j2", "rendered")
+    assert (word["layer"], word["path"], word["action"]) == ("host/lab3-14", "etc/motd.j2", "rendered")
     assert (word["author"], word["subject"]) == ("Ada <ada@example.org>", "host/lab3-14 begins")
     assert [line["text"] for line in word["lines"]] == ["mine", "{{ host }}"]
     assert found["hides"] == [{"layer": "base", "path": "etc/motd.j2"}]

@@ -49,10 +49,10 @@ def layout(
     )
 
 
-def packed(common: Layout, *variants: Variant, release: str = "lab3/7", every: bool = False) -> bytes:
+def packed(common: Layout, *variants: Variant, release: str = "lab3/7", match_all: bool = False) -> bytes:
     about = archive.about("lab3-12", {"base": "cd" * 20, "host/lab3-12": "ef" * 20})
     about |= {"RELEASE": release, "PROTOTYPE": "desktop", "COMMIT": "ab" * 20}
-    return b"".join(archive.write(Archive(about, common, variants, every, WHEN)))
+    return b"".join(archive.write(Archive(about, common, variants, match_all, WHEN)))
 
 
 def unpacked(data: bytes, place: Path) -> Path:

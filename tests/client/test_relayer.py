@@ -224,7 +224,7 @@ def test_the_variant_of_this_machine_s_hardware_is_laid(machine: Machine, sysfs:
     machine.serve(packed(common, intel, nvidia, every))
     machine.relayer()
     assert {path: look[3] for path, look in machine.files().items()} == {"etc/a": b"nvidia"}
-    machine.serve(packed(common, intel, nvidia, every, every=True))
+    machine.serve(packed(common, intel, nvidia, every, match_all=True))
     machine.relayer()
     assert {path: look[3] for path, look in machine.files().items()} == {"etc/a": b"nvidia", "etc/any": b"any"}
     assert machine.relayer() == "lab3/7: nothing to do\n"

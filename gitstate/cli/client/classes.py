@@ -166,7 +166,7 @@ def list_(session: Session) -> None:
         for one in found.values()
     ]
     value = {
-        "every": load(session.site).classes is Classes.ALL,
+        "match_all": load(session.site).classes is Classes.ALL,
         "classes": [
             {**_as_json(one), "layer": f"class/{one.name}" in layers, "clients": counts[one.name]}
             for one in found.values()

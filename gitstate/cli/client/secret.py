@@ -56,7 +56,7 @@ def _some_hosts(*, required: bool) -> Callable[[Function], Function]:
 
 
 def _path(text: str) -> bytes:
-    return secrets.secret_path(os.fsencode(text))
+    return secrets.parse_path(os.fsencode(text))
 
 
 # --- list -------------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def list_(session: Session, host: str | None) -> None:
     faults: list[ConfigError] = []
     for name in [host] if host else secrets.hosts(site):
         try:
-            found += [(name, one) for one in secrets.machine_secrets(site, name, options).laid]
+            found += [(name, one) for one in secrets.machine_secrets(site, name, options).entries]
         except ConfigError as error:
             faults.append(error)
     rows = [_row(name, one) for name, one in found]
@@ -165,7 +165,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
     if host not in session.opened.directory.clients():
         session.observer.notice(f"{host} is no client")
     if session.dry_run:
-        replaced = secrets.foresee(site, host, path, data, meta)
+        replaced = secrets.preview_add(site, host, path, data, meta)
     else:
         replaced = secrets.add(site, host, path, data, meta, options)
     value = {
@@ -199,7 +199,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     """
     if (path is None) != everything:
         raise UsageError("which secret?", f"name its PATH, or all of them: gitstate secret remove {host} --all")
-    gone = secrets.removed(session.site, host, path)
+    gone = secrets.preview_remove(session.site, host, path)
     if not session.dry_run:
         secrets.remove(session.site, host, path)
     value = {"host": host, "paths": [octal(one) for one in gone], "dry_run": session.dry_run}
@@ -258,7 +258,7 @@ def renew(session: Session, who: ClientNames) -> None:
     for host in hosts:
         directory.client(host)
     made = (
-        secrets.renewed(site, hosts, options)
+        secrets.preview_renew(site, hosts, options)
         if session.dry_run
         else secrets.renew(site, hosts, options, session.observer)
     )

@@ -12,7 +12,7 @@ from gitstate.cli.layer import (
 )
 from gitstate.core.errors import UsageError
 from gitstate.core.names import LAYER_KINDS, layer_word
-from gitstate.machine.layers import never_chosen
+from gitstate.machine.layers import name_problem
 
 
 @click.command(cls=Command, examples=("gitstate layer create lab/lab3", "gitstate layer create base --shipped"))
@@ -46,7 +46,7 @@ def create(session: Session, name: str, shipped: bool) -> None:
     value = {"repository": name, "git_dir": location(path), "live": location(live)}
     flags = {"shipped": shipped, "dry_run": session.dry_run}
     emit(session, "layer-create/1", value | flags, [f"{name}: {word} {live}"])
-    if wanted := never_chosen(name):
+    if wanted := name_problem(name):
         session.observer.notice(f"no machine gets {name} unless its entry names it: {kind}/ wants {wanted}")
     if not session.dry_run:
         do = "set what is yours in vars.toml" if shipped else "put files there"

@@ -17,7 +17,7 @@ from gitstate.cli.layer.state import source_of, state_json, state_of
 from gitstate.core.errors import UsageError
 from gitstate.core.names import octal
 from gitstate.release import layers
-from gitstate.release.layers import Different, RenderedEntry
+from gitstate.release.layers import Difference, RenderedEntry
 from gitstate.release.state_at import MachineState, is_moment
 from gitstate.tree.change import meta_json
 from gitstate.tree.change.content import ContentChange, KeyChange
@@ -84,7 +84,7 @@ def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None)
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def _lines(session: Session, one: Different) -> Iterator[str]:
+def _lines(session: Session, one: Difference) -> Iterator[str]:
     words = f"  ({', '.join(one.metadata)})" if one.metadata else ""
     layers = " -> ".join(dict.fromkeys(item.layer for item in (one.old, one.new) if item))
     yield f"{letter(one.letter, colour=session.colour)}  {octal(one.path)}  {layers}{words}"
@@ -116,7 +116,7 @@ def _value(value: Any) -> str:
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 
-def _json(one: Different) -> dict[str, Any]:
+def _json(one: Difference) -> dict[str, Any]:
     return {
         "status": one.letter,
         "path": octal(one.path),

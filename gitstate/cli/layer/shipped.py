@@ -13,8 +13,8 @@ def list_shipped(session: Session) -> None:
     """List what there is, and which of it the site has a layer of."""
     own = set(session.site.layers())
     found = layers.shipped()
-    value = [{"repository": one.name, "description": one.description, "taken": one.name in own} for one in found]
-    rows = [(one.name, "taken" if one.name in own else "-", one.description) for one in found]
+    value = [{"repository": one.name, "description": one.description, "exists": one.name in own} for one in found]
+    rows = [(one.name, "exists" if one.name in own else "-", one.description) for one in found]
     emit(
         session,
         "layer-shipped/1",

@@ -14,7 +14,7 @@ from gitstate.cli.base.output import date, emit, moment, printable, printable_li
 from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import image_json, state_json, state_of
 from gitstate.core.names import octal, tree_path
-from gitstate.release.layers import Action, Line, Trace, Word, trace
+from gitstate.release.layers import Action, Line, Origin, Trace, trace
 from gitstate.release.state_at import MachineState
 
 _DOES: Final = {
@@ -57,12 +57,12 @@ def which(session: Session, host: str, path: str, at: str | None, everything: bo
     raw = session.raw
     state = state_of(session, host, at)
     found = trace(state, tree_path(os.fsencode(path)))
-    shown = found.words if everything else found.words[: found.setters]
+    shown = found.origins if everything else found.origins[: found.setters]
     if raw:
         for word in shown:
             write_name(word.layer.encode())
         return
-    hidden = found.words[found.setters :]
+    hidden = found.origins[found.setters :]
     value = state_json(state) | {
         "path": octal(found.path),
         "layers": [_word_json(word) for word in shown],
@@ -73,25 +73,25 @@ def which(session: Session, host: str, path: str, at: str | None, everything: bo
     emit(session, "layer-which/1", value, lines)
 
 
-def _lines(state: MachineState, found: Trace, shown: tuple[Word, ...], *, everything: bool) -> Iterator[str]:
+def _lines(state: MachineState, found: Trace, shown: tuple[Origin, ...], *, everything: bool) -> Iterator[str]:
     prototype = state.context.prototype
     image = f"{prototype[0]} {prototype[1].hex()[:7]}" if prototype else "the image"
-    if not found.words:
+    if not found.origins:
         yield f"/{octal(found.path)}: {image}; no layer says anything of it"
         return
     for word in shown:
         yield from _word_lines(found, word)
-    below = [] if everything else [word.layer for word in found.words[found.setters :]]
+    below = [] if everything else [word.layer for word in found.origins[found.setters :]]
     if found.in_image:
         below.append(image)
     if below:
-        is_added_to = found.words[0].act in (Action.MERGE, Action.DIRECTORY)
+        is_added_to = found.origins[0].action in (Action.MERGE, Action.DIRECTORY)
         yield f"{'below it' if is_added_to else 'it hides'}: {', '.join(dict.fromkeys(below))}"
 
 
-def _word_lines(found: Trace, word: Word) -> Iterator[str]:
+def _word_lines(found: Trace, word: Origin) -> Iterator[str]:
     one = word.snapshot
-    yield f"/{octal(found.path)}: {word.layer} {_DOES[word.act]} ({octal(word.source)})"
+    yield f"/{octal(found.path)}: {word.layer} {_DOES[word.action]} ({octal(word.source)})"
     subject = printable(one.message.partition("\n")[0])
     yield f"  {one.oid.hex()[:7]}  {date(one.when)}  {printable(one.author)}  {subject}"
     width = max((len(line.author.partition(" <")[0]) for line in word.lines), default=0)
@@ -104,12 +104,12 @@ def _line(line: Line, width: int) -> str:
     return f"{line.commit[:7]}  {date(line.when)}  {author:<{width}}  {line.number:>3}  {text}".rstrip()
 
 
-def _word_json(word: Word) -> dict[str, Any]:
+def _word_json(word: Origin) -> dict[str, Any]:
     one = word.snapshot
     return {
         "layer": word.layer,
         "path": octal(word.source),
-        "does": _WORDS[word.act],
+        "action": _WORDS[word.action],
         "commit": one.oid.hex(),
         "author": one.author,
         "when": moment(one.when),

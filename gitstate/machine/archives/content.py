@@ -43,7 +43,7 @@ def about(host: str, layers: Mapping[str, str]) -> dict[str, str]:
 
 
 def write(archive: Archive) -> Iterator[bytes]:
-    """The archive in pieces. Raises ConfigError for what a machine couldn't be given."""
+    """The archive in chunks. Raises ConfigError for what a machine couldn't be given."""
     names = [one.name for one in archive.variants]
     if wrong := [one for one in names if not is_word(one) or names.count(one) > 1]:
         raise _fault(f"{wrong[0][:60]!r} can't be a hardware class", "letters, digits and . _ + -, each once")
@@ -89,7 +89,7 @@ def _folders(path: bytes) -> Iterator[Member]:
 def _files(place: bytes, layout: Layout) -> Iterator[Member]:
     """What is laid, and the directories that it stands in."""
     found: dict[bytes, ArchiveEntry] = {}
-    for one in layout.laid:
+    for one in layout.entries:
         _check_path(one.path)
         if one.path in found:
             raise _fault(f"{octal(one.path)} comes twice", "this is a bug: tell us")
@@ -140,12 +140,12 @@ def _texts(place: bytes, layout: Layout) -> dict[bytes, bytes]:
     if b"" in (*layout.removed, *layout.opaque):
         raise _fault("the root can't be removed or emptied", "remove the whiteout")
     return {
-        place + b"/list": _lines(_listed(one) for one in sorted(layout.laid, key=lambda one: one.path)),
+        place + b"/list": _lines(_listed(one) for one in sorted(layout.entries, key=lambda one: one.path)),
         place + b"/removed": _lines(
             f"{how} {_named(path)}" for how, path in sorted(set(hidden), key=lambda one: one[::-1])
         ),
         place + b"/reload": _lines(_reload(one) for one in layout.reload),
-        place + b"/xattrs": _xattrs(layout.laid),
+        place + b"/xattrs": _xattrs(layout.entries),
     }
 
 
@@ -202,7 +202,7 @@ def _about(pairs: Mapping[str, str]) -> bytes:
 
 def _classes(archive: Archive) -> bytes:
     """How to choose, then a line for each class: its name and patterns."""
-    lines = ["all" if archive.every else "first"] if archive.variants else []
+    lines = ["all" if archive.match_all else "first"] if archive.variants else []
     for one in archive.variants:
         for pattern in one.patterns:
             if not _PATTERN.fullmatch(pattern):

@@ -21,12 +21,12 @@ FOLDER: Final = f"{TFTP}/archives"
 _KEYS: Final = ".keys"
 _KEYS_MODE: Final = 0o600
 _FORMAT: Final = 1
-_END: Final = ".cpio"
+_SUFFIX: Final = ".cpio"
 
 Content = Callable[[str], Iterable[bytes]]
 
 
-class _Known(NamedTuple):
+class _Archive(NamedTuple):
     key: str
     written: Stamp
 
@@ -72,14 +72,14 @@ def plan(
     """
     folder = folder_of(channel, version)
     is_new = output.directory(folder) is None
-    known = _known(output, folder)
+    known = _read_keys(output, folder)
     earlier = folder_of(channel, donor) if donor and donor != version else None
-    others = _known(output, earlier) if earlier else {}
+    others = _read_keys(output, earlier) if earlier else {}
     kept, linked, made = {}, {}, []
     for host, key in keys.items():
-        if _is_there(output, folder, host, key, known):
+        if _is_current(output, folder, host, key, known):
             kept[host] = known[host].written
-        elif earlier and _is_there(output, earlier, host, key, others):
+        elif earlier and _is_current(output, earlier, host, key, others):
             linked[host] = others[host].written
         else:
             made.append(host)
@@ -94,23 +94,25 @@ def plan(
     return Plan(folder, earlier, wanted, kept, linked, tuple(made), tuple(removed), added, left, is_new)
 
 
-def _is_there(output: OutputRoot, folder: str, host: str, key: str, known: Mapping[str, _Known]) -> bool:
+def _is_current(output: OutputRoot, folder: str, host: str, key: str, known: Mapping[str, _Archive]) -> bool:
     one = known.get(host)
     return one is not None and one.key == key and output.is_untouched(_path(folder, host), one.written)
 
 
 def _path(folder: str, host: str) -> str:
-    return f"{folder}/{host}{_END}"
+    return f"{folder}/{host}{_SUFFIX}"
 
 
 def _hosts(output: OutputRoot, folder: str) -> Iterator[str]:
-    return (name.removesuffix(_END) for name in output.names(folder) if name.endswith(_END) and not is_temporary(name))
+    return (
+        name.removesuffix(_SUFFIX) for name in output.names(folder) if name.endswith(_SUFFIX) and not is_temporary(name)
+    )
 
 
 # --- what they were made from -----------------------------------------------------------------------------------------
 
 
-def _known(output: OutputRoot, folder: str) -> Mapping[str, _Known]:
+def _read_keys(output: OutputRoot, folder: str) -> Mapping[str, _Archive]:
     """The keys of a folder; none if there is no file of them, or one that is damaged."""
     status = output.lstat(f"{folder}/{_KEYS}")
     if status is None or not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != _KEYS_MODE:
@@ -118,7 +120,7 @@ def _known(output: OutputRoot, folder: str) -> Mapping[str, _Known]:
     head, _, body = output.read(f"{folder}/{_KEYS}").partition(b"\n")
     if head != _head(body):
         return {}
-    return {host: _Known(key, Stamp(*written)) for host, (key, written) in json.loads(body).items()}
+    return {host: _Archive(key, Stamp(*written)) for host, (key, written) in json.loads(body).items()}
 
 
 def _head(body: bytes) -> bytes:
@@ -200,7 +202,7 @@ def _discard(plan: Plan, output: OutputRoot) -> None:
     output.discard(f"{plan.folder}/{_KEYS}")
 
 
-def forget(output: OutputRoot, channel: str, stay: Iterable[str]) -> list[str]:
+def remove_versions(output: OutputRoot, channel: str, stay: Iterable[str]) -> list[str]:
     """Remove the folders of a channel's releases but those that ``stay``; the versions that went."""
     above = f"{FOLDER}/{channel}"
     staying = set(stay)
@@ -210,7 +212,7 @@ def forget(output: OutputRoot, channel: str, stay: Iterable[str]) -> list[str]:
     return gone
 
 
-def withdraw(output: OutputRoot, channel: str, version: str, stay: Collection[str]) -> None:
+def remove_hosts(output: OutputRoot, channel: str, version: str, stay: Collection[str]) -> None:
     """Remove the archives of a release but those of the hosts that ``stay``. Raises OSError."""
     gone = [host for host in _hosts(output, folder_of(channel, version)) if host not in stay]
     if gone:

@@ -44,17 +44,17 @@ class Maker:
     @cached_property
     def _batch(self) -> Batch:
         entries = self._directory.entries(self._clients) if self._layers else {}
-        ground = RenderContext(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
-        return Batch(ground, self._site.repository)
+        context = RenderContext(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
+        return Batch(context, self._site.repository)
 
     @cached_property
     def _rules(self) -> tuple[HardwareClass, ...]:
         return tuple(self._directory.classes().values())
 
     @cached_property
-    def _unknown(self) -> pack.Unknown:
+    def _unknown(self) -> pack.UnknownClasses:
         classes = tuple((rule.name, hardware.modalias_globs(rule)) for rule in self._rules)
-        return pack.Unknown(classes, self._options.classes is Classes.ALL)
+        return pack.UnknownClasses(classes, self._options.classes is Classes.ALL)
 
     @cached_property
     def _secret(self) -> dict[str, secrets.Secrets]:
@@ -62,7 +62,7 @@ class Maker:
         hosts = self._clients.keys() & set(secrets.hosts(self._site))
         return {host: secrets.machine_secrets(self._site, host, self._secret_options) for host in sorted(hosts)}
 
-    def give_keys(self, observer: Observer) -> None:
+    def ensure_host_keys(self, observer: Observer) -> None:
         """Let machines that people reach by ssh have host keys of their own. Raises ConfigError."""
         if self._secret_options.host_keys and secrets.has_sshd(self._batch.image):
             secrets.ensure_host_keys(self._site, self._clients, self._secret_options, observer)
@@ -84,19 +84,19 @@ class Maker:
         return pack.key(self._batch, client, self._unknown_of(client), self._secrets_of(client.name).digest)
 
     def content(self, host: str) -> Iterator[bytes]:
-        """The archive of a machine, in pieces. Raises GitstateError that names machine, layer, commit and file."""
+        """The archive of a machine, in entries. Raises GitstateError that names machine, layer, commit and file."""
         client = self._clients[host]
         packed = pack.pack(self._batch, client, self._unknown_of(client))
-        return archive.write(secrets.lay_over(packed, self._secrets_of(host), self._batch.image.at, host))
+        return archive.write(secrets.apply_secrets(packed, self._secrets_of(host), self._batch.image.at, host))
 
     def _secrets_of(self, host: str) -> secrets.Secrets:
         return self._secret.get(host, secrets.Secrets())
 
-    def _unknown_of(self, client: Client) -> pack.Unknown:
+    def _unknown_of(self, client: Client) -> pack.UnknownClasses:
         known = client.classes or client.name in self._hardware
-        return pack.KNOWN if known else self._unknown
+        return pack.NO_VARIANTS if known else self._unknown
 
-    def try_out(self, hosts: Collection[str], observer: Observer) -> None:
+    def render_without_keeping(self, hosts: Collection[str], observer: Observer) -> None:
         """Make archives and keep none of them. Raises GitstateError."""
         observer.phase("machine archives", len(hosts), "machines")
         for host in hosts:
@@ -104,7 +104,7 @@ class Maker:
                 pass
             observer.advance()
 
-    def tell_missing(self, observer: Observer) -> None:
+    def report_missing_layers(self, observer: Observer) -> None:
         """Say which layers somebody named that don't exist."""
         found: Counter[str] = Counter()
         for client in self._clients.values() if self.is_needed else ():

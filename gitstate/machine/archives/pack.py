@@ -22,42 +22,42 @@ ReadItem = Callable[[RenderedEntry], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
+class UnknownClasses:
     """The classes that a machine may turn out to be of: names and patterns of modaliases, in their order.
 
     ``every``: it is of all that match, not of the first.
     """
 
     classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    every: bool = False
+    match_all: bool = False
 
 
-KNOWN: Final = Unknown()
+NO_VARIANTS: Final = UnknownClasses()
 """Of a machine whose classes are known."""
 
 
-def key(batch: Batch, client: Client, unknown: Unknown, secrets: str = "") -> str:
+def key(batch: Batch, client: Client, unknown: UnknownClasses, secrets: str = "") -> str:
     """A machine's archive depends on this alone; ``secrets`` are their digest. Raises NotFoundError, ConfigError."""
     variants = [
-        (name, patterns, batch.key(_as(client, name)) if batch.has_class(name) else "")
+        (name, patterns, batch.key(_with_class(client, name)) if batch.has_class(name) else "")
         for name, patterns in unknown.classes
     ]
-    parts = [_VERSION, client.name, batch.key(client), variants, unknown.every, secrets]
+    parts = [_VERSION, client.name, batch.key(client), variants, unknown.match_all, secrets]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def pack(batch: Batch, client: Client, unknown: Unknown) -> Archive:
+def pack(batch: Batch, client: Client, unknown: UnknownClasses) -> Archive:
     """The archive of one machine, without its secrets. Raises GitstateError: client, layer, commit and file."""
     rendered = batch.render(client)
     return Archive(
         archive.about(client.name, {name: oid.hex() for name, oid in rendered.composition.commits.items()}),
         layout(rendered.items, batch.read, reload(rendered)),
         tuple(_variants(batch, client, unknown, rendered)),
-        unknown.every,
+        unknown.match_all,
     )
 
 
-def _as(client: Client, name: str) -> Client:
+def _with_class(client: Client, name: str) -> Client:
     """The machine, if it were of the class ``name``."""
     return replace(client, classes=(name,))
 
@@ -75,27 +75,27 @@ def layout(items: Sequence[RenderedEntry], read: ReadItem, units: tuple[Reload, 
             removed.append(item.path)
         elif item.covers:
             opaque.append(item.path)
-    return Layout(tuple(_laid(items, read)), tuple(removed), tuple(opaque), units)
+    return Layout(tuple(_entries(items, read)), tuple(removed), tuple(opaque), units)
 
 
-def _laid(items: Iterable[RenderedEntry], read: ReadItem) -> Iterator[ArchiveEntry]:
+def _entries(items: Iterable[RenderedEntry], read: ReadItem) -> Iterator[ArchiveEntry]:
     for item in items:
         if item.meta is not None:
             yield ArchiveEntry(item.path, item.meta, read(item))
 
 
-def _variants(batch: Batch, client: Client, unknown: Unknown, common: Rendered) -> Iterator[Variant]:
+def _variants(batch: Batch, client: Client, unknown: UnknownClasses, common: Rendered) -> Iterator[Variant]:
     """What each class changes; of one for which no layer was made the name alone, as ``about`` on the machine."""
     for name, patterns in unknown.classes:
         if batch.has_class(name):
-            rendered = batch.render(_as(client, name))
+            rendered = batch.render(_with_class(client, name))
             units = tuple(one for one in reload(rendered) if one not in reload(common))
             changed = layout(list(_changed(common.items, rendered.items)), batch.read, units)
-            lost = _lost(common.items, rendered.items)
-            bare = [one for path in lost for one in _of_image(batch.image, path)]
+            lost = _restored(common.items, rendered.items)
+            bare = [one for path in lost for one in _from_image(batch.image, path)]
             laid = {one.path for one in bare}
             removed = (*changed.removed, *(path for path in lost if path not in laid))
-            yield Variant(name, patterns, replace(changed, laid=(*changed.laid, *bare), removed=removed))
+            yield Variant(name, patterns, replace(changed, entries=(*changed.entries, *bare), removed=removed))
         else:
             yield Variant(name, patterns, Layout())
 
@@ -124,7 +124,7 @@ def _is_below(path: bytes, above: set[bytes]) -> bool:
     return False
 
 
-def _lost(common: Sequence[RenderedEntry], special: Sequence[RenderedEntry]) -> list[bytes]:
+def _restored(common: Sequence[RenderedEntry], special: Sequence[RenderedEntry]) -> list[bytes]:
     """What the common layout lays, and a class has nothing to say of."""
     there = {item.path for item in special}
     gone = {item.path for item in special if item.meta is None or item.covers}
@@ -132,7 +132,7 @@ def _lost(common: Sequence[RenderedEntry], special: Sequence[RenderedEntry]) -> 
     return [path for path in laid if not _is_below(path, gone | set(laid))]
 
 
-def _of_image(image: Image, path: bytes) -> Iterator[ArchiveEntry]:
+def _from_image(image: Image, path: bytes) -> Iterator[ArchiveEntry]:
     """What a machine has at a path of which its layers have nothing to say."""
     found = image.at(path)
     if found is not None:

@@ -49,15 +49,15 @@ def modalias_globs(one: HardwareClass) -> tuple[str, ...]:
     return tuple(modalias_glob(pattern) for pattern in one.patterns)
 
 
-def matches_of(rules: Iterable[HardwareClass], modaliases: Iterable[str], every: bool) -> tuple[Match, ...]:
-    """The classes of a machine, and why: the first that fits, or ``every`` one. ``rules`` are in their order."""
+def matches_of(rules: Iterable[HardwareClass], modaliases: Iterable[str], match_all: bool) -> tuple[Match, ...]:
+    """The classes of a machine, and why: the first that matches, or with ``match_all`` all. ``rules`` are in order."""
     devices = tuple(modaliases)
     found = []
     for one in rules:
         match = _match(one, devices)
         if match is not None:
             found.append(match)
-            if not every:
+            if not match_all:
                 break
     return tuple(found)
 
@@ -71,9 +71,9 @@ def _match(one: HardwareClass, devices: tuple[str, ...]) -> Match | None:
     return None
 
 
-def classes_of(rules: Iterable[HardwareClass], modaliases: Iterable[str], every: bool) -> tuple[str, ...]:
+def classes_of(rules: Iterable[HardwareClass], modaliases: Iterable[str], match_all: bool) -> tuple[str, ...]:
     """The names of a machine's classes, in their order."""
-    return tuple(one.name for one in matches_of(rules, modaliases, every))
+    return tuple(one.name for one in matches_of(rules, modaliases, match_all))
 
 
 def in_order(names: Iterable[str], rules: Iterable[HardwareClass]) -> tuple[str, ...]:

@@ -184,7 +184,7 @@ def modaliases(report: Mapping[str, Any]) -> list[str]:
     return [one["modalias"] for one in report["pci"] if one["modalias"]]
 
 
-def is_news(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
+def has_changed(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> bool:
     """Whether ``new`` tells anything that ``old`` didn't, but for what varies from boot to boot."""
     if old is None:
         return True

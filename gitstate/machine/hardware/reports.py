@@ -105,7 +105,7 @@ class Reports:
             old = self.get(host)
         except DamagedError:
             return True
-        return probe.is_news(old, {**report, "host": host})
+        return probe.has_changed(old, {**report, "host": host})
 
     @contextmanager
     def _alone(self, repository: Repository) -> Iterator[None]:

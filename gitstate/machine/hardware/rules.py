@@ -17,7 +17,7 @@ from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Classes, load
 from gitstate.store.site import Site
 
-_PATIENCE: Final = 60.0
+_TIMEOUT: Final = 60.0
 """Seconds: a lab that is switched on reports all at once."""
 _PAUSE: Final = 0.05
 
@@ -35,9 +35,9 @@ def _names(why: Iterable[hardware.Match]) -> tuple[str, ...]:
     return tuple(sorted(one.name for one in why))
 
 
-def _insistently(do: Callable[[], object]) -> None:
+def _retry(do: Callable[[], object]) -> None:
     """Do it again while others are changing the same. Raises LockedError after a minute."""
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + _TIMEOUT
     while True:
         try:
             do()
@@ -84,7 +84,7 @@ def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> N
 
     Raises NotFoundError if the client is gone, LockedError after a minute.
     """
-    _insistently(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer)))
+    _retry(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer)))
     message = f"{plan.host} reports its hardware: {' '.join(plan.classes) or 'no class'}"
 
     def set_classes() -> None:
@@ -93,7 +93,7 @@ def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> N
         directory.change([replace(client, classes=plan.classes)], [], author, message, committer)
 
     if plan.classes != plan.before:
-        _insistently(set_classes)
+        _retry(set_classes)
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------
@@ -124,11 +124,11 @@ def plan_rules(site: Site, put: Iterable[HardwareClass], remove: Iterable[str]) 
     new = tuple(one for one in map(normalized, put) if standing.get(one.name) != one)
     rules = {name: one for name, one in standing.items() if name not in removed} | {one.name: one for one in new}
     ordered = sorted(rules.values(), key=lambda one: (one.order, one.name))
-    clients = tuple(_moved(site, directory, ordered)) if ordered else ()
+    clients = tuple(_reclassified(site, directory, ordered)) if ordered else ()
     return RulesPlan(site, directory, new, removed, clients)
 
 
-def _moved(site: Site, directory: Directory, rules: list[HardwareClass]) -> Iterable[tuple[Client, Client]]:
+def _reclassified(site: Site, directory: Directory, rules: list[HardwareClass]) -> Iterable[tuple[Client, Client]]:
     reports = Reports(site).all()
     clients = directory.clients() if reports else {}
     every = load(site).classes is Classes.ALL

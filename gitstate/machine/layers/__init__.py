@@ -1,7 +1,7 @@
 """Which layers a machine gets, and in which order: pure, from names, addresses and the directory's entry."""
 
 from gitstate.machine.layers.options import ORDER, Classes, Missing, Options, load, parse
-from gitstate.machine.layers.resolve import ExistingLayers, Machine, Resolution, ChosenLayer, never_chosen, resolve, with_masks
+from gitstate.machine.layers.resolve import ExistingLayers, Machine, Resolution, ChosenLayer, name_problem, resolve, with_netmasks
 
 __all__ = [
     "ORDER",
@@ -13,8 +13,8 @@ __all__ = [
     "Resolution",
     "ChosenLayer",
     "load",
-    "never_chosen",
+    "name_problem",
     "parse",
     "resolve",
-    "with_masks",
+    "with_netmasks",
 ]

@@ -14,7 +14,7 @@ from gitstate.core.names import host_name, layer_word
 
 Interface = IPv4Interface | IPv6Interface
 
-_WANTED: Final = {
+_EXPECTED: Final = {
     "network": "a broadcast address, or CIDR with / written _, without host bits",
     "lab": "what host names have before the first -, in small letters",
     "host": "a short host name in small letters",
@@ -79,7 +79,7 @@ def resolve(machine: Machine, known: ExistingLayers, options: Options) -> Resolu
     taken: dict[str, ChosenLayer] = {}
     missing: dict[str, ChosenLayer] = {}
     for kind in options.order:
-        for one, is_named in _wanted(kind, machine, known):
+        for one, is_named in _candidates(kind, machine, known):
             if one.name in known.names:
                 taken.setdefault(one.name, one)
             elif is_named:
@@ -90,13 +90,13 @@ def resolve(machine: Machine, known: ExistingLayers, options: Options) -> Resolu
     return Resolution(tuple(taken.values()), tuple(missing.values()))
 
 
-def _wanted(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[tuple[ChosenLayer, bool]]:
+def _candidates(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[tuple[ChosenLayer, bool]]:
     """The layers of one kind that a machine would get, and whether somebody named them."""
-    yield from ((one, False) for one in _of_itself(kind, machine, known))
-    yield from ((one, True) for one in _named(kind, machine))
+    yield from ((one, False) for one in _automatic(kind, machine, known))
+    yield from ((one, True) for one in _assigned(kind, machine))
 
 
-def _of_itself(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[ChosenLayer]:
+def _automatic(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[ChosenLayer]:
     """What a machine gets by its name and its addresses."""
     match kind:
         case "base":
@@ -105,26 +105,26 @@ def _of_itself(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[C
             for address in machine.addresses:
                 yield from _networks(address, known)
         case "lab" if machine.lab:
-            yield _layer(kind, machine.lab, f"lab {machine.lab}")
+            yield _chosen(kind, machine.lab, f"lab {machine.lab}")
         case "host":
-            yield _layer(kind, machine.name, f"host {machine.name}")
+            yield _chosen(kind, machine.name, f"host {machine.name}")
         case "ip":
-            yield from (_layer(kind, str(one.ip), f"address {one.ip}") for one in machine.addresses)
+            yield from (_chosen(kind, str(one.ip), f"address {one.ip}") for one in machine.addresses)
 
 
-def _named(kind: str, machine: Machine) -> Iterator[ChosenLayer]:
+def _assigned(kind: str, machine: Machine) -> Iterator[ChosenLayer]:
     """What the directory names for a machine."""
     if kind == "class":
-        yield from (_layer(kind, name, f"class {name}") for name in machine.classes)
+        yield from (_chosen(kind, name, f"class {name}") for name in machine.classes)
     if kind == "workload" and machine.workload:
-        yield _layer(kind, machine.workload, f"workload {machine.workload}")
+        yield _chosen(kind, machine.workload, f"workload {machine.workload}")
     for name in machine.extra:
         before, _, rest = name.partition("/")
         if before == kind:
-            yield _layer(kind, rest, "named in the directory")
+            yield _chosen(kind, rest, "named in the directory")
 
 
-def _layer(kind: str, name: str, why: str) -> ChosenLayer:
+def _chosen(kind: str, name: str, why: str) -> ChosenLayer:
     return ChosenLayer(f"{kind}/{layer_word(name)}", why)
 
 
@@ -146,7 +146,7 @@ def _by_broadcast(network: Network) -> ChosenLayer:
     return ChosenLayer(f"network/{layer_word(str(network.broadcast_address))}", f"network {network}")
 
 
-def never_chosen(name: str) -> str | None:
+def name_problem(name: str) -> str | None:
     """What the NAME of ``KIND/NAME`` has to be if machines are to get it by themselves; None if it is that."""
     kind, _, rest = name.partition("/")
     fits = {
@@ -155,7 +155,7 @@ def never_chosen(name: str) -> str | None:
         "host": lambda: _is_host(rest),
         "ip": lambda: _is_address(rest),
     }
-    return None if kind not in fits or fits[kind]() else _WANTED[kind]
+    return None if kind not in fits or fits[kind]() else _EXPECTED[kind]
 
 
 def _is_address(word: str) -> bool:
@@ -177,8 +177,8 @@ def _is_host(word: str) -> bool:
 def _network_of(name: str) -> Network | None:
     """The network that a layer ``network/ADDRESS_PREFIX`` is for."""
     kind, _, rest = name.partition("/")
-    address, mark, prefix = rest.partition("_")
-    if kind != "network" or not mark:
+    address, separator, prefix = rest.partition("_")
+    if kind != "network" or not separator:
         return None
     try:
         return ip_network(f"{address if '.' in address else address.replace('-', ':')}/{prefix}")
@@ -186,7 +186,7 @@ def _network_of(name: str) -> Network | None:
         return None
 
 
-def with_masks(addresses: Iterable[str], networks: Iterable[Network]) -> tuple[Interface, ...]:
+def with_netmasks(addresses: Iterable[str], networks: Iterable[Network]) -> tuple[Interface, ...]:
     """Addresses with the netmask of the narrowest of ``networks`` that holds each; a mask of its own without one."""
     known = sorted(networks, key=lambda one: one.prefixlen, reverse=True)
     found = []

@@ -22,9 +22,9 @@ from gitstate.machine.layers import Machine, Options, Resolution
 from gitstate.machine.render.compose import Composer, Composition
 from gitstate.machine.render.facts import facts_of
 from gitstate.machine.render.image import Image
-from gitstate.machine.render.machine import Finisher
+from gitstate.machine.render.machine import MachineRenderer
 from gitstate.machine.render.models import Blob, Layer, RenderedEntry
-from gitstate.machine.render.take import take_layer
+from gitstate.machine.render.read import read_layer
 from gitstate.store import Repository
 
 _VERSION: Final = "1"
@@ -70,12 +70,12 @@ class Rendered:
 class Batch:
     """Renders the machines of one release. ``repository`` opens one by its name."""
 
-    def __init__(self, ground: RenderContext, repository: Open) -> None:
-        self._ground = ground
+    def __init__(self, context: RenderContext, repository: Open) -> None:
+        self._context = context
         self._open = repository
         self._opened: OrderedDict[str, Repository] = OrderedDict()
         self._layers: dict[str, Layer] = {}
-        self._known = choosing.ExistingLayers(ground.layers)
+        self._known = choosing.ExistingLayers(context.layers)
         self._contents: dict[tuple[str, bytes], bytes] = {}
         self._kept = 0
         self._machines: dict[Client, Machine] = {}
@@ -86,7 +86,7 @@ class Batch:
     def resolve(self, client: Client) -> Resolution:
         """The layers of a client. Raises NotFoundError, ConfigError."""
         if client not in self._resolutions:
-            self._resolutions[client] = choosing.resolve(self.machine(client), self._known, self._ground.options)
+            self._resolutions[client] = choosing.resolve(self.machine(client), self._known, self._context.options)
         return self._resolutions[client]
 
     def machine(self, client: Client) -> Machine:
@@ -94,8 +94,8 @@ class Batch:
         if client not in self._machines:
             self._machines[client] = Machine(
                 client.name,
-                choosing.with_masks(client.ips, self._ground.options.networks),
-                hardware.in_order(client.classes, self._ground.rules),
+                choosing.with_netmasks(client.ips, self._context.options.networks),
+                hardware.in_order(client.classes, self._context.rules),
                 client.workload,
                 client.layers,
             )
@@ -107,25 +107,25 @@ class Batch:
 
     def _looked(self, client: Client) -> tuple[Resolution, dict[str, Any], str]:
         resolution = self.resolve(client)
-        ground = self._ground
+        context = self._context
         facts = facts_of(
             client,
             self.machine(client),
-            ground.options.domain,
+            context.options.domain,
             resolution.names,
             self.image.arch,
-            ground.hardware.get(client.name),
-            ground.entries.get(client.name),
+            context.hardware.get(client.name),
+            context.entries.get(client.name),
         )
-        commits = [(name, ground.layers[name].hex()) for name in resolution.names]
-        image = [ground.prototype[0], ground.prototype[1].hex()] if ground.prototype else None
+        commits = [(name, context.layers[name].hex()) for name in resolution.names]
+        image = [context.prototype[0], context.prototype[1].hex()] if context.prototype else None
         depends = [image, commits, facts] if commits else []  # without layers on nothing
         text = json.dumps([_VERSION, *depends], sort_keys=True)
         return resolution, facts, hashlib.sha256(text.encode()).hexdigest()
 
     def has_class(self, name: str) -> bool:
         """Whether there is a layer for a hardware class."""
-        return f"class/{name}" in self._ground.layers
+        return f"class/{name}" in self._context.layers
 
     # --- rendering ---
 
@@ -149,8 +149,8 @@ class Batch:
     def layer(self, name: str) -> Layer:
         """A layer of the release, taken apart. Raises NotFoundError, DamagedError, LayerError."""
         if name not in self._layers:
-            repository, commit = self.repository(name), self._ground.layers[name]
-            self._layers[name] = take_layer(repository.read, name, commit, repository.snapshot(commit).tree)
+            repository, commit = self.repository(name), self._context.layers[name]
+            self._layers[name] = read_layer(repository.read, name, commit, repository.snapshot(commit).tree)
         return self._layers[name]
 
     def read(self, item: RenderedEntry) -> bytes:
@@ -161,9 +161,9 @@ class Batch:
     @cached_property
     def image(self) -> Image:
         """What the layers are laid over."""
-        if self._ground.prototype is None:
+        if self._context.prototype is None:
             return Image(None, "", b"")
-        name, commit = self._ground.prototype
+        name, commit = self._context.prototype
         return Image(self._open(name), name, commit)
 
     @cached_property
@@ -171,8 +171,8 @@ class Batch:
         return Composer(self.image, self._read)
 
     @cached_property
-    def _finisher(self) -> Finisher:
-        return Finisher(self.image, self._read)
+    def _finisher(self) -> MachineRenderer:
+        return MachineRenderer(self.image, self._read)
 
     def repository(self, name: str) -> Repository:
         """A layer's repository; few are kept open, as each holds descriptors."""

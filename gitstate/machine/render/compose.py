@@ -16,20 +16,20 @@ from gitstate.core.errors import ConflictError, RefusedError
 from gitstate.core.names import join, octal
 from gitstate.machine.render.image import Image
 from gitstate.machine.render.models import ACCOUNTS, Action, Decision, Folder, Layer, LayerEntry, ReadBlob
-from gitstate.machine.render.paths import PathError, real
-from gitstate.machine.render.take import merged_vars
+from gitstate.machine.render.paths import PathError, resolve_symlinks
+from gitstate.machine.render.read import merged_vars
 
-_KERNEL: Final = (b"proc", b"sys", b"run", b"dev")
+_MOUNTED_AT_BOOT: Final = (b"proc", b"sys", b"run", b"dev")
 """What is mounted over before anybody would see it."""
 _KEPT: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """What layers do together: the latest mark of every path, and their variables."""
+    """What layers do together: the latest decision of every path, and their variables."""
 
     layers: tuple[Layer, ...] = ()
-    marks: Mapping[bytes, Decision] = field(default_factory=dict)
+    decisions: Mapping[bytes, Decision] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -38,7 +38,7 @@ class Composition:
         return {layer.name: layer.commit for layer in self.layers}
 
 
-NOTHING: Final = Composition()
+EMPTY: Final = Composition()
 
 
 class Composer:
@@ -54,7 +54,7 @@ class Composer:
         """The composition of ``layers``, the lowest first. Raises ConflictError, RefusedError, LayerError."""
         keys = [tuple((one.name, one.commit) for one in layers[: count + 1]) for count in range(len(layers))]
         start = next((count for count in range(len(layers), 0, -1) if keys[count - 1] in self._kept), 0)
-        found = NOTHING
+        found = EMPTY
         if start:
             self._kept.move_to_end(keys[start - 1])
             found = self._kept[keys[start - 1]]
@@ -66,16 +66,16 @@ class Composer:
 
     def lay(self, below: Composition, layer: Layer) -> Composition:
         """``layer`` over ``below``."""
-        laying = _Laying(self._image, self._read, dict(below.marks), layer)
+        laying = _LayerApplication(self._image, self._read, dict(below.decisions), layer)
         laying.run()
-        return Composition((*below.layers, layer), laying.marks, merged_vars(below.vars, layer.vars))
+        return Composition((*below.layers, layer), laying.decisions, merged_vars(below.vars, layer.vars))
 
 
-class _Laying:
-    """One layer being laid over ``marks``, which change."""
+class _LayerApplication:
+    """One layer being laid over ``decisions``, which change."""
 
-    def __init__(self, image: Image, read: ReadBlob, marks: dict[bytes, Decision], layer: Layer) -> None:
-        self.marks = marks
+    def __init__(self, image: Image, read: ReadBlob, decisions: dict[bytes, Decision], layer: Layer) -> None:
+        self.decisions = decisions
         self._image = image
         self._read = read
         self._layer = layer
@@ -84,10 +84,10 @@ class _Laying:
     def run(self) -> None:
         for folder in self._layer.folders:
             place = self._places[folder.path] = self._place(folder)
-            for name in folder.hides:
+            for name in folder.whiteouts:
                 self._hide(join(place, name), join(folder.path, b".wh." + name))
-            for piece in folder.pieces:
-                self._lay(join(place, piece.name), join(folder.path, piece.source), piece)
+            for entry in folder.entries:
+                self._lay(join(place, entry.name), join(folder.path, entry.source), entry)
 
     # --- directories ---
 
@@ -103,28 +103,30 @@ class _Laying:
         if folder.is_opaque:
             self._refuse_kernels(place + b"/", folder.path)
             self._clear(place, folder.path)
-            under = self.marks.get(place)
-            own = under.entry if under and under.act is Action.DIRECTORY else None
-            self.marks[place] = Decision(Action.DIRECTORY, self._layer.name, folder.path, own, covers=True, under=under)
+            lower = self.decisions.get(place)
+            own = lower.entry if lower and lower.action is Action.DIRECTORY else None
+            self.decisions[place] = Decision(
+                Action.DIRECTORY, self._layer.name, folder.path, own, covers=True, lower=lower
+            )
         return place
 
     def _have_directory(self, place: bytes, folder: Folder) -> None:
-        standing = self.marks.get(place)
-        is_there = standing is not None and standing.act is Action.DIRECTORY
-        if is_there and (folder.own is None or is_plain(folder.own)):
+        standing = self.decisions.get(place)
+        is_there = standing is not None and standing.action is Action.DIRECTORY
+        if is_there and (folder.own is None or is_default_directory(folder.own)):
             return
         entry = None if folder.own is None else _entry(place, folder.own)
-        covers = standing is not None and (standing.covers or standing.act is Action.HIDE)
-        self.marks[place] = Decision(Action.DIRECTORY, self._layer.name, folder.path, entry, covers, under=standing)
+        covers = standing is not None and (standing.covers or standing.action is Action.HIDE)
+        self.decisions[place] = Decision(Action.DIRECTORY, self._layer.name, folder.path, entry, covers, lower=standing)
         self._have_parents(place, folder.path)
 
     def _have_parents(self, place: bytes, source: bytes) -> None:
         """A path that a symlink leads to may have parents that the layer doesn't name."""
         parent = place.rpartition(b"/")[0]
-        while parent and (parent not in self.marks or self.marks[parent].act is not Action.DIRECTORY):
-            under = self.marks.get(parent)
-            covers = under is not None and under.act is Action.HIDE
-            self.marks[parent] = Decision(Action.DIRECTORY, self._layer.name, source, None, covers, under=under)
+        while parent and (parent not in self.decisions or self.decisions[parent].action is not Action.DIRECTORY):
+            lower = self.decisions.get(parent)
+            covers = lower is not None and lower.action is Action.HIDE
+            self.decisions[parent] = Decision(Action.DIRECTORY, self._layer.name, source, None, covers, lower=lower)
             parent = parent.rpartition(b"/")[0]
 
     def _real(self, parent: bytes, name: bytes, source: bytes) -> bytes:
@@ -137,7 +139,7 @@ class _Laying:
             return target if kind is Kind.SYMLINK else None
 
         try:
-            return real(parent, name, target)
+            return resolve_symlinks(parent, name, target)
         except PathError as way:
             path = way.args[0]
             what = f"{octal(source)} is a directory, and /{octal(path)} a symlink to itself"
@@ -147,24 +149,24 @@ class _Laying:
 
     def _look(self, path: bytes) -> tuple[Kind | None, bytes]:
         """What stands at a path so far, by its kind; a symlink's target."""
-        mark = self.marks.get(path)
-        if mark is None:
+        decision = self.decisions.get(path)
+        if decision is None:
             found = None if self._is_covered(path) else self._image.at(path)
             return (found.meta.kind, found.target) if found else (None, b"")
-        if mark.act is Action.HIDE:
+        if decision.action is Action.HIDE:
             return None, b""
-        if mark.act is Action.DIRECTORY:
+        if decision.action is Action.DIRECTORY:
             return Kind.DIRECTORY, b""
-        assert mark.entry is not None
-        kind = mark.entry.meta.kind
-        return kind, self._read(mark.layer, mark.entry.oid) if kind is Kind.SYMLINK else b""
+        assert decision.entry is not None
+        kind = decision.entry.meta.kind
+        return kind, self._read(decision.layer, decision.entry.oid) if kind is Kind.SYMLINK else b""
 
     def _is_covered(self, path: bytes) -> bool:
         """Whether a layer has hidden what the image has around ``path``."""
         while path:
             path = path.rpartition(b"/")[0]
-            mark = self.marks.get(path)
-            if mark is not None and (mark.covers or mark.act is not Action.DIRECTORY):
+            decision = self.decisions.get(path)
+            if decision is not None and (decision.covers or decision.action is not Action.DIRECTORY):
                 return True
         return False
 
@@ -174,36 +176,36 @@ class _Laying:
         self._refuse_kernels(place + b"/", source)
         self._clear(place, source)
         self._have_parents(place, source)
-        self.marks[place] = Decision(Action.HIDE, self._layer.name, source, under=self.marks.get(place))
+        self.decisions[place] = Decision(Action.HIDE, self._layer.name, source, lower=self.decisions.get(place))
 
     def _clear(self, place: bytes, source: bytes) -> None:
         """Hide all that lower layers have below ``place``."""
         before = place + b"/" if place else b""
         if any(one.startswith(before) for one in ACCOUNTS):
             raise RefusedError(f"{self._layer}: {octal(source)} would remove accounts", "they are merged: NAME.merge")
-        for path in [one for one in self.marks if one.startswith(before) and one != place]:
-            if self.marks[path].act is not Action.HIDE:
-                self.marks[path] = Decision(Action.HIDE, self._layer.name, source, under=self.marks[path])
+        for path in [one for one in self.decisions if one.startswith(before) and one != place]:
+            if self.decisions[path].action is not Action.HIDE:
+                self.decisions[path] = Decision(Action.HIDE, self._layer.name, source, lower=self.decisions[path])
 
     # --- files ---
 
-    def _lay(self, place: bytes, source: bytes, piece: LayerEntry) -> None:
+    def _lay(self, place: bytes, source: bytes, entry: LayerEntry) -> None:
         self._refuse_kernels(place, source)
-        if place in ACCOUNTS and piece.act is not Action.MERGE:
+        if place in ACCOUNTS and entry.action is not Action.MERGE:
             hint = f"name it {octal(place)}.merge: its lines are joined with those of the image"
             raise RefusedError(f"{self._layer}: no layer may replace /{octal(place)}", hint)
         kind, _ = self._look(place)
         if kind is Kind.DIRECTORY or (
-            kind is Kind.SYMLINK and piece.entry.meta.kind is not Kind.SYMLINK and self._leads_to_directory(place)
+            kind is Kind.SYMLINK and entry.entry.meta.kind is not Kind.SYMLINK and self._leads_to_directory(place)
         ):
             raise self._conflict(f"{octal(source)} is a file, and /{octal(place)} a directory", place)
-        under = self.marks.get(place)
-        if under is not None and under.layer == self._layer.name and under.act is not Action.HIDE:
-            both = f"{octal(under.source)} and {octal(source)} are both /{octal(place)}"
+        lower = self.decisions.get(place)
+        if lower is not None and lower.layer == self._layer.name and lower.action is not Action.HIDE:
+            both = f"{octal(lower.source)} and {octal(source)} are both /{octal(place)}"
             raise ConflictError(f"{self._layer}: {both}", "remove one of them from the layer")
         self._have_parents(place, source)
-        self.marks[place] = Decision(
-            piece.act, self._layer.name, source, piece.entry, is_template=piece.is_template, under=under
+        self.decisions[place] = Decision(
+            entry.action, self._layer.name, source, entry.entry, is_template=entry.is_template, lower=lower
         )
 
     def _leads_to_directory(self, place: bytes) -> bool:
@@ -217,7 +219,7 @@ class _Laying:
 
     def _refuse_kernels(self, place: bytes, source: bytes) -> None:
         top, slash, _ = place.partition(b"/")
-        if slash and top in _KERNEL:
+        if slash and top in _MOUNTED_AT_BOOT:
             there = octal(place.removesuffix(b"/"))
             shown = f"/{there}" if octal(source) == there else f"{octal(source)}, which is /{there}"
             raise RefusedError(
@@ -225,15 +227,15 @@ class _Laying:
             )
 
     def _conflict(self, what: str, path: bytes) -> ConflictError:
-        mark = self.marks.get(path)
-        whose = f"{mark.layer}'s" if mark else f"{self._image}'s"
+        decision = self.decisions.get(path)
+        whose = f"{decision.layer}'s" if decision else f"{self._image}'s"
         name = octal(path.rpartition(b"/")[2])
         return ConflictError(
             f"{self._layer}: {what} ({whose})", f"hide it first with .wh.{name} beside it, or rename yours"
         )
 
 
-def is_plain(own: Meta) -> bool:
+def is_default_directory(own: Meta) -> bool:
     """Whether a directory is as ``mkdir -p`` makes it: that is no wish to open up one that is there already."""
     return (own.mode, own.uid, own.gid, own.xattrs, own.uname, own.gname) == (0o755, 0, 0, (), b"", b"")
 

@@ -15,7 +15,7 @@ _LARGEST = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Different:
+class Difference:
     """A path that one side has or hides and the other doesn't, or that both have otherwise. Times are no difference.
 
     ``metadata`` in words; ``content`` None where it is equal, or only one side has some.
@@ -36,23 +36,23 @@ class Different:
         return "M" if len(kinds) == 1 else "T"
 
 
-def differences(old: tuple[Batch, Rendered], new: tuple[Batch, Rendered]) -> Iterator[Different]:
+def differences(old: tuple[Batch, Rendered], new: tuple[Batch, Rendered]) -> Iterator[Difference]:
     """What differs, by path."""
     before, after = ({item.path: item for item in one.items} for _, one in (old, new))
     for path in sorted(before.keys() | after.keys()):
         left, right = before.get(path), after.get(path)
         if left is None or right is None:
-            yield Different(path, left, right, tuple(_looks(left, right)))
+            yield Difference(path, left, right, tuple(_metadata_of(left, right)))
         elif left.meta is None or right.meta is None or left.meta.kind is not right.meta.kind:
             if left.meta is not right.meta:
-                yield Different(path, left, right)
+                yield Difference(path, left, right)
         else:
             texts = (old[0].read(left), new[0].read(right)) if left.content != right.content else (b"", b"")
             words = metadata(Modified(path, left.meta, right.meta, content=False))
             is_equal = texts[0] == texts[1] and left.covers == right.covers
             if not is_equal or words:
                 content = _content(path, left, texts) if texts[0] != texts[1] else None
-                yield Different(path, left, right, tuple(words), content)
+                yield Difference(path, left, right, tuple(words), content)
 
 
 def _content(path: bytes, item: RenderedEntry, texts: tuple[bytes, bytes]) -> ContentChange:
@@ -65,7 +65,7 @@ def _shown(target: bytes) -> str:
     return target.decode("utf-8", "replace")
 
 
-def _looks(left: RenderedEntry | None, right: RenderedEntry | None) -> list[str]:
+def _metadata_of(left: RenderedEntry | None, right: RenderedEntry | None) -> list[str]:
     """What stands out in an entry that only one side has."""
     if left is not None and left.meta is not None:
         return metadata(Removed(left.path, left.meta))

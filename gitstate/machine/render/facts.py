@@ -57,10 +57,10 @@ def _address(machine: Machine) -> dict[str, Any]:
 
 
 def _attributes(entry: Mapping[str, Sequence[bytes]]) -> dict[str, list[str]]:
-    told = {name: values for name, values in sorted(entry.items()) if not _is_told(name.lower())}
+    told = {name: values for name, values in sorted(entry.items()) if not _is_other_fact(name.lower())}
     return {name: [value.decode("utf-8", "replace") for value in values] for name, values in told.items()}
 
 
-def _is_told(name: str) -> bool:
+def _is_other_fact(name: str) -> bool:
     """Whether another fact has it: what is written twice would change twice."""
     return name.startswith("gitstate") or name in ("cn", "objectclass", "macaddress", "iphostnumber")

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.machine.render.paths import PathError, real
+from gitstate.machine.render.paths import PathError, resolve_symlinks
 from gitstate.store import Repository
 from gitstate.tree.snapshot import Lookup
 
@@ -16,7 +16,7 @@ _ELF_HEADER: Final = 20
 _BIG_ENDIAN: Final = 2
 
 
-class Found(NamedTuple):
+class ImageEntry(NamedTuple):
     """An entry of the image; a directory's own metadata, a symlink's target."""
 
     meta: Meta
@@ -31,26 +31,26 @@ class Image:
         self.name = name
         self.commit = commit
         self._repository = repository
-        self._known: dict[bytes, Found | None] = {}
+        self._known: dict[bytes, ImageEntry | None] = {}
         self._look = Lookup(repository.read, repository.snapshot(commit).tree) if repository else None
 
     def __str__(self) -> str:
         return f"{self.name} {self.commit.hex()[:7]}" if self._repository else "the image"
 
-    def at(self, path: bytes) -> Found | None:
+    def at(self, path: bytes) -> ImageEntry | None:
         """What stands at a path, whose directories are no symlinks; None if nothing does. Raises DamagedError."""
         if path not in self._known:
             self._known[path] = self._find(path)
         return self._known[path]
 
-    def _find(self, path: bytes) -> Found | None:
+    def _find(self, path: bytes) -> ImageEntry | None:
         if self._look is None:
             return None
         entry = self._look(path) if path else None
         if entry is not None:
-            return Found(entry.meta, entry.oid, self._target(entry))
+            return ImageEntry(entry.meta, entry.oid, self._target(entry))
         directory = self._look.directory(path)
-        return Found(directory.own) if directory else None
+        return ImageEntry(directory.own) if directory else None
 
     def _target(self, entry: Entry) -> bytes:
         assert self._repository is not None
@@ -63,10 +63,10 @@ class Image:
             return None
         return found.meta, self._repository.read(found.oid)
 
-    def real(self, path: bytes) -> bytes | None:
+    def resolve(self, path: bytes) -> bytes | None:
         """A path without symlinks, the last part's included; None if it leads nowhere."""
         try:
-            return real(b"", path, self._link)
+            return resolve_symlinks(b"", path, self._link)
         except PathError:
             return None
 
@@ -80,8 +80,8 @@ class Image:
     def arch(self) -> str | None:
         """The machines that its programs are for, as ``uname -m`` has it; None if that can't be told."""
         for path in _PROGRAMS:
-            real = self.real(path)
-            found = self.at(real) if real else None
+            place = self.resolve(path)
+            found = self.at(place) if place else None
             if self._repository and found and found.meta.kind is Kind.FILE:
                 whole = self._repository.whole(found.oid)
                 head = next(iter(whole.chunks()), b"") if whole else self._repository.read(found.oid)

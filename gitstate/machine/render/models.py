@@ -1,4 +1,4 @@
-"""What layers are made of, and what they make: pieces of one layer, marks of a composition, items for a machine."""
+"""What layers consist of, what they do together, and what a machine gets: entries, decisions, rendered entries."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ OPAQUE: Final = b".wh..wh..opq"
 TEMPLATE: Final = b".j2"
 MERGE: Final = b".merge"
 NEVER_LAID: Final = frozenset({b"policy.toml", b"layer.toml", b"vars.toml"})
-"""What stands in a layer's root for gitstate itself."""
+"""Files in a layer's root that are for gitstate itself."""
 SNIPPETS: Final = b".include"
-"""The directory in a layer's root for what templates include; never laid down."""
+"""The directory in a layer's root for templates to include; never installed."""
 ACCOUNTS: Final = frozenset(
     b"etc/" + name for name in (b"passwd", b"group", b"shadow", b"gshadow", b"subuid", b"subgid")
 )
-"""What is merged line by line, and never replaced."""
+"""Files that are merged line by line, never replaced."""
 
 
 LONGEST_PATH: Final = 3900
@@ -37,20 +37,20 @@ class Action(enum.Enum):
     LAY = "lay"
     """Put a file, symlink, device or fifo there."""
     RENDER = "render"
-    """Put there what a template says."""
+    """Put the output of a template there."""
     MERGE = "merge"
-    """Join lines with those that are there."""
+    """Merge lines into the file that is there."""
     DIRECTORY = "directory"
-    """Have a directory there."""
+    """Make it a directory."""
     HIDE = "hide"
-    """Have nothing there."""
+    """Remove what is there."""
 
 
 class LayerEntry(NamedTuple):
-    """What one layer does to one name of a directory. ``source`` is the name that it has in the layer."""
+    """What a layer does to one name in a directory. ``source`` is its name in the layer."""
 
     name: bytes
-    act: Action
+    action: Action
     entry: Entry
     source: bytes
     is_template: bool = False
@@ -62,13 +62,13 @@ class Folder(NamedTuple):
     path: bytes
     own: Meta | None
     is_opaque: bool
-    hides: tuple[bytes, ...]
-    pieces: tuple[LayerEntry, ...]
+    whiteouts: tuple[bytes, ...]
+    entries: tuple[LayerEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Units that are reloaded when a path that ``glob`` matches has changed; its ``*`` matches a slash, too."""
+    """Units to reload when a path that matches ``glob`` changes; ``*`` matches slashes, too."""
 
     glob: str
     units: tuple[str, ...]
@@ -76,7 +76,7 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class LayerSettings:
-    """All that ``layer.toml`` may say."""
+    """The content of ``layer.toml``."""
 
     description: str = ""
     reload: tuple[Reload, ...] = ()
@@ -84,7 +84,7 @@ class LayerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's snapshot taken apart, parents first. ``files`` are its regular files by path, for includes."""
+    """A layer's snapshot, parents first. ``files`` are the blobs of its regular files by path, for includes."""
 
     name: str
     commit: bytes
@@ -98,40 +98,40 @@ class Layer:
 
 
 class Decision(NamedTuple):
-    """What a layer did at a path, and what was there ``under`` it.
+    """What a layer does at a path, and what a lower layer does there.
 
-    ``entry`` is that of the layer; for a directory whose metadata stays as it is, None. ``covers``: what the image has
-    below is gone. ``source`` is the path in the layer.
+    ``entry`` is that of the layer, None for a directory whose metadata stays as it is. ``covers``: nothing of the
+    image shows through below. ``source`` is the path in the layer.
     """
 
-    act: Action
+    action: Action
     layer: str
     source: bytes
     entry: Entry | None = None
     covers: bool = False
     is_template: bool = False
-    under: Decision | None = None
+    lower: Decision | None = None
 
     def chain(self) -> Iterator[Decision]:
-        """This mark and those under it, the latest first."""
+        """This decision and the lower ones, the latest first."""
         one: Decision | None = self
         while one is not None:
             yield one
-            one = one.under
+            one = one.lower
 
 
 class Blob(NamedTuple):
-    """Content that a repository holds."""
+    """Content in a repository."""
 
     repository: str
     oid: bytes
 
 
 class RenderedEntry(NamedTuple):
-    """One entry that a machine gets; without ``meta`` one that is hidden from it.
+    """One entry that a machine gets, or, without ``meta``, one that is removed.
 
-    ``content`` is a blob, or bytes that were rendered or merged; None for what has none. ``covers``: what the image
-    has below the directory is hidden. ``layer`` and ``commit`` are the latest that set it.
+    ``content`` is a blob, or bytes that were rendered or merged, or None. ``covers``: nothing of the image shows
+    through below. ``layer`` and ``commit`` are the latest that set it.
     """
 
     path: bytes
@@ -144,7 +144,7 @@ class RenderedEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ArchiveEntry:
-    """One entry that is laid over the root; the root itself is the empty path. ``content``: bytes, or a target."""
+    """One entry that is put over the root, which is the empty path. ``content``: bytes, or a symlink's target."""
 
     path: bytes
     meta: Meta
@@ -153,9 +153,9 @@ class ArchiveEntry:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What happens to a root: paths ``removed``, directories made ``opaque``, then entries laid, in this order."""
+    """What happens to a root, in this order: ``removed`` paths, directories made ``opaque``, ``entries`` put there."""
 
-    laid: tuple[ArchiveEntry, ...] = ()
+    entries: tuple[ArchiveEntry, ...] = ()
     removed: tuple[bytes, ...] = ()
     opaque: tuple[bytes, ...] = ()
     reload: tuple[Reload, ...] = ()
@@ -163,7 +163,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a hardware class changes of the common layout. ``patterns`` are those of PCI modaliases."""
+    """How a hardware class changes the common layout. ``patterns`` match PCI modaliases."""
 
     name: str
     patterns: tuple[str, ...]
@@ -172,15 +172,15 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Everything for one machine. ``variants`` in their order, where its classes aren't known yet.
+    """Everything for one machine; with ``variants``, in order, as long as its hardware classes aren't known.
 
-    ``about`` are words of the shell by upper-case keys; ``every``: not the first variant that matches, but all.
+    ``about`` holds shell words by upper-case keys. ``match_all``: all variants that match apply, not the first alone.
     """
 
     about: Mapping[str, str]
     layout: Layout
     variants: tuple[Variant, ...] = ()
-    every: bool = False
+    match_all: bool = False
     when: int = 0
 
 
@@ -189,4 +189,4 @@ ReadBlob = Callable[[str, bytes], bytes]
 
 
 class LayerError(ConfigError):
-    """Something is wrong in a layer; who, which layer, its commit, file and perhaps line stand in the message."""
+    """An error in a layer; the message names the machine, layer, commit, file and, if known, line."""

@@ -14,7 +14,7 @@ class PathError(Exception):
     """A path that leads nowhere; its argument is where it ended."""
 
 
-def real(start: bytes, path: bytes, target: Callable[[bytes], bytes | None]) -> bytes:
+def resolve_symlinks(start: bytes, path: bytes, target: Callable[[bytes], bytes | None]) -> bytes:
     """``path`` from the directory ``start``, without symlinks, the last part's included.
 
     ``target`` tells what a symlink holds, None for whatever is none; it may raise NoWay. Raises NoWay for a loop.

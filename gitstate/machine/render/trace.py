@@ -30,12 +30,12 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class Origin:
     """What one layer says of a path: ``commit`` is the last one that changed it there."""
 
     layer: str
     source: bytes
-    act: Action
+    action: Action
     snapshot: Snapshot
     lines: tuple[Line, ...] = ()
 
@@ -45,25 +45,25 @@ class Trace:
     """Who set ``path``, the latest layer first; whether the image has something there."""
 
     path: bytes
-    words: tuple[Word, ...]
+    origins: tuple[Origin, ...]
     in_image: bool
 
     @property
     def setters(self) -> int:
         """How many of the words make what the machine gets; the others are hidden."""
         count = 1
-        while count < len(self.words) and all(one.act is Action.MERGE for one in self.words[: count + 1]):
+        while count < len(self.origins) and all(one.action is Action.MERGE for one in self.origins[: count + 1]):
             count += 1
-        return min(count, len(self.words))
+        return min(count, len(self.origins))
 
 
 def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
     """Who set ``path`` on a machine. Raises NotFoundError if neither a layer nor the image has it."""
-    marks = rendered.composition.marks
+    decisions = rendered.composition.decisions
     place = _real(batch, rendered, path)
     there = batch.image.at(place)
-    latest = marks.get(place)
-    words = [_word(batch, rendered, mark) for mark in _said(rendered, place, latest)]
+    latest = decisions.get(place)
+    words = [_origin(batch, rendered, decision) for decision in _effective(rendered, place, latest)]
     if not words and there is None:
         host = rendered.client.name
         hint = f"gitstate layer render {host} lists what layers set, gitstate secret list {host} what it alone has"
@@ -71,14 +71,14 @@ def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
     return Trace(place, tuple(words), there is not None)
 
 
-def _said(rendered: Rendered, place: bytes, latest: Decision | None) -> Iterator[Decision]:
-    """The marks of a path, the latest first, without those whose template skipped the file."""
+def _effective(rendered: Rendered, place: bytes, latest: Decision | None) -> Iterator[Decision]:
+    """The decisions of a path, the latest first, without those whose template skipped the file."""
     item = next((one for one in rendered.items if one.path == place), None)
     is_said = False
-    for mark in latest.chain() if latest else ():
-        is_said = is_said or mark.act is not Action.RENDER or (item is not None and item.layer == mark.layer)
+    for decision in latest.chain() if latest else ():
+        is_said = is_said or decision.action is not Action.RENDER or (item is not None and item.layer == decision.layer)
         if is_said:
-            yield mark
+            yield decision
 
 
 def _real(batch: Batch, rendered: Rendered, path: bytes) -> bytes:
@@ -87,26 +87,30 @@ def _real(batch: Batch, rendered: Rendered, path: bytes) -> bytes:
     here = b""
     for part in parents:
         here = join(here, part)
-        if here not in rendered.composition.marks:
-            here = batch.image.real(here) or here
+        if here not in rendered.composition.decisions:
+            here = batch.image.resolve(here) or here
     return join(here, name)
 
 
-def _word(batch: Batch, rendered: Rendered, mark: Decision) -> Word:
-    repository = batch.repository(mark.layer)
-    commit = rendered.composition.commits[mark.layer]
-    source = join(mark.source, OPAQUE) if mark.act is Action.DIRECTORY and mark.covers else mark.source
+def _origin(batch: Batch, rendered: Rendered, decision: Decision) -> Origin:
+    repository = batch.repository(decision.layer)
+    commit = rendered.composition.commits[decision.layer]
+    source = (
+        join(decision.source, OPAQUE) if decision.action is Action.DIRECTORY and decision.covers else decision.source
+    )
     stored = b"/".join(map(stored_name, source.split(b"/")))
     asked = ("log", "-1", "--no-show-signature", "--format=%H", commit.hex(), "--", b":(literal)" + stored)
     found = repository.git(*asked).decode().strip()
     snapshot = repository.snapshot(bytes.fromhex(found) if found else commit)
-    is_file = mark.entry is not None and mark.entry.meta.kind is Kind.FILE and mark.act is not Action.HIDE
-    is_text = is_file and mark.entry is not None and b"\0" not in repository.read(mark.entry.oid)[:_BINARY]
-    lines = tuple(_blamed(repository, commit, stored)) if is_text else ()
-    return Word(mark.layer, mark.source, mark.act, snapshot, lines)
+    is_file = (
+        decision.entry is not None and decision.entry.meta.kind is Kind.FILE and decision.action is not Action.HIDE
+    )
+    is_text = is_file and decision.entry is not None and b"\0" not in repository.read(decision.entry.oid)[:_BINARY]
+    lines = tuple(_blame(repository, commit, stored)) if is_text else ()
+    return Origin(decision.layer, decision.source, decision.action, snapshot, lines)
 
 
-def _blamed(repository: Repository, commit: bytes, stored: bytes) -> Iterator[Line]:
+def _blame(repository: Repository, commit: bytes, stored: bytes) -> Iterator[Line]:
     """The lines of a file and who set them, by ``git blame``."""
     printed = repository.git("blame", "--porcelain", "--encoding=UTF-8", commit.hex(), "--", stored)
     authors: dict[str, tuple[str, int]] = {}

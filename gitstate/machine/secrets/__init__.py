@@ -1,9 +1,18 @@
 """What one machine alone may have: SITE/secrets/HOST/, laid over its root after all layers, never in git."""
 
-from gitstate.machine.secrets.change import add, foresee, hosts, remove, removed, renew, renewed, secret_path
-from gitstate.machine.secrets.keys import ensure_host_keys, has_sshd, lacking, public_keys
+from gitstate.machine.secrets.apply import apply_secrets
+from gitstate.machine.secrets.change import (
+    add,
+    hosts,
+    parse_path,
+    preview_add,
+    preview_remove,
+    preview_renew,
+    remove,
+    renew,
+)
+from gitstate.machine.secrets.keys import ensure_host_keys, has_sshd, missing_keys, public_keys
 from gitstate.machine.secrets.options import Options, load
-from gitstate.machine.secrets.over import lay_over
 from gitstate.machine.secrets.tree import LARGEST, Secrets, machine_secrets
 
 __all__ = [
@@ -11,18 +20,18 @@ __all__ = [
     "Options",
     "Secrets",
     "add",
+    "apply_secrets",
     "ensure_host_keys",
-    "foresee",
     "has_sshd",
     "hosts",
-    "lacking",
-    "lay_over",
     "load",
     "machine_secrets",
+    "missing_keys",
+    "parse_path",
+    "preview_add",
+    "preview_remove",
+    "preview_renew",
     "public_keys",
     "remove",
-    "removed",
     "renew",
-    "renewed",
-    "secret_path",
 ]

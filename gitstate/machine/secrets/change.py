@@ -16,12 +16,20 @@ from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import host_name, octal, tree_path
-from gitstate.machine.secrets.keys import PLACE, Key, lacking, machine_folder, make, mend_public, opened
+from gitstate.machine.secrets.keys import (
+    SSH_FOLDER,
+    Key,
+    generate_keys,
+    machine_folder,
+    missing_keys,
+    open_for_writing,
+    restore_public_key,
+)
 from gitstate.machine.secrets.options import KEY_TYPES, Options
-from gitstate.machine.secrets.tree import folder, machine_secrets, refuse
+from gitstate.machine.secrets.tree import check_secret, folder, machine_secrets
 from gitstate.store.site import Site
 
-_HOST_KEY: Final = re.compile(PLACE + rb"/ssh_host_[a-z0-9]+_key")
+_HOST_KEY: Final = re.compile(SSH_FOLDER + rb"/ssh_host_[a-z0-9]+_key")
 
 
 def hosts(site: Site) -> list[str]:
@@ -39,7 +47,7 @@ def _is_host(name: bytes) -> bool:
         return False
 
 
-def secret_path(text: bytes) -> bytes:
+def parse_path(text: bytes) -> bytes:
     """A path below a machine's root. Raises UsageError."""
     path = tree_path(text)
     if not path or path.rpartition(b"/")[2].startswith(b".gitstate.partial"):
@@ -53,9 +61,9 @@ def add(site: Site, host: str, path: bytes, content: bytes, meta: Meta, options:
     The public half of an ssh host key is written with it. What would make the machine's secrets unusable is taken
     back.
     """
-    refuse(folder(site) / host_name(host), path, meta, content)
+    check_secret(folder(site) / host_name(host), path, meta, content)
     where = b"%s/%s" % (host_name(host).encode(), path)
-    with opened(site) as secrets:
+    with open_for_writing(site) as secrets:
         machine_folder(secrets, host_name(host))
         before = secrets.read(where), secrets.meta(where)
         _put(secrets, where, content, meta)
@@ -64,14 +72,18 @@ def add(site: Site, host: str, path: bytes, content: bytes, meta: Meta, options:
         except Exception:
             _restore(secrets, where, *before)
             raise
-        if _HOST_KEY.fullmatch(path) and not mend_public(site, secrets, where) and secrets.lstat(where + b".pub"):
+        if (
+            _HOST_KEY.fullmatch(path)
+            and not restore_public_key(site, secrets, where)
+            and secrets.lstat(where + b".pub")
+        ):
             secrets.remove(where + b".pub")
     return before[0] is not None
 
 
-def foresee(site: Site, host: str, path: bytes, content: bytes, meta: Meta) -> bool:
+def preview_add(site: Site, host: str, path: bytes, content: bytes, meta: Meta) -> bool:
     """What ``add`` would return or, so far as that can be told without writing, raise."""
-    refuse(folder(site) / host_name(host), path, meta, content)
+    check_secret(folder(site) / host_name(host), path, meta, content)
     if not folder(site).exists():
         return False
     with fs.open_descriptor_tree(folder(site)) as secrets:
@@ -95,7 +107,7 @@ def _restore(secrets: DescriptorTree, where: bytes, content: bytes | None, meta:
         secrets.put(where, [content], meta)
 
 
-def removed(site: Site, host: str, path: bytes | None) -> list[bytes]:
+def preview_remove(site: Site, host: str, path: bytes | None) -> list[bytes]:
     """What ``remove`` removes: the files of a directory, too. Raises NotFoundError."""
     name = host_name(host).encode()
     where = name if path is None else b"%s/%s" % (name, path)
@@ -114,8 +126,8 @@ def removed(site: Site, host: str, path: bytes | None) -> list[bytes]:
 def remove(site: Site, host: str, path: bytes | None) -> None:
     """Remove one secret, or all of a machine's; directories that become empty go, too. Raises NotFoundError."""
     name = host_name(host).encode()
-    removed(site, host, path)
-    with opened(site) as secrets:
+    preview_remove(site, host, path)
+    with open_for_writing(site) as secrets:
         where = name if path is None else b"%s/%s" % (name, path)
         if secrets.lstat(where):
             secrets.remove(where)
@@ -126,14 +138,14 @@ def remove(site: Site, host: str, path: bytes | None) -> None:
 
 def renew(site: Site, wanted: Sequence[str], options: Options, observer: Observer) -> tuple[Key, ...]:
     """Make the host keys of machines anew; those that were made. Raises ConfigError, StorageError."""
-    with opened(site) as secrets:
-        keys = renewed(site, wanted, options)
-        make(site, secrets, keys, observer)
+    with open_for_writing(site) as secrets:
+        keys = preview_renew(site, wanted, options)
+        generate_keys(site, secrets, keys, observer)
     return keys
 
 
-def renewed(site: Site, wanted: Sequence[str], options: Options) -> tuple[Key, ...]:
+def preview_renew(site: Site, wanted: Sequence[str], options: Options) -> tuple[Key, ...]:
     """What ``renew`` would make: keys of every type that a machine has, or that the site wants."""
     every = tuple(Key(host_name(host), kind) for host in wanted for kind in KEY_TYPES)
-    absent = set(lacking(site, wanted, replace(options, host_keys=KEY_TYPES)))
+    absent = set(missing_keys(site, wanted, replace(options, host_keys=KEY_TYPES)))
     return tuple(key for key in every if key.type in options.host_keys or key not in absent)

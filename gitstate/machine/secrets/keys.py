@@ -21,10 +21,10 @@ from gitstate.core.names import host_name
 from gitstate.core.process import ProgramError
 from gitstate.machine.render.image import Image
 from gitstate.machine.secrets.options import KEY_TYPES, Options
-from gitstate.machine.secrets.tree import folder, refuse_open
+from gitstate.machine.secrets.tree import check_private, folder
 from gitstate.store.site import Site
 
-PLACE: Final = b"etc/ssh"
+SSH_FOLDER: Final = b"etc/ssh"
 _SERVERS: Final = (b"usr/sbin/sshd", b"usr/bin/sshd")
 _STAGING: Final = b".new"
 """No host has such a name."""
@@ -44,15 +44,15 @@ class Key(NamedTuple):
     @property
     def path(self) -> bytes:
         """Its private half from the directory of all secrets."""
-        return b"%s/%s/%s" % (self.host.encode(), PLACE, self.name)
+        return b"%s/%s/%s" % (self.host.encode(), SSH_FOLDER, self.name)
 
 
 def has_sshd(image: Image) -> bool:
     """Whether machines with this root let people in by ssh."""
-    return any(image.real(path) and image.at(image.real(path) or b"") for path in _SERVERS)
+    return any(image.resolve(path) and image.at(image.resolve(path) or b"") for path in _SERVERS)
 
 
-def lacking(site: Site, hosts: Iterable[str], options: Options) -> tuple[Key, ...]:
+def missing_keys(site: Site, hosts: Iterable[str], options: Options) -> tuple[Key, ...]:
     """The host keys that machines should have and don't; nothing is written."""
     wanted = [Key(host_name(host), kind) for host in hosts for kind in options.host_keys]
     if not wanted or not folder(site).exists():
@@ -67,21 +67,21 @@ def ensure_host_keys(site: Site, hosts: Iterable[str], options: Options, observe
     Call it for machines whose root has an sshd, for many at once: two processors make 400 machines' in a second.
     """
     left = (folder(site) / os.fsdecode(_STAGING)).exists()  # by a run that was killed
-    if not lacking(site, wanted := list(hosts), options) and not left:
+    if not missing_keys(site, wanted := list(hosts), options) and not left:
         return ()
-    with opened(site) as secrets:
-        keys = lacking(site, wanted, options)  # somebody may have made them while we waited for the lock
-        make(site, secrets, keys, observer)
+    with open_for_writing(site) as secrets:
+        keys = missing_keys(site, wanted, options)  # somebody may have made them while we waited for the lock
+        generate_keys(site, secrets, keys, observer)
     return keys
 
 
 @contextmanager
-def opened(site: Site) -> Iterator[DescriptorTree]:
+def open_for_writing(site: Site) -> Iterator[DescriptorTree]:
     """The directory of all secrets, to be changed by us alone; who comes second waits. Raises ConfigError."""
     folder(site).mkdir(mode=0o700, exist_ok=True)
     lock = fs.open_tree(folder(site))
     try:
-        refuse_open(lock, folder(site))
+        check_private(lock, folder(site))
         fcntl.flock(lock, fcntl.LOCK_EX)
         with fs.open_descriptor_tree(folder(site)) as secrets:
             yield secrets
@@ -95,7 +95,7 @@ def machine_folder(secrets: DescriptorTree, host: str) -> None:
         secrets.make_directory(host.encode(), 0o700)
 
 
-def make(site: Site, secrets: DescriptorTree, keys: Sequence[Key], observer: Observer) -> None:
+def generate_keys(site: Site, secrets: DescriptorTree, keys: Sequence[Key], observer: Observer) -> None:
     """Make ``keys`` anew, whatever is there. The caller holds the lock."""
     staging = folder(site) / os.fsdecode(_STAGING)
     fs.remove_tree(staging)
@@ -155,7 +155,7 @@ def _sync(site: Site) -> None:
 # --- what others may know ---------------------------------------------------------------------------------------------
 
 
-def mend_public(site: Site, secrets: DescriptorTree, path: bytes) -> bool:
+def restore_public_key(site: Site, secrets: DescriptorTree, path: bytes) -> bool:
     """Write the public half of the private host key at ``path``; False if that is none that needs no passphrase."""
     try:
         text = process.run(["ssh-keygen", "-y", "-P", "", "-f", f"{folder(site)}/{os.fsdecode(path)}"])

@@ -21,7 +21,7 @@ from gitstate.tree.policy import parse
 
 LARGEST: Final = 1 << 20
 LARGEST_IN_ALL: Final = 4 << 20
-MOST: Final = 1000
+LARGEST_COUNT: Final = 1000
 _DEEPEST: Final = 64
 _READ_BY_ALL: Final = 0o004
 _WRITTEN_BY_ALL: Final = 0o002
@@ -40,7 +40,7 @@ class Secrets:
     are root's alone, and stay so where the machine has none.
     """
 
-    laid: tuple[ArchiveEntry, ...] = ()
+    entries: tuple[ArchiveEntry, ...] = ()
     digest: str = ""
     private: tuple[bytes, ...] = ()
 
@@ -63,7 +63,7 @@ def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
             raise
         return NONE
     try:
-        refuse_open(above, folder(site))
+        check_private(above, folder(site))
         root = fs.open_directory(name.encode(), above)
     except FileNotFoundError:
         return NONE
@@ -78,11 +78,11 @@ def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
         reader.read(root, b"", 0)
     finally:
         fs.close(root)
-    laid, private = tuple(sorted(reader.laid, key=lambda one: one.path)), tuple(sorted(reader.private))
+    laid, private = tuple(sorted(reader.entries, key=lambda one: one.path)), tuple(sorted(reader.private))
     return Secrets(laid, _digest(laid, private, options.uuid), private) if laid else NONE
 
 
-def refuse_open(descriptor: int, where: Path) -> None:
+def check_private(descriptor: int, where: Path) -> None:
     """Raise ConfigError where others than root can look at secrets."""
     status = os.fstat(descriptor)
     if status.st_mode & 0o077:
@@ -103,7 +103,7 @@ class _Reader:
     """One walk over one machine's directory."""
 
     def __init__(self, where: Path) -> None:
-        self.laid: list[ArchiveEntry] = []
+        self.entries: list[ArchiveEntry] = []
         self.private: list[bytes] = []
         self._where = where
         self._left = LARGEST_IN_ALL
@@ -116,8 +116,10 @@ class _Reader:
                 continue
             whole = join(path, name)
             self._count += 1
-            if self._count > MOST or depth > _DEEPEST or len(whole) > LONGEST_PATH:
-                raise self._fault(whole, f"is more than {MOST} entries, or lies too deep", "keep secrets few and small")
+            if self._count > LARGEST_COUNT or depth > _DEEPEST or len(whole) > LONGEST_PATH:
+                raise self._fault(
+                    whole, f"is more than {LARGEST_COUNT} entries, or lies too deep", "keep secrets few and small"
+                )
             kind = KIND_BY_FORMAT.get(stat.S_IFMT(status.st_mode))
             if kind is Kind.DIRECTORY:
                 self._directory(descriptor, name, whole, depth)
@@ -150,7 +152,7 @@ class _Reader:
             meta = _meta(Kind.FILE, status, descriptor)
         finally:
             fs.close(descriptor)
-        refuse(self._where, path, meta, content)
+        check_secret(self._where, path, meta, content)
         self._add(path, meta, content)
 
     def _add(self, path: bytes, meta: Meta, content: bytes = b"") -> None:
@@ -158,13 +160,13 @@ class _Reader:
         if self._left < 0:
             hint = "secrets are small; layers hold more"
             raise ConfigError(f"{self._where} holds more than {LARGEST_IN_ALL >> 20} MiB", hint)
-        self.laid.append(ArchiveEntry(path, meta, content))
+        self.entries.append(ArchiveEntry(path, meta, content))
 
     def _fault(self, path: bytes, what: str, hint: str) -> ConfigError:
         return ConfigError(f"{self._where}/{octal(path[:200])} {what}", hint)
 
 
-def refuse(where: Path, path: bytes, meta: Meta, content: bytes) -> None:
+def check_secret(where: Path, path: bytes, meta: Meta, content: bytes) -> None:
     """Raise ConfigError for a file that nobody means to be a secret of the machine whose directory is ``where``."""
     if len(content) > LARGEST:
         what, hint = f"is larger than {LARGEST >> 20} MiB", "secrets are small; layers hold more"

@@ -58,13 +58,13 @@ def layouts(draw: st.DrawFn) -> Layout:
 @given(layouts())
 def test_the_lists_say_what_is_in_it(layout: Layout) -> None:
     data = b"".join(archive.write(Archive({}, layout)))
-    assert data == b"".join(archive.write(Archive({}, Layout(layout.laid[::-1]))))
+    assert data == b"".join(archive.write(Archive({}, Layout(layout.entries[::-1]))))
     found = members(data)
     lines = found[PLACE + b"list"].content.decode("ascii").splitlines()
     listed = [line.split(" ") for line in lines]
     paths = [from_octal(fields[5].encode()) for fields in listed]
-    assert paths == sorted(one.path for one in layout.laid)
-    by_path = {one.path: one for one in layout.laid}
+    assert paths == sorted(one.path for one in layout.entries)
+    by_path = {one.path: one for one in layout.entries}
     for (kind, mode, uid, gid, what, _), path in zip(listed, paths, strict=True):
         one, member = by_path[path], found[PLACE + b"files/" + path]
         assert (int(mode, 8), int(uid), int(gid)) == (one.meta.mode, one.meta.uid, one.meta.gid)
@@ -83,7 +83,7 @@ def test_the_attributes_are_those_that_travel(layout: Layout) -> None:
     text = members(b"".join(archive.write(Archive({}, layout))))[PLACE + b"xattrs"].content.decode("ascii")
     named = set(re.findall(r"^# file: (.*)$", text, re.MULTILINE))
     carried = {b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"}
-    wanted = {one.path for one in layout.laid if {name for name, _ in one.meta.xattrs} & carried}
+    wanted = {one.path for one in layout.entries if {name for name, _ in one.meta.xattrs} & carried}
     assert {from_octal(path.encode()) for path in named} == wanted
     assert set(re.findall(r"^([a-z_.]+)=0s", text, re.MULTILINE)) <= {name.decode() for name in carried}
     assert "user." not in re.sub(r"(?m)^#.*$", "", text)
@@ -101,7 +101,7 @@ def test_other_programs_unpack_it(program: str, layout: Layout) -> None:
         subprocess.run(words, input=data, cwd=place, check=True, capture_output=True)
         machine = os.path.join(os.fsencode(place), PLACE)
         subprocess.run(["sha256sum", "--quiet", "-c", "whole"], cwd=machine, check=True)
-        for one in layout.laid:
+        for one in layout.entries:
             path = os.path.join(machine, b"files", one.path)
             status = os.lstat(path)
             if one.meta.kind is Kind.FILE:

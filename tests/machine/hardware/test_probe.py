@@ -174,12 +174,12 @@ def test_the_schema_and_the_door_agree(path: tuple[str | int, ...], value: objec
 
 
 def test_what_is_news() -> None:
-    assert probe.is_news(None, GOOD)
-    assert not probe.is_news(GOOD, GOOD)
-    assert not probe.is_news(GOOD, changed("memory", to=8192000000 - 20_000_000))
-    assert probe.is_news(GOOD, changed("memory", to=16384000000))
-    assert probe.is_news(changed("memory", to=None), GOOD)
-    assert probe.is_news(GOOD, changed("pci", to=[]))
+    assert probe.has_changed(None, GOOD)
+    assert not probe.has_changed(GOOD, GOOD)
+    assert not probe.has_changed(GOOD, changed("memory", to=8192000000 - 20_000_000))
+    assert probe.has_changed(GOOD, changed("memory", to=16384000000))
+    assert probe.has_changed(changed("memory", to=None), GOOD)
+    assert probe.has_changed(GOOD, changed("pci", to=[]))
 
 
 def test_the_graphics_card_in_words() -> None:

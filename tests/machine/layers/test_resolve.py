@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitstate.core.errors import ConfigError, NotFoundError
-from gitstate.machine.layers import ORDER, ExistingLayers, Machine, Missing, Options, never_chosen, resolve, with_masks
+from gitstate.machine.layers import ORDER, ExistingLayers, Machine, Missing, Options, name_problem, resolve, with_netmasks
 from gitstate.core.names import layer_word
 
 CLASSIC = Machine("lab3-14", (ip_interface("192.168.1.23/24"),))
@@ -99,7 +99,7 @@ def test_odd_names_of_layers_are_no_networks(name: str) -> None:
 
 def test_masks_are_those_of_the_narrowest_network() -> None:
     networks = [ip_network(text) for text in ("10.0.0.0/8", "10.1.0.0/16", "fd00::/64")]
-    found = with_masks(["10.1.2.3", "10.2.0.1", "192.168.1.1", "fd00::5"], networks)
+    found = with_netmasks(["10.1.2.3", "10.2.0.1", "192.168.1.1", "fd00::5"], networks)
     assert [str(one) for one in found] == ["10.1.2.3/16", "10.2.0.1/8", "192.168.1.1/32", "fd00::5/64"]
 
 
@@ -129,7 +129,7 @@ def test_every_layer_is_taken_once_and_by_kind(order: list[str], known: set[str]
 
 @pytest.mark.parametrize("name", [*ALL, "lab/9", "host/a--b", "ip/0--1", "class/X", "workload/A_b"])
 def test_names_by_which_machines_get_layers(name: str) -> None:
-    assert never_chosen(name) is None
+    assert name_problem(name) is None
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_names_by_which_machines_get_layers(name: str) -> None:
     ],
 )
 def test_names_by_which_no_machine_gets_a_layer(name: str, wanted: str) -> None:
-    assert never_chosen(name) == wanted
+    assert name_problem(name) == wanted

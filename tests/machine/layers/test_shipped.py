@@ -186,8 +186,8 @@ def test_they_are_listed(site: Site) -> None:
         *("class/intel", "class/nvidia", "class/virtual"),
         *("workload/compute", "workload/desktop", "workload/kiosk"),
     ]
-    assert all(one["description"] and one["taken"] for one in found)
-    assert site.out("layer", "list", "--shipped").splitlines()[1].split()[:2] == ["base", "taken"]
+    assert all(one["description"] and one["exists"] for one in found)
+    assert site.out("layer", "list", "--shipped").splitlines()[1].split()[:2] == ["base", "exists"]
 
 
 def test_taking_one_makes_it_the_sites_own(tmp_path: Path) -> None:

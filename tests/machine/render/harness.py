@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, cast
 from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.machine.render.compose import Composer, Composition
 from gitstate.machine.render.image import Image
-from gitstate.machine.render.machine import Finisher
+from gitstate.machine.render.machine import MachineRenderer
 from gitstate.machine.render.models import Blob, Layer, RenderedEntry
-from gitstate.machine.render.take import take_layer
+from gitstate.machine.render.read import read_layer
 from gitstate.store import Repository, Type, object_id
 from gitstate.store.objects import FILE, TreeItem, format_tree
 from gitstate.tree.snapshot import make_directory
@@ -92,14 +92,14 @@ class Bench:
         )
         self.image = Image(cast(Repository, repository), "desktop", b"\xde" * 20)
         self.composer = Composer(self.image, self.read)
-        self.finisher = Finisher(self.image, self.read)
+        self.finisher = MachineRenderer(self.image, self.read)
 
     def read(self, name: str, oid: bytes) -> bytes:
         return self.objects[oid]
 
     def layer(self, name: str, spec: Mapping[str, Any]) -> Layer:
         tree = self.objects.tree(spec)
-        return take_layer(self.objects.__getitem__, name, tree, tree)
+        return read_layer(self.objects.__getitem__, name, tree, tree)
 
     def compose(self, *specs: Mapping[str, Any]) -> Composition:
         """Layers ``a``, ``b`` and so on."""

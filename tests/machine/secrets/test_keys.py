@@ -48,15 +48,15 @@ def judged(site: Site, host: str = HOST) -> int:
 
 
 def test_keys_are_made_once(site: Site) -> None:
-    assert secrets.lacking(site, [HOST], OPTIONS) == ((HOST, "ed25519"), (HOST, "ecdsa"))
+    assert secrets.missing_keys(site, [HOST], OPTIONS) == ((HOST, "ed25519"), (HOST, "ecdsa"))
     assert ensure(site, HOST, "lab3-13") == 4
     assert key_files(site) == FILES
     assert judged(site) == 2
     assert stat.S_IMODE((site.path / "secrets" / HOST).stat().st_mode) == 0o700
     before = read(site)
-    assert [(one.meta.mode, one.meta.uid) for one in before.laid] == [(0o600, 0), (0o644, 0)] * 2
-    assert before.laid[1].content.split()[2] == b"root@lab3-12"
-    assert before.laid[0].content != read(site, "lab3-13").laid[0].content
+    assert [(one.meta.mode, one.meta.uid) for one in before.entries] == [(0o600, 0), (0o644, 0)] * 2
+    assert before.entries[1].content.split()[2] == b"root@lab3-12"
+    assert before.entries[0].content != read(site, "lab3-13").entries[0].content
     assert ensure(site, HOST, "lab3-13") == 0
     assert read(site) == before
     assert not (site.path / "secrets" / ".new").exists()
@@ -65,9 +65,10 @@ def test_keys_are_made_once(site: Site) -> None:
 def test_a_key_that_is_there_is_kept(site: Site) -> None:
     ensure(site, HOST)
     (site.path / "secrets" / HOST / "etc/ssh/ssh_host_ecdsa_key").unlink()
-    kept = read(site).laid[1:]
+    kept = read(site).entries[1:]
     assert ensure(site, HOST) == 1
-    assert [one for one in read(site).laid if b"ed25519" in one.path] == [one for one in kept if b"ed25519" in one.path]
+    ed25519 = [one for one in read(site).entries if b"ed25519" in one.path]
+    assert ed25519 == [one for one in kept if b"ed25519" in one.path]
     assert judged(site) == 2
 
 
@@ -98,9 +99,9 @@ def test_no_symlink_leads_keys_out(site: Site, tmp_path: Path) -> None:
 
 def test_renewed_keys_are_others(site: Site) -> None:
     ensure(site, HOST, options=Options("", ("rsa", "ed25519")))
-    before = {one.path: one.content for one in read(site).laid}
+    before = {one.path: one.content for one in read(site).entries}
     assert len(secrets.renew(site, [HOST], OPTIONS, SILENT)) == 3  # rsa, though the site wants none any more
-    after = {one.path: one.content for one in read(site).laid}
+    after = {one.path: one.content for one in read(site).entries}
     assert before.keys() < after.keys()
     assert all(after[path] != content for path, content in before.items())
     assert judged(site) == 3
@@ -150,7 +151,7 @@ def test_killed_at_any_moment(site: Site, verb: str) -> None:
         ensure(site, *hosts)
     draw, killed, partly = random.Random(6), 0, 0
     for _ in range(12):
-        if verb == "make" and not secrets.lacking(site, hosts, OPTIONS):
+        if verb == "make" and not secrets.missing_keys(site, hosts, OPTIONS):
             for host in hosts:
                 secrets.remove(site, host, None)
         child = subprocess.Popen(

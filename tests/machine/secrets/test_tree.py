@@ -34,7 +34,7 @@ def test_owner_mode_time_and_acl_are_those_of_the_files(site: Site) -> None:
     subprocess.run(["setfacl", "-m", "u:33:r", keytab], check=True)
     os.utime(keytab, ns=(0, 1234567890123456789))
     (keytab.parent / "link").symlink_to("/etc/passwd")
-    found = {one.path: one for one in read(site).laid}
+    found = {one.path: one for one in read(site).entries}
     assert sorted(found) == [b"etc/krb5.keytab", b"etc/link"]
     one = found[b"etc/krb5.keytab"]
     assert (one.content, one.meta.mode, one.meta.uid, one.meta.gid) == (b"\5\2keys", 0o640, 0, 42)
@@ -49,7 +49,7 @@ def test_plain_directories_say_nothing_and_others_do(site: Site) -> None:
         path.chmod(mode)
     file.parents[3].chmod(0o700)
     found = read(site)
-    laid = {one.path: one.meta for one in found.laid}
+    laid = {one.path: one.meta for one in found.entries}
     assert laid[b"a/b/c/d"].mode == 0o750
     assert laid[b"a/b/c/d"].time is None
     assert found.private == (b"a", b"a/b/c")
@@ -58,7 +58,7 @@ def test_plain_directories_say_nothing_and_others_do(site: Site) -> None:
 
 def test_any_name_is_read(site: Site) -> None:
     plant(site, "etc/a\nb \\")
-    assert [one.path for one in read(site).laid] == [b"etc/a\nb \\"]
+    assert [one.path for one in read(site).entries] == [b"etc/a\nb \\"]
 
 
 def test_what_a_killed_add_left_is_no_secret(site: Site) -> None:
@@ -93,7 +93,7 @@ def test_the_digest_tells_nothing_to_other_sites(site: Site) -> None:
     plant(site, "etc/secret")
     other = machine_secrets(site, HOST, Options("11111111-1111-1111-1111-111111111111"))
     assert other.digest != read(site).digest
-    assert other.laid == read(site).laid
+    assert other.entries == read(site).entries
 
 
 # --- hostile, or mistaken ---------------------------------------------------------------------------------------------
@@ -146,12 +146,12 @@ def test_what_no_machine_may_get(site: Site, make: Callable[[Site], object], sai
 def test_the_largest_that_fits(site: Site) -> None:
     for number in range(4):
         plant(site, f"etc/{number}", bytes(1 << 20))
-    assert len(read(site).laid) == 4
+    assert len(read(site).entries) == 4
 
 
 def test_a_certificate_may_be_read_by_all(site: Site) -> None:
     plant(site, "etc/ssl/host.pem", b"-----BEGIN CERTIFICATE-----\n", 0o644)
-    assert len(read(site).laid) == 1
+    assert len(read(site).entries) == 1
 
 
 def test_no_symlink_is_followed(site: Site, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_no_symlink_is_followed(site: Site, tmp_path: Path) -> None:
     (tmp_path / "outside" / "file").write_text("x")
     plant(site, "etc/x")
     (site.path / "secrets" / HOST / "out").symlink_to(tmp_path / "outside")
-    assert sorted(one.path for one in read(site).laid) == [b"etc/x", b"out"]
+    assert sorted(one.path for one in read(site).entries) == [b"etc/x", b"out"]
     (site.path / "secrets" / "lab3-13").symlink_to(tmp_path / "outside")
     with pytest.raises(ConfigError, match="is no directory"):
         read(site, "lab3-13")

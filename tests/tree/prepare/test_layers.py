@@ -200,7 +200,7 @@ def test_the_variant_is_chosen_by_pci_ids(
         layout({"etc/a": "common", "etc/b": "b"}),
         Variant("intel", ("pci:v00008086*bc03*",), layout({"etc/a": "intel"})),
         Variant("nvidia", ("pci:v00001002*", "pci:v000010DE*"), layout({"etc/a": "nvidia", "etc/n": "n"}, ("etc/b",))),
-        every=every,
+        match_all=every,
     )
     said = boot(initramfs, unpacked(data, initramfs.place / "initrd"))
     assert {path: look[3] for path, look in looks(initramfs.place / "root").items() if look[3] is not None} == laid

@@ -33,7 +33,7 @@ _VARS: Final = b"vars.toml"
 _SETTINGS: Final = b"layer.toml"
 
 
-def take_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
+def read_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
     """The layer ``name`` at ``commit``, whose root tree is ``tree``. Raises DamagedError, RefusedError, LayerError."""
     where = f"{name} {commit.hex()[:7]}"
     folders: list[Folder] = []
@@ -68,26 +68,25 @@ def _folders(read: Read, root: bytes, where: str) -> Iterator[tuple[Folder, dict
         stack.extend(reversed([(join(path, name), oid) for name, oid in directory.subdirectories.items()]))
 
 
-def _folder(path: bytes, own: Meta | None, entries: list[Entry], where: str) -> Folder:
-    hides, pieces = [], []
-    for entry in entries:
-        if entry.name == OPAQUE:
+def _folder(path: bytes, own: Meta | None, files: list[Entry], where: str) -> Folder:
+    whiteouts: list[bytes] = []
+    entries: dict[bytes, LayerEntry] = {}
+    for file in files:
+        if file.name == OPAQUE:
             continue
-        if entry.name.startswith(WHITEOUT):
-            hides.append(_hidden(path, entry.name, where))
-        else:
-            pieces.append(_piece(path, entry))
-    seen: dict[bytes, LayerEntry] = {}
-    for piece in pieces:
-        other = seen.setdefault(piece.name, piece)
-        if other is not piece:
-            first, second = (octal(join(path, one.source)) for one in (other, piece))
+        if file.name.startswith(WHITEOUT):
+            whiteouts.append(_whiteout(path, file.name, where))
+            continue
+        entry = _layer_entry(path, file)
+        other = entries.setdefault(entry.name, entry)
+        if other is not entry:
+            first, second = (octal(join(path, one.source)) for one in (other, entry))
             raise LayerError(f"{where}: {first} and {second} make one file", "remove one of them from the layer")
-    is_opaque = any(entry.name == OPAQUE for entry in entries)
-    return Folder(path, own, is_opaque, tuple(hides), tuple(pieces))
+    is_opaque = any(file.name == OPAQUE for file in files)
+    return Folder(path, own, is_opaque, tuple(whiteouts), tuple(entries.values()))
 
 
-def _hidden(path: bytes, whiteout: bytes, where: str) -> bytes:
+def _whiteout(path: bytes, whiteout: bytes, where: str) -> bytes:
     name = whiteout.removeprefix(WHITEOUT)
     if name in (b"", b".", b"..") or name.startswith(WHITEOUT):
         raise LayerError(f"{where}: {octal(join(path, whiteout))} hides nothing", "a whiteout is .wh.NAME")
@@ -98,7 +97,7 @@ def _hidden(path: bytes, whiteout: bytes, where: str) -> bytes:
     return name
 
 
-def _piece(path: bytes, entry: Entry) -> LayerEntry:
+def _layer_entry(path: bytes, entry: Entry) -> LayerEntry:
     """What an entry does. Only regular files are templates, and only the account files are merged."""
     source = name = entry.name
     is_template = entry.meta.kind is Kind.FILE and name.endswith(TEMPLATE) and name != TEMPLATE

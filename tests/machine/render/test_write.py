@@ -12,7 +12,7 @@ import pytest
 
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import UsageError
-from gitstate.machine.render.lay_down import lay_down
+from gitstate.machine.render.write import write_entries
 from tests.machine.render.harness import PLAIN, Bench, Node, link
 from tests.support import root_only
 
@@ -26,7 +26,7 @@ def standing(path: bytes) -> Meta:
 def made(to: Path, *specs: dict[str, Any]) -> dict[str, str]:
     """Mode and content by path."""
     bench = Bench()
-    lay_down(to, bench.items(*specs, host="h"), bench.content, standing)
+    write_entries(to, bench.items(*specs, host="h"), bench.content, standing)
     found = {}
     for path in sorted(to.rglob("*")):
         status = path.lstat()
@@ -78,7 +78,7 @@ def test_the_directory_is_its_owners_alone_and_must_be_empty(tmp_path: Path) -> 
         (tmp_path / "link").unlink(missing_ok=True)
         (tmp_path / "link").symlink_to(tmp_path / "none")
         with pytest.raises(UsageError, match="not an empty directory"):
-            lay_down(used, [], lambda item: b"", standing)
+            write_entries(used, [], lambda item: b"", standing)
 
 
 def test_what_stops_half_way_leaves_no_descriptors(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_what_stops_half_way_leaves_no_descriptors(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        lay_down(tmp_path / "to", items, full, standing)
+        write_entries(tmp_path / "to", items, full, standing)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -103,7 +103,7 @@ def test_over_an_image_in_an_overlay_it_is_what_the_machine_gets(tmp_path: Path)
     layer = {"etc": {".wh.fstab": b"", ".wh.skel": b"", "skel": b"file", "d": {".wh..wh..opq": b"", "new": b"new"}}}
     write(tmp_path / "image", image)
     (tmp_path / "root").mkdir()
-    lay_down(tmp_path / "layers", bench.items(layer), bench.content, standing, for_overlay=True)
+    write_entries(tmp_path / "layers", bench.items(layer), bench.content, standing, for_overlay=True)
     lower = f"lowerdir={tmp_path}/layers:{tmp_path}/image"
     subprocess.run(["mount", "-t", "overlay", "machine", "-o", lower, tmp_path / "root"], check=True)
     try:

@@ -9,36 +9,36 @@ from typing import Final
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError
 from gitstate.core.names import join, octal
-from gitstate.machine.render.image import Found
+from gitstate.machine.render.image import ImageEntry
 from gitstate.machine.render.models import Archive, ArchiveEntry, Layout
-from gitstate.machine.render.paths import PathError, real
+from gitstate.machine.render.paths import PathError, resolve_symlinks
 from gitstate.machine.secrets.tree import Secrets
 
-_KERNEL: Final = (b"proc", b"sys", b"run", b"dev")
+_MOUNTED_AT_BOOT: Final = (b"proc", b"sys", b"run", b"dev")
 _PRIVATE: Final = Meta(Kind.DIRECTORY, 0o700)
 
-Look = Callable[[bytes], Found | None]
+Look = Callable[[bytes], ImageEntry | None]
 """What the image has at a path whose directories are no symlinks: ``Image.at``."""
 
 
-def lay_over(archive: Archive, secrets: Secrets, image: Look, host: str) -> Archive:
+def apply_secrets(archive: Archive, secrets: Secrets, image: Look, host: str) -> Archive:
     """``archive`` with the secrets of ``host`` laid last, over every variant, too. Raises ConfigError."""
-    if not secrets.laid:
+    if not secrets.entries:
         return archive
     root = _Root(archive.layout, image, f"secrets/{host}")
     found = {one.path: one for one in root.placed(secrets)}
-    variants = (replace(one, layout=_guarded(one.layout, found, host)) for one in archive.variants)
-    return replace(archive, layout=_with(archive.layout, found), variants=tuple(variants))
+    variants = (replace(one, layout=_reapplied(one.layout, found, host)) for one in archive.variants)
+    return replace(archive, layout=_with_entries(archive.layout, found), variants=tuple(variants))
 
 
-def _with(layout: Layout, found: dict[bytes, ArchiveEntry]) -> Layout:
-    laid = {one.path: one for one in layout.laid} | found
-    return replace(layout, laid=tuple(laid.values()))
+def _with_entries(layout: Layout, found: dict[bytes, ArchiveEntry]) -> Layout:
+    laid = {one.path: one for one in layout.entries} | found
+    return replace(layout, entries=tuple(laid.values()))
 
 
-def _guarded(layout: Layout, found: dict[bytes, ArchiveEntry], host: str) -> Layout:
+def _reapplied(layout: Layout, found: dict[bytes, ArchiveEntry], host: str) -> Layout:
     """A class's layout, which is laid over the common one: what it does to a secret's place is done before."""
-    laid = {one.path: one for one in layout.laid}
+    laid = {one.path: one for one in layout.entries}
     gone = {*layout.removed, *layout.opaque}
     again = {}
     for path, one in found.items():
@@ -48,7 +48,7 @@ def _guarded(layout: Layout, found: dict[bytes, ArchiveEntry], host: str) -> Lay
                 raise _in_the_way(f"secrets/{host}", path, place)
         if path in laid or path in gone or any(place in gone for place in above):
             again[path] = one
-    return _with(layout, again) if again else layout
+    return _with_entries(layout, again) if again else layout
 
 
 def _above(path: bytes) -> Iterator[bytes]:
@@ -65,8 +65,8 @@ class _Root:
     """What the machine has at every path: its image, and what the common layout does to it."""
 
     def __init__(self, layout: Layout, image: Look, where: str) -> None:
-        self._laid = {one.path: one for one in layout.laid}
-        self._implied = {path for one in layout.laid for path in _above(one.path)}
+        self._entries = {one.path: one for one in layout.entries}
+        self._implied = {path for one in layout.entries for path in _above(one.path)}
         self._removed = frozenset(layout.removed)
         self._opaque = frozenset(layout.opaque)
         self._image = image
@@ -79,7 +79,7 @@ class _Root:
             if self._look(place)[0] is None:
                 yield ArchiveEntry(place, _PRIVATE)
         taken: dict[bytes, bytes] = {}
-        for one in secrets.laid:
+        for one in secrets.entries:
             place = self._place(one.path)
             if place in taken:
                 both = f"{octal(taken[place])} and {octal(one.path)}"
@@ -89,7 +89,7 @@ class _Root:
             yield replace(one, path=place)
 
     def _refuse(self, one: ArchiveEntry, place: bytes) -> None:
-        if place.partition(b"/")[0] in _KERNEL:
+        if place.partition(b"/")[0] in _MOUNTED_AT_BOOT:
             what = f"{self._where}/{octal(one.path)}: nobody would see /{octal(place)}"
             raise ConfigError(what, "it is mounted over at boot: move the secret")
         kind, _ = self._look(place)
@@ -107,7 +107,7 @@ class _Root:
         *above, name = path.split(b"/")
         for part in above:
             try:
-                here = real(here, part, self._target)
+                here = resolve_symlinks(here, part, self._target)
             except PathError as way:
                 raise _in_the_way(self._where, path, way.args[0]) from None
             if self._look(here)[0] not in (None, Kind.DIRECTORY):
@@ -122,8 +122,8 @@ class _Root:
         """What stands there, by its kind; a symlink's target."""
         if not path:
             return Kind.DIRECTORY, b""
-        if path in self._laid:
-            return self._laid[path].meta.kind, self._laid[path].content
+        if path in self._entries:
+            return self._entries[path].meta.kind, self._entries[path].content
         if path in self._implied:
             return Kind.DIRECTORY, b""
         found = None if self._is_gone(path) else self._image(path)
@@ -136,6 +136,6 @@ class _Root:
         for place in _above(path):
             if place in self._removed or place in self._opaque:
                 return True
-            if place in self._laid and self._laid[place].meta.kind is not Kind.DIRECTORY:
+            if place in self._entries and self._entries[place].meta.kind is not Kind.DIRECTORY:
                 return True
         return b"" in self._opaque

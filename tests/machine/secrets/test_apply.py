@@ -7,9 +7,9 @@ import pytest
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError
 from gitstate.machine.archives import content as archive
-from gitstate.machine.render.image import Found
+from gitstate.machine.render.image import ImageEntry
 from gitstate.machine.render.models import Archive, ArchiveEntry, Layout, Variant
-from gitstate.machine.secrets import Secrets, lay_over
+from gitstate.machine.secrets import Secrets, apply_secrets
 
 FILE = Meta(Kind.FILE, 0o644, time=0)
 SECRET = Meta(Kind.FILE, 0o600, time=0)
@@ -17,16 +17,16 @@ FOLDER = Meta(Kind.DIRECTORY, 0o755, time=0)
 LINK = Meta(Kind.SYMLINK, 0o777, time=0)
 
 IMAGE = {
-    b"etc": Found(FOLDER),
-    b"etc/motd": Found(FILE),
-    b"etc/mtab": Found(LINK, target=b"../proc/mounts"),
-    b"etc/loop": Found(LINK, target=b"loop"),
-    b"etc/ssh": Found(FOLDER),
-    b"lib": Found(LINK, target=b"usr/lib"),
-    b"usr": Found(FOLDER),
-    b"usr/lib": Found(FOLDER),
-    b"var/spool": Found(LINK, target=b"/etc/../../usr/lib"),
-    b"var": Found(FOLDER),
+    b"etc": ImageEntry(FOLDER),
+    b"etc/motd": ImageEntry(FILE),
+    b"etc/mtab": ImageEntry(LINK, target=b"../proc/mounts"),
+    b"etc/loop": ImageEntry(LINK, target=b"loop"),
+    b"etc/ssh": ImageEntry(FOLDER),
+    b"lib": ImageEntry(LINK, target=b"usr/lib"),
+    b"usr": ImageEntry(FOLDER),
+    b"usr/lib": ImageEntry(FOLDER),
+    b"var/spool": ImageEntry(LINK, target=b"/etc/../../usr/lib"),
+    b"var": ImageEntry(FOLDER),
 }
 
 
@@ -35,16 +35,16 @@ def secret(*paths: bytes, meta: Meta = SECRET) -> Secrets:
 
 
 def laid_over(found: Secrets, layout: Layout | None = None, *variants: Variant) -> Archive:
-    return lay_over(Archive({}, layout or Layout(), variants), found, IMAGE.get, "h")
+    return apply_secrets(Archive({}, layout or Layout(), variants), found, IMAGE.get, "h")
 
 
 def paths(layout: Layout) -> dict[bytes, bytes]:
-    return {one.path: one.content for one in layout.laid}
+    return {one.path: one.content for one in layout.entries}
 
 
 def test_nothing_changes_nothing() -> None:
     whole = Archive({}, Layout((ArchiveEntry(b"etc/motd", FILE, b"x"),)))
-    assert lay_over(whole, Secrets(), IMAGE.get, "h") is whole
+    assert apply_secrets(whole, Secrets(), IMAGE.get, "h") is whole
 
 
 def test_the_secret_wins() -> None:
@@ -112,7 +112,7 @@ def test_what_layers_have_put_there_is_one() -> None:
 
 def test_private_directories_are_made_so_where_there_are_none() -> None:
     found = Secrets((ArchiveEntry(b"etc/credstore/x", SECRET, b"x"),), "digest", (b"etc", b"etc/credstore"))
-    laid = {one.path: one.meta for one in laid_over(found).layout.laid}
+    laid = {one.path: one.meta for one in laid_over(found).layout.entries}
     assert b"etc" not in laid
     assert laid[b"etc/credstore"].mode == 0o700
 

@@ -24,13 +24,13 @@ class _Open(NamedTuple):
     meta: Meta
 
 
-def refuse_used(directory: Path) -> None:
+def require_empty(directory: Path) -> None:
     """Raise UsageError unless ``directory`` is new or empty."""
     if directory.is_symlink() or (directory.exists() and (not directory.is_dir() or any(directory.iterdir()))):
         raise UsageError(f"{directory} is not an empty directory", "render into a new one: --to DIR")
 
 
-def lay_down(
+def write_entries(
     directory: Path,
     items: Sequence[RenderedEntry],
     read: Callable[[RenderedEntry], bytes],
@@ -43,27 +43,27 @@ def lay_down(
     ``standing`` tells the metadata of directories that layers leave as they are. ``for_overlay`` makes it fit to be a
     lower directory of an overlay, which needs root. Raises UsageError, OSError.
     """
-    refuse_used(directory)
+    require_empty(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     root = fs.open_tree(directory)
     stack: list[_Open] = []
     try:
         for item in sorted(items, key=lambda one: one.path.split(b"/")):
-            parent = _enter(stack, root, item.path.rpartition(b"/")[0], standing)
+            parent = _open_parent(stack, root, item.path.rpartition(b"/")[0], standing)
             _write(stack, parent, item, read, for_overlay=for_overlay)
-        _leave(stack, 0)
+        _close_below(stack, 0)
     finally:
         for one in stack:
             fs.close(one.descriptor)
         fs.close(root)
 
 
-def _enter(stack: list[_Open], root: int, path: bytes, standing: Callable[[bytes], Meta]) -> int:
+def _open_parent(stack: list[_Open], root: int, path: bytes, standing: Callable[[bytes], Meta]) -> int:
     """The directory ``path``, made if no item did; those that it isn't in are closed."""
     depth = 0
     while depth < len(stack) and (path + b"/").startswith(stack[depth].path + b"/"):
         depth += 1
-    _leave(stack, depth)
+    _close_below(stack, depth)
     here = stack[-1].path if stack else b""
     for name in path[len(here) :].split(b"/"):
         if name:
@@ -73,7 +73,7 @@ def _enter(stack: list[_Open], root: int, path: bytes, standing: Callable[[bytes
     return stack[-1].descriptor if stack else root
 
 
-def _leave(stack: list[_Open], depth: int) -> None:
+def _close_below(stack: list[_Open], depth: int) -> None:
     """Seal and close all directories but the first ``depth``: nothing more is made in them."""
     while len(stack) > depth:
         one = stack.pop()
