@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitstate.core.errors import NotFoundError
+from gitstate.core.wording import did_you_mean, nearest
+from gitstate.store import Repository
 from gitstate.store.site import Site
 
 if TYPE_CHECKING:
@@ -20,6 +24,19 @@ class OpenedSite:
     """What every use case takes first."""
 
     site: Site
+
+    @classmethod
+    def open(cls, path: Path, credentials: Path | None = None) -> OpenedSite:
+        """The site at ``path``. Raises NotFoundError, HostError, ConfigError."""
+        return cls(replace(Site.open(path), credentials=credentials))
+
+    def repository(self, name: str) -> Repository:
+        """The repository ``name``. Raises NotFoundError with the nearest name, HostError, ConfigError."""
+        try:
+            return self.site.repository(name)
+        except NotFoundError as error:
+            hint = did_you_mean(nearest(name, self.site.repositories()), error.hint)
+            raise NotFoundError(error.message, hint) from None
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:

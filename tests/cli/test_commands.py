@@ -25,6 +25,7 @@ from gitstate.cli.base.app import Session, app
 from gitstate.cli.base.help import Command, Group
 from gitstate.cli.base.output import table
 from gitstate.core.errors import ConflictError
+from gitstate.release.opened import OpenedSite
 from tests.cli.harness import ODD, edit, listing, plant
 from tests.cli.terminal import PATIENCE, Screen, on_terminal
 from tests.gitstate_command import Site, make_site
@@ -316,7 +317,7 @@ def test_whatever_is_raised_is_told(
 
     words = {"text": [], "json": ["--json"], "verbose": ["-v"]}[form]
     monkeypatch.setattr("sys.argv", ["gitstate", *words, "fsck", "desktop"])
-    monkeypatch.setattr(Session, "repository", fail)
+    monkeypatch.setattr(OpenedSite, "repository", fail)
     with pytest.raises(SystemExit) as end:
         cli.main()
     told = capfd.readouterr()

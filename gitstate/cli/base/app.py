@@ -6,7 +6,6 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,12 +15,9 @@ import click
 from gitstate import __version__
 from gitstate.cli.base.help import CommonOption, LazyGroup
 from gitstate.core import fs, settings
-from gitstate.core.errors import GitstateError, HostError, NotFoundError, UsageError
+from gitstate.core.errors import GitstateError, HostError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.wording import did_you_mean, nearest
 from gitstate.release.opened import OpenedSite
-from gitstate.store import Repository
-from gitstate.store.site import Site
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -101,14 +97,9 @@ class Session:
         return self.given_site or self.settings.site
 
     @cached_property
-    def site(self) -> Site:
-        """The site. Raises NotFoundError, ConfigError."""
-        return replace(Site.open(self.site_path), credentials=self.settings.credentials)
-
-    @cached_property
     def opened(self) -> OpenedSite:
         """What use cases take: the site with its options, directory and releases. Raises NotFoundError, ConfigError."""
-        return OpenedSite(self.site)
+        return OpenedSite.open(self.site_path, self.settings.credentials)
 
     @property
     def colour(self) -> bool:
@@ -138,24 +129,16 @@ class Session:
 
     # --- repositories ---
 
-    def repository(self, name: str) -> Repository:
-        """The repository ``name``. Raises NotFoundError with the nearest name, HostError, ConfigError."""
-        try:
-            return self.site.repository(name)
-        except NotFoundError as error:
-            hint = did_you_mean(nearest(name, self.site.repositories()), error.hint)
-            raise NotFoundError(error.message, hint) from None
-
     def name(self, given: str | None) -> str:
         """The repository named, or the one whose live tree we stand in. Raises UsageError."""
-        return given or self.site.repository_of(Path.cwd())
+        return given or self.opened.site.repository_of(Path.cwd())
 
     def take(self, *words: str | None) -> tuple[str, list[str | None]]:
         """REPO, which may be left out inside a live tree, and the other words at their places. Raises UsageError."""
         given = [word for word in words if word is not None]
         name, rest = self.split(given, given[:1])
         if len(rest) == len(words):  # inside a live tree, and the first of them was meant as REPO
-            self.repository(rest[0])
+            self.opened.repository(rest[0])
         return name, [*rest, *[None] * (len(words) - 1 - len(rest))]
 
     def split(self, words: Sequence[str], candidates: Sequence[str]) -> tuple[str, list[str]]:
@@ -173,12 +156,12 @@ class Session:
         except GitstateError:
             for word in candidates[:1]:
                 with suppress(UsageError):  # not even a name
-                    self.repository(word)
+                    self.opened.repository(word)
             raise
 
     def _is_repository(self, name: str) -> bool:
         try:
-            return self.site.repository_path(name).is_dir()
+            return self.opened.site.repository_path(name).is_dir()
         except UsageError:
             return False
 
@@ -240,7 +223,7 @@ def complete_repository(context: click.Context, parameter: click.Parameter, inco
     """The names of repositories that begin so; none where anything is wrong."""
     session = context.ensure_object(Session)
     try:
-        return [name for name in session.site.repositories() if name.startswith(incomplete)]
+        return [name for name in session.opened.site.repositories() if name.startswith(incomplete)]
     except (GitstateError, OSError):
         return []
 
@@ -249,7 +232,7 @@ def complete_revision(context: click.Context, parameter: click.Parameter, incomp
     """The branches and tags that begin so, of the repository that the line names."""
     session = context.ensure_object(Session)
     try:
-        repository = session.repository(session.name(context.params.get("repo")))
+        repository = session.opened.repository(session.name(context.params.get("repo")))
         return [name for name in ["HEAD", *repository.names()] if name.startswith(incomplete)]
     except (GitstateError, OSError):
         return []

@@ -49,7 +49,7 @@ def add(session: Session, /, who: ClientNames, message: str | None, author: str 
     """
     given = {key: value for key, value in values.items() if value}
     directory = session.opened.directory
-    make(session, plan_new(session.site, directory, all_names(directory, who), given), message, author)
+    make(session, plan_new(session.opened.site, directory, all_names(directory, who), given), message, author)
 
 
 @click.command(
@@ -96,7 +96,7 @@ def _asked(session: Session, mac: str, *, with_ip: bool, force: bool) -> dict[st
     """The address of a machine that asked, if it is wanted. Raises NotFoundError."""
     from gitstate.boot import files as publish  # whoever asks for clients needn't wait for it
 
-    found = next((one for one in publish.machines_that_asked(session.site) if one.mac == mac), None)
+    found = next((one for one in publish.machines_that_asked(session.opened.site) if one.mac == mac), None)
     if found is None and not force:
         raise NotFoundError(
             f"{mac} never asked how to boot", "gitstate client list --new shows who did; --force adopts it all the same"
@@ -111,10 +111,10 @@ def _asked(session: Session, mac: str, *, with_ip: bool, force: bool) -> dict[st
 def _adoption(session: Session, directory: Directory, name: str, given: dict[str, Any]) -> plan.Plan:
     old = directory.clients().get(name)
     if old is None:
-        return plan.plan_add(session.site, directory, Client(name, **given))
+        return plan.plan_add(session.opened.site, directory, Client(name, **given))
     if old.macs and old.macs != given["macs"]:
         raise UsageError(
             f"{name} has the MAC {' '.join(old.macs)} already",
             f"a new card: gitstate client set {name} --mac {given['macs'][0]}; another machine: choose another name",
         )
-    return plan.plan_set(session.site, directory, [name], given)
+    return plan.plan_set(session.opened.site, directory, [name], given)

@@ -94,7 +94,7 @@ def set_(
     else:
         old = standing.get(name, HardwareClass(name, ()))
         wanted = [HardwareClass(name, patterns or old.patterns, old.order if order is None else order)]
-    plan = hardware.plan_rules(session.site, wanted, ())
+    plan = hardware.plan_rules(session.opened.site, wanted, ())
     said = ", ".join(f"{one.name}: {' '.join(one.patterns)}" for one in plan.put)
     _make(session, "class-set", plan, message or f"class set {said}", author)
     if name is None and plan.put and not session.dry_run:
@@ -109,7 +109,7 @@ def set_(
 @pass_session
 def remove(session: Session, name: tuple[str, ...], message: str | None, author: str | None) -> None:
     """Remove hardware classes; clients that were of one are of what is left."""
-    plan = hardware.plan_rules(session.site, (), name)
+    plan = hardware.plan_rules(session.opened.site, (), name)
     _make(session, "class-remove", plan, message or f"class remove {', '.join(plan.removed)}", author)
 
 
@@ -153,7 +153,7 @@ def _moved(plan: hardware.RulesPlan) -> list[str]:
 def list_(session: Session) -> None:
     """List the hardware classes in their order, and how many clients are of each."""
     directory = session.opened.directory
-    found, layers = directory.classes(), set(session.site.layers())
+    found, layers = directory.classes(), set(session.opened.site.layers())
     counts = Counter(name for one in directory.clients().values() for name in one.classes)
     rows = [
         (
@@ -166,7 +166,7 @@ def list_(session: Session) -> None:
         for one in found.values()
     ]
     value = {
-        "match_all": load(session.site).classes is Classes.ALL,
+        "match_all": load(session.opened.site).classes is Classes.ALL,
         "classes": [
             {**_as_json(one), "layer": f"class/{one.name}" in layers, "clients": counts[one.name]}
             for one in found.values()
@@ -185,12 +185,12 @@ def list_(session: Session) -> None:
 def of(session: Session, name: str) -> None:
     """Tell of which classes the client NAME is by what it last reported, and why."""
     client = session.opened.directory.client(name)
-    report = Reports(session.site).get(client.name)
+    report = Reports(session.opened.site).get(client.name)
     if report is None:
         raise NotFoundError(
             f"{client.name} has never reported its hardware", "gitstate probe --report does, on the machine"
         )
-    _tell(session, "class-of", hardware.matches(session.site, report))
+    _tell(session, "class-of", hardware.matches(session.opened.site, report))
 
 
 @class_.command(examples=("gitstate class test probe.json", "lspci -n | gitstate class test -"))
@@ -205,7 +205,7 @@ def test(session: Session, file: Path) -> None:
     """
     data = content(file, probe.LONGEST)
     rules = session.opened.directory.classes()
-    every = load(session.site).classes is Classes.ALL
+    every = load(session.opened.site).classes is Classes.ALL
     _tell(session, "class-test", matches_of(rules.values(), lspci.modaliases(data), every))
 
 

@@ -77,7 +77,9 @@ def import_(
     who = signature(session, message, author)
     listing = _read(file, source, form)
     defaults = {key: value for key, value in values.items() if value}
-    found = plan_import(session.site, session.opened.directory, listing, ImportOptions(defaults, update, leased_ips))
+    found = plan_import(
+        session.opened.site, session.opened.directory, listing, ImportOptions(defaults, update, leased_ips)
+    )
     may_apply = not found.bad or skip_bad
     if not (may_apply or session.dry_run):
         raise _wrong(source, found.bad)

@@ -134,7 +134,7 @@ def _list_new(session: Session, clients: Mapping[str, Client], *, raw: bool) -> 
     from gitstate.boot import files as publish  # whoever asks for clients needn't wait for it
 
     known = {mac for one in clients.values() for mac in one.macs}
-    found = [one for one in publish.machines_that_asked(session.site) if one.mac not in known]
+    found = [one for one in publish.machines_that_asked(session.opened.site) if one.mac not in known]
     if raw:
         for one in found:
             write_name(one.mac.encode())

@@ -17,7 +17,7 @@ def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
     """Machine archives follow what is known of machines: those of ``hosts``, or all. Raises PartlyDoneError."""
     from gitstate.release import refresh  # most reports say nothing new
 
-    site, observer = session.site, session.observer
+    site, observer = session.opened.site, session.observer
     try:
         made = refresh.refresh(site, observer) if hosts is None else refresh.again(site, hosts, observer)
     except GitstateError as error:

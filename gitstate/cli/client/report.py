@@ -53,7 +53,7 @@ def receive(session: Session, host: str) -> int:
 
 
 def _take(session: Session, host: str, data: bytes, author: Signature) -> None:
-    planned = hardware.plan_report(session.site, host, data)
+    planned = hardware.plan_report(session.opened.site, host, data)
     if not session.dry_run:
         hardware.apply_report(planned, author, settings.committer())
     value = {

@@ -73,7 +73,7 @@ def _path(text: str) -> bytes:
 @pass_session
 def list_(session: Session, host: str | None) -> None:
     """List secrets of HOST or of all machines, without content."""
-    site, options = session.site, secrets.load(session.site)
+    site, options = session.opened.site, secrets.load(session.opened.site)
     clients = session.opened.directory.clients()
     found: list[tuple[str, ArchiveEntry]] = []
     faults: list[ConfigError] = []
@@ -159,7 +159,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
     What stood there is replaced. Of a private ssh host key the public half is
     written beside it. HOST may be a client or become one later.
     """
-    site, options = session.site, secrets.load(session.site)
+    site, options = session.opened.site, secrets.load(session.opened.site)
     data = content(file, secrets.LARGEST)
     meta = Meta(Kind.FILE, mode, *owner)
     if host not in session.opened.directory.clients():
@@ -199,9 +199,9 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     """
     if (path is None) != everything:
         raise UsageError("which secret?", f"name its PATH, or all of them: gitstate secret remove {host} --all")
-    gone = secrets.preview_remove(session.site, host, path)
+    gone = secrets.preview_remove(session.opened.site, host, path)
     if not session.dry_run:
-        secrets.remove(session.site, host, path)
+        secrets.remove(session.opened.site, host, path)
     value = {"host": host, "paths": [octal(one) for one in gone], "dry_run": session.dry_run}
     word = "would remove" if session.dry_run else "removed"
     emit(session, "secret-remove/1", value, [f"{host}: {word} /{octal(one)}" for one in gone])
@@ -225,10 +225,10 @@ def known_hosts(session: Session, who: ClientNames) -> None:
     clients = directory.clients()
     wanted = existing_clients(session, directory, who) if any(who) else sorted(clients)
     meant = [directory.client(name) for name in wanted]
-    domain = layers.load(session.site).domain
+    domain = layers.load(session.opened.site).domain
     lines, value = [], []
     called = {one.name: _called(one, domain) for one in meant}
-    for host, key in secrets.public_keys(session.site, called):
+    for host, key in secrets.public_keys(session.opened.site, called):
         lines.append(f"{','.join(called[host])} {key}")
         value.append({"host": host, "names": called[host], "key": key})
     emit(session, "secret-known-hosts/1", {"keys": value}, lines)
@@ -252,7 +252,7 @@ def renew(session: Session, who: ClientNames) -> None:
     Those that it has, and those that the site wants machines to have. Who knows
     the machine by its old keys is warned by ssh from then on.
     """
-    site, options = session.site, secrets.load(session.site)
+    site, options = session.opened.site, secrets.load(session.opened.site)
     directory = session.opened.directory
     hosts = existing_clients(session, directory, who)
     for host in hosts:

@@ -30,7 +30,7 @@ def show(session: Session, name: str) -> None:
 
     directory = session.opened.directory
     found, last = directory.client(name), directory.last_change(name)
-    report = Reports(session.site).get(found.name)
+    report = Reports(session.opened.site).get(found.name)
     value = {"client": as_json(found), "last_change": last_as_json(last), "hardware": report and dict(report)}
     emit(session, "client-show/1", value, [*_told(found, last), *(_hardware(report) if report else ())])
 

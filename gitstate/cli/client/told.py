@@ -44,14 +44,16 @@ def apply(session: Session, planned: plan.Plan, who: Signature, message: str | N
     """
     if not planned.steps or session.dry_run:
         return False
-    refresh.refresh(session.site, session.observer, {step.name: step.new for step in planned.steps})
+    refresh.refresh(session.opened.site, session.observer, {step.name: step.new for step in planned.steps})
     try:
         plan.apply(planned, who, settings.committer(), message)
     except BaseException:
         with suppress(GitstateError):
-            refresh.refresh(session.site, session.observer, {step.name: step.old for step in planned.steps})
+            refresh.refresh(session.opened.site, session.observer, {step.name: step.old for step in planned.steps})
         raise
-    refresh.again(session.site, [step.name for step in planned.steps], session.observer)  # the entry's own attributes
+    refresh.again(
+        session.opened.site, [step.name for step in planned.steps], session.observer
+    )  # the entry's own attributes
     return True
 
 

@@ -27,7 +27,7 @@ def create(session: Session, name: str, shipped: bool) -> None:
     NAME is base, or KIND/NAME. It is edited, checked in and pushed as a
     prototype is.
     """
-    site = session.site
+    site = session.opened.site
     kind, slash, rest = name.partition("/")
     if name != "base" and (not slash or kind not in LAYER_KINDS or not rest):
         raise UsageError(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")

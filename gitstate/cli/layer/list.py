@@ -18,7 +18,7 @@ from gitstate.release.layers import LayerSummary
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     session = context.ensure_object(Session)
     try:
-        return [name for name in session.site.layers() if name.startswith(incomplete)]
+        return [name for name in session.opened.site.layers() if name.startswith(incomplete)]
     except (GitstateError, OSError):
         return []
 
@@ -85,7 +85,7 @@ def _as_json(one: LayerSummary) -> dict[str, Any]:
 
 def _list_clients(session: Session, name: str) -> None:
     name = layers.full_name(name)
-    session.repository(name)
+    session.opened.repository(name)
     found = layers.clients_of(session.opened, name)
     value: list[dict[str, Any]] = [
         {"host": one.client, "release": str(one.release.name) if one.release else None, "why": one.why} for one in found

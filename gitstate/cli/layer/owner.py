@@ -46,7 +46,7 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     if len(rest) < 2:
         raise UsageError("who shall own what?", "gitstate layer owner LAYER USER[:GROUP] PATH...")
     wanted = owners.parse(os.fsencode(rest[0]))
-    repository = session.repository(name)
+    repository = session.opened.repository(name)
     found = owners.plan(repository, wanted, [_path(word) for word in rest[1:]], recursive=recursive)
     new = None
     if found.paths and not session.dry_run:

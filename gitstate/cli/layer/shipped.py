@@ -11,7 +11,7 @@ from gitstate.machine.layers import shipped as layers
 
 def list_shipped(session: Session) -> None:
     """List what there is, and which of it the site has a layer of."""
-    own = set(session.site.layers())
+    own = set(session.opened.site.layers())
     found = layers.shipped()
     value = [{"repository": one.name, "description": one.description, "exists": one.name in own} for one in found]
     rows = [(one.name, "exists" if one.name in own else "-", one.description) for one in found]

@@ -50,9 +50,9 @@ _author = click.option("--author", metavar="NAME", help="Who does it: 'Name <mai
 @pass_session
 def create(session: Session, name: str, prototype: str, signed: bool, author: str | None) -> None:
     """Make the channel NAME."""
-    session.repository(prototype)
+    session.opened.repository(prototype)
     who = settings.author(session.settings, author)
-    plan = channels.plan(session.site, name, prototype, who, signed=signed)
+    plan = channels.plan(session.opened.site, name, prototype, who, signed=signed)
     if not session.dry_run:
         channels.apply(plan, who, settings.committer())
     word = "would make" if session.dry_run else "made"
@@ -74,7 +74,7 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
 def list_(session: Session) -> None:
     """List the channels, what they run, and how many clients follow."""
     book, followers = session.opened.releases, _followers(session)
-    found = [(one, book.current(one.name)) for one in channels.all_channels(session.site).values()]
+    found = [(one, book.current(one.name)) for one in channels.all_channels(session.opened.site).values()]
     rows = [
         (
             one.name,
@@ -110,7 +110,7 @@ def show(session: Session, name: str) -> None:
 
     git log in site.git tells of all.
     """
-    one = channels.channel_called(session.site, name)
+    one = channels.channel_called(session.opened.site, name)
     releases = list(islice(session.opened.releases.of(name), _LATEST))
     current = releases[0] if releases else None
     clients = _followers(session).get(name, 0)
@@ -155,13 +155,13 @@ def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
 
     The history of its releases stays in site.git.
     """
-    one = channels.plan_removal(session.site, name)
+    one = channels.plan_removal(session.opened.site, name)
     if not session.dry_run:
         if not yes:
             if session.json or not sys.stdin.isatty():
                 raise UsageError(f"removing {name} ends its releases", "say --yes if you mean it")
             click.confirm(f"Remove the channel {name}?", abort=True, err=True)
-        channels.remove(session.site, one, settings.author(session.settings, author), settings.committer())
+        channels.remove(session.opened.site, one, settings.author(session.settings, author), settings.committer())
     word = "would remove" if session.dry_run else "removed"
     emit(session, "channel-remove/1", {"channel": name, "dry_run": session.dry_run}, [f"{word} channel {name}"])
 

@@ -51,7 +51,7 @@ def complete_channel(context: click.Context, parameter: click.Parameter, incompl
     """The names of channels that begin so; none where anything is wrong."""
     session = context.ensure_object(Session)
     try:
-        return [name for name in channels.all_channels(session.site) if name.startswith(incomplete)]
+        return [name for name in channels.all_channels(session.opened.site) if name.startswith(incomplete)]
     except (GitstateError, OSError):
         return []
 

@@ -70,9 +70,9 @@ def push(
     """
     if rev and origin:
         raise UsageError("REV and --from exclude each other", "choose one")
-    session.repository(repo)
+    session.opened.repository(repo)
     who = settings.author(session.settings, author), settings.committer()
-    plan = pushing.plan(session.site, repo, channel, rev, origin, who[0], session.observer)
+    plan = pushing.plan(session.opened.site, repo, channel, rev, origin, who[0], session.observer)
     if not plan.is_needed:
         assert plan.current is not None
         emit(session, "push/1", _push_json(session, plan, None), [f"{channel} runs that already: {plan.current.name}"])
@@ -84,7 +84,7 @@ def push(
         return
     if not yes:
         _ask(session, plan)
-    snapshot = session.site.repository(repo).snapshot(plan.commit)
+    snapshot = session.opened.repository(repo).snapshot(plan.commit)
     text = message if message is not None else snapshot.message.partition("\n")[0]
     outcome = pushing.apply(plan, text, who, session.observer, sign=sign)
     made = next((done for done in outcome.published if done.release.name == plan.name), None)

@@ -43,9 +43,9 @@ def reconcile(session: Session) -> None:
     """
     committer = settings.committer()
     if session.dry_run:
-        outcome = reconciling.foresee(session.site, committer, session.observer)
+        outcome = reconciling.foresee(session.opened.site, committer, session.observer)
     else:
-        outcome = reconciling.reconcile(session.site, committer, session.observer)
+        outcome = reconciling.reconcile(session.opened.site, committer, session.observer)
     lines = list(outcome_lines(outcome))
     emit(session, "reconcile/1", _outcome_json(session, outcome), lines or ["nothing to publish"])
     for wish, newer in outcome.overtaken:

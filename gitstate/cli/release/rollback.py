@@ -31,7 +31,7 @@ def rollback(session: Session, channel: str, release: str | None, author: str | 
     Without RELEASE it is the one before; once more goes further back. It is a
     release of its own, so history tells of it.
     """
-    plan = going_back.plan(session.site, channel, release)
+    plan = going_back.plan(session.opened.site, channel, release)
     who = settings.author(session.settings, author), settings.committer()
     made = None
     if plan.is_needed and not session.dry_run:

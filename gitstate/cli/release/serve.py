@@ -36,16 +36,16 @@ def serve(session: Session, report_only: bool) -> int:
     of a machine's hardware, as gitstate probe prints it, comes on standard
     input: report HOST.
     """
-    service = serving.parse(session.site, session.settings.ssh_command, only_reports=report_only)
+    service = serving.parse(session.opened.site, session.settings.ssh_command, only_reports=report_only)
     if isinstance(service, serving.Report):
         from gitstate.cli.client import report as client_report
 
         return client_report.receive(session, service.host)
-    before = serving.tags_of(session.site, service.repository) if service.writes else {}
+    before = serving.tags_of(session.opened.site, service.repository) if service.writes else {}
     name, _, mail = settings.caller().rpartition(" <")  # for the reflog: who came, whatever commits say
     code = process.show(service.argv, variables={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail.rstrip(">")})
     if service.writes and not code:
-        after = serving.tags_of(session.site, service.repository)
+        after = serving.tags_of(session.opened.site, service.repository)
         pushed = {name: oid for name, oid in after.items() if before.get(name) != oid}
         if pushed:
             return _tell(session, service.repository, pushed)
@@ -56,7 +56,7 @@ def _tell(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
     """Publish what was pushed and say on the pusher's terminal how it went; 0 if all is released."""
     from gitstate.cli.release.reconcile import outcome_lines
 
-    outcome = reconciling.reconcile(session.site, settings.committer(), session.observer)
+    outcome = reconciling.reconcile(session.opened.site, settings.committer(), session.observer)
     for line in outcome_lines(outcome):
         _say(line)
     code = 0
@@ -66,7 +66,7 @@ def _tell(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
             _say(problem.words)
             _say(f"  {problem.error.hint}")
             code = problem.error.code
-    if not code and (waiting := serving.not_released(session.site, repository, pushed)):
+    if not code and (waiting := serving.not_released(session.opened.site, repository, pushed)):
         _say(f"not released: {', '.join(str(one.name) for one in waiting)}")
         code = 3
     return code
@@ -90,9 +90,9 @@ def hook(session: Session, name: str, objects: Path | None) -> None:
     told = list(guard.updates(line.decode("utf-8", "surrogateescape") for line in sys.stdin.buffer))
     try:
         if name == "pre-receive":
-            guard.check_push(session.site, here, told, _quarantine(here, objects), session.observer)
+            guard.check_push(session.opened.site, here, told, _quarantine(here, objects), session.observer)
         else:
-            guard.check_tags(session.site, here, told, session.observer)
+            guard.check_tags(session.opened.site, here, told, session.observer)
     except PermissionError as error:
         raise HostError(f"{error.filename}: {error.strerror}", "push by ssh, or as root") from None
 

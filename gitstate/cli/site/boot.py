@@ -55,7 +55,7 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
     Snapshots that clients boot are exported, their kernels and initrds copied,
     and the scripts that name them come last. Only what changed is written.
     """
-    site = session.site
+    site = session.opened.site
     if session.dry_run:
         refreshed = refresh.look(site)
         plan = publish.plan(site, session.opened.directory, session.observer, running=running(site))
@@ -177,7 +177,7 @@ def _one_diff(path: str, old: bytes | None, new: bytes | None) -> Iterator[str]:
 def _as_json(
     session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.ReloadResult], diff: str | None
 ) -> dict[str, Any]:
-    site = session.site
+    site = session.opened.site
     return {
         "dry_run": session.dry_run,
         "clients": plan.clients,

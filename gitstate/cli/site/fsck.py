@@ -20,7 +20,7 @@ def fsck(session: Session, repo: str | None) -> None:
 
     Every snapshot that any branch or tag reaches is read.
     """
-    names = [repo] if repo else session.site.repositories()
+    names = [repo] if repo else session.opened.site.repositories()
     found = [(name, _problems(session, name, alone=repo is not None)) for name in names]
     value = [{"repository": name, "problems": problems} for name, problems in found]
     lines = [line for name, problems in found for line in ([f"{name}: {one}" for one in problems] or [f"{name}: ok"])]
@@ -32,7 +32,7 @@ def fsck(session: Session, repo: str | None) -> None:
 def _problems(session: Session, name: str, *, alone: bool) -> list[str]:
     """What is wrong. Of many repositories one that can't even be opened doesn't keep the others from their turn."""
     try:
-        return verify.fsck(session.repository(name), session.observer)
+        return verify.fsck(session.opened.repository(name), session.observer)
     except GitstateError as error:
         if alone:
             raise

@@ -13,7 +13,7 @@ from gitstate.store import repack
 
 
 def _names(session: Session, repo: str | None) -> list[str]:
-    return [repo] if repo else list(session.site.repositories())
+    return [repo] if repo else list(session.opened.site.repositories())
 
 
 @click.command(cls=Command, examples=("gitstate gc", "gitstate gc --aggressive desktop"))
@@ -31,7 +31,7 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     report: list[dict[str, Any]] = []
     lines: list[str] = []
     for name in _names(session, repo):
-        repository = session.repository(name)
+        repository = session.opened.repository(name)
         plan = repack.plan(repository, aggressive=aggressive)
         after = repack.Weight(plan.size, plan.packs)
         if not session.dry_run:

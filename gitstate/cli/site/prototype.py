@@ -82,7 +82,7 @@ def create(
     packages = tuple(package for words in include for package in words.replace(",", " ").split())
     copied, fork = _origin(origin)
     source = bootstrap.Source(live, copied, fork, suite, packages, variant, mirror)
-    plan = bootstrap.plan(session.site, name, source)
+    plan = bootstrap.plan(session.opened.site, name, source)
     if not session.dry_run:
         bootstrap.apply(plan, session.observer)
     value = {
@@ -113,7 +113,7 @@ def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
 @pass_session
 def list_(session: Session) -> None:
     """List the prototypes and their latest snapshots."""
-    found = [_row(session.site, name) for name in session.site.prototypes()]
+    found = [_row(session.opened.site, name) for name in session.opened.site.prototypes()]
     heads = ("NAME", "SNAPSHOT", "CHECKED IN", "MESSAGE", "LIVE TREE")
     lines = table([cells for _, cells in found], heads, colour=session.colour)
     emit(session, "prototype-list/1", {"prototypes": [about for about, _ in found]}, lines)
@@ -145,8 +145,8 @@ def _row(site: Site, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
 @pass_session
 def show(session: Session, name: str) -> None:
     """Tell all about one prototype."""
-    site = session.site
-    repository = session.repository(repo_name(name))
+    site = session.opened.site
+    repository = session.opened.repository(repo_name(name))
     exports = site.exports_path(name)
     value = _about(name, repository) | {
         "git_dir": location(repository.path),
@@ -196,8 +196,8 @@ def remove(session: Session, name: str, yes: bool) -> None:
     """
     from gitstate.release.channels import refuse_use  # only who removes waits for it
 
-    removal = bootstrap.plan_removal(session.site, name)
-    refuse_use(session.site, name)
+    removal = bootstrap.plan_removal(session.opened.site, name)
+    refuse_use(session.opened.site, name)
     if not session.dry_run:
         if not yes:
             _ask(session, name, removal)

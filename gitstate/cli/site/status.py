@@ -17,7 +17,7 @@ _WORDS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another
 
 def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
     """Print how the site stands. Raises what keeps the directory from being read, PartlyDoneError for anything else."""
-    found = status.look(session.site, session.observer, quick=quick)
+    found = status.look(session.opened.site, session.observer, quick=quick)
     session.observer.phase("")
     emit(session, "site-status/1", _as_json(session, found, quick=quick), _lines(session, found))
     if not found.trees:
@@ -34,7 +34,7 @@ def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
 
 
 def _lines(session: Session, found: SiteStatus) -> Iterator[str]:
-    yield f"site {session.site.path}"
+    yield f"site {session.opened.site.path}"
     colour = session.colour
     trees = [
         (
@@ -116,7 +116,7 @@ def _boot(one: BootFiles) -> str:
 
 def _as_json(session: Session, found: SiteStatus, *, quick: bool) -> dict[str, Any]:
     return {
-        "site": location(session.site.path),
+        "site": location(session.opened.site.path),
         "quick": quick,
         "repositories": [_tree_json(one) for one in found.trees],
         "channels": [_channel_json(one) for one in found.channels],

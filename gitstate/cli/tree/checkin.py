@@ -56,7 +56,7 @@ def checkin(
     commit that the tree was last recorded as on main.
     """
     name = session.name(repo)
-    repository = session.repository(name)
+    repository = session.opened.repository(name)
     request = engine.Request(
         repository=repository,
         live=engine.live_tree(repository, live),

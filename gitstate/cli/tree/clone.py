@@ -27,7 +27,7 @@ def clone(session: Session, repo: str | None, directory: str | None) -> None:
     name, (where,) = session.take(repo, directory)
     if where is None:
         raise UsageError("DIRECTORY is missing", "gitstate clone REPO DIRECTORY")
-    repository, target = session.repository(name), Path(where)
+    repository, target = session.opened.repository(name), Path(where)
     value = {"repository": name, "directory": location(target), "dry_run": session.dry_run}
     if session.dry_run:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -33,9 +33,9 @@ def export(session: Session, repo: str | None, rev: str | None, to: Path | None)
     shares no file with exports; on btrfs and XFS it shares the room on the disk.
     """
     name, (revision,) = session.take(repo, rev)
-    repository = session.repository(name)
+    repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
-    plan = exporting.plan(repository, commit, session.site.exports_path(name), to)
+    plan = exporting.plan(repository, commit, session.opened.site.exports_path(name), to)
     nearest = plan.nearest.path if plan.nearest and plan.nearest.linked else None
     value: dict[str, Any] = {
         "repository": name,

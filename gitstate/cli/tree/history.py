@@ -57,7 +57,7 @@ def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, Repository, t
     """REPO, wherever it is among git's arguments, and the other arguments."""
     plain = [word for word in takewhile(lambda word: word != "--", words) if not word.startswith("-")]
     name, rest = session.split(words, plain)
-    return name, session.repository(name), tuple(rest)
+    return name, session.opened.repository(name), tuple(rest)
 
 
 @_command("gitstate log desktop -- etc/fstab", "gitstate log desktop -p -3", "gitstate log desktop --since=yesterday")

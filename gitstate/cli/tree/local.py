@@ -169,7 +169,7 @@ def _prototype(session: Session, name: str) -> str:
 @contextmanager
 def _opened(session: Session, name: str, *, lock: bool = False) -> Iterator[tuple[Trees, dict[str, Any]]]:
     """Both live trees, under their locks if something is to be written; and where they are, for JSON."""
-    repository, base = session.repository(name), _base(session)
+    repository, base = session.opened.repository(name), _base(session)
     live = checkin.live_tree(repository, None)
     layer = checkin.live_tree(base, None) if base else None
     with ExitStack() as stack:
@@ -183,7 +183,7 @@ def _opened(session: Session, name: str, *, lock: bool = False) -> Iterator[tupl
 
 def _base(session: Session) -> Repository | None:
     try:
-        return session.site.repository(_BASE)
+        return session.opened.repository(_BASE)
     except NotFoundError:
         return None
 

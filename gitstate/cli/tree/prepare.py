@@ -41,7 +41,7 @@ def prepare(session: Session, repo: str | None, install: bool) -> None:
     come out otherwise. A check-in records the result.
     """
     name = session.name(repo)
-    repository = session.repository(name)
+    repository = session.opened.repository(name)
     live = checkin.live_tree(repository, None)
     value: dict[str, Any] = {"repository": name, "live": location(live), "dry_run": session.dry_run}
     if session.dry_run:

@@ -42,7 +42,7 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
         return glance(session, quick=quick, exit_code=exit_code)
     if quick:
         raise UsageError("--quick is for the whole site", "gitstate status --quick")
-    repository = session.repository(name)
+    repository = session.opened.repository(name)
     tree = engine.live_tree(repository, live)
     found = engine.status(repository, tree, session.observer)
     if raw:
@@ -57,7 +57,7 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
 
 def _here(session: Session) -> str | None:
     """The repository whose live tree we stand in. Raises NotFoundError, ConfigError if there is no site."""
-    site = session.site
+    site = session.opened.site
     try:
         return site.repository_of(Path.cwd())
     except GitstateError:  # a repository that can't be read is told of by the glance

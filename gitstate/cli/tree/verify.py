@@ -32,7 +32,7 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
     every file. Extended attributes and hard links stand in comments.
     """
     name, (revision,) = session.take(repo, rev)
-    repository = session.repository(name)
+    repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
     digest, entries = hashlib.sha256(), 0
     for line in verifying.full_manifest(repository, commit, session.observer):
@@ -58,9 +58,9 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     Without DIRECTORY it is REV's export. Exits with 1 if they differ.
     """
     name, (revision, where) = session.take(repo, rev, directory)
-    repository = session.repository(name)
+    repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
-    target = Path(where) if where else session.site.exports_path(name) / commit.hex()
+    target = Path(where) if where else session.opened.site.exports_path(name) / commit.hex()
     if not target.is_dir():
         hint = "name a directory" if where else f"gitstate export {name} {revision or 'HEAD'} makes it"
         raise NotFoundError(f"{target} doesn't exist", hint)
