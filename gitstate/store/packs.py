@@ -45,19 +45,19 @@ def entry_header(kind: int, size: int) -> bytes:
 
 
 def deflate(data: bytes) -> bytes:
-    """``data`` as a zlib stream; stored, not squeezed, where that gains nothing."""
-    if _is_squeezed(data):
+    """``data`` as a zlib stream; stored uncompressed where compression gains nothing."""
+    if _is_incompressible(data):
         return zlib.compress(data, 0)
     return isal_zlib.compress(data, LEVEL)
 
 
 def _deflater(beginning: bytes) -> _Deflater:
     """The same for a stream, judged by its beginning."""
-    return zlib.compressobj(0) if _is_squeezed(beginning) else isal_zlib.compressobj(LEVEL)
+    return zlib.compressobj(0) if _is_incompressible(beginning) else isal_zlib.compressobj(LEVEL)
 
 
-def _is_squeezed(data: bytes) -> bool:
-    """Whether ``data`` is squeezed already: a sample from its middle doesn't shrink."""
+def _is_incompressible(data: bytes) -> bool:
+    """Whether a sample from the middle of ``data`` doesn't shrink, as of what is compressed already."""
     if len(data) <= 4 * _SAMPLE:
         return False
     middle = len(data) // 2
@@ -131,13 +131,13 @@ class StagedPack:
         checksum, seen = zlib.crc32(header), 0
         start, self._end = self._end, self._end + self._append(header)
         chunk = chunks()
-        squeeze = _deflater(chunk)
+        deflater = _deflater(chunk)
         while chunk:
             seen += len(chunk)
             digest.update(chunk)
-            checksum = self._append_deflated(squeeze.compress(chunk), checksum)
+            checksum = self._append_deflated(deflater.compress(chunk), checksum)
             chunk = chunks()
-        checksum = self._append_deflated(squeeze.flush(), checksum)
+        checksum = self._append_deflated(deflater.flush(), checksum)
         if seen != size:
             raise ValueError(f"{seen} bytes instead of {size}")
         self._enter(digest.digest(), checksum, start)

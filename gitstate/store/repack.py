@@ -1,9 +1,9 @@
-"""Few packs, and every object squeezed once.
+"""Few packs, and every object compressed well once.
 
-A check-in deflates for speed, and finds no deltas. Whatever it wrote is squeezed by git the first time that it is
-repacked; zlib's own header tells how hard a pack was squeezed. Squeezed packs are only copied from then on, and git
-looks for deltas between those that it joins. They are joined where their sizes don't stand in a geometric progression,
-so that each byte is copied a few times however often this runs.
+A check-in deflates for speed and writes no deltas. git compresses its packs when they are first repacked; zlib's
+header tells which packs that was done to. From then on they are only copied, and git looks for deltas between those
+that it joins. Packs are joined where their sizes aren't in a geometric progression, so that each byte is copied a few
+times however often this runs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from gitstate.core.errors import LockedError
 from gitstate.store.repository import Repository
 
 GRACE: Final = "2.weeks.ago"
-"""What nothing reaches is kept until then, as git itself keeps it: somebody may just be about to name it."""
+"""Unreachable objects are kept until then, as git itself keeps them: a ref may be about to name them."""
 
 _STEP: Final = 4
-"""A pack stays as it is while it is so many times as large as all smaller ones together."""
+"""A pack is left alone while it is so many times as large as all smaller ones together."""
 
 _LOOSE: Final = re.compile("[0-9a-f]{2}")
-_HALF_WRITTEN: Final = re.compile(r"\.tmp-([0-9]{1,9})-pack-.*")
+_TEMPORARY_PACK: Final = re.compile(r"\.tmp-([0-9]{1,9})-pack-.*")
 _LONGEST_HEADER: Final = 20
 _HEAD: Final = 12
 _DEFAULT_EFFORT: Final = 2
 _ZLIB_LEVEL: Final = 6
-# Of what is squeezed for the first time, and of everything: git's default effort, and as much as pays.
+# Options for what is compressed for the first time, and for --aggressive.
 _LEVEL: Final = {
     "GIT_CONFIG_COUNT": "1",
     "GIT_CONFIG_KEY_0": "pack.compression",
@@ -40,7 +40,7 @@ _AGAIN: Final = ("-F", "--depth=50", "--window=50")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a repository takes, in bytes and packs, and how many of the packs are to be squeezed."""
+    """The size of a repository in bytes and packs, and how many of the packs are to be compressed."""
 
     size: int
     packs: int
@@ -49,8 +49,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Weight:
-    """What a repository takes."""
+class Size:
+    """The size of a repository."""
 
     size: int
     packs: int
@@ -59,31 +59,31 @@ class Weight:
 def plan(repository: Repository, *, aggressive: bool = False) -> Plan:
     """Look, writing nothing."""
     packs = _packs(repository)
-    fresh = packs if aggressive else [pack for pack in packs if not _is_squeezed(pack)]
+    fresh = packs if aggressive else [pack for pack in packs if not _is_compressed(pack)]
     return Plan(repository.size(), len(packs), len(fresh), aggressive)
 
 
-def apply(repository: Repository, plan: Plan) -> Weight:
-    """Repack, and drop what nothing has reached for long. The caller holds the lock.
+def apply(repository: Repository, plan: Plan) -> Size:
+    """Repack, and drop objects that have long been unreachable. The caller holds the lock.
 
     Raises StorageError, LockedError.
     """
-    _clear_half_written(repository.path / "objects" / "pack")
+    _clear_temporary_packs(repository.path / "objects" / "pack")
     if plan.aggressive:
         _repack(repository, [], *_AGAIN)
     else:
-        _squeeze(repository)
+        _compress(repository)
         _join(repository)
     repository.git("prune", f"--expire={GRACE}")
     repository.git("pack-refs", "--all")
     repository.git("commit-graph", "write", "--reachable")
-    return Weight(repository.size(), len(_packs(repository)))
+    return Size(repository.size(), len(_packs(repository)))
 
 
-def _clear_half_written(packs: Path) -> None:
-    """Remove what a ``git repack`` left that was killed: git never does, and fails over it. Raises LockedError."""
+def _clear_temporary_packs(packs: Path) -> None:
+    """Remove what a killed ``git repack`` left: git never does, and fails because of it. Raises LockedError."""
     for path in packs.glob(".tmp-*"):
-        found = _HALF_WRITTEN.fullmatch(path.name)
+        found = _TEMPORARY_PACK.fullmatch(path.name)
         if found and _is_git(found[1]):
             raise LockedError(f"git repack (pid {found[1]}) is at work", "try again when it is done")
         if found:
@@ -97,12 +97,12 @@ def _is_git(pid: str) -> bool:
         return False
 
 
-def _squeeze(repository: Repository) -> None:
-    """What was written since the last time, as one pack."""
+def _compress(repository: Repository) -> None:
+    """Make one pack of what was written since the last time."""
     packs = _packs(repository)
-    squeezed = [pack for pack in packs if _is_squeezed(pack)]
-    if len(squeezed) < len(packs) or _has_loose_objects(repository) or _has_cruft(repository):
-        _repack(repository, squeezed, *_ONCE)
+    compressed = [pack for pack in packs if _is_compressed(pack)]
+    if len(compressed) < len(packs) or _has_loose_objects(repository) or _has_cruft(repository):
+        _repack(repository, compressed, *_ONCE)
 
 
 def _join(repository: Repository) -> None:
@@ -113,21 +113,21 @@ def _join(repository: Repository) -> None:
 
 
 def _repack(repository: Repository, kept: list[Path], *options: str) -> None:
-    """One pack of all but those that are ``kept``; another one of what nothing reaches, each with its time."""
+    """Make one pack of all but ``kept``, and a cruft pack of unreachable objects with their times."""
     aside = [f"--keep-pack={pack.name}" for pack in kept]
     cruft = ["--cruft", f"--cruft-expiration={GRACE}"]
     repository.git("repack", "-d", "-l", "-q", *cruft, *options, *aside, variables=_LEVEL)
 
 
 def _packs(repository: Repository) -> list[Path]:
-    """All packs but what somebody keeps and what nothing reaches, the largest first."""
+    """All packs except cruft packs and those with a ``.keep`` file, the largest first."""
     found = (repository.path / "objects" / "pack").glob("pack-*.pack")
     ours = [pack for pack in found if not any(pack.with_suffix(suffix).exists() for suffix in (".keep", ".mtimes"))]
     return sorted(ours, key=lambda pack: pack.stat().st_size, reverse=True)
 
 
 def _progression(packs: list[Path]) -> list[Path]:
-    """Of ``packs``, the largest first, those that are large beside all that follow; the others are to be joined."""
+    """Of ``packs``, the largest first, those that are large compared with all that follow; the others get joined."""
     sizes = [pack.stat().st_size for pack in packs]
     kept = 0
     while kept < len(packs) and sizes[kept] >= _STEP * sum(sizes[kept + 1 :]):
@@ -135,7 +135,7 @@ def _progression(packs: list[Path]) -> list[Path]:
     return packs[:kept]
 
 
-def _is_squeezed(pack: Path) -> bool:
+def _is_compressed(pack: Path) -> bool:
     """Whether a pack's first object was deflated with at least zlib's default effort (RFC 1950, FLEVEL)."""
     with open(pack, "rb") as file:
         entry = file.read(_HEAD + _LONGEST_HEADER)[_HEAD:]

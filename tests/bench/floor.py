@@ -33,12 +33,12 @@ def files(directory: str) -> Iterator[str]:
 
 def deflate(path: str) -> None:
     """Read a file, and compute what git stores of it."""
-    digest, squeeze = hashlib.sha1(usedforsecurity=False), isal_zlib.compressobj(LEVEL)
+    digest, deflater = hashlib.sha1(usedforsecurity=False), isal_zlib.compressobj(LEVEL)
     with open(path, "rb", buffering=0) as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
-            squeeze.compress(piece)
-    squeeze.flush()
+            deflater.compress(piece)
+    deflater.flush()
     digest.digest()
 
 

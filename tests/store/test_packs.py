@@ -197,7 +197,7 @@ def test_a_stream_is_an_object_like_any(git: Git, tmp_path: Path, size: int, pie
     check(git, published(pack, tmp_path), [(Type.BLOB, data)])
 
 
-def test_a_stream_that_begins_squeezed_is_stored(git: Git, tmp_path: Path) -> None:
+def test_a_stream_that_begins_incompressible_is_stored(git: Git, tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     data = random.Random(1).randbytes(1 << 20) + bytes(1 << 20)
     pack = StagedPack(tmp_path, "large-1")

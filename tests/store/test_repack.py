@@ -1,4 +1,4 @@
-"""gc: few packs, each object squeezed once, nothing dropped that somebody may need."""
+"""gc: few packs, each object compressed well once, nothing dropped that somebody may need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def repository(tmp_path: Path) -> Repository:
     return Repository.create(tmp_path / "desktop.git")
 
 
-def collect(repository: Repository, *, aggressive: bool = False) -> repack.Weight:
+def collect(repository: Repository, *, aggressive: bool = False) -> repack.Size:
     with repository.lock("gc"):
         return repack.apply(repository, repack.plan(repository, aggressive=aggressive))
 
@@ -97,7 +97,7 @@ def test_nothing_to_collect(repository: Repository) -> None:
     assert repack.plan(repository) == repack.Plan(sound_size, 0, 0, False)
 
 
-def test_what_was_squeezed_is_left_alone(repository: Repository) -> None:
+def test_what_was_compressed_is_left_alone(repository: Repository) -> None:
     """The large pack of the first night isn't written again for the small ones of the nights after it."""
     add(repository, 1, 3_000_000)
     assert repack.plan(repository).fresh == 1
@@ -127,14 +127,14 @@ def test_packs_are_joined_when_the_small_ones_have_grown(repository: Repository)
     sound(repository)
 
 
-def test_a_squeezed_pack_is_smaller(repository: Repository) -> None:
+def test_a_compressed_pack_is_smaller(repository: Repository) -> None:
     commit(repository, {name: text(seed, 300_000) for seed, name in enumerate("abc")})
     before = repository.size()
     assert collect(repository).size < 0.95 * before
 
 
 def test_the_level_is_not_the_users(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else every gc would squeeze all of it again."""
+    """Else every gc would compress all of it again."""
     repository.configure("core.compression", "0")
     commit(repository, {"a": text(1, 300_000)})
     collect(repository)

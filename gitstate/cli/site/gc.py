@@ -25,15 +25,15 @@ def _names(session: Session, repo: str | None) -> list[str]:
 def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     """Repack REPO, or all, and drop what is long unreachable.
 
-    What check-ins wrote is squeezed, packs are joined where that pays, and what no branch and no tag has reached for
-    two weeks goes with the pack that it is in. --aggressive squeezes everything anew.
+    What check-ins wrote is compressed well, packs are joined where that pays off, and objects that no branch or tag has
+    reached for two weeks are dropped. --aggressive compresses everything again.
     """
     report: list[dict[str, Any]] = []
     lines: list[str] = []
     for name in _names(session, repo):
         repository = session.opened.repository(name)
         plan = repack.plan(repository, aggressive=aggressive)
-        after = repack.Weight(plan.size, plan.packs)
+        after = repack.Size(plan.size, plan.packs)
         if not session.dry_run:
             with repository.lock("gc"):
                 session.observer.phase(f"git repack {name}")
@@ -45,10 +45,10 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
                 "after": after.size,
                 "packs_before": plan.packs,
                 "packs_after": after.packs,
-                "squeezed": plan.fresh,
+                "compressed": plan.fresh,
             }
         )
-        then = f", {plan.fresh} to squeeze" if session.dry_run else f" -> {_weight(after.size, after.packs)}"
+        then = f", {plan.fresh} to compress" if session.dry_run else f" -> {_weight(after.size, after.packs)}"
         lines.append(f"{name}: {_weight(plan.size, plan.packs)}{then}")
     emit(session, "gc/1", {"repositories": report, "dry_run": session.dry_run}, lines)
 

@@ -193,7 +193,7 @@ def _too_fresh(status: os.stat_result) -> bool:
 
 
 class HashOnly:
-    """The sink of ``status`` and ``--dry-run``: ids without blobs; small objects stay readable, squeezed in memory."""
+    """The sink of ``status`` and ``--dry-run``: ids without blobs; small objects are kept compressed in memory."""
 
     def __init__(self, read: Callable[[bytes], bytes]) -> None:
         self._read = read
