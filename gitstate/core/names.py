@@ -1,4 +1,4 @@
-"""Names parsed at the door, and the two ways in which names are written: octal in text, escaped in git trees.
+"""Names parsed at the door, and the ways in which they are written: in records, for people, in git's trees.
 
 The rules are those of docs/format.md, sections 2 and 4. The lists of what git takes for ``.git`` and its kin follow
 git's own ``verify_path``, ``is_hfs_dotgit`` and ``is_ntfs_dot_generic`` (path.c, utf8.c of git 2.39).
@@ -118,7 +118,7 @@ def tree_path(text: bytes) -> bytes:
     """A path inside a snapshot; ``/`` and ``./`` in front are dropped, ``..`` isn't allowed. Raises UsageError."""
     parts = [part for part in text.split(b"/") if part not in (b"", b".")]
     if b".." in parts or b"\0" in text:
-        raise UsageError(f"{octal(text)!r} is not a path inside a snapshot", "write it from the root, without '..'")
+        raise UsageError(f"{display(text)} is not a path inside a snapshot", "write it from the root, without '..'")
     return b"/".join(parts)
 
 
@@ -150,6 +150,54 @@ def from_octal(text: bytes) -> bytes:
     if b"\\" not in text:
         return text
     return _OCTAL_BYTE.sub(lambda match: bytes([int(match[1], 8)]), text)
+
+
+# --- names for people -----------------------------------------------------------------------------------------------
+
+_INVISIBLE: Final = frozenset(
+    map(chr, [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2800, 0x3164, 0xFFA0])
+) | frozenset(map(chr, [*range(0xFE00, 0xFE10), 0x1D159, *range(0xE0100, 0xE01F0)]))
+"""What ``str.isprintable`` takes for visible, and no terminal shows: fillers, variation selectors, blanks."""
+_SPACE = re.compile(" ")
+_ODD_SPACES = re.compile(r"\A +| {2,}| +\Z")
+
+
+def display(name: bytes, *, word: bool = False) -> str:
+    """A name or path as people read it: UTF-8 as it is, all that they couldn't see or type as ``\\ooo``.
+
+    That is bytes that aren't UTF-8, control and invisible characters, a backslash, and spaces at an end or side by
+    side; with ``word``, for a line that holds several names, every space. Different names look different.
+    """
+    if _is_plain(name):
+        return name.decode("ascii")
+    text = visible(name.decode("utf-8", "surrogateescape").replace("\\", r"\134"))
+    return (_SPACE if word else _ODD_SPACES).sub(lambda found: r"\040" * len(found[0]), text)
+
+
+def visible(text: str) -> str:
+    """``text`` with ``\\ooo`` for all that could end a line, move a cursor, or wouldn't be seen."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(one if one.isprintable() and one not in _INVISIBLE else _octal_utf8(one) for one in text)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata  # most commands print ASCII alone
+
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
+
+
+def padded(text: str, width: int) -> str:
+    """``text``, and spaces up to ``width`` columns of a terminal."""
+    return text + " " * (width - columns(text))
+
+
+def _octal_utf8(text: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in text.encode("utf-8", "surrogateescape"))
 
 
 # --- escaped: names in git trees ------------------------------------------------------------------------------------
@@ -193,10 +241,10 @@ def real_name(stored: bytes) -> bytes:
     if stored.startswith(ESCAPED):
         body = stored[len(ESCAPED) :]
         if _BAD_ESCAPE.search(body):
-            raise DamagedError(f"bad escape in the stored name {octal(stored)}", "rename it with plain git")
+            raise DamagedError(f"bad escape in the stored name {display(stored)}", "rename it with plain git")
         name = _UNESCAPE_BYTE.sub(lambda match: bytes([int(match[1], 16)]), body)
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
         raise DamagedError(
-            f"no file can be named {octal(name)!r} (stored as {octal(stored)})", "remove it with plain git"
+            f"no file can be named '{display(name)}' (stored as {display(stored)})", "remove it with plain git"
         )
     return name

@@ -13,7 +13,7 @@ from typing import Final
 from gitstate.core.entry import Kind
 from gitstate.core.errors import DamagedError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import from_octal, join, octal
+from gitstate.core.names import display, from_octal, join, octal
 from gitstate.core.wording import some_of
 from gitstate.store import Repository
 from gitstate.store.objects import TREE, TreeItem
@@ -47,7 +47,7 @@ class Inspector:
         refusals = list(self._walk(policy, tree, [self._repository.snapshot(old).tree for old in olds]))
         if refusals:
             refusals.sort(key=lambda one: one.path)
-            named = some_of([f"/{octal(one.path)} ({one.why})" for one in refusals])
+            named = some_of([f"/{display(one.path)} ({one.why})" for one in refusals])
             raise RefusedError(f"policy refuses {named} of {commit.hex()[:7]}", _hint(refusals[0]))
 
     def _policy(self, tree: bytes) -> Policy:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gitstate.core.errors import DamagedError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.directory import Client
 from gitstate.machine import layers
 from gitstate.machine.hardware.reports import Reports
@@ -173,7 +173,7 @@ def _report(repository: Repository, oid: bytes, host: str, release: Release) -> 
         if not isinstance(value, dict):
             raise ValueError("it is no object")
     except (ValueError, RecursionError) as error:
-        where = f"facts/{octal(host.encode())}.json of {release.name}"
+        where = f"facts/{display(host.encode())}.json of {release.name}"
         raise DamagedError(f"{where}: {error}", "the next release has what the machine reports then") from None
     return value
 

@@ -13,7 +13,7 @@ from gitstate.core import fs
 from gitstate.core.entry import Directory
 from gitstate.core.errors import ConflictError, HostError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal
 from gitstate.core.signature import Signature
 from gitstate.core.wording import some_of
 from gitstate.store import MAIN, Commit, Repository, Type
@@ -255,7 +255,7 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
 
 def _refuse(findings: Findings) -> None:
     if refusals := findings.refusals:
-        named = some_of([f"/{octal(refusal.path)} ({refusal.why})" for refusal in refusals])
+        named = some_of([f"/{display(refusal.path)} ({refusal.why})" for refusal in refusals])
         raise RefusedError(f"nothing recorded, policy refuses {named}", refusals[0].hint)
 
 

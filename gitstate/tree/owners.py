@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gitstate.core.entry import Meta
 from gitstate.core.errors import ConflictError, NotFoundError, UsageError
-from gitstate.core.names import LINKS, RECORDS, join, octal, stored_name
+from gitstate.core.names import LINKS, RECORDS, display, join, stored_name
 from gitstate.core.signature import Signature
 from gitstate.store import MAIN, Commit, Repository, TreeItem, Type, object_id
 from gitstate.store.objects import FILE, TREE, format_tree
@@ -26,7 +26,7 @@ class Owner(NamedTuple):
     def __str__(self) -> str:
         if self == NOBODY:
             return "-"
-        return octal(self.user or b"") + (f":{octal(self.group)}" if self.group else "")
+        return display(self.user or b"", word=True) + (f":{display(self.group, word=True)}" if self.group else "")
 
     def of(self, meta: Meta) -> Meta:
         """``meta``, owned so."""
@@ -54,9 +54,9 @@ def parse(text: bytes) -> Owner:
     for name in (user, group):
         if name and (not is_account(name) or name.isdigit()):
             hint = "USER, USER:GROUP or :GROUP, by names; numbers are set by chown in the live tree"
-            raise UsageError(f"{octal(name)!r} is not an account's name", hint)
+            raise UsageError(f"'{display(name)}' is not an account's name", hint)
     if not user and not group:
-        raise UsageError(f"{octal(text)!r} names nobody", "USER, USER:GROUP, :GROUP, or - to take names away")
+        raise UsageError(f"'{display(text)}' names nobody", "USER, USER:GROUP, :GROUP, or - to take names away")
     return Owner(user or None, group or None)
 
 
@@ -75,7 +75,7 @@ def plan(repository: Repository, owner: Owner, paths: Collection[bytes], *, recu
         found = set(_meant(look, path, recursive=recursive))
         if not found:
             raise NotFoundError(
-                f"{repository.name} has no /{octal(path)}", "check it in first; paths are from its root"
+                f"{repository.name} has no /{display(path)}", "check it in first; paths are from its root"
             )
         wanted |= found
     for group in effective_links(repository.read, tree):

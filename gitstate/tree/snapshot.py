@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta
 from gitstate.core.errors import ConfigError, DamagedError
-from gitstate.core.names import LINKS, RECORDS, join, octal, real_name, stored_name
+from gitstate.core.names import LINKS, RECORDS, display, join, real_name, stored_name
 from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
 from gitstate.tree.manifest import (
     NO_RECORDS,
@@ -56,11 +56,11 @@ def take_apart(tree: bytes, where: bytes) -> Parts:
         kept, name = (ours, item.name) if is_ours else (items, real_name(item.name))
         if name in kept:
             raise DamagedError(
-                f"/{octal(join(where, name))} stands twice in its tree",
+                f"/{display(join(where, name))} stands twice in its tree",
                 "remove one of them with plain git",
             )
         if is_ours and item.mode not in _REGULAR:
-            raise DamagedError(f"/{octal(join(where, name))} is no regular file", "take it from an older commit")
+            raise DamagedError(f"/{display(join(where, name))} is no regular file", "take it from an older commit")
         kept[name] = item
     return Parts(items, *(ours[name].oid if name in ours else None for name in (RECORDS, LINKS)))
 
@@ -93,7 +93,9 @@ def _sorted(mapping: dict[bytes, Value]) -> dict[bytes, Value]:
 def _entry(name: bytes, item: TreeItem, records: Records, where: bytes) -> Entry:
     if item.mode not in _GIT_KINDS:
         what = "a submodule" if item.mode == GITLINK else f"of mode {item.mode:o}"
-        raise DamagedError(f"/{octal(join(where, name))} is {what}", "a snapshot holds files, symlinks and directories")
+        raise DamagedError(
+            f"/{display(join(where, name))} is {what}", "a snapshot holds files, symlinks and directories"
+        )
     kind, executable = _GIT_KINDS[item.mode]
     return resolve(name, kind, executable, item.oid, records)
 
@@ -102,7 +104,7 @@ def read_records(read: Read, oid: bytes | None, where: bytes) -> Records:
     """The records of the directory at ``where``; none for no ``.gitstate``. Raises DamagedError, ConfigError."""
     if oid is None:
         return NO_RECORDS
-    records = parse_directory(read(oid), f"/{octal(join(where, RECORDS))}", root=not where)
+    records = parse_directory(read(oid), f"/{display(join(where, RECORDS))}", root=not where)
     if records.version is not None and records.version > FORMAT:
         raise ConfigError(
             f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}",

@@ -223,12 +223,14 @@ def test_with_a_wrong_line_nothing_is_done(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "a\x1b[31m.csv"
     file.write_text(GOOD + "two words,,\nlab3-04,52:54:00:00:03:01,\n\x1b]0;x,,\n")
     said = fails(site, 7, "import", str(file))
-    assert "a?[31m.csv, line 4: 'two words' is not a host name; line 5: 52:54:00:00:03:01 can't be lab3-04's" in said
+    assert all(
+        words in said for words in (r"a\033[31m.csv, line 4: 'two words'", "line 5: 52:54:00:00:03:01", "lab3-04")
+    )
     assert "\x1b" not in said
     done = site.run("client", "import", str(file), "-n", code=7)
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
         *("add lab3-01", "add lab3-02", "wrong", "wrong", "wrong"),
-        str(file).replace("\x1b", "?"),
+        str(file).replace("\x1b", r"\033"),
     ]
     done = site.run("client", "import", str(file), "--skip-bad", code=3)
     assert done.stdout.splitlines()[-1].endswith(": 2 added")

@@ -293,7 +293,7 @@ def test_a_directory_that_is_gone_is_told(site: Site, tmp_path: Path) -> None:
     [
         (OSError(errno.ENOSPC, "No space left on device", "/srv/x"), 6, "/srv/x: No space left on device"),
         (OSError(errno.EIO, "Input/output error"), 6, "Input/output error"),
-        (OSError(errno.EROFS, "Read-only file system", b"/srv/\xff"), 5, "/srv/\\udcff: Read-only file system"),
+        (OSError(errno.EROFS, "Read-only file system", b"/srv/\xff"), 5, "/srv/\\377: Read-only file system"),
         (PermissionError(errno.EACCES, "Permission denied", "/srv/x"), 5, "/srv/x: Permission denied"),
         (OSError("odd"), 5, "odd"),
         (ConflictError("two states", "decide"), 12, "two states"),
@@ -324,7 +324,7 @@ def test_whatever_is_raised_is_told(
     assert (end.value.code, told.out) == (code, "")
     if form == "json":
         error = json.loads(told.err.splitlines()[-1])["error"]
-        assert (error["code"], error["message"]) == (code, message.replace("\\udcff", "\udcff"))
+        assert (error["code"], error["message"]) == (code, message)
     else:
         lines = told.err.removeprefix("\n" * (code == 130)).splitlines()
         assert ("Traceback" in told.err) is (form == "verbose" and code == 70)
@@ -353,7 +353,7 @@ def test_z_prints_raw_names(site: Site, tmp_path: Path) -> None:
         file.write(b"x")
     mine.chmod(0o700)
     assert raw("verify", "desktop", "HEAD", str(mine), "-z", code=1) == [b".", ODD]
-    assert "odd/a\\012b\\040\\134\\040\\377" in site.run("verify", "desktop", "HEAD", str(mine), code=1).stdout
+    assert "odd/a\\012b \\134 \\377" in site.run("verify", "desktop", "HEAD", str(mine), code=1).stdout
 
 
 def test_exit_codes_tell_differences(site: Site, place: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,12 +20,16 @@ from gitstate.core.names import (
     ESCAPED,
     LINKS,
     RECORDS,
+    columns,
+    display,
     from_octal,
     octal,
+    padded,
     real_name,
     repo_name,
     stored_name,
     tree_path,
+    visible,
 )
 from gitstate.store.objects import FILE, SYMLINK, TREE, TreeItem, format_tree
 from tests.support import needs
@@ -169,6 +176,63 @@ def test_octal_is_three_digits_for_everything_unusual() -> None:
 def test_octal_reads_nothing_else(text: bytes) -> None:
     with pytest.raises(ValueError, match="bad octal name"):
         from_octal(text)
+
+
+# --- for people -----------------------------------------------------------------------------------------------------
+
+SHOWN: Final = [
+    ("etc/fstab", "etc/fstab"),
+    ("srv/Grüße an Zoë", "srv/Grüße an Zoë"),
+    ("日本語/файл", "日本語/файл"),
+    ("a*b?c[d]'$(e)", "a*b?c[d]'$(e)"),
+    ("a\\b", r"a\134b"),
+    (r"\101", r"\134101"),
+    ("a\tb\n\x1b[31m\x7f", r"a\011b\012\033[31m\177"),
+    ("\x85\u2028\u00a0", r"\302\205\342\200\250\302\240"),
+    ("left\u202eright\u2066\u200b", r"left\342\200\256right\342\201\246\342\200\213"),
+    ("\u3164\u2800\ufe0f\u034f", r"\343\205\244\342\240\200\357\270\217\315\217"),
+    (" a  b c ", r"\040a\040\040b c\040"),
+    ("a /b", "a /b"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), SHOWN)
+def test_names_for_people(name: str, text: str) -> None:
+    assert display(name.encode()) == text
+    assert display(name.encode(), word=True) == text.replace(" ", r"\040")
+
+
+def test_bytes_that_are_no_text_are_octal_for_people() -> None:
+    assert display("ü".encode() + b"\xff\xc3") == r"ü\377\303"
+    assert visible("ü\udcff\\ \n") == "ü\\377\\ \\012"
+
+
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=30).map(str.encode), NAMES), st.booleans())
+@example("a\u0301\u202e b".encode(), False)
+def test_names_for_people_are_visible_and_tell_names_apart(name: bytes, word: bool) -> None:
+    text = display(name, word=word)
+    for one in text:
+        assert one == " " or unicodedata.category(one)[0] not in "CZ", ascii(one)
+    assert not re.search("^ |  | $", text)
+    assert " " not in text or not word
+    escapes = re.compile(rb"\\([0-3][0-7]{2})")
+    assert escapes.sub(lambda found: bytes([int(found[1], 8)]), text.encode()) == name
+
+
+@needs("perl")
+def test_no_character_without_a_look_is_shown() -> None:
+    """The list of those is Unicode's, as perl has it."""
+    code = r"for (0..0x10ffff) { print qq($_\n) if ($_ >> 11) != 27 && chr =~ /\p{Default_Ignorable_Code_Point}/ }"
+    done = subprocess.run(["perl", "-e", code], capture_output=True, text=True, check=True)
+    invisible = [chr(int(number)) for number in done.stdout.split()]
+    assert len(invisible) > 4000
+    assert not [ascii(one) for one in invisible if one in display(one.encode())]
+
+
+def test_columns_are_those_of_a_terminal() -> None:
+    assert [columns(text) for text in ("abc", "Grüße", "日本", "e\u0301")] == [3, 5, 4, 1]
+    assert padded("日本", 6) == "日本  "
 
 
 # --- stored names ---------------------------------------------------------------------------------------------------

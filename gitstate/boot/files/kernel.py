@@ -13,7 +13,7 @@ from typing import Final
 from gitstate.core import cpio
 from gitstate.core.entry import Entry, Kind
 from gitstate.core.errors import GitstateError, NotFoundError
-from gitstate.core.names import join, octal
+from gitstate.core.names import display, join, octal
 from gitstate.store import Repository
 from gitstate.tree.snapshot import Lookup
 
@@ -127,7 +127,7 @@ def _with_initrd(files: Files, kernel: tuple[bytes, Entry], version: bytes, plac
         initrd = files.file(place)
         if initrd:
             return Boot(octal(version), kernel[1].oid, kernel[0], initrd[1].oid, initrd[0])
-    raise NotFoundError(f"there is no initrd for /{octal(kernel[0])}", _PREPARE)
+    raise NotFoundError(f"there is no initrd for /{display(kernel[0])}", _PREPARE)
 
 
 def check(repository: Repository, files: Files, boot: Boot, nfs_version: str, *, restores: bool) -> None:
@@ -135,7 +135,7 @@ def check(repository: Repository, files: Files, boot: Boot, nfs_version: str, *,
 
     ``restores``: there are capabilities or ACLs that the hook must restore.
     """
-    where = f"/{octal(boot.initrd_path)}"
+    where = f"/{display(boot.initrd_path)}"
     modules: dict[bytes, set[bytes]] = {}
     hook = restorer = False
     try:
@@ -148,10 +148,10 @@ def check(repository: Repository, files: Files, boot: Boot, nfs_version: str, *,
         error.message = f"{where}: {error.message}"
         raise
     if not hook:
-        raise NotFoundError(f"{where} has no hook of gitstate ({octal(HOOK)})", _PREPARE)
+        raise NotFoundError(f"{where} has no hook of gitstate ({display(HOOK)})", _PREPARE)
     version = boot.version.encode()
     if modules and version not in modules:
-        raise NotFoundError(f"{where} is for kernel {octal(min(modules))}, not {boot.version}", _PREPARE)
+        raise NotFoundError(f"{where} is for kernel {display(min(modules))}, not {boot.version}", _PREPARE)
     there = modules.get(version, set()) | _built_in(repository, files, version)
     if missing := [name for name in _MODULES[nfs_version] if name.encode() not in there]:
         raise NotFoundError(f"{where} has no kernel module {', '.join(missing)}", _PREPARE)

@@ -1,11 +1,10 @@
-"""How results are printed: JSON for scripts, aligned columns for people, names octal or raw."""
+"""How results are printed: JSON for scripts, aligned columns for people, names as they are, in octal, or raw."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gitstate.cli.base.app import Session
-from gitstate.core.names import octal
+from gitstate.core.names import columns, octal, padded, visible
 
 _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
 _DAY = 86400
@@ -64,36 +63,22 @@ def table(rows: Sequence[Sequence[str]], heads: Sequence[str], *, colour: bool =
     """Rows as columns under their heads, two spaces between, aligned as a terminal shows them."""
     if not rows:
         return []
-    shown = [list(heads), *[[printable(cell) for cell in row] for row in rows]]
-    widths = [max(map(_columns, column)) for column in zip(*shown, strict=True)]
-    lines = [
-        "  ".join(cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in shown
-    ]
+    shown = [list(heads), *[[visible(cell) for cell in row] for row in rows]]
+    widths = [max(map(columns, column)) for column in zip(*shown, strict=True)]
+    lines = ["  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown]
     if colour:
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     return lines
 
 
-def printable(text: str) -> str:
-    """``text`` with ``?`` for whatever a terminal would obey; the bytes of paths stay."""
-    return "".join(one if one.isprintable() or "\udc80" <= one <= "\udcff" else "?" for one in text)
-
-
-def printable_line(text: str) -> str:
-    """A line of a file as ``printable``; tabs stay."""
-    return "\t".join(map(printable, text.split("\t")))
+def visible_line(text: str) -> str:
+    """A line of a file with nothing that a terminal would obey or hide; tabs stay."""
+    return "\t".join(map(visible, text.split("\t")))
 
 
 def shortened(text: str, most: int) -> str:
     """``text``, or its beginning and ``…``."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal ``text`` takes."""
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
-    return len(text) + wide - sum(unicodedata.combining(one) > 0 for one in text)
 
 
 def letter(text: str, *, colour: bool) -> str:

@@ -13,6 +13,7 @@ from gitstate.cli.base.app import ReaderGoneError, Session, app
 from gitstate.cli.base.help import HelpWantedError
 from gitstate.cli.base.output import flush
 from gitstate.core.errors import GitstateError
+from gitstate.core.names import visible
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _CLOSED = 141  # what a shell makes of SIGPIPE
@@ -112,7 +113,8 @@ def _explain_system(error: OSError) -> tuple[str, str, int]:
 def _say(session: Session, message: str, hint: str, code: int) -> int:
     with suppress(OSError):  # so that both stand in order where they go to one place
         sys.stdout.flush()
-    text = f"gitstate: {_one_line(message)}" + (f"\n  {_one_line(hint)}" if hint else "")
+    message, hint = visible(message), visible(hint)
+    text = f"gitstate: {message}" + (f"\n  {hint}" if hint else "")
     if session.json or _json_is_wanted(sys.argv):
         import json
 
@@ -121,11 +123,6 @@ def _say(session: Session, message: str, hint: str, code: int) -> int:
         with suppress(OSError):
             print(text, file=sys.stderr)
     return code
-
-
-def _one_line(text: str) -> str:
-    """Whatever names stand in it, nothing in a message ends the line or moves the cursor."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _json_is_wanted(argv: list[str]) -> bool:

@@ -12,10 +12,11 @@ import click
 
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import emit, flush, printable, put, talk
+from gitstate.cli.base.output import emit, flush, put, talk
 from gitstate.cli.client.options import assigned_values, authorship_options, parsed_option
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
+from gitstate.core.names import visible
 from gitstate.core.wording import some_of
 from gitstate.directory.importing.lists import HostList, LineNote, ListFormat, read
 from gitstate.directory.importing.plan import ImportOptions, ListImport, plan_import
@@ -73,7 +74,7 @@ def import_(
     --pin, --channel and the like are for new clients, where the list says
     nothing else. With a wrong line nothing is done.
     """
-    source = _STDIN if str(file) == "-" else printable(str(file))
+    source = _STDIN if str(file) == "-" else visible(str(file))
     who = signature(session, message, author)
     listing = _read(file, source, form)
     defaults = {key: value for key, value in values.items() if value}
@@ -88,7 +89,7 @@ def import_(
         for line in lines:
             put(f"{line}\n")
         flush()
-    why = found.message(source if source == _STDIN else printable(file.name)) if message is None else message
+    why = found.message(source if source == _STDIN else visible(file.name)) if message is None else message
     made = may_apply and apply(session, found.plan, who, why)
     _tell(session, found, source, made, lines if session.dry_run else [])
     if found.bad and not skip_bad:
@@ -147,13 +148,13 @@ def _lines(found: ListImport, source: str) -> Iterator[str]:
     for why, lines in _by_reason(found.left_out).items():
         yield f"left out: {why}: {_some_lines(lines)}"
     for one in found.bad:
-        yield f"wrong: {source}, line {one.line}: {printable(one.why)}"
+        yield f"wrong: {source}, line {one.line}: {visible(one.why)}"
 
 
 def _by_reason(remarks: Iterable[LineNote]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for one in remarks:
-        found.setdefault(printable(one.why), []).append(one.line)
+        found.setdefault(visible(one.why), []).append(one.line)
     return found
 
 
@@ -170,7 +171,7 @@ def _wrong(source: str, bad: Sequence[LineNote]) -> ConfigError:
 
 
 def _named(source: str, bad: Sequence[LineNote]) -> str:
-    lines = [f"line {one.line}: {printable(one.why)}" for one in bad]
+    lines = [f"line {one.line}: {visible(one.why)}" for one in bad]
     return f"{source}, {some_of(lines, _NAMED, '; ')}"
 
 

@@ -19,7 +19,7 @@ from gitstate.cli.client.renewal import renew_archives
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError, UsageError
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal
 from gitstate.directory import Client
 from gitstate.machine import layers, secrets
 from gitstate.machine.render.models import ArchiveEntry
@@ -101,7 +101,7 @@ def _row(host: str, one: ArchiveEntry) -> tuple[str, ...]:
     slash = "/" if meta.kind is Kind.DIRECTORY else ""
     amount = size(len(one.content)) if meta.kind is Kind.FILE else "-"
     when = ago(meta.time // _SECOND) if meta.time is not None else "-"
-    return host, f"/{octal(one.path)}{slash}", f"{meta.mode:04o}", f"{meta.uid}:{meta.gid}", amount, when
+    return host, f"/{display(one.path)}{slash}", f"{meta.mode:04o}", f"{meta.uid}:{meta.gid}", amount, when
 
 
 def _json(host: str, one: ArchiveEntry, *, is_client: bool) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
         "dry_run": session.dry_run,
     }
     word = ("would replace" if replaced else "would add") if session.dry_run else "replaced" if replaced else "added"
-    emit(session, "secret-add/1", value, [f"{host}: {word} /{octal(path)}  {mode:04o}  {size(len(data))}"])
+    emit(session, "secret-add/1", value, [f"{host}: {word} /{display(path)}  {mode:04o}  {size(len(data))}"])
     if not session.dry_run:
         renew_archives(session, [host])
 
@@ -204,7 +204,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
         secrets.remove(session.opened.site, host, path)
     value = {"host": host, "paths": [octal(one) for one in gone], "dry_run": session.dry_run}
     word = "would remove" if session.dry_run else "removed"
-    emit(session, "secret-remove/1", value, [f"{host}: {word} /{octal(one)}" for one in gone])
+    emit(session, "secret-remove/1", value, [f"{host}: {word} /{display(one)}" for one in gone])
     if not session.dry_run:
         renew_archives(session, [host])
 

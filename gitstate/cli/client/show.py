@@ -10,9 +10,10 @@ import click
 
 from gitstate.cli.base.app import Session, common, pass_session
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import date, emit, printable, size
+from gitstate.cli.base.output import date, emit, size
 from gitstate.cli.client.options import one_name
 from gitstate.cli.client.told import as_json, last_as_json
+from gitstate.core.names import visible
 from gitstate.directory import DEFAULT_STATE, Client
 from gitstate.directory.protocol import LastChange
 from gitstate.machine.hardware import probe
@@ -38,7 +39,7 @@ def show(session: Session, name: str) -> None:
 def _changed(last: LastChange) -> str:
     """When and by whom; with the commit, if the directory has commits."""
     commit = f"{last.revision[:7]} " if _COMMIT.fullmatch(last.revision) else ""
-    return f"{commit}{date(last.when)} {printable(last.author)}"
+    return f"{commit}{date(last.when)} {visible(last.author)}"
 
 
 def _told(one: Client, last: LastChange | None) -> list[str]:
@@ -53,7 +54,7 @@ def _told(one: Client, last: LastChange | None) -> list[str]:
         ("layers", " ".join(one.layers)),
         ("state", one.state if one.state != DEFAULT_STATE else None),
         ("changed", _changed(last) if last else None),
-        ("", printable(last.subject) if last else None),
+        ("", visible(last.subject) if last else None),
     )
     return [one.name, *(f"  {word:<8}  {text}" for word, text in facts if text)]
 
@@ -68,4 +69,4 @@ def _hardware(report: Mapping[str, Any]) -> Iterable[str]:
         ("memory", size(report["memory"]) if report["memory"] else None),
         *(("GPU", one) for one in probe.graphics(report)),
     )
-    return (f"  {word:<8}  {printable(text)}" for word, text in facts if text)
+    return (f"  {word:<8}  {visible(text)}" for word, text in facts if text)

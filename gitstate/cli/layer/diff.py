@@ -10,12 +10,12 @@ import click
 
 from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import emit, letter, printable, printable_line, talk, write_name
+from gitstate.cli.base.output import emit, letter, talk, visible_line, write_name
 from gitstate.cli.client.options import complete_client
 from gitstate.cli.layer.options import at_option
 from gitstate.cli.layer.state import source_of, state_json, state_of
 from gitstate.core.errors import UsageError
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal, visible
 from gitstate.release import layers
 from gitstate.release.layers import Difference, RenderedEntry
 from gitstate.release.state_at import MachineState, is_moment
@@ -87,7 +87,7 @@ def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None)
 def _lines(session: Session, one: Difference) -> Iterator[str]:
     words = f"  ({', '.join(one.metadata)})" if one.metadata else ""
     layers = " -> ".join(dict.fromkeys(item.layer for item in (one.old, one.new) if item))
-    yield f"{letter(one.letter, colour=session.colour)}  {octal(one.path)}  {layers}{words}"
+    yield f"{letter(one.letter, colour=session.colour)}  {display(one.path)}  {layers}{words}"
     if one.content is not None:
         yield from (f"   {line}" for line in _content_lines(one.content))
 
@@ -97,13 +97,13 @@ def _content_lines(content: ContentChange) -> Iterator[str]:
         for key in content.keys:
             yield _key_line(key)
     elif content.lines is not None:
-        yield from (printable_line(line) for line in content.lines)
+        yield from (visible_line(line) for line in content.lines)
     else:
         yield "binary content differs"
 
 
 def _key_line(key: KeyChange) -> str:
-    name = printable(key.key or "all of it")
+    name = visible(key.key or "all of it")
     if key.is_added:
         return f"+{name} = {_value(key.new)}"
     return f"-{name} = {_value(key.old)}" if key.is_removed else f"{name}: {_value(key.old)} -> {_value(key.new)}"

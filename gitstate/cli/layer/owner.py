@@ -11,7 +11,7 @@ from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, talk
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
-from gitstate.core.names import octal, tree_path
+from gitstate.core.names import display, octal, tree_path
 from gitstate.core.wording import some_of
 from gitstate.tree import owners
 from gitstate.tree.owners import Owner
@@ -61,7 +61,7 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
         "paths": [octal(path) or "." for path in found.paths],
         "dry_run": session.dry_run,
     }
-    emit(session, "layer-owner/1", value, [f"{wanted}  /{octal(path)}" for path in found.paths])
+    emit(session, "layer-owner/1", value, [f"{wanted}  /{display(path)}" for path in found.paths])
     if not found.paths:
         talk(session, f"{name}: they are owned so already")
     elif new:
@@ -77,4 +77,4 @@ def _told(name: bytes | None) -> str | None:
 
 
 def _message(wanted: Owner, paths: tuple[bytes, ...]) -> str:
-    return f"owner {wanted}: {some_of([f'/{octal(path)}' for path in paths], 1)}"
+    return f"owner {wanted}: {some_of([f'/{display(path)}' for path in paths], 1)}"

@@ -20,7 +20,7 @@ from gitstate.cli.layer.state import (
 )
 from gitstate.core.entry import Kind
 from gitstate.core.errors import UsageError
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal
 from gitstate.release import layers
 from gitstate.release.layers import RenderedEntry
 
@@ -80,7 +80,7 @@ def _lines(session: Session, items: Sequence[RenderedEntry]) -> Iterator[str]:
     for item in items:
         sign = letter("D" if item.meta is None else "A", colour=session.colour)
         slash = "/" if item.meta is not None and item.meta.kind is Kind.DIRECTORY else ""
-        yield f"{sign}  {item.layer:<{width}}  {octal(item.path)}{slash}"
+        yield f"{sign}  {item.layer:<{width}}  {display(item.path)}{slash}"
 
 
 def _item_json(item: RenderedEntry) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import click
 
 from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import date, emit, moment, printable, printable_line, write_name
+from gitstate.cli.base.output import date, emit, moment, visible_line, write_name
 from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import image_json, state_json, state_of
-from gitstate.core.names import octal, tree_path
+from gitstate.core.names import display, octal, tree_path, visible
 from gitstate.release.layers import Action, Line, Origin, Trace, trace
 from gitstate.release.state_at import MachineState
 
@@ -77,7 +77,7 @@ def _lines(state: MachineState, found: Trace, shown: tuple[Origin, ...], *, ever
     prototype = state.context.prototype
     image = f"{prototype[0]} {prototype[1].hex()[:7]}" if prototype else "the image"
     if not found.origins:
-        yield f"/{octal(found.path)}: {image}; no layer says anything of it"
+        yield f"/{display(found.path)}: {image}; no layer says anything of it"
         return
     for word in shown:
         yield from _word_lines(found, word)
@@ -91,16 +91,16 @@ def _lines(state: MachineState, found: Trace, shown: tuple[Origin, ...], *, ever
 
 def _word_lines(found: Trace, word: Origin) -> Iterator[str]:
     one = word.snapshot
-    yield f"/{octal(found.path)}: {word.layer} {_DOES[word.action]} ({octal(word.source)})"
-    subject = printable(one.message.partition("\n")[0])
-    yield f"  {one.oid.hex()[:7]}  {date(one.when)}  {printable(one.author)}  {subject}"
+    yield f"/{display(found.path)}: {word.layer} {_DOES[word.action]} ({display(word.source)})"
+    subject = visible(one.message.partition("\n")[0])
+    yield f"  {one.oid.hex()[:7]}  {date(one.when)}  {visible(one.author)}  {subject}"
     width = max((len(line.author.partition(" <")[0]) for line in word.lines), default=0)
     yield from (f"  {_line(line, width)}" for line in word.lines)
 
 
 def _line(line: Line, width: int) -> str:
-    author = printable(line.author.partition(" <")[0])
-    text = printable_line(line.text)
+    author = visible(line.author.partition(" <")[0])
+    text = visible_line(line.text)
     return f"{line.commit[:7]}  {date(line.when)}  {author:<{width}}  {line.number:>3}  {text}".rstrip()
 
 

@@ -10,13 +10,14 @@ import click
 
 from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.base.help import Group
-from gitstate.cli.base.output import ago, date, emit, moment, printable, shortened, table, talk
+from gitstate.cli.base.output import ago, date, emit, moment, shortened, table, talk
 from gitstate.cli.release.output import (
     complete_channel,
     release_json,
 )
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
+from gitstate.core.names import visible
 from gitstate.directory import Channel
 from gitstate.release import channels
 from gitstate.release.models import Release
@@ -119,7 +120,7 @@ def show(session: Session, name: str) -> None:
         name,
         f"  prototype  {one.prototype}",
         f"  signed     {'signed tags only' if one.signed else 'any annotated tag'}",
-        f"  made       {date(one.created)} {printable(one.author)}",
+        f"  made       {date(one.created)} {visible(one.author)}",
         f"  clients    {clients}",
         f"  runs       {_parts(current) if current else 'nothing yet'}",
     ]

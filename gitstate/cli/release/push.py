@@ -22,7 +22,7 @@ from gitstate.cli.release.output import (
 )
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, UsageError
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal
 from gitstate.directory import Kind
 from gitstate.release import push as pushing
 from gitstate.release.difference import Difference
@@ -129,7 +129,7 @@ def _difference_lines(one: Difference) -> Iterator[str]:
     since = f"since {one.old.hex()[:7]}"
     yield f"  {one.repository}: {words or 'no file differs'} {since}, {size(one.bytes)} to move"
     for letter, path in one.names:
-        yield f"    {letter}  {octal(path)}"
+        yield f"    {letter}  {display(path)}"
     if one.files > len(one.names):
         yield f"    and {one.files - len(one.names)} more"
     if one.reasons:

@@ -13,8 +13,9 @@ import click
 from gitstate.boot import files as publish
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command, Group
-from gitstate.cli.base.output import emit, location, printable, table, talk
+from gitstate.cli.base.output import emit, location, table, talk
 from gitstate.core.errors import PartlyDoneError
+from gitstate.core.names import visible
 from gitstate.release import archives, refresh
 from gitstate.release.publishing import running
 from gitstate.release.refresh import Refreshed
@@ -168,7 +169,7 @@ def _one_diff(path: str, old: bytes | None, new: bytes | None) -> Iterator[str]:
         yield f"Binary files {before} and {after} differ"
         return
     old_lines, new_lines = ((side or b"").decode("utf-8", "replace").splitlines() for side in (old, new))
-    yield from map(printable, unified_diff(old_lines, new_lines, before, after, lineterm=""))
+    yield from map(visible, unified_diff(old_lines, new_lines, before, after, lineterm=""))
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

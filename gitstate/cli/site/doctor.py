@@ -9,7 +9,8 @@ import click
 from gitstate.boot.doctor.models import Check, State
 from gitstate.cli.base.app import Session, common, pass_session
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import emit, printable
+from gitstate.cli.base.output import emit
+from gitstate.core.names import visible
 from gitstate.release.doctor import examine
 
 _COLOURS = {State.OK: "32", State.NOTE: "33", State.BAD: "31"}
@@ -43,8 +44,8 @@ def _lines(checks: list[Check], *, colour: bool) -> list[str]:
         for one in found:
             word = f"{one.state:<4}"
             state = f"\x1b[{_COLOURS[one.state]}m{word}\x1b[0m" if colour else word
-            lines.append(f"{label:<{width}}  {state}  {printable(one.text)}")
+            lines.append(f"{label:<{width}}  {state}  {visible(one.text)}")
             if one.fix:
-                lines.append(f"{'':<{width}}        {printable(one.fix)}")
+                lines.append(f"{'':<{width}}        {visible(one.fix)}")
             label = ""
     return lines

@@ -11,9 +11,9 @@ import click
 
 from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.base.help import Group
-from gitstate.cli.base.output import date, emit, location, moment, printable, shortened, size, table, talk
+from gitstate.cli.base.output import date, emit, location, moment, shortened, size, table, talk
 from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
-from gitstate.core.names import repo_name
+from gitstate.core.names import repo_name, visible
 from gitstate.store import MAIN, Repository
 from gitstate.store.site import Site
 from gitstate.tree import bootstrap
@@ -159,7 +159,7 @@ def show(session: Session, name: str) -> None:
         f"{name}",
         f"  repository  {repository.path} ({size(value['size'])})",
         f"  live tree   {repository.live or 'none'}",
-        f"  snapshot    {commit[:7]} {printable(value['subject'])}" if commit else "  snapshot    none yet",
+        f"  snapshot    {commit[:7]} {visible(value['subject'])}" if commit else "  snapshot    none yet",
         f"  tags        {' '.join(value['tags']) or 'none'}",
         f"  exports     {' '.join(oid[:7] for oid in value['exports']) or 'none'}",
     ]

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gitstate.cli.base.app import Session
-from gitstate.cli.base.output import ago, emit, location, moment, printable, table, talk
+from gitstate.cli.base.output import ago, emit, location, moment, table, talk
 from gitstate.core.errors import PartlyDoneError
+from gitstate.core.names import visible
 from gitstate.core.wording import some_of
 from gitstate.release import status
 from gitstate.release.status import BootFiles, Edits, Running, SiteStatus, Tree, Users
@@ -49,7 +50,7 @@ def _lines(session: Session, found: SiteStatus) -> Iterator[str]:
     channels = [_channel(one) for one in found.channels]
     yield from _part(table(channels, ("CHANNEL", "RUNS", "SNAPSHOT", "RELEASED", "CLIENTS", ""), colour=colour))
     if found.problem is not None:
-        yield from _part([f"channels and clients: {printable(found.problem.message)}"])
+        yield from _part([f"channels and clients: {visible(found.problem.message)}"])
     users = [(str(one.clients), _what(one)) for one in found.users]
     yield from _part(table(users, ("CLIENTS", "RUN"), colour=colour))
     if found.boot is not None:
@@ -65,7 +66,7 @@ def _part(lines: list[str]) -> Iterator[str]:
 
 def _live(one: Tree) -> str:
     if one.problem is not None:
-        return printable(one.problem.message)
+        return visible(one.problem.message)
     if one.live is None:
         return "-"
     if one.edits is None:
@@ -103,7 +104,7 @@ def _what(one: Users) -> str:
 
 def _boot(one: BootFiles) -> str:
     if one.problem is not None:
-        return printable(one.problem.message)
+        return visible(one.problem.message)
     told = f"{', '.join(one.to_be_told)} to be told" if one.to_be_told else ""
     files = f"{one.files} to be written or removed" if one.files else ""
     if files or told:

@@ -11,7 +11,7 @@ import click
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import letter, location, write_name
 from gitstate.core.errors import PartlyDoneError
-from gitstate.core.names import octal
+from gitstate.core.names import columns, display, octal, padded
 from gitstate.core.wording import some_of
 from gitstate.tree.change import Change, LinksChanged, as_json, details
 from gitstate.tree.checkin import Status
@@ -47,7 +47,7 @@ def status_lines(session: Session, name: str, found: Status, times: bool) -> Ite
         yield f"{name}: nothing has changed since {found.base.hex()[:7]}; a check-in renews records that git edited"
     yield from change_lines(session, found.changes, found.links, times)
     for refusal in found.findings.refusals:
-        yield f"refused: /{octal(refusal.path)}: {refusal.why} ({refusal.hint})"
+        yield f"refused: /{display(refusal.path)}: {refusal.why} ({refusal.hint})"
 
 
 def change_lines(
@@ -56,11 +56,11 @@ def change_lines(
     """A line for each change, words aligned; changes of times alone are counted only."""
     changes = list(changes)
     shown = [item for item in changes if times or not item.is_time_only]
-    width = min(48, max((len(octal(item.path)) + 1 for item in shown), default=0))
-    for item in shown:
-        path = octal(item.path) or "."
+    paths = [display(item.path) or "." for item in shown]
+    width = min(48, max((columns(path) + 1 for path in paths), default=0))
+    for item, path in zip(shown, paths, strict=True):
         words = ", ".join(details(item, times=times))
-        yield f"{letter(item.letter, colour=session.colour)}  {path:<{width}}  {words}".rstrip()
+        yield f"{letter(item.letter, colour=session.colour)}  {padded(path, width)}  {words}".rstrip()
     for link in links:
         yield str(link)
     if len(shown) < len(changes):
@@ -71,9 +71,9 @@ def change_lines(
 def note_skipped(session: Session, findings: Findings) -> None:
     """Say what the walk left out: mounts and sockets."""
     for path in findings.mounts:
-        session.observer.notice(f"/{octal(path)} is a mount point: what lies under it keeps its last record")
+        session.observer.notice(f"/{display(path)} is a mount point: what lies under it keeps its last record")
     for path in findings.sockets:
-        session.observer.notice(f"/{octal(path)} is a socket: not recorded")
+        session.observer.notice(f"/{display(path)} is a socket: not recorded")
 
 
 def unrecorded_json(found: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
@@ -104,7 +104,7 @@ def status_json(name: str, live: Path, found: Status) -> dict[str, Any]:
 
 def unread_error(findings: Findings) -> PartlyDoneError:
     """The error that names what could not be read."""
-    named = [f"/{octal(path)} ({why})" for path, why in sorted(findings.unrecorded)]
+    named = [f"/{display(path)} ({why})" for path, why in sorted(findings.unrecorded)]
     return PartlyDoneError(
         f"could not be read: {some_of(named, _NAMED)}",
         "what could not be read keeps its last record; run it as root to record it",

@@ -14,7 +14,7 @@ from gitstate.cli.base.app import Function, Session, common, names, pass_session
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import emit, location, table, talk, write_name
 from gitstate.core.errors import NotFoundError, UsageError
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal
 from gitstate.store import Repository
 from gitstate.tree import checkin
 from gitstate.tree import local as engine
@@ -100,7 +100,7 @@ def list_(session: Session, repo: str | None) -> None:
         for one in found:
             write_name(one.path)
         return
-    rows = [(f"/{octal(one.path)}", str(one.state), str(one.original)) for one in found]
+    rows = [(f"/{display(one.path)}", str(one.state), str(one.original)) for one in found]
     files = [{"path": octal(one.path), "state": str(one.state), "original": str(one.original)} for one in found]
     lines = table(rows, ("PATH", "STATE", "ORIGINAL"), colour=session.colour)
     emit(session, "local-list/1", {**places, "files": files}, lines)
@@ -142,7 +142,7 @@ def autofix(session: Session, repo: str | None) -> None:
     name = _prototype(session, session.name(repo))
     done = _work(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), ConflictPolicy.KEEP))
     for path in done.kept:
-        talk(session, f"base keeps another /{octal(path)} than the package's")
+        talk(session, f"base keeps another /{display(path)} than the package's")
 
 
 # --- what all of them do ----------------------------------------------------------------------------------------------
@@ -206,10 +206,10 @@ def _work(session: Session, schema: str, name: str, paths: list[bytes], planner:
 
 def _lines(session: Session, todo: Plan) -> list[str]:
     if session.dry_run:
-        rows = [(step.do, step.where, f"/{octal(step.path)}") for step in todo.steps]
+        rows = [(step.do, step.where, f"/{display(step.path)}") for step in todo.steps]
         return table(rows, ("DO", "WHERE", "WHAT"), colour=session.colour) or ["nothing to do"]
-    links = [f"/{octal(step.path)} -> {octal(step.target)}" for step in todo.steps if isinstance(step, engine.Link)]
-    files = [f"/{octal(step.path)} is a file again" for step in todo.steps if isinstance(step, engine.Restore)]
+    links = [f"/{display(step.path)} -> {display(step.target)}" for step in todo.steps if isinstance(step, engine.Link)]
+    files = [f"/{display(step.path)} is a file again" for step in todo.steps if isinstance(step, engine.Restore)]
     return links + files
 
 

@@ -9,7 +9,7 @@ import click
 
 from gitstate.cli.base.app import Session, common, pass_session
 from gitstate.cli.base.help import Command
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.tree import merge
 
 
@@ -30,5 +30,5 @@ def merge_driver(session: Session, base: Path, ours: Path, theirs: Path) -> int:
     result = merge.merge_records(*parsed)
     ours.write_bytes(result.text)
     for name in result.conflicts:
-        print(f"both sides changed the record of {octal(name)}", file=sys.stderr)
+        print(f"both sides changed the record of {display(name)}", file=sys.stderr)
     return 1 if result.conflicts else 0

@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, location, table, talk
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal
 from gitstate.tree import checkin
 from gitstate.tree import prepare as engine
 from gitstate.tree.prepare import Concern, Kernel, Step
@@ -62,8 +62,8 @@ def prepare(session: Session, repo: str | None, install: bool) -> None:
 
 def _rows(plan: engine.Plan) -> Iterator[str]:
     rows = [("install", package, "a boot needs it") for package in plan.install]
-    rows += [(step.do, f"/{octal(step.path)}", step.why) for step in plan.steps]
-    rows += [("make", f"/{octal(kernel.initrd)}", "nfs, overlay, boot hook") for kernel in plan.kernels]
+    rows += [(step.do, f"/{display(step.path)}", step.why) for step in plan.steps]
+    rows += [("make", f"/{display(kernel.initrd)}", "nfs, overlay, boot hook") for kernel in plan.kernels]
     if plan.install:
         rows += [("make", "/boot/initrd.img-*", "of the kernels that are there then")]
     yield from table(rows, ("DO", "WHAT", "WHY"))

@@ -12,7 +12,7 @@ from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, location, put
 from gitstate.cli.tree.changes import change_lines, unrecorded_json, write_changed
 from gitstate.core.errors import NotFoundError
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.tree import verify as verifying
 from gitstate.tree.change import as_json
 
@@ -78,6 +78,6 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
         "unread": unrecorded_json(found.unread),
     }
     lines = [*change_lines(session, found.changes, found.links, True)]
-    lines += [f"?  {octal(path)}  {why}" for path, why in found.unread]
+    lines += [f"?  {display(path)}  {why}" for path, why in found.unread]
     emit(session, "verify/1", value, lines or [f"{target} is {commit.hex()[:7]}"])
     return 1 if found else 0

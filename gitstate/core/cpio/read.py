@@ -11,7 +11,7 @@ from gitstate.core.cpio.member import HEADER, LONGEST_NAME, MAGIC, TRAILER, Memb
 from gitstate.core.cpio.pieces import Pieces, damaged
 from gitstate.core.cpio.segments import unpacked
 from gitstate.core.entry import KIND_BY_FORMAT, Kind, Meta
-from gitstate.core.names import octal
+from gitstate.core.names import display
 
 _MAGICS: Final = (MAGIC, b"070702")  # the second has checksums, at which the kernel doesn't look, either
 _NUMBERS: Final = re.compile(rb"[0-9a-fA-F]{104}")
@@ -91,7 +91,7 @@ class _Reader:
         content = b""
         if kind is Kind.SYMLINK or (kind is Kind.FILE and self._wanted(path)):
             if size > (LONGEST_NAME + 1 if kind is Kind.SYMLINK else self._limits.content):
-                raise damaged(f"{octal(path[:_SHOWN])} has {size} bytes, which is too much to read")
+                raise damaged(f"{display(path[:_SHOWN])} has {size} bytes, which is too much to read")
             content = source.take(size)
         else:
             source.skip(size)

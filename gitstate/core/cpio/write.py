@@ -8,7 +8,7 @@ from typing import Final
 
 from gitstate.core.cpio.member import HEADER, LONGEST_NAME, MAGIC, TRAILER, Member
 from gitstate.core.entry import FORMAT_BY_KIND, IN_GIT, Kind, Meta
-from gitstate.core.names import octal
+from gitstate.core.names import display
 
 _BLOCK: Final = 512
 _LARGEST: Final = 2**32 - 1
@@ -41,19 +41,19 @@ def _check(member: Member, directories: set[bytes], previous: bytes) -> None:
     path, meta = member.path, member.meta
     parts = path.split(b"/")
     if {b"", b".", b".."} & set(parts) or b"\0" in path or len(path) > LONGEST_NAME or path == TRAILER:
-        raise ValueError(f"{octal(path)} can't be a member's path")
+        raise ValueError(f"{display(path)} can't be a member's path")
     if path == previous:
-        raise ValueError(f"{octal(path)} comes twice")
+        raise ValueError(f"{display(path)} comes twice")
     if path.rpartition(b"/")[0] not in directories:
-        raise ValueError(f"{octal(path)} is in no directory of this archive")
+        raise ValueError(f"{display(path)} is in no directory of this archive")
     if meta.xattrs:
-        raise ValueError(f"{octal(path)} has extended attributes, which the format doesn't hold")
+        raise ValueError(f"{display(path)} has extended attributes, which the format doesn't hold")
     if member.content and meta.kind not in IN_GIT:
-        raise ValueError(f"{octal(path)} is a {meta.kind.value} with content")
+        raise ValueError(f"{display(path)} is a {meta.kind.value} with content")
     if meta.kind is Kind.SYMLINK and not 0 < len(member.content) <= LONGEST_NAME:
-        raise ValueError(f"{octal(path)} is a link without a target that can be")
+        raise ValueError(f"{display(path)} is a link without a target that can be")
     if len(member.content) > _LARGEST:
-        raise ValueError(f"{octal(path)} is larger than the format allows")
+        raise ValueError(f"{display(path)} is larger than the format allows")
 
 
 def _header(number: int, path: bytes, meta: Meta | None, size: int) -> bytes:

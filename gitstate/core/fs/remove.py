@@ -11,7 +11,7 @@ from pathlib import Path
 from gitstate.core.errors import HostError
 from gitstate.core.fs.kernel import mount_id
 from gitstate.core.fs.read import DIRECTORY_FLAGS, open_directory
-from gitstate.core.names import octal
+from gitstate.core.names import display
 
 
 def remove_tree(path: Path, observer: Callable[[int], None] | None = None) -> None:
@@ -63,7 +63,7 @@ def _remove_below(name: bytes, parent: int, observer: Callable[[int], None] | No
 def _empty_directory(descriptor: int, home: int, name: bytes, observer: Callable[[int], None] | None) -> list[bytes]:
     """Unlink all but the subdirectories of an open directory; their names."""
     if mount_id(descriptor) != home:
-        raise HostError(f"something is mounted on {octal(name)}", "unmount it first: gitstate deletes nothing there")
+        raise HostError(f"something is mounted on {display(name)}", "unmount it first: gitstate deletes nothing there")
     if not os.fstat(descriptor).st_mode & stat.S_IWUSR:
         with suppress(OSError):
             os.fchmod(descriptor, 0o700)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from gitstate.core.errors import ConfigError, UsageError
-from gitstate.core.names import host_name, octal
+from gitstate.core.names import display, host_name
 from gitstate.store import TreeItem, Type, object_id
 from gitstate.store.objects import FILE, TREE, format_tree, parse_tree
 
@@ -82,7 +82,7 @@ def _folders(read: Read, root: bytes | None) -> dict[str, bytes]:
     found = {}
     for item in _items(read, top.oid if top else None):
         if item.mode != TREE:
-            raise ConfigError(f"directory.git: clients/{octal(item.name)} is not one of its directories", _HINT)
+            raise ConfigError(f"directory.git: clients/{display(item.name)} is not one of its directories", _HINT)
         found[item.name.decode("latin-1")] = item.oid
     return found
 
@@ -91,7 +91,7 @@ def _files(read: Read, folder: str, tree: bytes | None) -> Iterator[tuple[str, b
     """The client and the blob of each file of a folder. Raises ConfigError."""
     for item in _items(read, tree):
         name = item.name.decode("latin-1").removesuffix(_SUFFIX)
-        place = f"clients/{octal(folder.encode('latin-1'))}/{octal(item.name)}"
+        place = f"clients/{display(folder.encode('latin-1'))}/{display(item.name)}"
         if f"{name}{_SUFFIX}".encode("latin-1") != item.name or not _is_name(name):
             raise ConfigError(f"directory.git: {place} is not named as a client's file", _HINT)
         if item.mode & ~0o777 != FILE & ~0o777:
@@ -125,7 +125,7 @@ def record_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes
     for item in _items(read, tree):
         name = item.name.decode("latin-1")
         if not name.endswith(_SUFFIX) or item.mode & ~0o777 != FILE & ~0o777:
-            raise ConfigError(f"directory.git: {folder}/{octal(item.name)} is not NAME{_SUFFIX}", _HINT)
+            raise ConfigError(f"directory.git: {folder}/{display(item.name)} is not NAME{_SUFFIX}", _HINT)
         found[name.removesuffix(_SUFFIX)] = item.oid
     return dict(sorted(found.items()))
 

@@ -15,7 +15,7 @@ from gitstate.core import cpio
 from gitstate.core.cpio import Member
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, IN_GIT, Kind, Meta
 from gitstate.core.errors import ConfigError
-from gitstate.core.names import is_word, octal
+from gitstate.core.names import display, is_word, octal
 from gitstate.machine.render.models import GLOB, LONGEST_PATH, UNIT, Archive, ArchiveEntry, Layout, Reload
 
 FOLDER: Final = b"gitstate/machine"
@@ -92,17 +92,17 @@ def _files(place: bytes, layout: Layout) -> Iterator[Member]:
     for one in layout.entries:
         _check_path(one.path)
         if one.path in found:
-            raise _fault(f"{octal(one.path)} comes twice", "this is a bug: tell us")
+            raise _fault(f"{display(one.path)} comes twice", "this is a bug: tell us")
         if one.meta.kind is not Kind.DIRECTORY and not one.path:
             raise _fault("the root is no directory", "remove the layer's entry")
         if one.meta.device is not None and not (one.meta.device[0] < 1 << 12 and one.meta.device[1] < 1 << 20):
-            raise _fault(f"{octal(one.path)}: Linux has no such device", "a major of 12 bits, a minor of 20")
+            raise _fault(f"{display(one.path)}: Linux has no such device", "a major of 12 bits, a minor of 20")
         found[one.path] = one
     for path in {above for each in found for above in _above(each)}:
         if path not in found:
             yield Member(place + b"/files/" + path, Meta(Kind.DIRECTORY, 0o755))
         elif found[path].meta.kind is not Kind.DIRECTORY:
-            raise _fault(f"{octal(path)} is no directory, and has entries", "one layer's file is another's directory")
+            raise _fault(f"{display(path)} is no directory, and has entries", "one layer's file is another's directory")
     for path, one in found.items():
         if path:
             content = one.content if one.meta.kind in IN_GIT else b""
@@ -125,7 +125,7 @@ def _check_path(path: bytes) -> None:
         or max(map(len, parts), default=0) > 255
     ):
         raise _fault(
-            f"{octal(path[:200])} can't be laid down", f"plain paths below the root, {LONGEST_PATH} bytes at most"
+            f"{display(path[:200])} can't be laid down", f"plain paths below the root, {LONGEST_PATH} bytes at most"
         )
 
 

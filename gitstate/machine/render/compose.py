@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.core.errors import ConflictError, RefusedError
-from gitstate.core.names import join, octal
+from gitstate.core.names import display, join
 from gitstate.machine.render.image import Image
 from gitstate.machine.render.models import ACCOUNTS, Action, Decision, Folder, Layer, LayerEntry, ReadBlob
 from gitstate.machine.render.paths import PathError, resolve_symlinks
@@ -135,14 +135,14 @@ class _LayerApplication:
         def target(path: bytes) -> bytes | None:
             kind, target = self._look(path)
             if kind not in (None, Kind.DIRECTORY, Kind.SYMLINK):
-                raise self._conflict(f"{octal(source)} is a directory, and /{octal(path)} is not", path)
+                raise self._conflict(f"{display(source)} is a directory, and /{display(path)} is not", path)
             return target if kind is Kind.SYMLINK else None
 
         try:
             return resolve_symlinks(parent, name, target)
         except PathError as way:
             path = way.args[0]
-            what = f"{octal(source)} is a directory, and /{octal(path)} a symlink to itself"
+            what = f"{display(source)} is a directory, and /{display(path)} a symlink to itself"
             raise self._conflict(what, path) from None
 
     # --- what is there ---
@@ -182,7 +182,7 @@ class _LayerApplication:
         """Hide all that lower layers have below ``place``."""
         before = place + b"/" if place else b""
         if any(one.startswith(before) for one in ACCOUNTS):
-            raise RefusedError(f"{self._layer}: {octal(source)} would remove accounts", "they are merged: NAME.merge")
+            raise RefusedError(f"{self._layer}: {display(source)} would remove accounts", "they are merged: NAME.merge")
         for path in [one for one in self.decisions if one.startswith(before) and one != place]:
             if self.decisions[path].action is not Action.HIDE:
                 self.decisions[path] = Decision(Action.HIDE, self._layer.name, source, lower=self.decisions[path])
@@ -192,16 +192,16 @@ class _LayerApplication:
     def _lay(self, place: bytes, source: bytes, entry: LayerEntry) -> None:
         self._refuse_kernels(place, source)
         if place in ACCOUNTS and entry.action is not Action.MERGE:
-            hint = f"name it {octal(place)}.merge: its lines are joined with those of the image"
-            raise RefusedError(f"{self._layer}: no layer may replace /{octal(place)}", hint)
+            hint = f"name it {display(place)}.merge: its lines are joined with those of the image"
+            raise RefusedError(f"{self._layer}: no layer may replace /{display(place)}", hint)
         kind, _ = self._look(place)
         if kind is Kind.DIRECTORY or (
             kind is Kind.SYMLINK and entry.entry.meta.kind is not Kind.SYMLINK and self._leads_to_directory(place)
         ):
-            raise self._conflict(f"{octal(source)} is a file, and /{octal(place)} a directory", place)
+            raise self._conflict(f"{display(source)} is a file, and /{display(place)} a directory", place)
         lower = self.decisions.get(place)
         if lower is not None and lower.layer == self._layer.name and lower.action is not Action.HIDE:
-            both = f"{octal(lower.source)} and {octal(source)} are both /{octal(place)}"
+            both = f"{display(lower.source)} and {display(source)} are both /{display(place)}"
             raise ConflictError(f"{self._layer}: {both}", "remove one of them from the layer")
         self._have_parents(place, source)
         self.decisions[place] = Decision(
@@ -220,16 +220,16 @@ class _LayerApplication:
     def _refuse_kernels(self, place: bytes, source: bytes) -> None:
         top, slash, _ = place.partition(b"/")
         if slash and top in _MOUNTED_AT_BOOT:
-            there = octal(place.removesuffix(b"/"))
-            shown = f"/{there}" if octal(source) == there else f"{octal(source)}, which is /{there}"
+            there = display(place.removesuffix(b"/"))
+            shown = f"/{there}" if display(source) == there else f"{display(source)}, which is /{there}"
             raise RefusedError(
-                f"{self._layer}: {shown}: nobody would see it", f"/{octal(top)} is mounted over at boot; remove it"
+                f"{self._layer}: {shown}: nobody would see it", f"/{display(top)} is mounted over at boot; remove it"
             )
 
     def _conflict(self, what: str, path: bytes) -> ConflictError:
         decision = self.decisions.get(path)
         whose = f"{decision.layer}'s" if decision else f"{self._image}'s"
-        name = octal(path.rpartition(b"/")[2])
+        name = display(path.rpartition(b"/")[2])
         return ConflictError(
             f"{self._layer}: {what} ({whose})", f"hide it first with .wh.{name} beside it, or rename yours"
         )

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.machine.render.accounts import Lines, ids, merge_accounts
 from gitstate.machine.render.compose import Composition, is_default_directory
 from gitstate.machine.render.image import Image
@@ -59,7 +59,7 @@ class MachineRenderer:
         name = path.rpartition(b"/")[2].decode()
         key = path, tuple((one.layer, part.text) for one, part in zip(decisions, texts, strict=True))
         if key not in self._merged:
-            image = Lines(f"{self._image}: {octal(path)}", self.accounts(path)[1])
+            image = Lines(f"{self._image}: {display(path)}", self.accounts(path)[1])
             self._merged[key] = merge_accounts(name, image, texts)
         return self._merged[key]
 
@@ -160,7 +160,7 @@ class _Rendering:
 
     def _lines(self, decision: Decision) -> Lines:
         assert decision.entry is not None
-        where = f"{self._who}: {decision.layer} {self._commits[decision.layer].hex()[:7]}: {octal(decision.source)}"
+        where = f"{self._who}: {decision.layer} {self._commits[decision.layer].hex()[:7]}: {display(decision.source)}"
         if decision.is_template:
             return Lines(where, self._render(decision) or b"")
         return Lines(where, self._finisher._read(decision.layer, decision.entry.oid))
@@ -188,9 +188,11 @@ class _Rendering:
         found = self._finisher.ids(text).get(name)
         if found is None:
             kind = "user" if what == "uid" else "group"
-            where = f"{self._who}: {decision.layer} {self._commits[decision.layer].hex()[:7]}: {octal(decision.source)}"
+            where = (
+                f"{self._who}: {decision.layer} {self._commits[decision.layer].hex()[:7]}: {display(decision.source)}"
+            )
             hint = f"gitstate knows those of its {path.decode()} and of layers' {path.decode()}.merge"
-            raise LayerError(f"{where}: {self._image} has no {kind} {octal(name)}", hint)
+            raise LayerError(f"{where}: {self._image} has no {kind} {display(name)}", hint)
         return found
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.core.errors import RefusedError
-from gitstate.core.names import join, octal
+from gitstate.core.names import display, join
 from gitstate.machine.render import layer_toml
 from gitstate.machine.render.models import (
     ACCOUNTS,
@@ -80,7 +80,7 @@ def _folder(path: bytes, own: Meta | None, files: list[Entry], where: str) -> Fo
         entry = _layer_entry(path, file)
         other = entries.setdefault(entry.name, entry)
         if other is not entry:
-            first, second = (octal(join(path, one.source)) for one in (other, entry))
+            first, second = (display(join(path, one.source)) for one in (other, entry))
             raise LayerError(f"{where}: {first} and {second} make one file", "remove one of them from the layer")
     is_opaque = any(file.name == OPAQUE for file in files)
     return Folder(path, own, is_opaque, tuple(whiteouts), tuple(entries.values()))
@@ -89,10 +89,10 @@ def _folder(path: bytes, own: Meta | None, files: list[Entry], where: str) -> Fo
 def _whiteout(path: bytes, whiteout: bytes, where: str) -> bytes:
     name = whiteout.removeprefix(WHITEOUT)
     if name in (b"", b".", b"..") or name.startswith(WHITEOUT):
-        raise LayerError(f"{where}: {octal(join(path, whiteout))} hides nothing", "a whiteout is .wh.NAME")
+        raise LayerError(f"{where}: {display(join(path, whiteout))} hides nothing", "a whiteout is .wh.NAME")
     if join(path, name) in ACCOUNTS:
         raise RefusedError(
-            f"{where}: no layer may remove /{octal(join(path, name))}", "accounts are merged: NAME.merge"
+            f"{where}: no layer may remove /{display(join(path, name))}", "accounts are merged: NAME.merge"
         )
     return name
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from jinja2 import Template, TemplateNotFound
 from jinja2.exceptions import TemplateSyntaxError, UndefinedError
 
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.machine.render.models import SNIPPETS, Layer, LayerError, ReadBlob
 from gitstate.machine.render.sandbox import Budget, LimitError, Sandbox, SkippedError
 
@@ -50,7 +50,7 @@ class Templates:
             for layer in reversed(self._stack):
                 if candidate in layer.files:
                     return self._template(layer, candidate)
-        raise TemplateNotFound(name, f"no layer of this machine has {octal(path)}")
+        raise TemplateNotFound(name, f"no layer of this machine has {display(path)}")
 
     def _template(self, layer: Layer, path: bytes) -> Template:
         oid = layer.files[path]
@@ -83,7 +83,7 @@ class Templates:
                 trace = trace.tb_next
         if place is not None and place.startswith(_PREFIX):
             layer, path = self._home(bytes.fromhex(place.removeprefix(_PREFIX)), layer, path)
-        where = f"{who}: {layer}: {octal(path)}" + (f", line {line}" if line else "")
+        where = f"{who}: {layer}: {display(path)}" + (f", line {line}" if line else "")
         return LayerError(f"{where}: {_said(error)}", _HINT)
 
     def _home(self, oid: bytes, layer: Layer, path: bytes) -> tuple[Layer, bytes]:

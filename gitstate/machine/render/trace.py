@@ -9,7 +9,7 @@ from typing import Final
 
 from gitstate.core.entry import Kind
 from gitstate.core.errors import NotFoundError
-from gitstate.core.names import join, octal, stored_name
+from gitstate.core.names import display, join, stored_name
 from gitstate.machine.render.batch import Batch, Rendered
 from gitstate.machine.render.models import OPAQUE, Action, Decision
 from gitstate.store import Repository, Snapshot
@@ -67,7 +67,7 @@ def trace(batch: Batch, rendered: Rendered, path: bytes) -> Trace:
     if not words and there is None:
         host = rendered.client.name
         hint = f"gitstate layer render {host} lists what layers set, gitstate secret list {host} what it alone has"
-        raise NotFoundError(f"{host} has no /{octal(path)}, by its snapshot and layers", hint)
+        raise NotFoundError(f"{host} has no /{display(path)}, by its snapshot and layers", hint)
     return Trace(place, tuple(words), there is not None)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError
-from gitstate.core.names import join, octal
+from gitstate.core.names import display, join
 from gitstate.machine.render.image import ImageEntry
 from gitstate.machine.render.models import Archive, ArchiveEntry, Layout
 from gitstate.machine.render.paths import PathError, resolve_symlinks
@@ -58,7 +58,7 @@ def _above(path: bytes) -> Iterator[bytes]:
 
 
 def _in_the_way(where: str, path: bytes, place: bytes) -> ConfigError:
-    return ConfigError(f"{where}/{octal(path)}: /{octal(place)} of this machine is no directory", "move the secret")
+    return ConfigError(f"{where}/{display(path)}: /{display(place)} of this machine is no directory", "move the secret")
 
 
 class _Root:
@@ -82,15 +82,15 @@ class _Root:
         for one in secrets.entries:
             place = self._place(one.path)
             if place in taken:
-                both = f"{octal(taken[place])} and {octal(one.path)}"
-                raise ConfigError(f"{self._where}: {both} are both /{octal(place)}", "remove one of them")
+                both = f"{display(taken[place])} and {display(one.path)}"
+                raise ConfigError(f"{self._where}: {both} are both /{display(place)}", "remove one of them")
             taken[place] = one.path
             self._refuse(one, place)
             yield replace(one, path=place)
 
     def _refuse(self, one: ArchiveEntry, place: bytes) -> None:
         if place.partition(b"/")[0] in _MOUNTED_AT_BOOT:
-            what = f"{self._where}/{octal(one.path)}: nobody would see /{octal(place)}"
+            what = f"{self._where}/{display(one.path)}: nobody would see /{display(place)}"
             raise ConfigError(what, "it is mounted over at boot: move the secret")
         kind, _ = self._look(place)
         if one.meta.kind is Kind.DIRECTORY:
@@ -98,7 +98,8 @@ class _Root:
                 raise _in_the_way(self._where, one.path, place)
         elif kind is Kind.DIRECTORY:
             raise ConfigError(
-                f"{self._where}/{octal(one.path)}: /{octal(place)} of this machine is a directory", "move the secret"
+                f"{self._where}/{display(one.path)}: /{display(place)} of this machine is a directory",
+                "move the secret",
             )
 
     def _place(self, path: bytes) -> bytes:

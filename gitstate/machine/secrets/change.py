@@ -15,7 +15,7 @@ from gitstate.core.entry import Meta
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
-from gitstate.core.names import host_name, octal, tree_path
+from gitstate.core.names import display, host_name, tree_path
 from gitstate.machine.secrets.keys import (
     SSH_FOLDER,
     Key,
@@ -51,7 +51,7 @@ def parse_path(text: bytes) -> bytes:
     """A path below a machine's root. Raises UsageError."""
     path = tree_path(text)
     if not path or path.rpartition(b"/")[2].startswith(b".gitstate.partial"):
-        raise UsageError(f"{octal(text)!r} is no path of a file", "such as /etc/krb5.keytab")
+        raise UsageError(f"'{display(text)}' is no path of a file", "such as /etc/krb5.keytab")
     return path
 
 
@@ -97,7 +97,7 @@ def _put(secrets: DescriptorTree, where: bytes, content: bytes, meta: Meta) -> N
             secrets.put(where, [content], stamped)
     except OSError as error:
         host, _, path = where.partition(b"/")
-        what = f"secrets of {host.decode()}: {octal(path)}: {error.strerror}"
+        what = f"secrets of {host.decode()}: {display(path)}: {error.strerror}"
         raise UsageError(what, "is a file where a directory is wanted, or the other way round?") from None
 
 
@@ -119,7 +119,7 @@ def preview_remove(site: Site, host: str, path: bytes | None) -> list[bytes]:
                 return [one.removeprefix(name + b"/") for one in below]
             if found and path is not None:
                 return [path]
-    what = f"{host} has no secrets" if path is None else f"{host} has no secret /{octal(path)}"
+    what = f"{host} has no secrets" if path is None else f"{host} has no secret /{display(path)}"
     raise NotFoundError(what, "gitstate secret list shows what there is")
 
 

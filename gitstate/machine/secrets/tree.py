@@ -13,7 +13,7 @@ from gitstate.core import fs
 from gitstate.core.entry import KIND_BY_FORMAT, Kind, Meta
 from gitstate.core.errors import ConfigError, HostError
 from gitstate.core.fs.descriptor_tree import PARTIAL
-from gitstate.core.names import host_name, join, octal
+from gitstate.core.names import display, host_name, join
 from gitstate.machine.render.models import LONGEST_PATH, ArchiveEntry
 from gitstate.machine.secrets.options import Options
 from gitstate.store.site import Site
@@ -163,7 +163,7 @@ class _Reader:
         self.entries.append(ArchiveEntry(path, meta, content))
 
     def _fault(self, path: bytes, what: str, hint: str) -> ConfigError:
-        return ConfigError(f"{self._where}/{octal(path[:200])} {what}", hint)
+        return ConfigError(f"{self._where}/{display(path[:200])} {what}", hint)
 
 
 def check_secret(where: Path, path: bytes, meta: Meta, content: bytes) -> None:
@@ -176,7 +176,7 @@ def check_secret(where: Path, path: bytes, meta: Meta, content: bytes) -> None:
         what, hint = f"has mode {meta.mode:04o}, and holds {refusal.why}", "chmod 0600"
     else:
         return
-    raise ConfigError(f"{where}/{octal(path[:200])} {what}", hint)
+    raise ConfigError(f"{where}/{display(path[:200])} {what}", hint)
 
 
 def _meta(kind: Kind, status: os.stat_result, descriptor: int | None = None) -> Meta:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core.errors import NotFoundError, UsageError
-from gitstate.core.names import host_name, octal
+from gitstate.core.names import display, host_name
 from gitstate.release.channels import all_channels
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import TAGS, Name, PendingTag
@@ -80,7 +80,7 @@ def _words(text: str) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    return octal(text[:60].encode("utf-8", "surrogateescape"))
+    return display(text[:60].encode("utf-8", "surrogateescape"))
 
 
 def tags_of(site: Site, repository: str) -> dict[Name, bytes]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Kind, Meta, Xattrs
-from gitstate.core.names import octal
+from gitstate.core.names import display, octal, visible
 from gitstate.tree.change.walk import Added, Change, LinksChanged, Modified, Removed
 from gitstate.tree.manifest import format_time
 
@@ -58,7 +58,9 @@ def _looks(meta: Meta, *, times: bool) -> list[str]:
 
 
 def _owner(meta: Meta) -> str:
-    user, group = (octal(name) or str(number) for name, number in ((meta.uname, meta.uid), (meta.gname, meta.gid)))
+    user, group = (
+        display(name, word=True) or str(number) for name, number in ((meta.uname, meta.uid), (meta.gname, meta.gid))
+    )
     return f"{user}:{group}"
 
 
@@ -105,10 +107,10 @@ _SHOWN: Final = 60
 
 
 def _raw(name: bytes, old: bytes | None, new: bytes | None) -> str:
-    spell = _hex if name in (CAPABILITY, ACL_ACCESS, ACL_DEFAULT) else _text
+    shown, spell = display(name, word=True), _hex if name in (CAPABILITY, ACL_ACCESS, ACL_DEFAULT) else _text
     if old is None or new is None:
-        return f"+{octal(name)} {spell(new or b'')}" if old is None else f"-{octal(name)}"
-    return f"{octal(name)} {spell(old)} -> {spell(new)}"
+        return f"+{shown} {spell(new or b'')}" if old is None else f"-{shown}"
+    return f"{shown} {spell(old)} -> {spell(new)}"
 
 
 def _hex(value: bytes) -> str:
@@ -118,7 +120,7 @@ def _hex(value: bytes) -> str:
 def _text(value: bytes) -> str:
     """Printable text in quotes, all else in base64 as getfattr writes it."""
     text = value.removesuffix(b"\0").decode("utf-8", "replace")
-    if not text.isprintable() or "\ufffd" in text:
+    if visible(text) != text or "\ufffd" in text:
         return _shortened(f"0s{base64.b64encode(value).decode()}")
     return '"{}"'.format(_shortened(text).replace("\\", "\\\\").replace('"', '\\"'))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
 from gitstate.core.entry import Directory, Entry, Kind, Meta
-from gitstate.core.names import join, octal
+from gitstate.core.names import display, join
 
 ReadDirectory = Callable[[bytes, bytes], Directory]
 """The directory of a tree id, and the path at which it stands."""
@@ -152,7 +152,9 @@ class LinksChanged:
     @property
     def words(self) -> str:
         """``a = b + c``: c was joined to a and b, which were one already; ``a | b``: they no longer are."""
-        return (" + " if self.joined else " | ").join(" = ".join(map(octal, part)) for part in self.parts)
+        return (" + " if self.joined else " | ").join(
+            " = ".join(display(path, word=True) for path in part) for part in self.parts
+        )
 
     def __str__(self) -> str:
         return f"hard links {'joined' if self.joined else 'split'}: {self.words}"

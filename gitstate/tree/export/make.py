@@ -9,7 +9,7 @@ from typing import Final
 from gitstate.core import fs
 from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.core.errors import DamagedError, HostError
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.store import Repository
 
 _LARGE: Final = 32 << 20
@@ -27,12 +27,12 @@ def _explained(error: Exception, path: bytes) -> Exception:
     """The error of making ``path``: what no system can make is the snapshot's fault, the rest stays what it is."""
     if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
         return HostError(
-            f"/{octal(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
+            f"/{display(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
         )
     if isinstance(error, OSError) and error.errno not in _SNAPSHOTS_FAULT:
         return error
     why = error.strerror if isinstance(error, OSError) else str(error)
-    return DamagedError(f"/{octal(path)} can't be made: {why}", "no file system holds that: change it with plain git")
+    return DamagedError(f"/{display(path)} can't be made: {why}", "no file system holds that: change it with plain git")
 
 
 class Maker:

@@ -15,7 +15,7 @@ from gitstate.core import fs
 from gitstate.core.entry import Entry, Kind
 from gitstate.core.errors import DamagedError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import join, octal
+from gitstate.core.names import display, join
 from gitstate.store import Repository
 from gitstate.tree.export.equal import REFUSALS, Trees
 from gitstate.tree.export.links import Groups, compare_groups
@@ -175,7 +175,7 @@ class Exporter:
 
     def _make_anew(self, path: bytes, entry: Entry | None, old_root: int) -> None:
         if entry is None:
-            raise DamagedError(f"/{octal(path)} stands in an export but not in its snapshot", "remove that export")
+            raise DamagedError(f"/{display(path)} stands in an export but not in its snapshot", "remove that export")
         parent = path.rpartition(b"/")[0]
         with self._opened(parent) as new:
             old = fs.open_path(parent, old_root)

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from gitstate.core.errors import DamagedError, GitstateError, NotFoundError, StorageError, UsageError
-from gitstate.core.names import LINKS, RECORDS, join, octal, stored_name, tree_path
+from gitstate.core.names import LINKS, RECORDS, display, join, stored_name, tree_path
 from gitstate.store import Repository, Type
 from gitstate.store.objects import parse_commit
 from gitstate.tree.history import git
@@ -268,5 +268,5 @@ def _not_found(repository: Repository, word: str) -> GitstateError:
         if "/" not in word or ".." in word:
             return error
         name = repository.path.name.removesuffix(".git")
-        return NotFoundError(f"{name} has no path {octal(os.fsencode(word))}", "put -- before paths that are gone")
+        return NotFoundError(f"{name} has no path {display(os.fsencode(word))}", "put -- before paths that are gone")
     return UsageError(f"{word} comes after a path", "revisions come first, then --, then paths")

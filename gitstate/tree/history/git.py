@@ -89,7 +89,7 @@ def lines(
         quoted = str(objects).replace("\\", "\\\\").replace('"', '\\"')
         variables["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = f'"{quoted}"'
     try:
-        argv = ["git", f"--git-dir={repository.path}", command, *arguments]
+        argv = ["git", f"--git-dir={repository.path}", "-c", "core.quotePath=false", command, *arguments]
         with process.reading(argv, variables=variables) as output:
             yield from output
     except process.ProgramError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from gitstate.core.entry import IN_GIT
-from gitstate.core.names import octal
+from gitstate.core.names import columns, display, padded
 from gitstate.tree.change import Change, LinksChanged, Modified, Removed, metadata
 from gitstate.tree.history.tree_diff import Difference
 
@@ -30,11 +30,11 @@ def metadata_section(changes: Iterable[Difference], *, color: bool, times: bool 
     rows = list(_rows(list(changes), times=times))
     if not rows:
         return b""
-    width = min(_MAX_WIDTH, max(len(row.name) for row in rows))
+    width = min(_MAX_WIDTH, max(columns(row.name) for row in rows))
     lines = [f"{_BOLD}metadata{_RESET}" if color else "metadata"]
     for letter, name, words in rows:
         shown = f"{_COLORS[letter]}{letter}{_RESET}" if color else letter
-        lines.append(f"{shown}  {name:<{width}}  {words}")
+        lines.append(f"{shown}  {padded(name, width)}  {words}")
     return "\n".join([*lines, ""]).encode()
 
 
@@ -46,7 +46,7 @@ def _rows(changes: list[Difference], *, times: bool) -> Iterator[Row]:
             continue
         words = metadata(change, times=times)
         if words and not _git_shows(change, words, parents):
-            yield Row(change.letter, octal(change.path) or ".", ", ".join(words))
+            yield Row(change.letter, display(change.path) or ".", ", ".join(words))
 
 
 def _git_shows(change: Change, words: list[str], parents: set[bytes]) -> bool:

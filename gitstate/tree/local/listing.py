@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gitstate.core.errors import ConfigError, UsageError
-from gitstate.core.names import from_octal, octal, tree_path
+from gitstate.core.names import display, from_octal, octal, tree_path
 
 LIST: Final = b"etc/gitstate/local"
 DIRECTORY: Final = b"local"
@@ -43,7 +43,7 @@ def writable_path(text: bytes) -> bytes:
     path = tree_path(text)
     why = _why_not(path)
     if why:
-        raise UsageError(f"/{octal(path)} can't be a link into {DIRECTORY.decode()}: {why[0]}", why[1])
+        raise UsageError(f"/{display(path)} can't be a link into {DIRECTORY.decode()}: {why[0]}", why[1])
     return path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError
 from gitstate.core.fs import open_descriptor_tree
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.tree.local.listing import DIRECTORY, LIST, beside, parse, place
 from gitstate.tree.local.look import File, Original, State, Trees, same
 from gitstate.tree.local.steps import CopyFromBase, CopyToBase, Drop, Link, MakeDirectory, Restore, Step, WriteList
@@ -50,7 +50,7 @@ def open_trees(live: Path, base: Path | None) -> Iterator[Trees]:
 
 def listed(trees: Trees) -> list[bytes]:
     """The paths on the list. Raises ConfigError."""
-    return parse(trees.live.read(LIST), f"/{octal(LIST)} of the live tree")
+    return parse(trees.live.read(LIST), f"/{display(LIST)} of the live tree")
 
 
 def files(trees: Trees) -> list[File]:
@@ -65,7 +65,9 @@ def add(trees: Trees, paths: Iterable[bytes], doubt: ConflictPolicy = ConflictPo
     for path in wanted:
         check_way(trees.live, path)
         if path not in before and not trees.live.lstat(path):
-            raise NotFoundError(f"there is no /{octal(path)} in the live tree", "make it first, if only an empty file")
+            raise NotFoundError(
+                f"there is no /{display(path)} in the live tree", "make it first, if only an empty file"
+            )
         _check_beside(trees, path, {*before, *wanted})
     return _plan(trees, wanted, doubt, before, tuple(sorted({*before, *wanted})))
 
@@ -131,8 +133,8 @@ def _is_lost(trees: Trees, file: File) -> bool:
 
 def _problem(trees: Trees, file: File, doubt: ConflictPolicy) -> GitstateError | None:
     """Why a file can't be brought into order."""
-    shown = f"/{octal(file.path)}"
-    folder = octal(DIRECTORY)
+    shown = f"/{display(file.path)}"
+    folder = display(DIRECTORY)
     if file.state is State.BLOCKED:
         what = f"{shown} is no regular file, or {folder} beside it no directory"
         return ConflictError(
@@ -179,7 +181,7 @@ def _back(trees: Trees, path: bytes) -> Iterator[Step]:
     """What puts a file in its link's place."""
     file = trees.look(path)
     if file.state is State.BLOCKED:
-        raise ConflictError(f"/{octal(path)} is no link of ours any more", "mend it by hand, then try again")
+        raise ConflictError(f"/{display(path)} is no link of ours any more", "mend it by hand, then try again")
     if file.state is State.REPLACED or not _has_directory(trees, path):
         return
     if trees.live.is_file(place(path)):
@@ -193,7 +195,7 @@ def _back(trees: Trees, path: bytes) -> Iterator[Step]:
 def _check_listed(paths: Iterable[bytes], before: Sequence[bytes]) -> None:
     for path in paths:
         if path not in before:
-            raise NotFoundError(f"/{octal(path)} is not on the list", "gitstate local list shows what is")
+            raise NotFoundError(f"/{display(path)} is not on the list", "gitstate local list shows what is")
 
 
 def _check_beside(trees: Trees, path: bytes, all_paths: set[bytes]) -> None:
@@ -203,8 +205,8 @@ def _check_beside(trees: Trees, path: bytes, all_paths: set[bytes]) -> None:
         other = beside(path) + b"/" + name
         if other not in ours and not name.startswith(b".gitstate"):
             raise ConflictError(
-                f"/{octal(beside(path))} holds something else: {octal(name)}",
-                f"files beside a directory {octal(DIRECTORY)} of another use can't be listed",
+                f"/{display(beside(path))} holds something else: {display(name)}",
+                f"files beside a directory {display(DIRECTORY)} of another use can't be listed",
             )
 
 

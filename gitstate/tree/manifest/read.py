@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from gitstate.core.entry import ACL_ACCESS, FORMAT, Entry, Kind, Meta
 from gitstate.core.errors import DamagedError
-from gitstate.core.names import from_octal, octal
+from gitstate.core.names import display, from_octal
 from gitstate.tree.manifest.acl import follow_mode
 from gitstate.tree.manifest.write import NS
 
@@ -158,8 +158,7 @@ def _parse_words(words: list[bytes], defaults: Mapping[bytes, Any]) -> tuple[dic
             else:
                 raise ValueError("is an unknown keyword")
         except ValueError as error:
-            shown = octal(word[:_SHOWN]).replace(r"\075", "=", 1)
-            raise ValueError(f"{shown} {error}") from None
+            raise ValueError(f"{display(word[:_SHOWN])} {error}") from None
     return values, xattrs
 
 
@@ -181,7 +180,7 @@ def _parse_record(name: bytes, words: list[bytes], defaults: Mapping[bytes, Any]
 def _check_record(name: bytes, meta: Meta) -> None:
     """Raise ValueError for what is well-formed and still can't be."""
     if b"/" in name or b"\0" in name or name in (b"", b".."):
-        raise ValueError(f"{octal(name)} can't be a name here")
+        raise ValueError(f"{display(name)} can't be a name here")
     if (name == b".") != (meta.kind is Kind.DIRECTORY):
         raise ValueError("a directory's record is '.', and only that is type=dir")
     if (meta.kind in (Kind.CHARACTER, Kind.BLOCK)) != (meta.device is not None):
@@ -214,7 +213,7 @@ def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
             entry = _parse_record(name, words, defaults)
             _check_record(name, entry.meta)
             if name in entries or (name == b"." and own is not None):
-                raise ValueError(f"a second record for {octal(name)}")
+                raise ValueError(f"a second record for {display(name)}")
         except ValueError as error:
             raise UnreadableError(where, number, str(error)) from None
         if name == b".":

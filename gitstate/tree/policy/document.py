@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gitstate.core.entry import Kind
 from gitstate.core.errors import ConfigError
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.tree.policy.globs import literal_parents, translate
 from gitstate.tree.policy.rules import Policy, Rules, Treatment
 
@@ -178,9 +178,11 @@ def _check_reach(policy: Policy, rules: Rules, own: bytes) -> None:
     kinds = [*((path, Kind.DIRECTORY) for path in directories), (own, Kind.FILE)]
     for path, kind in kinds:
         if policy.treatment(path, kind) is not Treatment.RECORD:
-            raise _FieldError("record", f"leaves out {octal(path)}, and the policy file with it", f"keep {octal(path)}")
+            raise _FieldError(
+                "record", f"leaves out {display(path)}, and the policy file with it", f"keep {display(path)}"
+            )
     for index, pattern in enumerate(rules.keep):
         for parent in literal_parents(pattern):
             if policy.treatment(parent, Kind.DIRECTORY) is not Treatment.RECORD:
-                hint = f"keep {octal(parent)} too, and skip what shall stay out"
-                raise _FieldError(f"record.keep[{index}]", f"lies in {octal(parent)}, which is not looked into", hint)
+                hint = f"keep {display(parent)} too, and skip what shall stay out"
+                raise _FieldError(f"record.keep[{index}]", f"lies in {display(parent)}, which is not looked into", hint)

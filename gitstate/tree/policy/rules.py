@@ -12,7 +12,7 @@ from typing import Final
 
 from gitstate.core.entry import Kind
 from gitstate.core.errors import UsageError
-from gitstate.core.names import octal, tree_path
+from gitstate.core.names import display, tree_path
 from gitstate.tree.policy import keys
 from gitstate.tree.policy.globs import union
 from gitstate.tree.policy.known import SECRETS
@@ -188,12 +188,12 @@ class Policy:
         patterns = [*self._once]
         for path, because in paths:
             if not because.strip():
-                raise UsageError(f"--allow {octal(path)} has no reason", "add --because TEXT: it stands in history")
+                raise UsageError(f"--allow {display(path)} has no reason", "add --because TEXT: it stands in history")
             pattern = tree_path(path)
             try:
                 union((pattern,))
             except ValueError as error:
-                raise UsageError(f"--allow {octal(path)} {error}", "see docs/policy.md for patterns") from None
+                raise UsageError(f"--allow {display(path)} {error}", "see docs/policy.md for patterns") from None
             patterns.append(pattern)
         return Policy(self._rules, once=tuple(patterns))
 
@@ -210,4 +210,5 @@ def _digest(rules: Rules, hollow: Iterable[bytes], files: Iterable[bytes]) -> by
 
 
 def _refusal(path: bytes, rule: str, why: str, hint: str) -> Refusal:
-    return Refusal(path, rule, why, f"{hint}; or check in with --allow {shlex.quote(octal(path))} --because TEXT")
+    pattern = display(path).replace("*", r"\052").replace("?", r"\077")
+    return Refusal(path, rule, why, f"{hint}; or check in with --allow {shlex.quote(pattern)} --because TEXT")

@@ -10,7 +10,7 @@ from typing import Final
 from gitstate.core.data import data_file
 from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.tree.prepare.steps import Concern, MakeDirectory, Remove, Step, Touch, Write, unless_written
 
 MOUNT_POINTS: Final = {b"proc": 0o555, b"sys": 0o555, b"dev": 0o755, b"run": 0o755, b"tmp": 0o1777}
@@ -67,7 +67,7 @@ def _mount_points(tree: DescriptorTree) -> Iterator[Step]:
             yield MakeDirectory(path, Concern.HOOK, "mount point", mode)
         elif not stat.S_ISDIR(found.st_mode):
             raise HostError(
-                f"/{octal(path)} of the live tree is no directory", "the system mounts something there: make it one"
+                f"/{display(path)} of the live tree is no directory", "the system mounts something there: make it one"
             )
 
 
@@ -92,7 +92,7 @@ def _fstab(tree: DescriptorTree) -> Iterator[Step]:
 
 def _mounted_at(line: bytes) -> str:
     _, point, kind, *_ = line.split()
-    return "swap" if kind == b"swap" else octal(point)
+    return "swap" if kind == b"swap" else display(point)
 
 
 def _needs_disk(line: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree, open_descriptor_tree
 from gitstate.core.monitor import Observer
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.tree.prepare import chroot as inside
 from gitstate.tree.prepare.steps import Concern, Write, check_way
 from gitstate.tree.prepare.tidy import POLICY_RC, POLICY_RC_TEXT
@@ -58,7 +58,7 @@ def check(tree: DescriptorTree, live: Path) -> None:
     """Raise HostError if this is no root of Debian's kin."""
     if not tree.is_file(STATUS) or not tree.is_directory(b"etc"):
         raise HostError(
-            f"{live} is no root of Debian or its kin: there is no /{octal(STATUS)}", "others can't be prepared yet"
+            f"{live} is no root of Debian or its kin: there is no /{display(STATUS)}", "others can't be prepared yet"
         )
     for path in (b"boot/x", b"usr/lib/x", b"etc/x", b"var/lib/gitstate/x"):
         check_way(tree, path)

@@ -15,7 +15,7 @@ from gitstate.core import cpio
 from gitstate.core.errors import GitstateError, StorageError
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
-from gitstate.core.names import octal
+from gitstate.core.names import display
 from gitstate.tree.prepare import chroot as inside
 from gitstate.tree.prepare.debian import STATUS, Kernel
 
@@ -99,7 +99,7 @@ def _check(tree: DescriptorTree, kernel: Kernel, fresh: bytes) -> None:
 
 
 def _module_name(name: bytes) -> str:
-    return octal(name.replace(b"-", b"_"))
+    return display(name.replace(b"-", b"_"))
 
 
 # --- stamps -----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 
 from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree
-from gitstate.core.names import octal
+from gitstate.core.names import display
 
 
 class Concern(StrEnum):
@@ -163,7 +163,7 @@ def unless_written(tree: DescriptorTree, step: Write) -> list[Step]:
         if same and found.st_size == len(step.data) and tree.read(step.path) == step.data:
             return []
     elif found is not None and stat.S_ISDIR(found.st_mode):
-        raise HostError(f"/{octal(step.path)} of the live tree is a directory", "gitstate writes a file there")
+        raise HostError(f"/{display(step.path)} of the live tree is a directory", "gitstate writes a file there")
     return [step]
 
 
@@ -178,5 +178,5 @@ def check_way(tree: DescriptorTree, path: bytes) -> None:
         if not tree.is_directory(above):
             what = "a symlink" if stat.S_ISLNK(found.st_mode) else "a mount point, or no directory"
             raise HostError(
-                f"/{octal(above)} of the live tree is {what}", f"gitstate writes /{octal(path)} to no other place"
+                f"/{display(above)} of the live tree is {what}", f"gitstate writes /{display(path)} to no other place"
             )
