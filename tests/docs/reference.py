@@ -29,6 +29,10 @@ ABOUT: Final = (
     " after the command.",
     "Results go to standard output; notes, progress and errors to standard error. Progress is shown on a terminal only,"
     " and only by what takes a while. `log`, `show` and `diff` go through the pager if they don't fit on the terminal.",
+    "Names are printed as they are, if they are UTF-8. `\\ooo`, a byte in octal, stands for what isn't, for control and"
+    " invisible characters, for `\\` itself, and for spaces that couldn't be seen, at an end of a path or side by side;"
+    " in lists of hard links, for any space. [JSON](#json) has octal for more, `-z` for nothing; git"
+    " escapes control characters alone in the names that it prints (`log --stat`, heads of diffs).",
 )
 
 CODES: Final[Rows] = [
