@@ -198,8 +198,8 @@ def common(function: Function) -> Function:
             help="The site's directory [GITSTATE_SITE, /srv/gitstate].",
         ),
         _flag("--json", wish="json", text="Print one JSON object.", kind=CommonOption),
-        _flag("-q", "--quiet", wish="quiet", text="Print results only: no notes, no progress.", kind=CommonOption),
-        _flag("-v", "--verbose", wish="verbose", text="Show where a bug happened.", kind=CommonOption),
+        _flag("-q", "--quiet", wish="quiet", text="Print results only, no notes and no progress.", kind=CommonOption),
+        _flag("-v", "--verbose", wish="verbose", text="Show a traceback for internal errors.", kind=CommonOption),
     ]
     for option in reversed(options):
         function = option(function)
@@ -208,12 +208,12 @@ def common(function: Function) -> Function:
 
 def writes(function: Function) -> Function:
     """``-n`` for commands that write."""
-    return _flag("-n", "--dry-run", wish="dry_run", text="Say what would be done; write nothing.")(function)
+    return _flag("-n", "--dry-run", wish="dry_run", text="Show what would be done; write nothing.")(function)
 
 
 def names(function: Function) -> Function:
     """``-z`` for commands that print names."""
-    return _flag("-z", wish="zero", text="Print names alone, raw, each ended by NUL.")(function)
+    return _flag("-z", wish="zero", text="Print only names, raw, each ended by NUL.")(function)
 
 
 # --- completion -------------------------------------------------------------------------------------------------------

@@ -41,11 +41,11 @@ from gitstate.directory.importing.plan import plan_new
 @writes
 @pass_session
 def add(session: Session, /, who: ClientNames, message: str | None, author: str | None, **values: Any) -> None:
-    """Enter machines as clients.
+    """Add clients.
 
-    NAME is a host name, a range of them (lab3-[01-24]) or a netgroup (@lab3).
-    No two clients have one MAC or one IP, so these go with one name alone. The
-    snapshot or channel must exist. They boot so after the next boot write.
+    NAME is a host name, a range (lab3-[01-24]) or a netgroup (@lab3). --mac and
+    --ip take a single NAME: no two clients have the same address. The snapshot
+    or channel must exist. Run boot write afterwards.
     """
     given = {key: value for key, value in values.items() if value}
     directory = session.opened.directory
@@ -62,7 +62,7 @@ def add(session: Session, /, who: ClientNames, message: str | None, author: str 
 @click.argument("mac", callback=parsed(names.mac_address))
 @click.argument("name", callback=parsed(names.host_name), shell_complete=complete_client)
 @assigned_values
-@click.option("--ip", "with_ip", is_flag=True, help="Its address when it asked stays its own.")
+@click.option("--ip", "with_ip", is_flag=True, help="Give it the address from which it asked.")
 @click.option("--force", is_flag=True, help="Adopt it although it never asked how to boot.")
 @authorship_options
 @common
@@ -79,10 +79,10 @@ def adopt(
     author: str | None,
     **values: Any,
 ) -> None:
-    """Make the machine of address MAC, which asked how to boot, the client NAME.
+    """Make the machine with address MAC, which asked how to boot, the client NAME.
 
-    gitstate client list --new shows who asked. A client NAME that has no MAC
-    yet gets this one, and keeps what else it has.
+    gitstate client list --new lists such machines. A client NAME without a MAC
+    gets this one, and keeps its other values.
     """
     given = {key: value for key, value in values.items() if value} | {"macs": (mac,)}
     directory = session.opened.directory

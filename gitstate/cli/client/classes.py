@@ -42,10 +42,10 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.group("class", cls=Group, examples=("gitstate class list", "gitstate class set nvidia '10de:*:03'"))
 @common
 def class_() -> None:
-    """Say which devices make a machine one of a hardware class.
+    """Hardware classes: which devices put a machine into which class.
 
     A machine of class NAME gets the layer class/NAME. [layers] classes in
-    site.toml says whether the first class that fits counts, or all of them.
+    site.toml says whether the first class that matches counts, or all of them.
     """
 
 
@@ -63,9 +63,9 @@ def class_() -> None:
     "--order",
     metavar="N",
     callback=parsed(classes.order_number),
-    help=f"Its place among the classes, 0 comes first [{classes.DEFAULT_ORDER}].",
+    help=f"Its place among the classes, 0 is first [{classes.DEFAULT_ORDER}].",
 )
-@click.option("--shipped", is_flag=True, help="Make the classes nvidia, intel and virtual, unless they are there.")
+@click.option("--shipped", is_flag=True, help="Create the classes nvidia, intel and virtual, unless they exist.")
 @authorship_options
 @common
 @writes
@@ -79,12 +79,13 @@ def set_(
     message: str | None,
     author: str | None,
 ) -> None:
-    """Make the hardware class NAME, or change it.
+    """Create or change the hardware class NAME.
 
-    A machine is of it if one of its PCI devices fits one of the PATTERNs:
-    VENDOR:DEVICE or VENDOR:DEVICE:CLASS in hex with * and ?, as lspci -nn shows
-    them (10de:*:03 is any display controller of vendor 10de), or a pattern for
-    modaliases. Clients that have reported their hardware change class at once.
+    A machine belongs to it if one of its PCI devices matches one of the
+    PATTERNs: VENDOR:DEVICE or VENDOR:DEVICE:CLASS in hex with * and ?, as lspci
+    -nn shows them (10de:*:03 is any display controller of vendor 10de), or a
+    pattern for modaliases. Clients that have reported their hardware change
+    class at once.
     """
     if shipped == (name is not None) or (shipped and order is not None):
         raise UsageError("a class and its patterns, or --shipped", "gitstate class set nvidia '10de:*:03'")
@@ -108,7 +109,7 @@ def set_(
 @writes
 @pass_session
 def remove(session: Session, name: tuple[str, ...], message: str | None, author: str | None) -> None:
-    """Remove hardware classes; clients that were of one are of what is left."""
+    """Remove hardware classes. Clients keep their other classes."""
     plan = hardware.plan_rules(session.opened.site, (), name)
     _make(session, "class-remove", plan, message or f"class remove {', '.join(plan.removed)}", author)
 
@@ -151,7 +152,7 @@ def _moved(plan: hardware.RulesPlan) -> list[str]:
 @common
 @pass_session
 def list_(session: Session) -> None:
-    """List the hardware classes in their order, and how many clients are of each."""
+    """List the hardware classes in order, and the number of clients in each."""
     directory = session.opened.directory
     found, layers = directory.classes(), set(session.opened.site.layers())
     counts = Counter(name for one in directory.clients().values() for name in one.classes)
@@ -183,7 +184,7 @@ def list_(session: Session) -> None:
 @common
 @pass_session
 def of(session: Session, name: str) -> None:
-    """Tell of which classes the client NAME is by what it last reported, and why."""
+    """Show which hardware classes the client NAME has by its last report, and why."""
     client = session.opened.directory.client(name)
     report = Reports(session.opened.site).get(client.name)
     if report is None:
@@ -198,9 +199,9 @@ def of(session: Session, name: str) -> None:
 @common
 @pass_session
 def test(session: Session, file: Path) -> None:
-    """Tell of which classes a machine would be, and why.
+    """Show which hardware classes a machine would have, and why.
 
-    FILE is what gitstate probe prints, or lspci -n, -nn or -nm, or a list of
+    FILE is the output of gitstate probe, of lspci -n, -nn or -nm, or a list of
     modaliases; - is standard input.
     """
     data = content(file, probe.LONGEST)

@@ -20,10 +20,10 @@ _SHOWN = 20
 @click.group(cls=Group, examples=("gitstate directory check", "gitstate directory export >clients.ldif"))
 @common
 def directory() -> None:
-    """Say who runs what: clients, channels, hardware classes.
+    """The directory: clients, channels and hardware classes.
 
-    They stand in the site (directory.git), or in LDAP: [directory] in site.toml
-    says where.
+    It is part of the site (directory.git) or in LDAP, as [directory] in
+    site.toml says.
     """
 
 
@@ -33,13 +33,13 @@ def directory() -> None:
         "gitstate directory export | ldapadd -Y EXTERNAL -H ldapi:///",
     )
 )
-@click.option("--base", metavar="DN", default=None, help="Below what the entries are to stand [o=gitstate].")
+@click.option("--base", metavar="DN", default=None, help="Base DN of the printed entries [o=gitstate].")
 @common
 @pass_session
 def export(session: Session, base: str | None) -> None:
     """Print all entries as LDIF.
 
-    What gitstate itself makes nothing of is printed, too.
+    Entries that gitstate itself doesn't use are included.
     """
     from gitstate.directory import transfer
     from gitstate.directory.options import distinguished_name
@@ -55,17 +55,16 @@ def export(session: Session, base: str | None) -> None:
     examples=("gitstate directory import clients.ldif", "gitstate directory import -n --replace clients.ldif"),
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
-@click.option("--replace", is_flag=True, help="Remove what FILE hasn't: clients, channels, hardware classes.")
+@click.option("--replace", is_flag=True, help="Remove clients, channels and hardware classes that FILE doesn't have.")
 @authorship_options
 @common
 @writes
 @pass_session
 def import_(session: Session, file: Path, replace: bool, message: str | None, author: str | None) -> None:
-    """Enter the clients, channels and hardware classes of FILE, which is LDIF.
+    """Add the clients, channels and hardware classes of an LDIF file.
 
-    As export or ldapsearch print it; - reads standard input.
-
-    Those that there are already become as FILE has them. It can be run again.
+    FILE is the output of export or ldapsearch; - is standard input. Existing
+    entries are changed to what FILE says. It can be run again.
     """
     from gitstate.directory import transfer
 
@@ -98,14 +97,14 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
 
 
 @directory.command(examples=("gitstate directory check", "gitstate directory check --finish"))
-@click.option("--finish", is_flag=True, help="Do what is left of a change that was interrupted.")
+@click.option("--finish", is_flag=True, help="Finish a change that was interrupted.")
 @common
 @pass_session
 def check(session: Session, finish: bool) -> None:
-    """Tell whether the directory can be reached, and is well.
+    """Check that the directory can be reached and is consistent.
 
-    Entries that are wrong, addresses that two clients have, channels that there
-    are not, a change that is half done.
+    Reports wrong entries, addresses that two clients have, missing channels,
+    and changes that were interrupted.
     """
     from gitstate.directory.check import check as look
 

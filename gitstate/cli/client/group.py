@@ -24,7 +24,7 @@ from gitstate.cli.base.help import LazyGroup
 )
 @common
 def client() -> None:
-    """Say which machine runs what.
+    """Clients: which machine runs what.
 
     A client is a machine's entry in the directory: its name, its addresses, and
     the snapshot that it boots.

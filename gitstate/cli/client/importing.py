@@ -45,12 +45,12 @@ def _form(text: str) -> ListFormat:
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
 @parsed_option(
-    "--format", "form", "FORMAT", _form, f"How the list is written, if it isn't clear: {', '.join(ListFormat)}."
+    "--format", "form", "FORMAT", _form, f"Format of the list, if it isn't recognised: {', '.join(ListFormat)}."
 )
 @assigned_values
-@click.option("--ip", "leased_ips", is_flag=True, help="Addresses of leases become the clients' own, too.")
-@click.option("--update", is_flag=True, help="Clients that differ become as the list says.")
-@click.option("--skip-bad", is_flag=True, help="Leave wrong lines out, and exit with 3.")
+@click.option("--ip", "leased_ips", is_flag=True, help="Give clients the addresses of their leases, too.")
+@click.option("--update", is_flag=True, help="Change clients that differ from the list.")
+@click.option("--skip-bad", is_flag=True, help="Skip wrong lines, and exit with 3.")
 @authorship_options
 @common
 @writes
@@ -67,12 +67,12 @@ def import_(
     author: str | None,
     **values: Any,
 ) -> None:
-    """Enter the machines of a list as clients, all in one change.
+    """Add the machines of a list as clients, all in one change.
 
-    FILE is CSV (its first line names the columns: name, mac, ip, pin, ...), a
-    lease file or configuration of dnsmasq or of ISC dhcpd; - is standard input.
-    --pin, --channel and the like are for new clients, where the list says
-    nothing else. With a wrong line nothing is done.
+    FILE is CSV (the first line names the columns: name, mac, ip, pin, ...), or
+    a lease file or the configuration of dnsmasq or ISC dhcpd; - is standard
+    input. Options such as --pin and --channel give new clients the values that
+    the list doesn't have. If a line is wrong, nothing is done.
     """
     source = _STDIN if str(file) == "-" else visible(str(file))
     who = signature(session, message, author)

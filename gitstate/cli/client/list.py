@@ -32,21 +32,23 @@ def _network(text: str) -> Network:
 
 
 _FILTERS: Final = (
-    parsed_option("--kind", "kind", "KIND", model.client_kind, "Only those of this kind."),
-    parsed_option("--channel", "channel", "NAME", model.channel_name, "Only those of this channel, pinned ones too."),
-    parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "Only those that are pinned so."),
+    parsed_option("--kind", "kind", "KIND", model.client_kind, "Only clients of this kind."),
+    parsed_option(
+        "--channel", "channel", "NAME", model.channel_name, "Only clients of this channel, also pinned ones."
+    ),
+    parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "Only clients with this pin."),
     parsed_option(
         "--prototype",
         "prototype",
         "NAME",
         names.repo_name,
-        "Only those that are pinned to any snapshot of it.",
+        "Only clients pinned to any snapshot of it.",
         shell_complete=complete_repository,
     ),
-    parsed_option("--workload", "workload", "NAME", model.workload_name, "Only those of this workload."),
-    parsed_option("--class", "class", "NAME", model.class_name, "Only those that have such hardware."),
-    parsed_option("--mac", "mac", "MAC", names.mac_address, "Only the one of this address."),
-    parsed_option("--ip", "ip", "IP", _network, "Only those of this address or network (10.77.0.0/24)."),
+    parsed_option("--workload", "workload", "NAME", model.workload_name, "Only clients of this workload."),
+    parsed_option("--class", "class", "NAME", model.class_name, "Only clients of this hardware class."),
+    parsed_option("--mac", "mac", "MAC", names.mac_address, "Only the client with this address."),
+    parsed_option("--ip", "ip", "IP", _network, "Only clients with this address, or in this network (10.77.0.0/24)."),
 )
 _KEYS: Final = {
     "kind": "kind",
@@ -77,15 +79,15 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1, shell_complete=complete_client)
 @_filters
-@click.option("--new", "unknown", is_flag=True, help="Machines that asked how to boot and aren't known.")
+@click.option("--new", "unknown", is_flag=True, help="List machines that asked how to boot and aren't clients.")
 @common
 @printing_names
 @pass_session
 def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filters: Any) -> None:
-    """List the clients, or those that a PATTERN means.
+    """List clients.
 
     A PATTERN is a name, with * and ? as in a shell, a range (lab3-[01-24]) or a
-    netgroup (@lab3). Filters are joined: only clients that pass all are listed.
+    netgroup (@lab3). Only clients that pass all filters are listed.
     """
     raw, directory = session.raw, session.opened.directory
     asked = {key: value for key, value in filters.items() if value is not None}

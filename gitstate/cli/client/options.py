@@ -37,18 +37,18 @@ def parsed_option(
 
 
 _ADDRESSES: Final = (
-    parsed_option("--mac", "macs", "MAC", names.mac_address, "Its Ethernet address; repeatable.", multiple=True),
-    parsed_option("--ip", "ips", "IP", names.ip_address, "Its IPv4 or IPv6 address; repeatable.", multiple=True),
+    parsed_option("--mac", "macs", "MAC", names.mac_address, "Ethernet address; repeatable.", multiple=True),
+    parsed_option("--ip", "ips", "IP", names.ip_address, "IPv4 or IPv6 address; repeatable.", multiple=True),
 )
 _ASSIGNED: Final = (
-    parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "The snapshot that it boots: desktop@v12."),
-    parsed_option("--channel", "channel", "NAME", model.channel_name, "The channel that it follows."),
+    parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "Snapshot to boot: desktop@v12."),
+    parsed_option("--channel", "channel", "NAME", model.channel_name, "Channel to follow."),
     parsed_option("--kind", "kind", "KIND", model.client_kind, f"One of {', '.join(Kind)}."),
-    parsed_option("--workload", "workload", "NAME", model.workload_name, "What it is for: the layer workload/NAME."),
+    parsed_option("--workload", "workload", "NAME", model.workload_name, "Workload: it gets the layer workload/NAME."),
+    parsed_option("--layer", "layers", "LAYER", model.layer_name, "Extra layer, KIND/NAME; repeatable.", multiple=True),
     parsed_option(
-        "--layer", "layers", "LAYER", model.layer_name, "A further layer, KIND/NAME; repeatable.", multiple=True
+        "--state", "state", "MODE", model.state_mode, f"Where it keeps its writable state: {', '.join(STATES)}."
     ),
-    parsed_option("--state", "state", "MODE", model.state_mode, f"Where it keeps what it writes: {', '.join(STATES)}."),
 )
 _EMPTY: Final[dict[str, tuple[str, Any]]] = {
     "no_mac": ("macs", ()),
@@ -78,19 +78,19 @@ def removals(function: _Function) -> _Function:
     """What of it can be taken away."""
     for flag in reversed(_EMPTY):
         word = f"--{flag.replace('_', '-')}"
-        function = click.option(word, flag, is_flag=True, help=f"Take its {_named(flag)} away.")(function)
+        function = click.option(word, flag, is_flag=True, help=f"Remove its {_named(flag)}.")(function)
     return function
 
 
 def _named(flag: str) -> str:
     word = flag.removeprefix("no_")
-    return {"mac": "MACs", "ip": "IPs", "layer": "further layers"}.get(word, word)
+    return {"mac": "MACs", "ip": "IPs", "layer": "extra layers"}.get(word, word)
 
 
 def authorship_options(function: _Function) -> _Function:
     """Who makes a change and why."""
-    author = click.option("--author", metavar="NAME", help="Who makes the change: 'Name <mail>'.")
-    return click.option("-m", "--message", metavar="TEXT", help="What is changed and why, for history.")(
+    author = click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
+    return click.option("-m", "--message", metavar="TEXT", help="What was changed and why, for history.")(
         author(function)
     )
 

@@ -32,15 +32,15 @@ from gitstate.machine.hardware.match import Match
 )
 @one_name
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
-@click.option("--author", metavar="NAME", help="Who says so: 'Name <mail>'.")
+@click.option("--author", metavar="NAME", help="Author of the report: 'Name <mail>'.")
 @common
 @writes
 @pass_session
 def report(session: Session, name: str, file: Path, author: str | None) -> None:
-    """Keep what gitstate probe printed on the machine NAME.
+    """Record the hardware of the machine NAME, as gitstate probe printed it.
 
-    - reads standard input. The rules of gitstate class say of which hardware
-    classes it is. gitstate probe --report does the same from the machine.
+    - is standard input. The rules of gitstate class decide which hardware
+    classes it has. gitstate probe --report does the same on the machine itself.
     """
     _take(session, name, content(file, probe.LONGEST), settings.author(session.settings, author))
 

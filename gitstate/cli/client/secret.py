@@ -35,11 +35,11 @@ _SECOND: Final = 10**9
 )
 @common
 def secret() -> None:
-    """Files that one machine alone gets: host keys, keytabs, certificates.
+    """Per-machine secrets: host keys, keytabs, certificates.
 
-    They stand in SITE/secrets/HOST/ as below that machine's root, never in git,
-    and are laid over it after all layers. docs/security.md tells who else can
-    get at them.
+    They are in SITE/secrets/HOST/, at their paths below that machine's root,
+    never in git, and are laid over it after all layers. docs/security.md says
+    who else can read them.
     """
 
 
@@ -72,7 +72,7 @@ def _path(text: str) -> bytes:
 @common
 @pass_session
 def list_(session: Session, host: str | None) -> None:
-    """List secrets of HOST or of all machines, without content."""
+    """List the secrets of HOST or of all machines, without their content."""
     site, options = session.opened.site, secrets.load(session.opened.site)
     clients = session.opened.directory.clients()
     found: list[tuple[str, ArchiveEntry]] = []
@@ -145,19 +145,24 @@ def _owner(text: str) -> tuple[int, int]:
 @click.argument("path", callback=parsed(_path))
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True, dir_okay=False))
 @click.option(
-    "--mode", metavar="MODE", default="0600", show_default=True, callback=parsed(_mode), help="Its mode on the machine."
+    "--mode", metavar="MODE", default="0600", show_default=True, callback=parsed(_mode), help="Mode on the machine."
 )
 @click.option(
-    "--owner", default="0:0", metavar="UID:GID", show_default=True, callback=parsed(_owner), help="Its owner there."
+    "--owner",
+    default="0:0",
+    metavar="UID:GID",
+    show_default=True,
+    callback=parsed(_owner),
+    help="Owner on the machine.",
 )
 @common
 @writes
 @pass_session
 def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: tuple[int, int]) -> None:
-    """Give HOST the file PATH, from FILE or standard input (-).
+    """Give HOST the file PATH, with the content of FILE or standard input (-).
 
-    What stood there is replaced. Of a private ssh host key the public half is
-    written beside it. HOST may be a client or become one later.
+    An existing file is replaced. With a private ssh host key, its public key is
+    written, too. HOST may be a client or become one later.
     """
     site, options = session.opened.site, secrets.load(session.opened.site)
     data = content(file, secrets.LARGEST)
@@ -187,7 +192,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
 @secret.command(examples=("gitstate secret remove lab3-12 /etc/krb5.keytab", "gitstate secret remove lab3-12 --all"))
 @_one_host
 @click.argument("path", required=False, callback=parsed(_path))
-@click.option("--all", "everything", is_flag=True, help="All that HOST has.")
+@click.option("--all", "everything", is_flag=True, help="Remove all secrets of HOST.")
 @common
 @writes
 @pass_session
@@ -195,7 +200,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     """Remove the secret PATH of HOST, or all of them.
 
     The machine keeps it until it gets its next archive. ssh host keys that the
-    site wants are made anew then.
+    site requires are made again then.
     """
     if (path is None) != everything:
         raise UsageError("which secret?", f"name its PATH, or all of them: gitstate secret remove {host} --all")
@@ -217,9 +222,10 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
 @common
 @pass_session
 def known_hosts(session: Session, who: ClientNames) -> None:
-    """Print the machines' public keys, as ssh_known_hosts has them.
+    """Print the machines' public keys in the format of ssh_known_hosts.
 
-    Each line has a client's names and addresses. Without HOST all clients.
+    Each line has a client's names and addresses. Without HOST, all clients are
+    printed.
     """
     directory = session.opened.directory
     clients = directory.clients()
@@ -247,10 +253,10 @@ def _called(client: Client, domain: str | None) -> list[str]:
 @writes
 @pass_session
 def renew(session: Session, who: ClientNames) -> None:
-    """Make ssh host keys of HOST anew.
+    """Make new ssh host keys for HOST.
 
-    Those that it has, and those that the site wants machines to have. Who knows
-    the machine by its old keys is warned by ssh from then on.
+    All keys that it has are replaced, and those that the site requires are
+    added. ssh then warns whoever knows the machine by its old keys.
     """
     site, options = session.opened.site, secrets.load(session.opened.site)
     directory = session.opened.directory

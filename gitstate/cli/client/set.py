@@ -40,10 +40,11 @@ from gitstate.directory import plan
 @writes
 @pass_session
 def set_(session: Session, /, who: ClientNames, message: str | None, author: str | None, **options: Any) -> None:
-    """Change clients: only what is named, for all of them at once.
+    """Change clients.
 
-    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). --mac, --ip
-    and --layer say all that the client has from now on.
+    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). Only the
+    values given are changed, for all of them. --mac, --ip and --layer replace
+    all previous values.
     """
     values = wanted(options)
     directory = session.opened.directory
@@ -64,9 +65,9 @@ def set_(session: Session, /, who: ClientNames, message: str | None, author: str
 def remove(session: Session, who: ClientNames, message: str | None, author: str | None) -> None:
     """Remove clients. History keeps their entries.
 
-    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). Secrets stay
-    for a machine of the same name that comes later; gitstate secret list tells
-    of them.
+    NAME is a client, a range (lab3-[01-24]) or a netgroup (@lab3). Their
+    secrets are kept for a later machine of the same name; gitstate secret list
+    shows them.
     """
     directory = session.opened.directory
     hosts = existing_clients(session, directory, who)

@@ -26,7 +26,7 @@ _COMMIT: Final = re.compile("[0-9a-f]{40}")
 @common
 @pass_session
 def show(session: Session, name: str) -> None:
-    """Tell all about one client, who changed it last, and its hardware."""
+    """Show one client, its last change and its hardware."""
     from gitstate.machine.hardware.reports import Reports  # whoever lists clients needn't wait for it
 
     directory = session.opened.directory

@@ -22,10 +22,10 @@ from gitstate.machine.layers import name_problem
 @writes
 @pass_session
 def create(session: Session, name: str, shipped: bool) -> None:
-    """Make the layer NAME and its live tree, empty.
+    """Create the layer NAME and an empty live tree.
 
-    NAME is base, or KIND/NAME. It is edited, checked in and pushed as a
-    prototype is.
+    NAME is base, or KIND/NAME. Edit it, check it in and push it like a
+    prototype.
     """
     site = session.opened.site
     kind, slash, rest = name.partition("/")

@@ -44,9 +44,9 @@ def diff(
 ) -> None:
     """Compare what two machines get from their layers.
 
-    With one HOST and --at OLD NEW: what it got by two releases. JSON, YAML,
-    TOML and INI are compared key by key, other text by lines. Times are no
-    difference.
+    With one HOST and --at OLD NEW: what it got from two releases. JSON, YAML,
+    TOML and INI are compared key by key, other text by lines. Times are
+    ignored.
     """
     raw = session.raw
     old, new = _sides(session, host, others, at)

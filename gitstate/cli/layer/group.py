@@ -23,8 +23,7 @@ from gitstate.cli.base.help import LazyGroup
 )
 @common
 def layer() -> None:
-    """Make layers, list them, and tell what machines get from them.
+    """Layers: files laid over the root of some clients.
 
-    A layer is a repository of files that are laid over the root of some
-    clients: base, or KIND/NAME such as lab/lab3.
+    A layer is a repository named base, or KIND/NAME such as lab/lab3.
     """

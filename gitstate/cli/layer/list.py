@@ -29,14 +29,14 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     examples=("gitstate layer list", "gitstate layer list lab/lab3", "gitstate layer list --shipped"),
 )
 @click.argument("name", required=False, shell_complete=_complete)
-@click.option("--shipped", is_flag=True, help="Those that come with gitstate instead.")
+@click.option("--shipped", is_flag=True, help="List the layers that come with gitstate instead.")
 @common
 @pass_session
 def list_(session: Session, name: str | None, shipped: bool) -> None:
     """List the layers, their latest snapshots, and who gets them.
 
     CHANNELS are those whose current release has the layer, if any of their
-    clients gets it. DESCRIPTION is that of layer.toml, else the message of the
+    clients gets it. DESCRIPTION is that of layer.toml, or the message of the
     latest snapshot. With NAME: the clients that get this layer, and why.
     """
     if shipped and name:

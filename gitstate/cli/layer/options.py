@@ -19,5 +19,5 @@ def host_argument(function: Function) -> Function:
 
 def at_option(function: Function) -> Function:
     """``--at RELEASE|DAY``."""
-    text = "As by this release, such as lab3/12, or on this day, such as 2026-05-03 [what it runs]."
+    text = "State at this release, such as lab3/12, or day, such as 2026-05-03 [now]."
     return click.option("--at", metavar="RELEASE|DAY", help=text)(function)

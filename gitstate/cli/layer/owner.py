@@ -26,19 +26,19 @@ from gitstate.tree.owners import Owner
     ),
 )
 @click.argument("words", nargs=-1, required=True, metavar="[LAYER] USER[:GROUP] PATH...")
-@click.option("-R", "--recursive", is_flag=True, help="What is below a directory, too.")
-@click.option("-m", "--message", metavar="TEXT", help="What is changed and why, for history.")
-@click.option("--author", metavar="NAME", help="Who makes the change: 'Name <mail>'.")
+@click.option("-R", "--recursive", is_flag=True, help="Include everything below directories.")
+@click.option("-m", "--message", metavar="TEXT", help="What was changed and why, for history.")
+@click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
 @common
 @writes
 @pass_session
 def owner(session: Session, words: tuple[str, ...], recursive: bool, message: str | None, author: str | None) -> None:
-    """Let accounts of the image own files of LAYER, by their names.
+    """Set owners of files in LAYER by the names of accounts.
 
-    Ids differ from image to image, names hardly do. Write USER, USER:GROUP,
-    :GROUP, or - to take names away. It is a snapshot of its own, of what is
-    checked in already; check-ins keep names until somebody changes the owner
-    in the live tree.
+    Ids differ between images, names hardly do. Write USER, USER:GROUP, :GROUP,
+    or - to remove names. This makes a snapshot of its own, based on what is
+    checked in; check-ins keep names until somebody changes the owner in the
+    live tree.
     """
     name, rest = session.split(words, words[:1])
     if "/" not in name and name != "base":

@@ -37,9 +37,9 @@ from gitstate.release.layers import RenderedEntry
 @host_argument
 @at_option
 @click.option(
-    "--to", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="A new or empty directory to fill."
+    "--to", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="A new or empty directory to write to."
 )
-@click.option("--overlay", is_flag=True, help="Make DIR fit to be a lower directory of an overlay.")
+@click.option("--overlay", is_flag=True, help="Make DIR usable as a lower directory of an overlay.")
 @common
 @names
 @writes
@@ -47,9 +47,9 @@ from gitstate.release.layers import RenderedEntry
 def render(session: Session, host: str, at: str | None, to: Path | None, overlay: bool) -> None:
     """Render all that HOST gets from its layers, and list it.
 
-    With --to it is written, owners, modes and times included; what the layers
-    hide from the machine stands there as .wh.NAME, or with --overlay as
-    overlayfs hides it: a container can run off an export with DIR over it.
+    With --to it is written, including owners, modes and times; what the layers
+    hide from the machine is written as .wh.NAME, or with --overlay as overlayfs
+    hides it: a container can run off an export with DIR over it.
     """
     raw = session.raw
     if overlay and to is None:

@@ -23,10 +23,10 @@ from gitstate.cli.layer.state import (
 @names
 @pass_session
 def resolve(session: Session, host: str, at: str | None) -> None:
-    """Say which layers HOST gets, the lowest first, and why.
+    """Show which layers HOST gets, the lowest first, and why.
 
     A later layer wins file by file. HOST is a client; its layers are those of
-    the release that its channel runs, else as they stand.
+    the release that its channel runs, or else the latest snapshots.
     """
     raw = session.raw
     state = state_of(session, host, at)

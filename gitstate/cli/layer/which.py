@@ -44,14 +44,14 @@ _WORDS: Final = {
 @host_argument
 @click.argument("path")
 @at_option
-@click.option("--all", "everything", is_flag=True, help="All layers that say something of it, not the one that wins.")
+@click.option("--all", "everything", is_flag=True, help="Show all layers that have PATH, not only the one that wins.")
 @common
 @names
 @pass_session
 def which(session: Session, host: str, path: str, at: str | None, everything: bool) -> None:
-    """Say who set PATH on HOST: layer, commit, author, date, line by line.
+    """Show who set PATH on HOST: layer, commit, author and date of each line.
 
-    The lines are those of the layer's file: of a template, the template's.
+    The lines are those of the layer's file; for a template, of the template.
     What it hides is named, too.
     """
     raw = session.raw

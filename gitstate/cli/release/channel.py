@@ -28,15 +28,15 @@ _LATEST: Final = 10
 @click.group(cls=Group, examples=("gitstate channel list", "gitstate channel create --help"))
 @common
 def channel() -> None:
-    """Make, list, show and remove channels.
+    """Channels: the releases that clients follow.
 
-    A channel is what clients follow: the releases of one prototype and its
-    layers. A tag CHANNEL/VERSION makes the next one.
+    A channel releases one prototype and its layers. A tag CHANNEL/VERSION makes
+    the next release.
     """
 
 
 _one_name = click.argument("name", shell_complete=complete_channel)
-_author = click.option("--author", metavar="NAME", help="Who does it: 'Name <mail>'.")
+_author = click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
 
 
 @channel.command(examples=("gitstate channel create lab3 --prototype desktop", "gitstate channel create lab4 --help"))
@@ -50,7 +50,7 @@ _author = click.option("--author", metavar="NAME", help="Who does it: 'Name <mai
 @writes
 @pass_session
 def create(session: Session, name: str, prototype: str, signed: bool, author: str | None) -> None:
-    """Make the channel NAME."""
+    """Create the channel NAME."""
     session.opened.repository(prototype)
     who = settings.author(session.settings, author)
     plan = channels.plan(session.opened.site, name, prototype, who, signed=signed)
@@ -73,7 +73,7 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
 @common
 @pass_session
 def list_(session: Session) -> None:
-    """List the channels, what they run, and how many clients follow."""
+    """List the channels, what they run, and how many clients follow them."""
     book, followers = session.opened.releases, _followers(session)
     found = [(one, book.current(one.name)) for one in channels.all_channels(session.opened.site).values()]
     rows = [
@@ -107,9 +107,9 @@ def _followers(session: Session) -> dict[str, int]:
 @common
 @pass_session
 def show(session: Session, name: str) -> None:
-    """Tell all about one channel, and its latest releases.
+    """Show one channel and its latest releases.
 
-    git log in site.git tells of all.
+    git log in site.git shows all of them.
     """
     one = channels.channel_called(session.opened.site, name)
     releases = list(islice(session.opened.releases.of(name), _LATEST))

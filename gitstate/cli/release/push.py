@@ -44,9 +44,9 @@ from gitstate.release.models import Release, unfinished
 @click.option(
     "--from", "origin", metavar="CHANNEL", shell_complete=complete_channel, help="Promote what another channel runs."
 )
-@click.option("-m", "--message", metavar="TEXT", help="What the tag says [the snapshot's first line].")
-@click.option("--author", metavar="NAME", help="Who pushes: 'Name <mail>'.")
-@click.option("--sign", is_flag=True, help="Sign the tag, with the key of git's configuration.")
+@click.option("-m", "--message", metavar="TEXT", help="Message of the tag [the snapshot's first line].")
+@click.option("--author", metavar="NAME", help="Author of the release: 'Name <mail>'.")
+@click.option("--sign", is_flag=True, help="Sign the tag with the key of git's configuration.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @common
 @writes
@@ -65,8 +65,8 @@ def push(
     """Release snapshot REV of REPO to the clients of CHANNEL.
 
     Makes the annotated tag CHANNEL/N and publishes it; plain git tag -a does
-    the same. REV is main if left out. A layer joins what the channel runs.
-    With --from the layers of the other channel come along with a prototype.
+    the same. REV is main by default. A layer is added to what the channel runs.
+    With --from, a prototype brings the layers of the other channel along.
     """
     if rev and origin:
         raise UsageError("REV and --from exclude each other", "choose one")

@@ -36,10 +36,10 @@ def raise_problems(problems: Iterable[Problem]) -> None:
 @writes
 @pass_session
 def reconcile(session: Session) -> None:
-    """Publish what tags ask for, and finish what was begun.
+    """Publish pending tags, and finish what was interrupted.
 
-    Run it as often as you like: a tag is released once. git's hooks wake it
-    where the units of gitstate are installed.
+    Run it as often as you like: a tag is released once. git's hooks start it
+    where the systemd units of gitstate are installed.
     """
     committer = settings.committer()
     if session.dry_run:

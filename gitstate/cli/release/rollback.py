@@ -21,15 +21,15 @@ from gitstate.release import rollback as going_back
 @click.command(cls=Command, examples=("gitstate rollback lab3", "gitstate rollback lab3 lab3/12 -n"))
 @click.argument("channel", shell_complete=complete_channel)
 @click.argument("release", required=False)
-@click.option("--author", metavar="NAME", help="Who does it: 'Name <mail>'.")
+@click.option("--author", metavar="NAME", help="Author of the release: 'Name <mail>'.")
 @common
 @writes
 @pass_session
 def rollback(session: Session, channel: str, release: str | None, author: str | None) -> None:
-    """Let CHANNEL run RELEASE again: prototype, layers, boot files.
+    """Return CHANNEL to RELEASE: prototype, layers and boot files.
 
-    Without RELEASE it is the one before; once more goes further back. It is a
-    release of its own, so history tells of it.
+    RELEASE is the previous one by default; a second rollback goes further back.
+    A rollback is a release of its own, and history shows it.
     """
     plan = going_back.plan(session.opened.site, channel, release)
     who = settings.author(session.settings, author), settings.committer()

@@ -25,16 +25,16 @@ from gitstate.release.models import Name
         'command="sudo -n /usr/bin/gitstate serve --report-only",restrict ssh-ed25519 AAAA… lab3',
     ),
 )
-@click.option("--report-only", is_flag=True, help="Take machines' reports of their hardware, and nothing else.")
+@click.option("--report-only", is_flag=True, help="Accept machines' hardware reports, and nothing else.")
 @common
 @pass_session
 def serve(session: Session, report_only: bool) -> int:
-    """Serve a push, a fetch or a report by ssh: the forced command of a key.
+    """Serve a push, a fetch or a report over ssh: the forced command of a key.
 
-    One repository of the site, named; nothing else of what the other side
-    sends or sets counts. A push waits for its release and tells of it. A report
-    of a machine's hardware, as gitstate probe prints it, comes on standard
-    input: report HOST.
+    Only the name of one of the site's repositories is taken from the other
+    side. A push waits for its release and reports the result. A report of a
+    machine's hardware, as gitstate probe prints it, comes on standard input:
+    report HOST.
     """
     service = serving.parse(session.opened.site, session.settings.ssh_command, only_reports=report_only)
     if isinstance(service, serving.Report):
@@ -82,9 +82,9 @@ def _say(line: str) -> None:
 @common
 @pass_session
 def hook(session: Session, name: str, objects: Path | None) -> None:
-    """Say what git's hooks shall refuse.
+    """Refuse what git's hooks shall refuse.
 
-    git runs them in the repository, and tells of refs on standard input.
+    git runs it in the repository, with the refs on standard input.
     """
     here = Path.cwd()
     told = list(guard.updates(line.decode("utf-8", "surrogateescape") for line in sys.stdin.buffer))

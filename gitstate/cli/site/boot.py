@@ -34,27 +34,28 @@ _KINDS: Final = {
 @click.group(cls=Group, examples=("gitstate boot write --reload",))
 @common
 def boot() -> None:
-    """Write what machines boot from.
+    """Boot files: what machines boot from.
 
-    Scripts for iPXE, configuration for dnsmasq, nginx and the NFS server.
+    Scripts for iPXE, and the configuration of dnsmasq, nginx and the NFS
+    server.
     """
 
 
 @boot.command(
     cls=Command,
     examples=("gitstate boot write -n --diff", "gitstate boot write --reload"),
-    short_help="Write boot files.",
+    short_help="Write the boot files.",
 )
-@click.option("--diff", "with_diff", is_flag=True, help="Show what changes in files of text.")
-@click.option("--reload", "tells", is_flag=True, help="Tell the servers whose configuration changed.")
+@click.option("--diff", "with_diff", is_flag=True, help="Show the changes of text files.")
+@click.option("--reload", "tells", is_flag=True, help="Reload the servers whose configuration changed.")
 @common
 @writes
 @pass_session
 def write(session: Session, with_diff: bool, tells: bool) -> None:
-    """Write boot files for all clients of the directory.
+    """Write the boot files of all clients.
 
     Snapshots that clients boot are exported, their kernels and initrds copied,
-    and the scripts that name them come last. Only what changed is written.
+    and last the scripts that name them are written. Only changes are written.
     """
     site = session.opened.site
     if session.dry_run:

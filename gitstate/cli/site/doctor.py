@@ -20,10 +20,10 @@ _COLOURS = {State.OK: "32", State.NOTE: "33", State.BAD: "31"}
 @common
 @pass_session
 def doctor(session: Session) -> int:
-    """Check whether this server can boot machines, and say how to fix it.
+    """Check whether this server can boot machines, and how to fix it.
 
-    Services are queried as machines query them: by TFTP, HTTP and DHCP. Exits
-    with 1 if anything is wrong.
+    Services are asked as machines ask them, by TFTP, HTTP and DHCP. Exits with
+    1 if anything is wrong.
     """
     checks = examine(session.opened, session.observer)
     value = {

@@ -16,9 +16,9 @@ from gitstate.tree import verify
 @common
 @pass_session
 def fsck(session: Session, repo: str | None) -> None:
-    """Check REPO, or all: git's objects, then every record.
+    """Check REPO, or all repositories: git's objects, then every record.
 
-    Every snapshot that any branch or tag reaches is read.
+    Every snapshot that a branch or tag reaches is read.
     """
     names = [repo] if repo else session.opened.site.repositories()
     found = [(name, _problems(session, name, alone=repo is not None)) for name in names]

@@ -23,10 +23,11 @@ def _names(session: Session, repo: str | None) -> list[str]:
 @writes
 @pass_session
 def gc(session: Session, repo: str | None, aggressive: bool) -> None:
-    """Repack REPO, or all, and drop what is long unreachable.
+    """Repack REPO, or all repositories, and drop old unreachable objects.
 
-    What check-ins wrote is compressed well, packs are joined where that pays off, and objects that no branch or tag has
-    reached for two weeks are dropped. --aggressive compresses everything again.
+    What check-ins wrote is compressed, packs are joined where that pays, and
+    objects that no branch or tag has reached for two weeks are dropped.
+    --aggressive compresses everything again.
     """
     report: list[dict[str, Any]] = []
     lines: list[str] = []

@@ -15,16 +15,16 @@ from gitstate.store.site import Site
 
 
 @click.command(cls=Command, examples=("gitstate init", "gitstate init --interface eth1"))
-@click.option("--interface", metavar="IF", help="Machines boot on this network interface.")
+@click.option("--interface", metavar="IF", help="Network interface on which machines boot.")
 @common
 @writes
 @pass_session
 def init(session: Session, interface: str | None) -> None:
-    """Make a site: where everything of one server stands.
+    """Create a site, the home of all data on one server.
 
-    It holds prototypes, layers, live trees and exports, in /srv/gitstate or
-    where --site or GITSTATE_SITE says. With --interface machines can boot from
-    it: a DHCP server that answers there keeps giving addresses.
+    It holds prototypes, layers, live trees and exports, in /srv/gitstate or the
+    directory that --site or GITSTATE_SITE names. With --interface machines can
+    boot from it: a DHCP server that answers there keeps giving addresses.
     """
     path = session.site_path
     _check_room(path)

@@ -22,10 +22,9 @@ from gitstate.tree import bootstrap
 @click.group(cls=Group, examples=("gitstate prototype list", "gitstate prototype create --help"))
 @common
 def prototype() -> None:
-    """Make, list, show and remove prototypes.
+    """Prototypes: root filesystems with their history.
 
-    A prototype is a root filesystem with its history, the model for a class of
-    machines.
+    A prototype is the model for a class of machines.
     """
 
 
@@ -42,7 +41,7 @@ def prototype() -> None:
     "--live",
     metavar="DIR",
     type=click.Path(path_type=Path, readable=False),
-    help="Adopt this directory where it stands.",
+    help="Use this directory where it is.",
 )
 @click.option(
     "--from",
@@ -51,12 +50,12 @@ def prototype() -> None:
     help="Copy a directory or a tarball (PATH with a / or .tar), or fork PROTOTYPE[@REV].",
     shell_complete=complete_repository,
 )
-@click.option("--bootstrap", "suite", metavar="SUITE", help="Install a Debian with mmdebstrap.")
-@click.option("--include", multiple=True, metavar="PKGS", help="Further packages, separated by commas.")
+@click.option("--bootstrap", "suite", metavar="SUITE", help="Install Debian with mmdebstrap.")
+@click.option("--include", multiple=True, metavar="PKGS", help="Extra packages, separated by commas.")
 @click.option(
-    "--variant", metavar="NAME", default=bootstrap.DEFAULT_VARIANT, show_default=True, help="mmdebstrap's variant."
+    "--variant", metavar="NAME", default=bootstrap.DEFAULT_VARIANT, show_default=True, help="Variant of mmdebstrap."
 )
-@click.option("--mirror", multiple=True, metavar="URI", help="Where mmdebstrap takes packages from; repeatable.")
+@click.option("--mirror", multiple=True, metavar="URI", help="Package mirror for mmdebstrap; repeatable.")
 @common
 @writes
 @pass_session
@@ -70,10 +69,10 @@ def create(
     variant: str,
     mirror: tuple[str, ...],
 ) -> None:
-    """Make the prototype NAME and its live tree.
+    """Create the prototype NAME and its live tree.
 
-    The live tree is a new directory of the site (empty, copied or installed)
-    or one that stands somewhere (--live). The first snapshot is a checkin.
+    The live tree is a new directory of the site (empty, copied or installed) or
+    an existing one (--live). Record the first snapshot with checkin.
     """
     if sum(option is not None for option in (live, origin, suite)) > 1:
         raise UsageError("--live, --from and --bootstrap exclude each other", "choose one")
@@ -144,7 +143,7 @@ def _row(site: Site, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
 @common
 @pass_session
 def show(session: Session, name: str) -> None:
-    """Tell all about one prototype."""
+    """Show one prototype."""
     site = session.opened.site
     repository = session.opened.repository(repo_name(name))
     exports = site.exports_path(name)
@@ -191,8 +190,8 @@ def _subject(message: str) -> str:
 def remove(session: Session, name: str, yes: bool) -> None:
     """Remove a prototype, its history and its exports.
 
-    Its live tree goes too, unless it was adopted with --live. Nothing is
-    removed while anything is mounted below.
+    Its live tree is removed, too, unless it was adopted with --live. Nothing is
+    removed while anything is mounted below it.
     """
     from gitstate.release.channels import refuse_use  # only who removes waits for it
 

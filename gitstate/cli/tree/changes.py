@@ -25,7 +25,7 @@ live_option = click.option(
     "--live",
     metavar="DIR",
     type=click.Path(path_type=Path, readable=False),
-    help="The tree to look at, if not the recorded one.",
+    help="The live tree, if not the one that REPO names.",
 )
 
 

@@ -30,10 +30,10 @@ from gitstate.tree.checkin import Allowance
 @click.option("-m", "--message", metavar="TEXT", required=True, help="What was changed and why.")
 @live_option
 @click.option("--branch", metavar="NAME", default="main", show_default=True, help="The branch to record on.")
-@click.option("--author", metavar="NAME", help="Who made the change: 'Name <mail>'.")
+@click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
 @click.option("--allow", multiple=True, metavar="PATH", help="Record this path although policy refuses it; repeatable.")
-@click.option("--because", multiple=True, metavar="TEXT", help="Why it may stand in history; one for each --allow.")
-@click.option("--replace", is_flag=True, help="Record this tree over commits that it never had.")
+@click.option("--because", multiple=True, metavar="TEXT", help="Why it may be in history; one for each --allow.")
+@click.option("--replace", is_flag=True, help="Record this tree over commits that it doesn't contain.")
 @common
 @writes
 @pass_session
@@ -48,12 +48,12 @@ def checkin(
     because: tuple[str, ...],
     replace: bool,
 ) -> None:
-    """Record what changed in REPO's live tree as a commit.
+    """Record the changes in REPO's live tree as a commit.
 
     What policy refuses (private keys, password hashes, a machine's own
-    identity) stops it, and nothing is recorded. So does a branch that has
-    moved since this tree was last recorded on it; a new branch begins at the
-    commit that the tree was last recorded as on main.
+    identity) stops it, and nothing is recorded. So does a branch that has moved
+    since this tree was last recorded on it; a new branch begins at the commit
+    that the tree was last recorded as on main.
     """
     name = session.name(repo)
     repository = session.opened.repository(name)

@@ -20,17 +20,17 @@ from gitstate.tree import export as exporting
     "--to",
     metavar="DIR",
     type=click.Path(path_type=Path, readable=False),
-    help="An empty or new directory, instead of the site's exports.",
+    help="A new or empty directory, instead of the site's exports.",
 )
 @common
 @writes
 @pass_session
 def export(session: Session, repo: str | None, rev: str | None, to: Path | None) -> None:
-    """Make an immutable tree of snapshot REV; print where.
+    """Export snapshot REV as an immutable directory, and print its path.
 
-    Files that the nearest export of REPO has are hard-linked from it. An
-    export that is there already is not made again. A tree of your own (--to)
-    shares no file with exports; on btrfs and XFS it shares the room on the disk.
+    Files are hard-linked from the nearest export of REPO. An export that exists
+    is not made again. A directory of your own (--to) shares no files with
+    exports; on btrfs and XFS it shares their disk space.
     """
     name, (revision,) = session.take(repo, rev)
     repository = session.opened.repository(name)

@@ -27,16 +27,18 @@ Planner = Callable[[Trees, list[bytes]], Plan]
 @click.group(cls=Group, examples=("gitstate local add desktop /etc/fstab", "gitstate local list desktop"))
 @common
 def local() -> None:
-    """Files that machines may write whose root is read-only.
+    """Files that machines may write although their root is read-only.
 
-    Each becomes a link into a directory `local` beside it. Its original stands
-    in the layer base, from where it reaches the machines.
+    Each becomes a link into a directory `local` next to it. The original is
+    kept in the layer base, from which machines get it.
     """
 
 
 def _doubt(function: Function) -> Function:
-    keep = click.option("--keep", is_flag=True, help="If base has another one: leave that there.")
-    replace = click.option("--replace", is_flag=True, help="If base has another one: put the prototype's there.")
+    keep = click.option("--keep", is_flag=True, help="If base has a different file, keep that.")
+    replace = click.option(
+        "--replace", is_flag=True, help="If base has a different file, replace it with the prototype's."
+    )
     return keep(replace(function))
 
 
@@ -51,10 +53,11 @@ def _words(metavar: str, required: bool) -> Callable[[Function], Function]:
 @writes
 @pass_session
 def add(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> None:
-    """Make files of REPO's live tree links, their originals files of base.
+    """Make files of REPO's live tree writable on machines.
 
-    PATH is a regular file, written from the root. What base has already has to
-    be the same, or you say what happens to it.
+    Each PATH, a regular file, becomes a link, and its original a file of the
+    layer base. If base has a different file there already, choose with --keep
+    or --replace.
     """
     doubt = _decided(keep, replace)
     name, paths = _parsed(session, words)
@@ -70,9 +73,9 @@ def add(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
 @writes
 @pass_session
 def remove(session: Session, words: tuple[str, ...]) -> None:
-    """Make links of REPO's live tree files again.
+    """Turn links of REPO's live tree into files again.
 
-    The layer base keeps what it has: other prototypes may want it.
+    The layer base keeps its files: other prototypes may need them.
     """
     name, paths = _parsed(session, words)
     if not paths:
@@ -87,11 +90,11 @@ def remove(session: Session, words: tuple[str, ...]) -> None:
 @names
 @pass_session
 def list_(session: Session, repo: str | None) -> None:
-    """List the files, and how they stand.
+    """List the writable files and their state.
 
-    STATE is ok; replaced, by a package's new file; missing; dangling, a link
-    to nothing; or blocked, by what is no file. ORIGINAL is what base has of
-    it: the same, another one, a template, none.
+    STATE is ok; replaced, by a package's new file; missing; dangling, a link to
+    nothing; or blocked, by something that is not a file. ORIGINAL is what base
+    has there: the same file, another one, a template, none.
     """
     name = _prototype(session, session.name(repo))
     with _opened(session, name) as (trees, places):
@@ -115,11 +118,10 @@ def list_(session: Session, repo: str | None) -> None:
 @writes
 @pass_session
 def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> None:
-    """Mend what a package's update has replaced, in REPO's live tree and base.
+    """Restore links that a package update has replaced, in REPO's live tree and base.
 
-    The package's new file becomes the original in base, unless base has one
-    that you have changed; and the link comes back. Without PATH all files are
-    mended.
+    The package's new file becomes the original in base, unless you have changed
+    that one; then the link is restored. Without PATH all files are fixed.
     """
     doubt = _decided(keep, replace)
     name, paths = _parsed(session, words)
@@ -135,9 +137,9 @@ def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
 @writes
 @pass_session
 def autofix(session: Session, repo: str | None) -> None:
-    """As fix, for package managers: says nothing if there is nothing to do.
+    """Fix as package managers need it: silent if there is nothing to do.
 
-    What you have changed in base stays there, and is named.
+    Originals that you have changed in base are kept and reported.
     """
     name = _prototype(session, session.name(repo))
     done = _work(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), ConflictPolicy.KEEP))

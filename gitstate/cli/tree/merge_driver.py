@@ -24,7 +24,8 @@ from gitstate.tree import merge
 def merge_driver(session: Session, base: Path, ours: Path, theirs: Path) -> int:
     """Merge three .gitstate files into OURS, entry by entry.
 
-    git runs it for merge=gitstate (gitattributes(5)). Exits with 1 where both sides insist.
+    git runs it for merge=gitstate (gitattributes(5)). Exits with 1 if there are
+    conflicts.
     """
     parsed = [merge.parse_side(path.read_bytes(), path.name) for path in (base, ours, theirs)]
     result = merge.merge_records(*parsed)

@@ -29,16 +29,16 @@ _TOLD: Final = {
     examples=("gitstate prepare desktop --dry-run", "gitstate prepare desktop", "gitstate prepare desktop --install"),
 )
 @repo_argument
-@click.option("--install", is_flag=True, help="Install the packages that are missing, with apt-get in the live tree.")
+@click.option("--install", is_flag=True, help="Install missing packages with apt-get in the live tree.")
 @common
 @writes
 @pass_session
 def prepare(session: Session, repo: str | None, install: bool) -> None:
-    """Make REPO's live tree fit to boot without a disk.
+    """Make REPO's live tree bootable without a disk.
 
-    What belongs to one machine goes (host keys, machine-id, logs, caches), the
-    boot hook is installed, and the initrd of every kernel made anew if it would
-    come out otherwise. A check-in records the result.
+    What belongs to one machine is removed (host keys, machine-id, logs,
+    caches), the boot hook is installed, and the initrd of every kernel is
+    rebuilt if it would change. Record the result with checkin.
     """
     name = session.name(repo)
     repository = session.opened.repository(name)

@@ -20,9 +20,9 @@ from gitstate.tree import checkin as engine
 )
 @repo_argument
 @live_option
-@click.option("--times", is_flag=True, help="Show changes of times alone, too.")
+@click.option("--times", is_flag=True, help="Show entries of which only the time changed, too.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there is anything to record.")
-@click.option("--quick", is_flag=True, help="Without REPO: look into no live tree and no boot file.")
+@click.option("--quick", is_flag=True, help="Without REPO: skip live trees and boot files.")
 @common
 @names
 @pass_session
@@ -30,8 +30,8 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     """Show what a check-in of REPO's live tree would record.
 
     A added, M modified, D deleted, T of another type; then the path, and what
-    happened to its metadata. Without REPO, and in no live tree: the site at a
-    glance.
+    changed in its metadata. Without REPO and outside any live tree: an overview
+    of the site.
     """
     raw, name = session.raw, repo or _here(session)
     if name is None:

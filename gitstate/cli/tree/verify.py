@@ -26,10 +26,10 @@ from gitstate.tree.change import as_json
 @common
 @pass_session
 def manifest(session: Session, repo: str | None, rev: str | None) -> None:
-    """Print snapshot REV as one mtree specification.
+    """Print snapshot REV as an mtree specification.
 
-    NetBSD's mtree holds it against a directory: metadata and the SHA-256 of
-    every file. Extended attributes and hard links stand in comments.
+    NetBSD's mtree compares a directory with it: metadata, and the SHA-256 of
+    every file. Extended attributes and hard links are in comments.
     """
     name, (revision,) = session.take(repo, rev)
     repository = session.opened.repository(name)
@@ -53,9 +53,9 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
 @names
 @pass_session
 def verify(session: Session, repo: str | None, rev: str | None, directory: str | None) -> int:
-    """Compare DIRECTORY with snapshot REV, every byte of it.
+    """Compare DIRECTORY with snapshot REV, byte by byte.
 
-    Without DIRECTORY it is REV's export. Exits with 1 if they differ.
+    Without DIRECTORY, compare REV's export. Exits with 1 if they differ.
     """
     name, (revision, where) = session.take(repo, rev, directory)
     repository = session.opened.repository(name)
