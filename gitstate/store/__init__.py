@@ -1,4 +1,4 @@
-"""Objects, packs and refs: the only room that knows libgit2."""
+"""Objects, packs, refs and locks of repositories, and where the repositories of a site are."""
 
 from gitstate.store.objects import Commit, TreeItem, Type, object_id
 from gitstate.store.repository import MAIN, Repository, Snapshot

@@ -1,13 +1,15 @@
-"""A repository's objects, read by ourselves; what stands in other repositories (alternates) by libgit2."""
+"""Every object that a repository can read: its own, those of alternates, and those of a quarantine or a preview."""
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final, Self
 
 from gitstate.core.errors import DamagedError
 from gitstate.store.deltas import Bases, read_delta
@@ -15,43 +17,86 @@ from gitstate.store.loose import read_loose
 from gitstate.store.objects import TreeItem, Type, parse_tree, tagged
 from gitstate.store.reader import Pack, Whole
 
-if TYPE_CHECKING:
-    import pygit2
+_DEEPEST: Final = 5  # git follows alternates of alternates no further
+_QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\["\\])*)"')
 
 
-class Objects:
-    """The objects below one repository's ``path``."""
+class ObjectDirectory:
+    """The packs and loose objects below one ``objects`` directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._packs: list[Pack] = []
-        self._packs_lock = threading.Lock()
-        self._packs_seen = -1
+        self._lock = threading.Lock()
+        self._seen = -1
+
+    def find(self, oid: bytes) -> tuple[Pack, int] | None:
+        """The pack that holds ``oid``, and its place in that pack's index; None if no pack has it."""
+        packs = self._packs
+        for pack in packs:
+            place = pack.find(oid)
+            if place is not None:
+                return pack, place
+        return self.find(oid) if self._has_more(packs) else None
+
+    def _has_more(self, packs: list[Pack]) -> bool:
+        """Open what is new; False if ``packs`` are all. Old ones stay open, so a repack takes nothing away from us."""
+        directory = self.path / "pack"
+        with self._lock:
+            if self._packs is not packs:  # another thread has opened them
+                return True
+            changed_at = directory.stat().st_mtime_ns if directory.is_dir() else -1
+            if changed_at == self._seen:
+                return False
+            self._seen = changed_at
+            known = {pack.path for pack in self._packs}
+            fresh = []
+            for index in directory.glob("*.idx"):
+                if index.with_suffix(".pack") in known:
+                    continue
+                try:
+                    fresh.append(Pack(index))
+                except FileNotFoundError:  # repacked this moment
+                    self._seen = -1
+                except ValueError as error:
+                    raise DamagedError(f"{index.name}: {error}", "run: gitstate fsck") from None
+            self._packs = [*fresh, *self._packs]
+            return bool(fresh)
+
+    def alternates(self) -> list[Path]:
+        """The further object directories that ``info/alternates`` names (gitrepository-layout(5))."""
+        try:
+            lines = (self.path / "info" / "alternates").read_bytes().splitlines()
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        quoted = [(line, _QUOTED.fullmatch(line)) for line in lines if line and not line.startswith(b"#")]
+        names = [re.sub(rb"\\(.)", rb"\1", found[1]) if found else line for line, found in quoted]
+        return [self.path / os.fsdecode(name) for name in names]
+
+
+class Objects:
+    """The objects of the repository at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._own = ObjectDirectory(path / "objects")
         self._bases = Bases()
 
     @cached_property
-    def _git(self) -> pygit2.Repository:
-        import pygit2
-        from pygit2.enums import ConfigLevel
+    def _others(self) -> tuple[ObjectDirectory, ...]:
+        """The directories of alternates."""
+        return tuple(_alternates(self._own, _DEEPEST))
 
-        for level in (ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
-            pygit2.settings.search_path[level] = ""  # nobody's ~/.gitconfig has a say
-        pygit2.settings.owner_validation = False  # `Repository.open` has looked
-        with as_ours(self.path.name):
-            return pygit2.Repository(str(self.path))
-
-    def borrow(self, objects: Path) -> None:
-        """Read from a further directory of objects, too: where git keeps a push until a hook has said yes."""
-        with as_ours(str(objects)):
-            self._git.odb.add_disk_alternate(str(objects))
+    def including(self, directory: Path) -> Self:
+        """The same with the objects in ``directory``: a quarantine (git-receive-pack(1)), or packs of a preview."""
+        wider = copy(self)
+        wider._others = (ObjectDirectory(directory), *self._others)
+        return wider
 
     def size_of(self, oid: bytes) -> int:
         """The size of an object in bytes. Raises DamagedError if it is missing."""
         entry = self.whole(oid)
-        if entry is not None:
-            return entry.size
-        with as_ours(oid.hex()):
-            return int(self._git.odb.read_header(oid.hex())[1])
+        return entry.size if entry else len(self.read(oid))
 
     def read(self, oid: bytes) -> bytes:
         """The content of any object. Raises DamagedError if it is missing or corrupt."""
@@ -63,12 +108,13 @@ class Objects:
         if found is not None:
             entry = found[0].whole(found[1])
             return (entry.kind, entry.read()) if entry else read_delta(*found, oid, self._bases)
-        loose = read_loose(self.path / "objects", oid)
-        if loose is not None:
-            return loose
-        with as_ours(oid.hex()):
-            kind, data = self._git.odb.read(oid.hex())
-        return Type(kind), bytes(data)
+        for directory in (self._own, *self._others):
+            loose = read_loose(directory.path, oid)
+            if loose is not None:
+                return loose
+        raise DamagedError(
+            f"object {oid.hex()} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
+        )
 
     def peeled(self, oid: bytes) -> tuple[bytes, Type, bytes]:
         """Id, type and content of the object that ``oid`` is, or that a tag leads to. Raises DamagedError."""
@@ -95,50 +141,21 @@ class Objects:
         return found[0].whole(found[1]) if found else None
 
     def find(self, oid: bytes) -> tuple[Pack, int] | None:
-        """The pack and offset of ``oid``; None if no pack has it."""
-        for pack in self._packs:
-            offset = pack.find(oid)
-            if offset is not None:
-                return pack, offset
-        return self.find(oid) if self._refresh_packs() else None
+        """The pack that holds ``oid``, and its place in that pack's index; None if no pack has it."""
+        found = self._own.find(oid)
+        if found is None:
+            for directory in self._others:
+                if found := directory.find(oid):
+                    break
+        return found
 
     def has_packed(self, oid: bytes) -> bool:
         """Whether some pack holds ``oid``, reachable or not."""
         return self.find(oid) is not None
 
-    def _refresh_packs(self) -> bool:
-        """Look for packs anew; whether there are new ones. Old ones stay open, so a repack takes nothing from us."""
-        directory = self.path / "objects" / "pack"
-        with self._packs_lock:
-            changed_at = directory.stat().st_mtime_ns if directory.is_dir() else -1
-            if changed_at == self._packs_seen:
-                return False
-            self._packs_seen = changed_at
-            known = {pack.path for pack in self._packs}
-            fresh = []
-            for index in directory.glob("*.idx"):
-                if index.with_suffix(".pack") in known:
-                    continue
-                try:
-                    fresh.append(Pack(index))
-                except FileNotFoundError:  # repacked this moment
-                    self._packs_seen = -1
-                except ValueError as error:
-                    raise DamagedError(f"{index.name}: {error}", "run: gitstate fsck") from None
-            self._packs = [*fresh, *self._packs]
-            return bool(fresh)
 
-
-@contextmanager
-def as_ours(what: str) -> Iterator[None]:
-    """libgit2's errors as ours."""
-    import pygit2
-
-    try:
-        yield
-    except KeyError:
-        raise DamagedError(
-            f"object {what} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
-        ) from None
-    except (pygit2.GitError, ValueError) as error:  # pygit2 has either for what can't be read
-        raise DamagedError(f"{what}: {error}", "run: gitstate fsck") from None
+def _alternates(directory: ObjectDirectory, depth: int) -> Iterator[ObjectDirectory]:
+    for path in directory.alternates() if depth else ():
+        other = ObjectDirectory(path)
+        yield other
+        yield from _alternates(other, depth - 1)

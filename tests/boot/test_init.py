@@ -20,7 +20,7 @@ OPTIONS = """
 import sys
 from pathlib import Path
 from gitstate import boot
-from gitstate.site import Site
+from gitstate.store.site import Site
 found = boot.load(Site.open(Path(sys.argv[1])))
 print(found.server, found.network, found.dhcp)
 """

@@ -734,7 +734,7 @@ _ALWAYS: Final = {
     "json",
     "gitstate.tree.bootstrap",
 }
-_WRITERS: Final = {"gitstate.tree.checkin", "gitstate.tree.policy", "gitstate.scan", "concurrent.futures"}
+_WRITERS: Final = {"gitstate.tree.checkin", "gitstate.tree.policy", "gitstate.tree.scan", "concurrent.futures"}
 NEEDLESS: Final = {
     "status desktop": _ALWAYS | {"gitstate.tree.history", "gitstate.tree.export"},
     "checkin desktop -m x -n": _ALWAYS | {"gitstate.tree.history", "gitstate.tree.export"},

@@ -465,7 +465,7 @@ def test_a_pack_with_another_packs_index_is_damage(small: Path, fresh: Repositor
 _READ: Final = """
 import sys
 from pathlib import Path
-from gitstate.errors import Damaged
+from gitstate.core.errors import DamagedError
 from gitstate.store.repository import Repository
 from gitstate.store.objects import object_id, Type
 repository = Repository(Path(sys.argv[1]))
@@ -473,7 +473,7 @@ for name in sys.argv[2:]:
     oid = bytes.fromhex(name)
     try:
         data = repository.read(oid)
-    except Damaged as error:
+    except DamagedError as error:
         assert str(error).isprintable() and error.hint, error
         print("damaged")
     else:

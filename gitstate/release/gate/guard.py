@@ -104,7 +104,7 @@ def check_push(site: Site, place: Path, told: Iterable[Update], objects: Path | 
         if not update.ref.startswith(_OPEN):
             raise RefusedError(f"{update.ref} is gitstate's own", "push branches and tags")
     if objects is not None:
-        repository.borrow(objects)
+        repository = repository.including(objects)
     if name is None:
         return
     inspector = Inspector(repository, observer)

@@ -13,7 +13,7 @@ from gitstate.tree.change import as_json
 from gitstate.tree.history import git
 from gitstate.tree.history.arguments import GitArguments, parse, peel
 from gitstate.tree.history.metadata import metadata_section
-from gitstate.tree.history.tree_diff import Difference, TreeDiff, reader_beside
+from gitstate.tree.history.tree_diff import Difference, TreeDiff
 
 _UNSUPPORTED: Final = frozenset({"--cached", "--staged", "--no-index", "--merge-base"})
 _EXIT_CODE: Final = frozenset({"--exit-code", "--quiet"})
@@ -67,8 +67,8 @@ class Comparison:
         return self.new
 
     def _changes(self, *, times: bool = False, backwards: bool = False) -> Iterator[Difference]:
-        read = self.repository.read if self.objects is None else reader_beside(self.repository, self.objects)
-        tree_diff = TreeDiff(read, self.parsed.paths, times=times)
+        repository = self.repository.including(self.objects) if self.objects else self.repository
+        tree_diff = TreeDiff(repository.read, self.parsed.paths, times=times)
         return tree_diff.between(self._new, self.old) if backwards else tree_diff.between(self.old, self._new)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 from gitstate.store import Repository, Type, object_id
-from gitstate.store.reader import Pack
 from gitstate.tree.change import Change, LinksChanged, compare, compare_links
 from gitstate.tree.history.arguments import Paths
 from gitstate.tree.snapshot import Read, effective_links, read_directory, read_links
@@ -65,21 +62,3 @@ class TreeDiff:
 
 def _key(change: Difference) -> bytes | LinksChanged:
     return change if isinstance(change, LinksChanged) else change.path
-
-
-def reader_beside(repository: Repository, objects: Path) -> Read:
-    """Reads from the object directory ``objects`` first, then from the repository."""
-    packs = [Pack(index) for index in sorted((objects / "pack").glob("pack-*.idx"))]
-
-    def read(oid: bytes) -> bytes:
-        for pack in packs:
-            offset = pack.find(oid)
-            whole = None if offset is None else pack.whole(offset)
-            if whole is not None:
-                return whole.read()
-        loose = objects / oid.hex()[:2] / oid.hex()[2:]
-        if loose.exists():
-            return zlib.decompress(loose.read_bytes()).partition(b"\0")[2]
-        return repository.read(oid)
-
-    return read
