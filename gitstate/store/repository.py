@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -54,8 +54,31 @@ class Repository(Objects):
     # --- making and opening ---
 
     @classmethod
-    def create(cls, path: Path, *, live: Path | None = None, hooked: bool = True) -> Repository:
-        """A new bare repository; ``hooked`` one to which people push. Raises StorageError, HostError."""
+    def create(
+        cls,
+        path: Path,
+        *,
+        live: Path | None = None,
+        hooked: bool = True,
+        fill: Callable[[Repository], None] = lambda repository: None,
+    ) -> Repository:
+        """Create a bare repository atomically: it takes its name when it is complete and ``fill`` is done with it.
+
+        ``hooked`` if people push to it. The caller holds a lock, under which leftovers of killed runs are removed.
+        Raises StorageError, HostError.
+        """
+        partial = path.with_name(f".{path.stem}.partial")
+        fs.remove_tree(partial)
+        try:
+            fill(cls._create(partial, live, hooked))
+            os.rename(partial, path)
+        finally:
+            fs.remove_tree(partial)
+        fs.sync_directory(path.parent)
+        return cls(path)
+
+    @classmethod
+    def _create(cls, path: Path, live: Path | None, hooked: bool) -> Repository:
         process.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
         repository = cls(path)
         for name, value in configuration.VALUES.items():

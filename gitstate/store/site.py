@@ -95,15 +95,13 @@ class Site:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one who makes prototypes. Raises LockedError."""
+        """Be the only one who creates repositories. Raises LockedError."""
         descriptor = fs.open_tree(self.path / "prototypes")
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LockedError(
-                    f"another prototype of {self.path} is being made", "try again when it is done"
-                ) from None
+                raise LockedError(f"{self.path} is locked by another command", "try again when it is done") from None
             yield
         finally:
             fs.close(descriptor)
@@ -132,10 +130,7 @@ class Site:
         return Repository.open(self.repository_path(name), name)
 
     def create_layer(self, name: str) -> Repository:
-        """Make the layer ``name`` with an empty live tree. Raises UsageError, LockedError.
-
-        The repository, renamed last, is what makes the layer exist.
-        """
+        """Create the layer ``name`` with an empty live tree. Raises UsageError, LockedError."""
         path, live = self.repository_path(name), self.live_path(name)
         with self.lock():
             if path.exists():
@@ -145,15 +140,7 @@ class Site:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             live.parent.mkdir(mode=0o700, exist_ok=True)
             live.mkdir(mode=0o755, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            fs.remove_tree(partial)
-            try:
-                Repository.create(partial, live=live)
-                os.rename(partial, path)
-            finally:
-                fs.remove_tree(partial)
-            fs.sync_directory(path.parent)
-        return Repository(path)
+            return Repository.create(path, live=live)
 
     def layers(self) -> list[str]:
         """The names of all layers, sorted."""
@@ -174,28 +161,23 @@ class Site:
 
     def releases(self) -> Repository:
         """The repository of releases, created if need be. Raises LockedError."""
-        path = self.releases_path
-        if not path.is_dir():
-            with self.lock():
-                if not path.exists():
-                    self._create_releases(path)
-        return Repository.open(path, path.name)
-
-    @staticmethod
-    def _create_releases(path: Path) -> None:
-        partial = path.with_name(f".{path.name}.partial")
-        fs.remove_tree(partial)
-        try:
-            Repository.create(partial, hooked=False)
-            os.rename(partial, path)
-        finally:
-            fs.remove_tree(partial)
-        fs.sync_directory(path.parent)
+        return self._open_or_create(self.releases_path)
 
     @property
     def directory_path(self) -> Path:
         """The repository of the embedded directory."""
         return self.path / "directory.git"
+
+    def directory_repository(self) -> Repository:
+        """The repository of the embedded directory, created if need be. Raises LockedError."""
+        return self._open_or_create(self.directory_path)
+
+    def _open_or_create(self, path: Path) -> Repository:
+        if not path.is_dir():
+            with self.lock():
+                if not path.is_dir():
+                    Repository.create(path, hooked=False)
+        return Repository.open(path, path.name)
 
     @property
     def tftp(self) -> Path:

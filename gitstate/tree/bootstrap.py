@@ -96,29 +96,26 @@ def apply(plan: Plan, observer: Observer) -> Repository:
     with plan.site.lock():
         _check_name_is_free(plan)
         _make(plan, observer)
-    fs.sync_directory(plan.repository.parent)
     return Repository(plan.repository)
 
 
 def _make(plan: Plan, observer: Observer) -> None:
-    partial = plan.repository.with_name(f".{plan.name}.partial")
     graves = [
         _grave(path) for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name))
     ]
-    for leftover in (partial, *graves):  # of commands that were killed
+    for leftover in graves:  # of commands that were killed
         fs.remove_tree(leftover)
     with _new_tree(plan) as tree:
         base = _fill(plan, tree, observer)
-        try:
-            repository = Repository.create(partial, live=plan.live)
+
+        def fill(repository: Repository) -> None:
             if base is not None:
                 _fork_history(plan, base, repository)
             if tree != plan.live:
                 os.rename(tree, plan.live)
                 fs.sync_directory(plan.live.parent)
-            os.rename(partial, plan.repository)
-        finally:
-            fs.remove_tree(partial)
+
+        Repository.create(plan.repository, live=plan.live, fill=fill)
 
 
 @contextmanager

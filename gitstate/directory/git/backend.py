@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from gitstate.core import fs
 from gitstate.core.errors import ConfigError, DamagedError, LockedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory.git import cache
@@ -229,7 +226,7 @@ class LdifDirectory:
         message: str,
         committer: Signature | None,
     ) -> None:
-        repository = self._repository() or self._make()
+        self._opened = repository = self._repository() or self._site.directory_repository()
         with repository.lock(f"a change of {record_type.folder}"):
             tree = self._look()
             objects = Objects()
@@ -252,7 +249,7 @@ class LdifDirectory:
         changed = {client.name: normalized(client) for client in put}
         if not message.strip():
             raise UsageError("a change wants a message", "-m MSG")
-        repository = self._repository() or self._make()
+        self._opened = repository = self._repository() or self._site.directory_repository()
         with repository.lock("a change of clients"):
             seen, has_read = self._seen, self._has_read
             tree = self._look()
@@ -305,26 +302,3 @@ class LdifDirectory:
                 if blob != had:
                     files[name] = blob
         return files
-
-    def _make(self) -> Repository:
-        """The repository, made under another name first: a crash leaves none that is half made."""
-        final = self._site.directory_path
-        partial = final.with_name(".directory.partial")
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(self._site.lock())
-            except LockedError:
-                raise LockedError(
-                    f"{self._site.path} is locked by another command", "try again when it is done"
-                ) from None
-            if not final.is_dir():
-                fs.remove_tree(partial)  # of a command that was killed
-                try:
-                    Repository.create(partial, hooked=False)
-                    os.rename(partial, final)
-                finally:
-                    fs.remove_tree(partial)
-                fs.sync_directory(final.parent)
-        opened = self._repository()
-        assert opened is not None
-        return opened
