@@ -299,7 +299,7 @@ def _prepare(life: Life, place: Path) -> None:
     bootable.dirty(bootable.plant(place / "bootable"))
     life("prototype", "create", "bootable", "--live", str(place / "bootable"))
     steps = life("prepare", "bootable", "-n")["steps"]
-    assert {one["do"] for one in steps} == {"clear", "empty", "link", "remove", "write"}
+    assert {one["action"] for one in steps} == {"clear", "empty", "link", "remove", "write"}
     assert len(life("prepare", "bootable")["initrds"]) == 1
     assert life("prepare", "bootable")["steps"] == []
     (place / "bootable" / "usr" / "bin" / "setfattr").unlink()
@@ -316,7 +316,7 @@ def _make_writable(life: Life, place: Path) -> None:
     assert (empty["live"], empty["base"], empty["files"]) == (str(place / "root"), None, [])
     life("layer", "create", "base")
     for more in (("-n",), ()):
-        assert life("local", "add", "desktop", "/etc/fstab", *more)["steps"][0]["where"] == "base"
+        assert life("local", "add", "desktop", "/etc/fstab", *more)["steps"][0]["tree"] == "base"
     fstab.unlink()
     assert life("local", "list", "desktop")["files"] == [{"path": "etc/fstab", "state": "missing", "original": "same"}]
     for more in (("-n",), (), ()):

@@ -44,7 +44,7 @@ def test_inside_the_live_tree_repo_is_left_out(site: Site, root: Path) -> None:
     assert site.run("local", "autofix", cwd=root).stdout == "/etc/fstab -> local/fstab\n"
     done = site.run("local", "autofix", cwd=root)
     assert (done.stdout, done.stderr) == ("", "")
-    assert "nothing to mend" in site.run("local", "fix", cwd=root).stderr
+    assert "nothing to fix" in site.run("local", "fix", cwd=root).stderr
 
 
 def test_a_name_may_hold_anything(site: Site, root: Path) -> None:
@@ -100,7 +100,7 @@ def test_it_waits_for_nobody_who_holds_a_lock(site: Site, root: Path, who: str) 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(site: Site, root: Path) -> None:
     site.run("layer", "create", "base")
     out = site.out("local", "add", "desktop", "/etc/fstab", "-n")
-    assert [line.split()[0] for line in out.splitlines()] == ["DO", "copy", "make", "write", "link"]
+    assert [line.split()[0] for line in out.splitlines()] == ["ACTION", "copy", "make", "write", "link"]
     assert not (root / "etc/local").exists()
 
 

@@ -1,4 +1,4 @@
-"""local: files of a prototype that machines may write."""
+"""local: writable files of a prototype."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def local() -> None:
     """
 
 
-def _doubt(function: Function) -> Function:
+def _conflict_options(function: Function) -> Function:
     keep = click.option("--keep", is_flag=True, help="If base has a different file, keep that.")
     replace = click.option(
         "--replace", is_flag=True, help="If base has a different file, replace it with the prototype's."
@@ -48,7 +48,7 @@ def _words(metavar: str, required: bool) -> Callable[[Function], Function]:
 
 @local.command(examples=("gitstate local add desktop /etc/fstab /etc/hosts",))
 @_words("[REPO] PATH...", True)
-@_doubt
+@_conflict_options
 @common
 @writes
 @pass_session
@@ -59,12 +59,12 @@ def add(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
     layer base. If base has a different file there already, choose with --keep
     or --replace.
     """
-    doubt = _decided(keep, replace)
-    name, paths = _parsed(session, words)
+    policy = _conflict_policy(keep, replace)
+    name, paths = _parse(session, words)
     if not paths:
-        raise UsageError("no file is named", "gitstate local add desktop /etc/fstab")
-    done = _work(session, "local-add/1", name, paths, lambda trees, paths: engine.add(trees, paths, doubt))
-    _next(session, name, done)
+        raise UsageError("PATH is missing", "gitstate local add desktop /etc/fstab")
+    done = _run(session, "local-add/1", name, paths, lambda trees, paths: engine.add(trees, paths, policy))
+    _suggest_checkin(session, name, done)
 
 
 @local.command(examples=("gitstate local remove desktop /etc/fstab",))
@@ -77,11 +77,11 @@ def remove(session: Session, words: tuple[str, ...]) -> None:
 
     The layer base keeps its files: other prototypes may need them.
     """
-    name, paths = _parsed(session, words)
+    name, paths = _parse(session, words)
     if not paths:
-        raise UsageError("no file is named", "gitstate local remove desktop /etc/fstab")
-    done = _work(session, "local-remove/1", name, paths, engine.remove)
-    _next(session, name, done)
+        raise UsageError("PATH is missing", "gitstate local remove desktop /etc/fstab")
+    done = _run(session, "local-remove/1", name, paths, engine.remove)
+    _suggest_checkin(session, name, done)
 
 
 @local.command("list", examples=("gitstate local list desktop",))
@@ -97,7 +97,7 @@ def list_(session: Session, repo: str | None) -> None:
     has there: the same file, another one, a template, none.
     """
     name = _prototype(session, session.name(repo))
-    with _opened(session, name) as (trees, places):
+    with _opened(session, name) as (trees, locations):
         found = engine.files(trees)
     if session.zero:
         for one in found:
@@ -106,14 +106,14 @@ def list_(session: Session, repo: str | None) -> None:
     rows = [(f"/{display(one.path)}", str(one.state), str(one.original)) for one in found]
     files = [{"path": octal(one.path), "state": str(one.state), "original": str(one.original)} for one in found]
     lines = table(rows, ("PATH", "STATE", "ORIGINAL"), colour=session.colour)
-    emit(session, "local-list/1", {**places, "files": files}, lines)
+    emit(session, "local-list/1", {**locations, "files": files}, lines)
     if not found:
         talk(session, f"no files yet: gitstate local add {name} /PATH")
 
 
 @local.command(examples=("gitstate local fix desktop", "gitstate local fix desktop /etc/fstab --keep"))
 @_words("[REPO] [PATH]...", False)
-@_doubt
+@_conflict_options
 @common
 @writes
 @pass_session
@@ -123,12 +123,12 @@ def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
     The package's new file becomes the original in base, unless you have changed
     that one; then the link is restored. Without PATH all files are fixed.
     """
-    doubt = _decided(keep, replace)
-    name, paths = _parsed(session, words)
-    done = _work(session, "local-fix/1", name, paths, lambda trees, paths: engine.fix(trees, paths, doubt))
+    policy = _conflict_policy(keep, replace)
+    name, paths = _parse(session, words)
+    done = _run(session, "local-fix/1", name, paths, lambda trees, paths: engine.fix(trees, paths, policy))
     if not done:
-        talk(session, f"{name}: nothing to mend")
-    _next(session, name, done)
+        talk(session, f"{name}: nothing to fix")
+    _suggest_checkin(session, name, done)
 
 
 @local.command(examples=("gitstate local autofix desktop",))
@@ -142,35 +142,35 @@ def autofix(session: Session, repo: str | None) -> None:
     Originals that you have changed in base are kept and reported.
     """
     name = _prototype(session, session.name(repo))
-    done = _work(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), ConflictPolicy.KEEP))
+    done = _run(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), ConflictPolicy.KEEP))
     for path in done.kept:
-        talk(session, f"base keeps another /{display(path)} than the package's")
+        talk(session, f"base keeps its /{display(path)}, which differs from the package's")
 
 
-# --- what all of them do ----------------------------------------------------------------------------------------------
+# --- shared ----------------------------------------------------------------------------------------------
 
 
-def _decided(keep: bool, replace: bool) -> ConflictPolicy:
+def _conflict_policy(keep: bool, replace: bool) -> ConflictPolicy:
     if keep and replace:
         raise UsageError("--keep and --replace exclude each other", "choose one of them")
     return ConflictPolicy.KEEP if keep else ConflictPolicy.REPLACE if replace else ConflictPolicy.ASK
 
 
-def _parsed(session: Session, words: tuple[str, ...]) -> tuple[str, list[bytes]]:
-    """The prototype, and paths that can be on its list. Raises UsageError."""
+def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, list[bytes]]:
+    """The prototype, and paths for its list. Raises UsageError."""
     name, paths = session.split(words, words[:1])
-    return _prototype(session, name), [engine.writable_path(os.fsencode(path)) for path in paths]
+    return _prototype(session, name), [engine.parse_path(os.fsencode(path)) for path in paths]
 
 
 def _prototype(session: Session, name: str) -> str:
     if name == _BASE or "/" in name:
-        raise UsageError(f"{name} is a layer", "the list of writable files is a prototype's")
+        raise UsageError(f"{name} is a layer", "only prototypes have writable files")
     return name
 
 
 @contextmanager
 def _opened(session: Session, name: str, *, lock: bool = False) -> Iterator[tuple[Trees, dict[str, Any]]]:
-    """Both live trees, under their locks if something is to be written; and where they are, for JSON."""
+    """Open both live trees, locked if ``lock``; with their locations for JSON."""
     repository, base = session.opened.repository(name), _base(session)
     live = checkin.live_tree(repository, None)
     layer = checkin.live_tree(base, None) if base else None
@@ -180,7 +180,7 @@ def _opened(session: Session, name: str, *, lock: bool = False) -> Iterator[tupl
                 if one is not None:
                     stack.enter_context(one.lock("local"))
         trees = stack.enter_context(engine.open_trees(live, layer))
-        yield trees, _places(name, live, layer)
+        yield trees, _locations(name, live, layer)
 
 
 def _base(session: Session) -> Repository | None:
@@ -190,31 +190,31 @@ def _base(session: Session) -> Repository | None:
         return None
 
 
-def _places(name: str, live: Path, layer: Path | None) -> dict[str, Any]:
+def _locations(name: str, live: Path, layer: Path | None) -> dict[str, Any]:
     return {"repository": name, "live": location(live), "base": location(layer) if layer else None}
 
 
-def _work(session: Session, schema: str, name: str, paths: list[bytes], planner: Planner) -> Plan:
-    """Plan, and do it unless this is a dry run."""
-    with _opened(session, name, lock=not session.dry_run) as (trees, places):
+def _run(session: Session, schema: str, name: str, paths: list[bytes], planner: Planner) -> Plan:
+    """Plan, and apply the plan unless this is a dry run."""
+    with _opened(session, name, lock=not session.dry_run) as (trees, locations):
         todo = planner(trees, paths)
         if not session.dry_run:
             engine.apply(todo, trees)
-    steps = [{"do": step.do, "where": step.where, "path": octal(step.path)} for step in todo.steps]
-    value = {**places, "steps": steps, "kept": [octal(path) for path in todo.kept], "dry_run": session.dry_run}
+    steps = [{"action": step.action, "tree": step.tree, "path": octal(step.path)} for step in todo.steps]
+    value = {**locations, "steps": steps, "kept": [octal(path) for path in todo.kept], "dry_run": session.dry_run}
     emit(session, schema, value, _lines(session, todo))
     return todo
 
 
 def _lines(session: Session, todo: Plan) -> list[str]:
     if session.dry_run:
-        rows = [(step.do, step.where, f"/{display(step.path)}") for step in todo.steps]
-        return table(rows, ("DO", "WHERE", "WHAT"), colour=session.colour) or ["nothing to do"]
+        rows = [(step.action, step.tree, f"/{display(step.path)}") for step in todo.steps]
+        return table(rows, ("ACTION", "TREE", "PATH"), colour=session.colour) or ["nothing to do"]
     links = [f"/{display(step.path)} -> {display(step.target)}" for step in todo.steps if isinstance(step, engine.Link)]
     files = [f"/{display(step.path)} is a file again" for step in todo.steps if isinstance(step, engine.Restore)]
     return links + files
 
 
-def _next(session: Session, name: str, done: Plan) -> None:
+def _suggest_checkin(session: Session, name: str, done: Plan) -> None:
     if done and not session.dry_run:
-        talk(session, f"next: gitstate checkin {name} -m '…', and the same for {_BASE}")
+        talk(session, f"next: gitstate checkin {name} -m '…', then the same for {_BASE}")

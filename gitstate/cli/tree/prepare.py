@@ -15,10 +15,10 @@ from gitstate.tree import checkin
 from gitstate.tree import prepare as engine
 from gitstate.tree.prepare import Concern, Kernel, Step
 
-_TOLD: Final = {
+_SUMMARY: Final = {
     Concern.HOST_KEYS: "host keys removed",
     Concern.MACHINE_ID: "machine-id emptied",
-    Concern.FSTAB: "fstab without disks",
+    Concern.FSTAB: "disks commented out of fstab",
     Concern.HOOK: "boot interface left alone",
     Concern.INITRD: "initrd has nfs + overlay",
 }
@@ -52,28 +52,34 @@ def prepare(session: Session, repo: str | None, install: bool) -> None:
     with repository.lock("prepare"):
         done = engine.apply(engine.plan(live, install=install, name=name), session.observer)
     value |= _as_json(done.installed, done.steps, done.kernels)
-    told = [text for concern, text in _TOLD.items() if concern in done.concerns]
+    summary = [text for concern, text in _SUMMARY.items() if concern in done.concerns]
     if done.installed:
-        told.insert(0, f"{len(done.installed)} packages installed")
-    emit(session, "prepare/1", value, [", ".join(told) if told else f"{name}: {'tidied' if done else 'nothing to do'}"])
+        summary.insert(0, f"{len(done.installed)} packages installed")
+    emit(
+        session,
+        "prepare/1",
+        value,
+        [", ".join(summary) if summary else f"{name}: {'tidied' if done else 'nothing to do'}"],
+    )
     if done:
         talk(session, f"next: gitstate checkin {name} -m 'ready to boot'")
 
 
 def _rows(plan: engine.Plan) -> Iterator[str]:
-    rows = [("install", package, "a boot needs it") for package in plan.install]
-    rows += [(step.do, f"/{display(step.path)}", step.why) for step in plan.steps]
+    rows = [("install", package, "needed to boot") for package in plan.install]
+    rows += [(step.action, f"/{display(step.path)}", step.reason) for step in plan.steps]
     rows += [("make", f"/{display(kernel.initrd)}", "nfs, overlay, boot hook") for kernel in plan.kernels]
     if plan.install:
-        rows += [("make", "/boot/initrd.img-*", "of the kernels that are there then")]
-    yield from table(rows, ("DO", "WHAT", "WHY"))
+        rows += [("make", "/boot/initrd.img-*", "of all kernels installed then")]
+    yield from table(rows, ("ACTION", "PATH", "REASON"))
 
 
 def _as_json(installed: Iterable[str], steps: Iterable[Step], kernels: Iterable[Kernel]) -> dict[str, Any]:
     return {
         "install": list(installed),
         "steps": [
-            {"do": step.do, "path": octal(step.path), "concern": str(step.concern), "why": step.why} for step in steps
+            {"action": step.action, "path": octal(step.path), "concern": str(step.concern), "reason": step.reason}
+            for step in steps
         ],
         "initrds": [{"kernel": kernel.version, "path": octal(kernel.initrd)} for kernel in kernels],
     }

@@ -1,15 +1,15 @@
-"""Files of a prototype that machines may write: links into a directory ``local`` beside them, and their originals.
+"""Writable files of a prototype: links into a directory ``local`` beside them.
 
-The original of each stands in the base layer, at its natural path, from where it reaches the machines; what the link
-leads to in the prototype is the file that was there before, for who works in the tree, and for machines without layers.
+The original of each is in the base layer, at its own path, from where machines get it. In the prototype the link leads
+to the file that was there before, for admins who work in the tree and for machines without layers.
 
-`add`, `remove` and `fix` only look, and refuse everything or nothing; `apply` does what they list. Copies come first
-and links last, each in one step, so a run that was killed has lost nothing, and the next one finishes.
+`add`, `remove` and `fix` only plan, for all files or none; `apply` carries the plan out. It copies first and links
+last, each step atomic, so a killed run loses nothing and the next one finishes.
 """
 
-from gitstate.tree.local.listing import LIST, writable_path
-from gitstate.tree.local.look import File, Original, State, Trees
+from gitstate.tree.local.listing import LIST, parse_path
 from gitstate.tree.local.plan import ConflictPolicy, Plan, add, apply, files, fix, open_trees, remove
+from gitstate.tree.local.state import File, Original, State, Trees
 from gitstate.tree.local.steps import Link, Restore, Step
 
 __all__ = [
@@ -28,6 +28,6 @@ __all__ = [
     "files",
     "fix",
     "open_trees",
+    "parse_path",
     "remove",
-    "writable_path",
 ]

@@ -1,4 +1,4 @@
-"""What is done to the two trees, each step as one value that can be shown before. Every step is whole or not done."""
+"""The steps that change the two trees, as values: a plan can be printed before it is applied. Each is atomic."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from gitstate.core.fs import DescriptorTree
-from gitstate.tree.local.listing import DIRECTORY, LIST, place, target, text
-from gitstate.tree.local.look import Trees
+from gitstate.tree.local.listing import DIRECTORY, LIST, content_path, link_target, text
+from gitstate.tree.local.state import Trees
 
 
 class Step(Protocol):
-    """One thing to do. ``do`` is its verb; ``where`` the tree: ``prototype`` or ``base``."""
+    """One step in the live tree ``tree``: of the ``prototype`` or of ``base``."""
 
-    do: ClassVar[str]
-    where: ClassVar[str]
+    action: ClassVar[str]
+    tree: ClassVar[str]
 
     @property
     def path(self) -> bytes: ...
@@ -24,24 +24,24 @@ class Step(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CopyToBase:
-    """Put the file ``source`` of the prototype into the base layer, at its natural path."""
+    """Copy the prototype's file ``source`` to ``path`` in the base layer."""
 
-    do: ClassVar[str] = "copy"
-    where: ClassVar[str] = "base"
+    action: ClassVar[str] = "copy"
+    tree: ClassVar[str] = "base"
     path: bytes
     source: bytes
 
     def apply(self, trees: Trees) -> None:
-        _make_above(trees.base, self.path, trees.live)
+        _make_parents(trees.base, self.path, trees.live)
         _copy(trees.live, self.source, trees.base, self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class CopyFromBase:
-    """Put the base layer's file ``source`` into the prototype."""
+    """Copy the base layer's file ``source`` to ``path`` in the prototype."""
 
-    do: ClassVar[str] = "copy"
-    where: ClassVar[str] = "prototype"
+    action: ClassVar[str] = "copy"
+    tree: ClassVar[str] = "prototype"
     path: bytes
     source: bytes
 
@@ -51,10 +51,10 @@ class CopyFromBase:
 
 @dataclass(frozen=True, slots=True)
 class MakeDirectory:
-    """Make the directory ``local``, like the one that it stands in."""
+    """Make a directory ``local`` with the metadata of its parent."""
 
-    do: ClassVar[str] = "make"
-    where: ClassVar[str] = "prototype"
+    action: ClassVar[str] = "make"
+    tree: ClassVar[str] = "prototype"
     path: bytes
 
     def apply(self, trees: Trees) -> None:
@@ -63,10 +63,10 @@ class MakeDirectory:
 
 @dataclass(frozen=True, slots=True)
 class WriteList:
-    """Write the list; a list of nothing goes."""
+    """Write the list, or remove it if it is empty."""
 
-    do: ClassVar[str] = "write"
-    where: ClassVar[str] = "prototype"
+    action: ClassVar[str] = "write"
+    tree: ClassVar[str] = "prototype"
     paths: tuple[bytes, ...]
 
     @property
@@ -82,49 +82,49 @@ class WriteList:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Put the link in a file's place. The file itself, not a copy, is then what the link leads to."""
+    """Replace a file by a link, and move the file itself to the link's target."""
 
-    do: ClassVar[str] = "link"
-    where: ClassVar[str] = "prototype"
+    action: ClassVar[str] = "link"
+    tree: ClassVar[str] = "prototype"
     path: bytes
 
     @property
     def target(self) -> bytes:
-        """What the link holds."""
-        return target(self.path)
+        """The target of the link."""
+        return link_target(self.path)
 
     def apply(self, trees: Trees) -> None:
         if trees.live.is_file(self.path):
-            trees.live.alias(self.path, place(self.path))
+            trees.live.alias(self.path, content_path(self.path))
         trees.live.link(self.path, self.target)
 
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Put what the link leads to in the link's place."""
+    """Replace a link by its target."""
 
-    do: ClassVar[str] = "restore"
-    where: ClassVar[str] = "prototype"
+    action: ClassVar[str] = "restore"
+    tree: ClassVar[str] = "prototype"
     path: bytes
 
     def apply(self, trees: Trees) -> None:
-        trees.live.alias(place(self.path), self.path)
+        trees.live.alias(content_path(self.path), self.path)
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """Remove what no link leads to any more, and a directory ``local`` that is empty then."""
+class Remove:
+    """Remove what is no link's target any more, and then an empty directory ``local``."""
 
-    do: ClassVar[str] = "remove"
-    where: ClassVar[str] = "prototype"
+    action: ClassVar[str] = "remove"
+    tree: ClassVar[str] = "prototype"
     path: bytes
 
     def apply(self, trees: Trees) -> None:
         if trees.live.lstat(self.path):
             trees.live.remove(self.path)
-        above = self.path.rpartition(b"/")[0]
-        if above.rpartition(b"/")[2] == DIRECTORY:
-            trees.live.remove_empty(above)
+        parent = self.path.rpartition(b"/")[0]
+        if parent.rpartition(b"/")[2] == DIRECTORY:
+            trees.live.remove_empty(parent)
 
 
 def _copy(source: DescriptorTree, old: bytes, other: DescriptorTree, new: bytes) -> None:
@@ -133,9 +133,9 @@ def _copy(source: DescriptorTree, old: bytes, other: DescriptorTree, new: bytes)
         other.put(new, source.pieces(old), meta)
 
 
-def _make_above(tree: DescriptorTree, path: bytes, model: DescriptorTree) -> None:
-    """Make the directories above ``path`` that aren't there, as they are in the model."""
+def _make_parents(tree: DescriptorTree, path: bytes, model: DescriptorTree) -> None:
+    """Make missing parents of ``path``, like those of the model."""
     parts = path.split(b"/")[:-1]
     for number in range(1, len(parts) + 1):
-        above = b"/".join(parts[:number])
-        tree.make_like(above, model, above)
+        parent = b"/".join(parts[:number])
+        tree.make_like(parent, model, parent)

@@ -1,7 +1,7 @@
-"""A live tree made fit to boot: cleaned of what belongs to one machine, with the boot hook in its initrds.
+"""Make a live tree bootable: remove what belongs to one machine, install the boot hook, make initrds.
 
-`plan` only looks; `apply` does what the plan lists. Every step is whole or not done at all, and a second run finds
-nothing to do, so a run that was killed is finished by the next.
+`plan` only reads; `apply` does what the plan lists. Every step is atomic, and a second run finds nothing to do, so the
+next run finishes one that was killed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from pathlib import Path
 from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree, open_descriptor_tree
 from gitstate.core.monitor import Observer
-from gitstate.tree.prepare import configure, debian, initrd, tidy
-from gitstate.tree.prepare import tree_files as carried
+from gitstate.tree.prepare import configure, debian, initrd, tidy, tree_files
 from gitstate.tree.prepare.debian import Kernel
 from gitstate.tree.prepare.steps import Concern, Step
 
-__all__ = ["Concern", "Done", "Kernel", "Plan", "Step", "apply", "plan"]
+__all__ = ["Concern", "Kernel", "Plan", "Result", "Step", "apply", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done: packages installed first, then the steps in order, then initrds made.
+    """What to do: install packages, then the steps in order, then make initrds.
 
-    With ``install``, what comes after it is as the tree stands before.
+    With ``install``, the rest is planned for the tree as it is before.
     """
 
     live: Path
@@ -38,8 +37,8 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What was done, in the plan's terms; ``kernels`` are those whose initrd came out otherwise than it was."""
+class Result:
+    """What was done; ``kernels`` are those whose initrd has changed."""
 
     installed: tuple[str, ...]
     steps: tuple[Step, ...]
@@ -50,38 +49,38 @@ class Done:
 
     @property
     def concerns(self) -> set[Concern]:
-        """What was touched."""
+        """The concerns of all that was done."""
         return {step.concern for step in self.steps} | ({Concern.INITRD} if self.kernels else set())
 
 
 def plan(live: Path, *, install: bool = False, name: str = "") -> Plan:
-    """Look what has to be done in the live tree of the prototype ``name``.
+    """Find what has to be done in the live tree of the prototype ``name``.
 
     Raises HostError for a tree that can't be prepared, or lacks packages.
     """
     with open_descriptor_tree(live) as tree:
         debian.check(tree, live)
-        lacking = debian.missing(tree)
-        if lacking and not install:
-            packages = " ".join(lacking)
+        missing = debian.missing(tree)
+        if missing and not install:
+            packages = " ".join(missing)
             command = f"apt-get install --no-install-recommends {packages}"
             raise HostError(
-                f"{live} lacks what a boot needs, or has it half installed: {packages}",
-                f"gitstate prepare --install does it; so does, in a chroot, {command}",
+                f"{live}: packages needed to boot are missing or half installed: {packages}",
+                f"run gitstate prepare --install, or in a chroot: {command}",
             )
-        return _plan(tree, live, tuple(lacking), name)
+        return _plan(tree, live, tuple(missing), name)
 
 
-def _plan(tree: DescriptorTree, live: Path, lacking: tuple[str, ...], name: str) -> Plan:
-    written = [*configure.plan(tree), *carried.plan(tree, name)]
+def _plan(tree: DescriptorTree, live: Path, missing: tuple[str, ...], name: str) -> Plan:
+    written = [*configure.plan(tree), *tree_files.plan(tree, name)]
     steps = (*tidy.plan(tree), *written, *configure.plan_stamps(tree))
     kernels = debian.kernels(tree)
-    hook_is_new = any(step.concern is Concern.HOOK for step in written)
-    return Plan(live, lacking, steps, tuple(kernels if hook_is_new else initrd.outdated(tree, kernels)), name)
+    hook_changed = any(step.concern is Concern.HOOK for step in written)
+    return Plan(live, missing, steps, tuple(kernels if hook_changed else initrd.outdated(tree, kernels)), name)
 
 
-def apply(todo: Plan, observer: Observer) -> Done:
-    """Do it. Raises HostError, StorageError."""
+def apply(todo: Plan, observer: Observer) -> Result:
+    """Carry out the plan. Raises HostError, StorageError."""
     installed = todo.install
     if installed:
         debian.install(todo.live, installed, observer)
@@ -95,4 +94,4 @@ def apply(todo: Plan, observer: Observer) -> Done:
         stamps = tuple(configure.plan_stamps(tree))  # mkinitramfs may have made something in /usr
         for step in stamps:
             step.apply(tree)
-    return Done(installed, (*todo.steps, *stamps), tuple(one.kernel for one in made if one.changed))
+    return Result(installed, (*todo.steps, *stamps), tuple(one.kernel for one in made if one.changed))

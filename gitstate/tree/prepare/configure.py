@@ -1,4 +1,4 @@
-"""The files that make a root fit for a machine without a disk: what is written, changed or dated."""
+"""The files that a root needs on a machine without a disk, ours and changed ones."""
 
 from __future__ import annotations
 
@@ -11,40 +11,38 @@ from gitstate.core.data import data_file
 from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.names import display
-from gitstate.tree.prepare.steps import Concern, MakeDirectory, Remove, Step, Touch, Write, unless_written
+from gitstate.tree.prepare.steps import Concern, MakeDirectory, Remove, Step, Touch, Write, write_if_changed
 
 MOUNT_POINTS: Final = {b"proc": 0o555, b"sys": 0o555, b"dev": 0o755, b"run": 0o755, b"tmp": 0o1777}
 
 _HEADER: Final = "# Written by `gitstate prepare`.\n"
-_JOURNAL: Final = f"{_HEADER}# The root is in memory, and so is a journal that would be kept.\n"
+_JOURNAL: Final = f"{_HEADER}# The root is in memory, so the journal is bounded.\n"
 _JOURNAL_FILE: Final = f"{_JOURNAL}[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\n"
 _SSHD_FILE: Final = f"""\
-{_HEADER}# A snapshot has no host keys. A machine that brings none makes its own before sshd looks for them.
+{_HEADER}# A snapshot has no host keys: a machine without its own makes them before sshd starts.
 [Service]
 ExecStartPre=
 ExecStartPre=/usr/bin/ssh-keygen -A
 ExecStartPre=/usr/sbin/sshd -t
 """
-_STAMP_FILE: Final = (
-    f"{_HEADER}# Newer than /usr, so that nothing is updated at every boot of a machine that forgets.\n"
-)
+_STAMP_FILE: Final = f"{_HEADER}# Newer than /usr, so that systemd doesn't update its databases at every boot.\n"
 
 _FSTAB: Final = b"etc/fstab"
-_MARK: Final = b"# gitstate prepare: no disk is there for sure: "
+_COMMENT: Final = b"# gitstate prepare: there may be no disk: "
 _LOCAL_DISK: Final = re.compile(rb"(?:UUID|LABEL|PARTUUID|PARTLABEL|ID)=.*|/dev/(?!shm$|fuse$|null$).*", re.DOTALL)
-_WILLING: Final = frozenset({b"noauto", b"nofail"})
+_OPTIONAL: Final = frozenset({b"noauto", b"nofail"})
 
-_LIBRARY: Final = b"usr/lib/gitstate/boot"
-_BUILDER: Final = b"etc/initramfs-tools"
-_PARTS: Final = b"usr/lib/gitstate/client"
-_PROGRAM: Final = b"usr/sbin/gitstate"
+_BOOT_SCRIPTS: Final = b"usr/lib/gitstate/boot"
+_INITRAMFS_TOOLS: Final = b"etc/initramfs-tools"
+_CLIENT_SCRIPTS: Final = b"usr/lib/gitstate/client"
+_CLIENT_PROGRAM: Final = b"usr/sbin/gitstate"
 
 
 def plan(tree: DescriptorTree) -> Iterator[Step]:
-    """All that has to be written. Raises HostError where it can't be."""
+    """The steps that write them. Raises HostError if they can't be written."""
     yield from _mount_points(tree)
     yield from _fstab(tree)
-    yield from unless_written(
+    yield from write_if_changed(
         tree,
         Write(
             b"etc/systemd/journald.conf.d/gitstate.conf",
@@ -55,7 +53,7 @@ def plan(tree: DescriptorTree) -> Iterator[Step]:
     )
     if tree.lstat(b"usr/sbin/sshd"):
         path = b"etc/systemd/system/ssh.service.d/gitstate.conf"
-        yield from unless_written(tree, Write(path, Concern.SSHD, "makes missing host keys", _SSHD_FILE.encode()))
+        yield from write_if_changed(tree, Write(path, Concern.SSHD, "makes missing host keys", _SSHD_FILE.encode()))
     yield from _hook(tree)
     yield from _client(tree)
 
@@ -66,28 +64,26 @@ def _mount_points(tree: DescriptorTree) -> Iterator[Step]:
         if found is None:
             yield MakeDirectory(path, Concern.HOOK, "mount point", mode)
         elif not stat.S_ISDIR(found.st_mode):
-            raise HostError(
-                f"/{display(path)} of the live tree is no directory", "the system mounts something there: make it one"
-            )
+            raise HostError(f"/{display(path)} of the live tree is no directory", "make it one: it is a mount point")
 
 
 # --- fstab ------------------------------------------------------------------------------------------------------------
 
 
 def _fstab(tree: DescriptorTree) -> Iterator[Step]:
-    """A line for a disk that isn't there holds up the boot for 90 s, and ends it in an emergency shell."""
+    """Comment out lines for disks: a missing disk delays the boot by 90 s, and ends it in an emergency shell."""
     text = tree.read(_FSTAB)
     if text is None:
         return
     lines = text.splitlines(keepends=True)
-    changed = [_MARK + line if _needs_disk(line) else line for line in lines]
+    changed = [_COMMENT + line if _needs_disk(line) else line for line in lines]
     count = sum(old is not new for old, new in zip(lines, changed, strict=True))
     if count:
         found = tree.lstat(_FSTAB)
         mode = stat.S_IMODE(found.st_mode) if found else 0o644
         points = ", ".join(_mounted_at(line) for line in lines if _needs_disk(line))
-        why = f"comment out what needs a disk ({points}); nofail would keep it"
-        yield Write(_FSTAB, Concern.FSTAB, why, b"".join(changed), mode)
+        reason = f"comment out disks ({points}); those with nofail stay"
+        yield Write(_FSTAB, Concern.FSTAB, reason, b"".join(changed), mode)
 
 
 def _mounted_at(line: bytes) -> str:
@@ -100,44 +96,44 @@ def _needs_disk(line: bytes) -> bool:
     if len(words) < 3 or words[0].startswith(b"#"):
         return False
     options = words[3].split(b",") if len(words) > 3 else []
-    return _LOCAL_DISK.fullmatch(words[0]) is not None and not _WILLING & set(options)
+    return _LOCAL_DISK.fullmatch(words[0]) is not None and not _OPTIONAL & set(options)
 
 
 # --- the boot hook ----------------------------------------------------------------------------------------------------
 
 
 def _hook(tree: DescriptorTree) -> Iterator[Step]:
-    """In ``/etc``, where a kernel's upgrade finds it and no package's file can be in its way."""
-    parts = {_LIBRARY + b"/" + part.name.encode(): (part, 0o644) for part in data_file("hooks", "boot").iterdir()}
+    """In ``/etc``, where upgrades of kernels find it and no package has a file."""
+    parts = {_BOOT_SCRIPTS + b"/" + part.name.encode(): (part, 0o644) for part in data_file("hooks", "boot").iterdir()}
     for name, mode in (("hooks/gitstate", 0o755), ("scripts/gitstate", 0o644), ("conf.d/zz-gitstate", 0o644)):
-        parts[_BUILDER + b"/" + name.encode()] = (data_file("hooks", "initramfs-tools", name), mode)
+        parts[_INITRAMFS_TOOLS + b"/" + name.encode()] = (data_file("hooks", "initramfs-tools", name), mode)
     for path, (source, mode) in sorted(parts.items()):
-        yield from unless_written(
-            tree, Write(path, Concern.HOOK, "boots with boot=gitstate", source.read_bytes(), mode)
-        )
-    yield from _stale(tree, _LIBRARY, set(parts), Concern.HOOK)
+        yield from write_if_changed(tree, Write(path, Concern.HOOK, "the boot hook", source.read_bytes(), mode))
+    yield from _stale(tree, _BOOT_SCRIPTS, set(parts), Concern.HOOK)
 
 
 def _client(tree: DescriptorTree) -> Iterator[Step]:
-    """What a running machine calls; no initrd has it."""
-    parts = {_PARTS + b"/" + part.name.encode(): (part, 0o644) for part in data_file("hooks", "client").iterdir()}
-    parts[_PROGRAM] = (parts.pop(_PARTS + b"/gitstate")[0], 0o755)
+    """The program of running machines; it isn't in the initrd."""
+    parts = {
+        _CLIENT_SCRIPTS + b"/" + part.name.encode(): (part, 0o644) for part in data_file("hooks", "client").iterdir()
+    }
+    parts[_CLIENT_PROGRAM] = (parts.pop(_CLIENT_SCRIPTS + b"/gitstate")[0], 0o755)
     for path, (source, mode) in sorted(parts.items()):
-        yield from unless_written(tree, Write(path, Concern.CLIENT, "for machines", source.read_bytes(), mode))
-    yield from _stale(tree, _PARTS, set(parts), Concern.CLIENT)
+        yield from write_if_changed(tree, Write(path, Concern.CLIENT, "the client program", source.read_bytes(), mode))
+    yield from _stale(tree, _CLIENT_SCRIPTS, set(parts), Concern.CLIENT)
 
 
 def _stale(tree: DescriptorTree, directory: bytes, parts: set[bytes], concern: Concern) -> Iterator[Step]:
     for other, _ in tree.names(directory):
         if directory + b"/" + other not in parts:
-            yield Remove(directory + b"/" + other, concern, "of another version")
+            yield Remove(directory + b"/" + other, concern, "from another version")
 
 
 # --- no update at boot ------------------------------------------------------------------------------------------------
 
 
 def plan_stamps(tree: DescriptorTree) -> Iterator[Step]:
-    """systemd compares seconds, and where those are equal the nanoseconds."""
+    """systemd updates its databases if /usr is newer than these files."""
     usr = tree.lstat(b"usr")
     if usr is None:
         return
@@ -146,6 +142,6 @@ def plan_stamps(tree: DescriptorTree) -> Iterator[Step]:
         found = tree.lstat(path)
         if found is None or not stat.S_ISREG(found.st_mode):
             text = _STAMP_FILE.encode()
-            yield from unless_written(tree, Write(path, Concern.UPDATED, "newer than /usr", text, time=later))
+            yield from write_if_changed(tree, Write(path, Concern.UPDATED, "newer than /usr", text, time=later))
         elif found.st_mtime_ns <= usr.st_mtime_ns:
             yield Touch(path, Concern.UPDATED, "newer than /usr", later)

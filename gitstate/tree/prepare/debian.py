@@ -1,4 +1,4 @@
-"""What a live tree of Debian's kin has of what a boot needs, and how it gets the rest."""
+"""Live trees of Debian and its derivatives: kernels, and the packages needed to boot."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree, open_descriptor_tree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display
-from gitstate.tree.prepare import chroot as inside
-from gitstate.tree.prepare.steps import Concern, Write, check_way
+from gitstate.tree.prepare import chroot
+from gitstate.tree.prepare.steps import Concern, Write, check_parents
 from gitstate.tree.prepare.tidy import POLICY_RC, POLICY_RC_TEXT
 
 STATUS: Final = b"var/lib/dpkg/status"
@@ -26,12 +26,12 @@ _PROGRAMS: Final = (
     ("udev", (b"usr/bin/udevadm", b"bin/udevadm", b"sbin/udevadm")),
     ("systemd-sysv", (b"usr/sbin/init", b"sbin/init")),
 )
-"""Packages, each with the places of which one proves it."""
+"""Packages, each with paths of which one proves that it is installed."""
 _VERSION: Final = re.compile(rb"vmlinuz-([A-Za-z0-9][A-Za-z0-9._+~-]*)")
-_LEFT_OVER: Final = (b".old", b".bak", b"~", b".dpkg-tmp", b".dpkg-new", b".dpkg-old")
+_BACKUP_SUFFIXES: Final = (b".old", b".bak", b"~", b".dpkg-tmp", b".dpkg-new", b".dpkg-old")
 _ARCHITECTURE: Final = re.compile(rb"^Package: dpkg\n(?:.+\n)*?Architecture: ([a-z0-9-]+)$", re.MULTILINE)
 _KERNEL_NAMES: Final = {"i386": "686", "armhf": "armmp", "ppc64el": "powerpc64le"}
-"""Architectures whose kernel Debian calls otherwise than dpkg does."""
+"""Debian's names for kernels, where they differ from dpkg's architecture."""
 _UNFINISHED: Final = re.compile(
     rb"^Package: ([a-z0-9][a-z0-9.+-]*)\nStatus: \S+ \S+ "
     rb"(?:half-installed|unpacked|half-configured|triggers-awaited|triggers-pending)$",
@@ -43,33 +43,34 @@ _APT: Final = (_QUIET, "apt-get", "--quiet", "--yes")
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel that is installed: its version, and where its modules are."""
+    """An installed kernel."""
 
     version: str
     modules: bytes
 
     @property
     def initrd(self) -> bytes:
-        """Where its initrd belongs."""
+        """The path of its initrd."""
         return b"boot/initrd.img-" + self.version.encode()
 
 
 def check(tree: DescriptorTree, live: Path) -> None:
-    """Raise HostError if this is no root of Debian's kin."""
+    """Raise HostError if this is no root of Debian or a derivative."""
     if not tree.is_file(STATUS) or not tree.is_directory(b"etc"):
         raise HostError(
-            f"{live} is no root of Debian or its kin: there is no /{display(STATUS)}", "others can't be prepared yet"
+            f"{live} is no root of Debian or a derivative: /{display(STATUS)} is missing",
+            "others can't be prepared yet",
         )
     for path in (b"boot/x", b"usr/lib/x", b"etc/x", b"var/lib/gitstate/x"):
-        check_way(tree, path)
+        check_parents(tree, path)
 
 
 def kernels(tree: DescriptorTree) -> list[Kernel]:
-    """The kernels in ``/boot`` that have their modules, by name."""
+    """The kernels in ``/boot`` that have modules, by name."""
     found = []
     for name, about in tree.names(b"boot"):
         match = _VERSION.fullmatch(name)
-        if match is None or name.endswith(_LEFT_OVER) or not stat.S_ISREG(about.st_mode):
+        if match is None or name.endswith(_BACKUP_SUFFIXES) or not stat.S_ISREG(about.st_mode):
             continue
         for modules in (b"usr/lib/modules/" + match[1], b"lib/modules/" + match[1]):
             if tree.is_directory(modules):
@@ -79,12 +80,12 @@ def kernels(tree: DescriptorTree) -> list[Kernel]:
 
 
 def missing(tree: DescriptorTree) -> list[str]:
-    """The packages without which nothing boots, and those whose installation was broken off."""
-    lacking = [package for package, places in _PROGRAMS if not any(map(tree.lstat, places))]
+    """The packages needed to boot that are missing, and all that are half installed."""
+    found = [package for package, places in _PROGRAMS if not any(map(tree.lstat, places))]
     if not kernels(tree):
-        lacking.append(_kernel_package(tree))
-    lacking += [name.decode() for name in _UNFINISHED.findall(tree.read(STATUS) or b"")]
-    return list(dict.fromkeys(lacking))
+        found.append(_kernel_package(tree))
+    found += [name.decode() for name in _UNFINISHED.findall(tree.read(STATUS) or b"")]
+    return list(dict.fromkeys(found))
 
 
 def _kernel_package(tree: DescriptorTree) -> str:
@@ -96,19 +97,19 @@ def _kernel_package(tree: DescriptorTree) -> str:
 
 
 def install(live: Path, packages: Sequence[str], observer: Observer) -> None:
-    """Install packages into the live tree. No daemon starts. Raises StorageError."""
+    """Install packages into the live tree without starting daemons. Raises StorageError."""
     with open_descriptor_tree(live) as tree:
-        ours = tree.lstat(POLICY_RC) is None
-        if ours:
+        is_new = tree.lstat(POLICY_RC) is None
+        if is_new:
             Write(POLICY_RC, Concern.LEFTOVERS, "", POLICY_RC_TEXT, 0o755).apply(tree)
         try:
             observer.phase("dpkg --configure", unit="lines")
-            inside.run(live, (_QUIET, "dpkg", "--configure", "--pending", "--force-confold"), observer)
+            chroot.run(live, (_QUIET, "dpkg", "--configure", "--pending", "--force-confold"), observer)
             observer.phase("apt-get update", unit="lines")
-            inside.run(live, (*_APT, "update"), observer)
+            chroot.run(live, (*_APT, "update"), observer)
             observer.phase("apt-get install", unit="lines")
             options = ("-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends")
-            inside.run(live, (*_APT, *options, "install", *packages), observer)
+            chroot.run(live, (*_APT, *options, "install", *packages), observer)
         finally:
-            if ours and tree.read(POLICY_RC) == POLICY_RC_TEXT:
+            if is_new and tree.read(POLICY_RC) == POLICY_RC_TEXT:
                 tree.remove(POLICY_RC)

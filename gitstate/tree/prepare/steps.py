@@ -1,4 +1,4 @@
-"""What can be done to a live tree, each as one value that can be shown before it is done."""
+"""The steps that change a live tree, as values: a plan can be printed before it is applied."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gitstate.core.names import display
 
 
 class Concern(StrEnum):
-    """What a step is for, in the order in which the result tells of it."""
+    """What a step is for, in the order of the result."""
 
     LEFTOVERS = "leftovers"
     HOST_KEYS = "host keys"
-    SECRETS = "machine's secrets"
+    SECRETS = "per-machine secrets"
     MACHINE_ID = "machine-id"
     FSTAB = "fstab"
     INTERFACE = "boot interface"
@@ -26,15 +26,15 @@ class Concern(StrEnum):
     SSHD = "sshd"
     UPDATED = "no update at boot"
     HOOK = "boot hook"
-    TREE = "work in the tree"
+    TREE = "chroot"
     CLIENT = "client program"
     INITRD = "initrd"
 
 
 class Step(Protocol):
-    """One thing to do. ``do`` is its verb, ``why`` says more than the concern where that helps."""
+    """One step. ``reason`` says more than the concern where that helps."""
 
-    do: ClassVar[str]
+    action: ClassVar[str]
 
     @property
     def path(self) -> bytes: ...
@@ -43,19 +43,19 @@ class Step(Protocol):
     def concern(self) -> Concern: ...
 
     @property
-    def why(self) -> str: ...
+    def reason(self) -> str: ...
 
     def apply(self, tree: DescriptorTree) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Remove what stands there, a directory with all below it."""
+    """Remove a file, or a directory with everything below it."""
 
-    do: ClassVar[str] = "remove"
+    action: ClassVar[str] = "remove"
     path: bytes
     concern: Concern
-    why: str
+    reason: str
 
     def apply(self, tree: DescriptorTree) -> None:
         tree.remove(self.path)
@@ -63,21 +63,21 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Remove all that is in a directory, or its files alone."""
+    """Remove everything in a directory, or only its files."""
 
-    do: ClassVar[str] = "clear"
+    action: ClassVar[str] = "clear"
     path: bytes
     concern: Concern
-    why: str
-    files_alone: bool = False
+    reason: str
+    files_only: bool = False
 
     def apply(self, tree: DescriptorTree) -> None:
-        for path in list(self.doomed(tree)):
+        for path in list(self.contents(tree)):
             tree.remove(path)
 
-    def doomed(self, tree: DescriptorTree) -> Iterator[bytes]:
-        """What goes."""
-        if self.files_alone:
+    def contents(self, tree: DescriptorTree) -> Iterator[bytes]:
+        """The paths to remove."""
+        if self.files_only:
             yield from (path for path, found in tree.walk(self.path) if not stat.S_ISDIR(found.st_mode))
         else:
             yield from (self.path + b"/" + name for name, _ in tree.names(self.path))
@@ -85,12 +85,12 @@ class Clear:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """Leave nothing in a file."""
+    """Truncate a file."""
 
-    do: ClassVar[str] = "empty"
+    action: ClassVar[str] = "empty"
     path: bytes
     concern: Concern
-    why: str
+    reason: str
 
     def apply(self, tree: DescriptorTree) -> None:
         tree.truncate(self.path)
@@ -98,12 +98,12 @@ class Empty:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write a whole file of root's; with a time, in nanoseconds, if that matters."""
+    """Write a file owned by root; ``time`` in nanoseconds."""
 
-    do: ClassVar[str] = "write"
+    action: ClassVar[str] = "write"
     path: bytes
     concern: Concern
-    why: str
+    reason: str
     data: bytes
     mode: int = 0o644
     time: int | None = None
@@ -114,12 +114,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Put a symlink there."""
+    """Make a symlink."""
 
-    do: ClassVar[str] = "link"
+    action: ClassVar[str] = "link"
     path: bytes
     concern: Concern
-    why: str
+    reason: str
     target: bytes
 
     def apply(self, tree: DescriptorTree) -> None:
@@ -128,12 +128,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """Set a time, in nanoseconds."""
+    """Set the time of modification, in nanoseconds."""
 
-    do: ClassVar[str] = "touch"
+    action: ClassVar[str] = "touch"
     path: bytes
     concern: Concern
-    why: str
+    reason: str
     time: int
 
     def apply(self, tree: DescriptorTree) -> None:
@@ -144,39 +144,42 @@ class Touch:
 class MakeDirectory:
     """Make an empty directory."""
 
-    do: ClassVar[str] = "make"
+    action: ClassVar[str] = "make"
     path: bytes
     concern: Concern
-    why: str
+    reason: str
     mode: int = 0o755
 
     def apply(self, tree: DescriptorTree) -> None:
         tree.make_directory(self.path, self.mode)
 
 
-def unless_written(tree: DescriptorTree, step: Write) -> list[Step]:
-    """``step``, unless the file is like that already. Raises HostError where it can't be written."""
-    check_way(tree, step.path)
+def write_if_changed(tree: DescriptorTree, step: Write) -> list[Step]:
+    """``step``, unless the file is up to date. Raises HostError if it can't be written."""
+    check_parents(tree, step.path)
     found = tree.lstat(step.path)
     if found is not None and stat.S_ISREG(found.st_mode):
         same = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (step.mode, 0, 0)
         if same and found.st_size == len(step.data) and tree.read(step.path) == step.data:
             return []
     elif found is not None and stat.S_ISDIR(found.st_mode):
-        raise HostError(f"/{display(step.path)} of the live tree is a directory", "gitstate writes a file there")
+        raise HostError(
+            f"/{display(step.path)} of the live tree is a directory", "remove it: gitstate writes a file there"
+        )
     return [step]
 
 
-def check_way(tree: DescriptorTree, path: bytes) -> None:
-    """Raise HostError if a symlink, a mount or no directory is on the way to ``path``."""
-    above = b""
+def check_parents(tree: DescriptorTree, path: bytes) -> None:
+    """Raise HostError if a parent of ``path`` is a symlink, a mount point or no directory."""
+    parent = b""
     for part in path.split(b"/")[:-1]:
-        above = above + b"/" + part if above else part
-        found = tree.lstat(above)
+        parent = parent + b"/" + part if parent else part
+        found = tree.lstat(parent)
         if found is None:
             return
-        if not tree.is_directory(above):
+        if not tree.is_directory(parent):
             what = "a symlink" if stat.S_ISLNK(found.st_mode) else "a mount point, or no directory"
             raise HostError(
-                f"/{display(above)} of the live tree is {what}", f"gitstate writes /{display(path)} to no other place"
+                f"/{display(parent)} of the live tree is {what}",
+                f"gitstate has to write /{display(path)}, and follows no link",
             )

@@ -12,7 +12,7 @@ import pytest
 from gitstate.core.errors import HostError, StorageError
 from gitstate.core.monitor import SILENT
 from gitstate.tree import prepare
-from gitstate.tree.prepare import Concern, Done, Plan
+from gitstate.tree.prepare import Concern, Plan, Result
 from tests.cli.harness import listing
 from tests.support import PROJECT, needs, root_only
 from tests.tree.prepare.harness import INITRD, KERNEL, MODULES, add_kernel, can, dirty, plant
@@ -25,12 +25,12 @@ def root(tmp_path: Path) -> Path:
     return plant(tmp_path / "root")
 
 
-def run(root: Path) -> Done:
+def run(root: Path) -> Result:
     return prepare.apply(prepare.plan(root), SILENT)
 
 
-def steps(plan: Plan | Done) -> dict[str, str]:
-    return {step.path.decode(): step.do for step in plan.steps}
+def steps(plan: Plan | Result) -> dict[str, str]:
+    return {step.path.decode(): step.action for step in plan.steps}
 
 
 def look(root: Path, path: str) -> tuple[bytes, int]:
@@ -129,11 +129,11 @@ def test_lines_of_fstab_that_need_a_disk_are_commented_out(root: Path) -> None:
     (root / "etc/fstab").write_text("\n".join(lines) + "\n")
     (root / "etc/fstab").chmod(0o600)
     (step,) = [step for step in prepare.plan(root).steps if step.concern is Concern.FSTAB]
-    assert step.why.startswith("comment out what needs a disk (/, /boot, swap, /boot/efi, swap, /home, /srv);")
+    assert "(/, /boot, swap, /boot/efi, swap, /home, /srv)" in step.reason
     run(root)
     after = (root / "etc/fstab").read_text().splitlines()
     assert [line for line in after if line in OTHERS] == list(OTHERS)
-    assert [line.split("for sure: ", 1)[1] for line in after if line not in OTHERS] == list(DISKS)
+    assert [line.split(" no disk: ", 1)[-1] for line in after if line not in OTHERS] == list(DISKS)
     assert all(line.startswith("# gitstate prepare") for line in after if line not in OTHERS)
     assert look(root, "etc/fstab")[1] == 0o600
     assert not prepare.plan(root)
@@ -172,7 +172,7 @@ def test_machines_have_the_client_and_a_newer_one_makes_no_initrd(
     newer = shutil.copytree(PROJECT / "hooks", tmp_path / "hooks")
     with open(newer / "client/gitstate", "a") as file:
         file.write("# newer\n")
-    monkeypatch.setattr(prepare.configure, "shipped", newer.joinpath)
+    monkeypatch.setattr(prepare.configure, "data_file", tmp_path.joinpath)
     plan = prepare.plan(root)
     assert steps(plan) == {"usr/sbin/gitstate": "write", "usr/lib/gitstate/client/of-an-older-version": "remove"}
     assert plan.kernels == ()
@@ -200,7 +200,7 @@ def test_a_newer_hook_makes_a_new_initrd(root: Path, tmp_path: Path, monkeypatch
     newer = shutil.copytree(PROJECT / "hooks", tmp_path / "hooks")
     with open(newer / "boot/say", "a") as file:
         file.write("# newer\n")
-    monkeypatch.setattr(prepare.configure, "shipped", newer.joinpath)
+    monkeypatch.setattr(prepare.configure, "data_file", tmp_path.joinpath)
     plan = prepare.plan(root)
     assert steps(plan) == {"usr/lib/gitstate/boot/say": "write"}
     assert [kernel.version for kernel in plan.kernels] == [KERNEL]
@@ -373,7 +373,7 @@ def test_an_initrd_without_the_hook_is_refused(root: Path) -> None:
 
 def test_a_tree_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
-    with pytest.raises(HostError, match="no root of Debian or its kin"):
+    with pytest.raises(HostError, match="/var/lib/dpkg/status"):
         prepare.plan(tmp_path)
 
 

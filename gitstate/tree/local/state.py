@@ -1,4 +1,4 @@
-"""How a listed file stands: in the prototype's live tree, and in that of the base layer."""
+"""The state of a listed file, in the live trees of the prototype and of the base layer."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from enum import StrEnum
 
 from gitstate.core.errors import NotFoundError
 from gitstate.core.fs import DescriptorTree
-from gitstate.tree.local.listing import beside, place, target
+from gitstate.tree.local.listing import content_path, link_target, local_directory
 
 
 class State(StrEnum):
-    """What stands at a path that should be a link."""
+    """What is at a path that should be a link."""
 
     OK = "ok"
     REPLACED = "replaced"
-    """A file: a package has put its new one there, or the link was never made."""
+    """By a file: a package has installed a new one, or the link was never made."""
     MISSING = "missing"
     DANGLING = "dangling"
-    """The link is right, and leads to nothing."""
+    """The link is correct, but its target is missing."""
     BLOCKED = "blocked"
-    """Another link, a directory, or no directory to lead into: nothing that we would replace."""
+    """Another link or a directory, which gitstate doesn't replace, or ``local`` is no directory."""
 
 
 class Original(StrEnum):
-    """What the base layer has of a file."""
+    """The base layer's copy of a file, compared with the prototype's."""
 
     SAME = "same"
     OTHER = "other"
@@ -45,7 +45,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """The live trees of a prototype and of the base layer, which may not be there."""
+    """The live trees of a prototype and of the base layer, if there is one."""
 
     live: DescriptorTree
     layer: DescriptorTree | None
@@ -54,28 +54,26 @@ class Trees:
     def base(self) -> DescriptorTree:
         """The base layer's. Raises NotFoundError."""
         if self.layer is None:
-            raise NotFoundError(
-                "there is no layer base, which holds the originals", "gitstate layer create base makes it"
-            )
+            raise NotFoundError("there is no layer base for the originals", "gitstate layer create base")
         return self.layer
 
-    def look(self, path: bytes) -> File:
-        """How a path stands."""
+    def file(self, path: bytes) -> File:
+        """The state of the file at ``path``."""
         state = self._state(path)
-        source = path if state is State.REPLACED else place(path)
+        source = path if state is State.REPLACED else content_path(path)
         return File(path, state, self._original(path, source))
 
     def _state(self, path: bytes) -> State:
-        if not _is_clear(self.live, beside(path)) or not _is_clear(self.live, path.rpartition(b"/")[0]):
+        if not _is_clear(self.live, local_directory(path)) or not _is_clear(self.live, path.rpartition(b"/")[0]):
             return State.BLOCKED
         found = self.live.lstat(path)
         if found is None:
             return State.MISSING
         if stat.S_ISREG(found.st_mode):
             return State.REPLACED
-        if self.live.link_target(path) != target(path):
+        if self.live.link_target(path) != link_target(path):
             return State.BLOCKED
-        content = self.live.lstat(place(path))
+        content = self.live.lstat(content_path(path))
         if content is None:
             return State.DANGLING
         return State.OK if stat.S_ISREG(content.st_mode) else State.BLOCKED
@@ -96,19 +94,19 @@ class Trees:
 
 
 def _is_clear(tree: DescriptorTree, path: bytes) -> bool:
-    """Whether a directory stands at ``path`` that we can go into, or nothing."""
+    """Whether ``path`` is a directory, or its first missing parent is below one."""
     parts = path.split(b"/") if path else []
     for number in range(1, len(parts) + 1):
-        above = b"/".join(parts[:number])
-        if tree.lstat(above) is None:
+        parent = b"/".join(parts[:number])
+        if tree.lstat(parent) is None:
             return True
-        if not tree.is_directory(above):
+        if not tree.is_directory(parent):
             return False
     return True
 
 
 def same(one: DescriptorTree, path: bytes, other: DescriptorTree, other_path: bytes) -> bool:
-    """Whether both are regular files of equal content, owner, mode and attributes; times don't count."""
+    """Whether both are regular files with the same content, owner, mode and attributes; times don't count."""
     first, second = one.meta(path), other.meta(other_path)
     if first is None or second is None or first._replace(time=0) != second._replace(time=0):
         return False
