@@ -22,7 +22,7 @@ DISTRICTS: Final = {
     for district, rooms in {
         "core": "errors data names wording signature entry monitor process settings fs output network cpio",
         "store": """
-            objects tags loose reader deltas odb packs staging hooks configuration lock waiting refs revisions
+            objects tags edit loose reader deltas odb packs staging hooks configuration lock waiting refs revisions
             repository small repack site leftovers
         """,
         "tree": """

@@ -15,8 +15,9 @@ from typing import Final
 from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.signature import Signature
 from gitstate.release.models import TAGS, Name, Release, number, version_name
-from gitstate.store import Commit, Repository, Snapshot, TreeItem, Type, object_id, write_objects
-from gitstate.store.objects import FILE, GITLINK, TREE, format_tree
+from gitstate.store import Commit, Repository, Snapshot, Type, write_objects
+from gitstate.store.edit import NewObjects, edit_tree
+from gitstate.store.objects import FILE, GITLINK, TREE
 from gitstate.store.site import Site
 
 TAG: Final = "Gitstate-Tag"
@@ -25,8 +26,6 @@ _SUBJECT: Final = re.compile(r"(?P<channel>[^/\s]+)/(?P<version>[^/\s:]+): .*")
 _TAG_LINE: Final = re.compile(r"(?P<repository>\S+) (?P<name>\S+) (?P<oid>[0-9a-f]{40})")
 _TRAILER: Final = re.compile(r"(Gitstate-[A-Za-z-]+): (.+)")
 _KINDS: Final = ("prototype", "layer")
-
-Objects = dict[bytes, tuple[Type, bytes]]
 
 
 class ReleaseLog:
@@ -162,16 +161,13 @@ class ReleaseLog:
         and committer; ``message`` ends with a paragraph of trailers. ``facts`` are blobs by the machines' names.
         """
         repository = self.open()
-        objects: Objects = {}
-        links = {f"{_KINDS[one != prototype]}/{one}": oid for one, oid in commits.items()}
-        toml = _put(objects, Type.BLOB, _read_settings(self.site.file))
-        items = [TreeItem(FILE, b"site.toml", toml)]
-        if facts:
-            reports = format_tree([TreeItem(FILE, f"{host}.json".encode(), blob) for host, blob in facts.items()])
-            items.append(TreeItem(TREE, b"facts", _put(objects, Type.TREE, reports)))
-        tree = _trees(objects, links, items)
+        objects = NewObjects()
+        entries = {f"{_KINDS[one != prototype]}/{one}".encode(): (GITLINK, oid) for one, oid in commits.items()}
+        entries |= {f"facts/{host}.json".encode(): (FILE, blob) for host, blob in facts.items()}
+        entries[b"site.toml"] = (FILE, objects.add(Type.BLOB, _read_settings(self.site.file)))
+        tree = edit_tree(repository.read, None, entries, objects)
         parents = [previous.oid] if previous else []
-        oid = _put(objects, Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())
+        oid = objects.add(Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())
         move = (f"refs/heads/{name.channel}", oid, previous.oid if previous else None)
         write_objects(repository, objects, [move], f"release: {name}")
         return self.tagged(self._read(oid))
@@ -218,22 +214,3 @@ def _rollback(text: str | None) -> Name | None:
 
 def _read_settings(file: Path) -> bytes:
     return file.read_bytes()
-
-
-def _put(objects: Objects, kind: Type, data: bytes) -> bytes:
-    oid = object_id(kind, data)
-    objects[oid] = kind, data
-    return oid
-
-
-def _trees(objects: Objects, links: Mapping[str, bytes], items: list[TreeItem]) -> bytes:
-    """The tree that holds ``links`` by their paths, and ``items``."""
-    below: dict[str, dict[str, bytes]] = {}
-    for path, oid in links.items():
-        first, slash, rest = path.partition("/")
-        if slash:
-            below.setdefault(first, {})[rest] = oid
-        else:
-            items.append(TreeItem(GITLINK, first.encode(), oid))
-    items += [TreeItem(TREE, first.encode(), _trees(objects, rest, [])) for first, rest in below.items()]
-    return _put(objects, Type.TREE, format_tree(items))

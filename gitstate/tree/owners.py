@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from gitstate.core.entry import Meta
 from gitstate.core.errors import ConflictError, NotFoundError, UsageError
-from gitstate.core.names import LINKS, RECORDS, display, join, stored_name
+from gitstate.core.names import RECORDS, display, join, stored_name
 from gitstate.core.signature import Signature
-from gitstate.store import MAIN, Commit, Repository, TreeItem, Type, object_id
-from gitstate.store.objects import FILE, TREE, format_tree
+from gitstate.store import MAIN, Commit, Repository, Type, write_objects
+from gitstate.store.edit import NewObjects, Read, edit_tree
+from gitstate.store.objects import FILE
+from gitstate.store.staging import Move
 from gitstate.tree.checkin import LIVE
 from gitstate.tree.manifest import is_account
-from gitstate.tree.snapshot import Lookup, effective_links, make_directory, put_together, take_apart
+from gitstate.tree.snapshot import Lookup, effective_links, make_directory
 
 
 class Owner(NamedTuple):
@@ -108,60 +110,33 @@ def apply(plan: Plan, repository: Repository, author: Signature, committer: Sign
 
     Raises ConflictError, LockedError.
     """
-    with repository.lock("owner"), repository.staging() as staging:
+    with repository.lock("owner"):
         tip = repository.ref(MAIN)
         if tip != plan.tip:
             raise ConflictError(f"main of {repository.name} has moved meanwhile", "run it again")
-        rewriting = _Rewriting(repository, plan)
-        tree = rewriting.tree(repository.snapshot(plan.tip).tree, b"")
-        for kind, data in rewriting.made:
-            staging.add(kind, data)
-        new = staging.add(Type.COMMIT, Commit(tree, [plan.tip], author, committer, message).encode())
-        moves: list[tuple[str, bytes, bytes | None]] = [(MAIN, new, plan.tip)]
+        objects, root = NewObjects(), repository.snapshot(plan.tip).tree
+        records = dict(_new_records(repository.read, plan, root, objects))
+        tree = edit_tree(repository.read, root, records, objects)
+        new = objects.add(Type.COMMIT, Commit(tree, [plan.tip], author, committer, message).encode())
+        moves: list[Move] = [(MAIN, new, plan.tip)]
         if repository.ref(LIVE) == plan.tip:
             moves.append((LIVE, new, plan.tip))
-        staging.publish(moves, f"owner: {message.splitlines()[0][:60]}", lambda name: None)
+        write_objects(repository, objects, moves, f"owner: {message.splitlines()[0][:60]}")
     return new
 
 
-class _Rewriting:
-    """The trees on the way to what changes, made anew."""
-
-    def __init__(self, repository: Repository, plan: Plan) -> None:
-        self._read = repository.read
-        self._owner = plan.owner
-        self._paths = frozenset(plan.paths)
-        self._ways = {b""} | {way for path in plan.paths for way in _ways(path)}
-        self.made: list[tuple[Type, bytes]] = []
-
-    def tree(self, oid: bytes, path: bytes) -> bytes:
-        """The directory at ``path``, its tree ``oid``, as it shall be."""
-        parts = take_apart(self._read(oid), path)
-        directory = put_together(self._read, parts, path)
+def _new_records(read: Read, plan: Plan, root: bytes, objects: NewObjects) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
+    """The files of records that change, by their stored paths."""
+    look, paths = Lookup(read, root), frozenset(plan.paths)
+    for path in sorted(paths | {path.rpartition(b"/")[0] for path in paths}):
+        directory = look.directory(path)
+        if directory is None:
+            continue
+        own = plan.owner.of(directory.own) if path in paths else directory.own
         entries = [
-            entry._replace(meta=self._owner.of(entry.meta)) if join(path, name) in self._paths else entry
+            entry._replace(meta=plan.owner.of(entry.meta)) if join(path, name) in paths else entry
             for name, entry in directory.files.items()
         ]
-        own = self._owner.of(directory.own) if path in self._paths else directory.own
         records, _ = make_directory(own, entries, (), root=not path)
-        items = [self._below(item, name, path) for name, item in parts.items.items()]
-        items.append(TreeItem(FILE, RECORDS, self._add(Type.BLOB, records)))
-        if parts.links is not None:
-            items.append(TreeItem(FILE, LINKS, parts.links))
-        return self._add(Type.TREE, format_tree(items))
-
-    def _below(self, item: TreeItem, name: bytes, path: bytes) -> TreeItem:
-        here = join(path, name)
-        if item.mode != TREE or here not in self._ways:
-            return item
-        return TreeItem(TREE, stored_name(name), self.tree(item.oid, here))
-
-    def _add(self, kind: Type, data: bytes) -> bytes:
-        self.made.append((kind, data))
-        return object_id(kind, data)
-
-
-def _ways(path: bytes) -> Iterator[bytes]:
-    while path:
-        yield path
-        path = path.rpartition(b"/")[0]
+        stored = b"/".join(map(stored_name, path.split(b"/")))
+        yield join(stored, RECORDS), (FILE, objects.add(Type.BLOB, records))

@@ -312,7 +312,7 @@ def test_who_works_is_named(place: Place) -> None:
     assert list(place.open().clients()) == ["lab3-01"]
 
 
-@pytest.mark.parametrize(("owner", "name"), [(ldif, "replant"), (Repository, "move_refs")], ids=["early", "late"])
+@pytest.mark.parametrize(("owner", "name"), [(ldif, "edit_tree"), (Repository, "move_refs")], ids=["early", "late"])
 def test_git_that_moves_the_branch_meanwhile_wins(
     place: Place, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> None:

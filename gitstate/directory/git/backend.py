@@ -14,7 +14,7 @@ from gitstate.directory.git import cache
 from gitstate.directory.git import history as past
 from gitstate.directory.git.cache import CachedClients
 from gitstate.directory.git.records import read_records, replace_records
-from gitstate.directory.git.tree import Objects, compare, find, path_of, write_clients
+from gitstate.directory.git.tree import compare, edits_of_clients, find, path_of
 from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.clients import (
@@ -30,6 +30,7 @@ from gitstate.directory.model.entries import Entry
 from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
 from gitstate.directory.protocol import LastChange
 from gitstate.store import MAIN, Commit, Repository, Type, write_objects
+from gitstate.store.edit import NewObjects, edit_tree
 from gitstate.store.site import Site
 
 _NOTHING: Final = CachedClients(b"", MappingProxyType({}))
@@ -229,7 +230,7 @@ class LdifDirectory:
         self._opened = repository = self._repository() or self._site.directory_repository()
         with repository.lock(f"a change of {record_type.folder}"):
             tree = self._look()
-            objects = Objects()
+            objects = NewObjects()
             root = replace_records(record_type, repository.read, tree, put, remove, objects)
             if root is not None:
                 self._seen = self._commit(root, objects, author, committer or author, message)
@@ -262,19 +263,19 @@ class LdifDirectory:
                     raise no_such_client(name, known.clients)
             clients = _joined(known.clients, gone, changed)
             refuse_duplicate_addresses(clients.values(), changed)
-            objects = Objects()
+            objects = NewObjects()
             files = self._files(known, changed, gone - changed.keys(), tree, objects, extra or {})
             if files:
-                root = write_clients(repository.read, tree, files, objects)
+                root = edit_tree(repository.read, tree, edits_of_clients(files), objects)
                 self._seen = self._commit(root, objects, author, committer or author, message)
                 self._known = CachedClients(root, clients)
                 cache.save(self._cache, self._known)
 
-    def _commit(self, root: bytes, objects: Objects, author: Signature, committer: Signature, message: str) -> bytes:
+    def _commit(self, root: bytes, objects: NewObjects, author: Signature, committer: Signature, message: str) -> bytes:
         """Make ``root`` what the directory holds, after what was seen last; the commit."""
         assert self._opened is not None
         parents = [self._seen] if self._seen else []
-        commit = objects.enter(Type.COMMIT, Commit(root, parents, author, committer, message).encode())
+        commit = objects.add(Type.COMMIT, Commit(root, parents, author, committer, message).encode())
         write_objects(self._opened, objects, [(MAIN, commit, self._seen)], message.strip().splitlines()[0][:60])
         return commit
 
@@ -284,7 +285,7 @@ class LdifDirectory:
         changed: Mapping[str, Client],
         gone: Iterable[str],
         tree: bytes | None,
-        objects: Objects,
+        objects: NewObjects,
         extra: Mapping[str, Entry],
     ) -> dict[str, bytes | None]:
         """The blob of each file that differs, None where it goes. What gitstate doesn't know of an entry stays."""
@@ -298,7 +299,7 @@ class LdifDirectory:
             had = current.get(name)
             if known.clients.get(name) != client or name in extra:
                 entry = extra.get(name) or (parse_client(read(had), name, _where(name))[1] if had else None)
-                blob = objects.enter(Type.BLOB, format_client(client, entry))
+                blob = objects.add(Type.BLOB, format_client(client, entry))
                 if blob != had:
                     files[name] = blob
         return files

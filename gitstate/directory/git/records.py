@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from gitstate.core import fs
-from gitstate.directory.git.tree import Objects, Read, record_files, records_tree, write_records
+from gitstate.directory.git.tree import edits_of_records, record_files, records_tree
 from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.store import Type
+from gitstate.store.edit import NewObjects, Read, edit_tree
 
 _VERSION: Final = b"1"
 """Another one for another shape, and where what is read must be looked at again by stricter rules."""
@@ -43,7 +44,7 @@ def replace_records(
     root: bytes | None,
     put: Iterable[Record],
     remove: Iterable[str],
-    objects: Objects,
+    objects: NewObjects,
 ) -> bytes | None:
     """The root tree with things of one sort changed, new objects in ``objects``; None if all is so already.
 
@@ -52,19 +53,21 @@ def replace_records(
     from gitstate.directory.model.ldif import format_record, parse_record
 
     current = record_files(read, records_tree(read, root, record_type.folder), record_type.folder)
-    files = dict(current)
+    files: dict[str, bytes | None] = {}
     for name in remove:
-        if name not in files:
-            raise record_type.missing(name, files)
-        del files[name]
+        if name not in current:
+            raise record_type.missing(name, current)
+        files[name] = None
     for record in put:
-        record_type.refuse_twin(record.name, files)
+        record_type.refuse_twin(
+            record.name, [name for name in {**current, **files} if files.get(name, b"") is not None]
+        )
         had = current.get(record.name)
         entry = parse_record(record_type, read(had), record.name, _where(record_type, record.name))[1] if had else None
-        files[record.name] = objects.enter(Type.BLOB, format_record(record_type, record, entry))
-    if files == current:
-        return None
-    return write_records(read, root, record_type.folder, files, objects)
+        files[record.name] = objects.add(Type.BLOB, format_record(record_type, record, entry))
+    names = current.keys() | files.keys()
+    changes = {name: files.get(name) for name in names if files.get(name) != current.get(name)}
+    return edit_tree(read, root, edits_of_records(record_type.folder, changes), objects) if changes else None
 
 
 def _where(record_type: RecordType[Any], name: str) -> str:

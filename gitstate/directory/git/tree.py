@@ -6,15 +6,14 @@ those of one file; in folders it is 25 KB and 0.04 ms. Two characters from the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import display, host_name
-from gitstate.store import TreeItem, Type, object_id
-from gitstate.store.objects import FILE, TREE, format_tree, parse_tree
-
-Read = Callable[[bytes], bytes]
+from gitstate.store import TreeItem
+from gitstate.store.edit import Edits, Read
+from gitstate.store.objects import FILE, TREE, parse_tree
 
 _TOP: Final = b"clients"
 _SUFFIX: Final = ".ldif"
@@ -130,38 +129,11 @@ def record_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes
     return dict(sorted(found.items()))
 
 
-def write_records(read: Read, root: bytes | None, folder: str, files: Mapping[str, bytes], objects: Objects) -> bytes:
-    """The root tree with ``files`` as all files of one sort; new trees go to ``objects``."""
-    items = [TreeItem(FILE, f"{name}{_SUFFIX}".encode(), blob) for name, blob in files.items()]
-    others = [item for item in _items(read, root) if item.name != folder.encode()]
-    ours = [TreeItem(TREE, folder.encode(), objects.enter(Type.TREE, format_tree(items)))] if items else []
-    return objects.enter(Type.TREE, format_tree([*others, *ours]))
+def edits_of_records(folder: str, files: Mapping[str, bytes | None]) -> Edits:
+    """The edits that give records of one type these blobs, None to remove one."""
+    return {f"{folder}/{name}{_SUFFIX}".encode(): (FILE, blob) if blob else None for name, blob in files.items()}
 
 
-class Objects(dict[bytes, tuple[Type, bytes]]):
-    """New objects by their ids."""
-
-    def enter(self, kind: Type, data: bytes) -> bytes:
-        """One more; its id."""
-        oid = object_id(kind, data)
-        self[oid] = kind, data
-        return oid
-
-
-def write_clients(read: Read, root: bytes | None, files: Mapping[str, bytes | None], objects: Objects) -> bytes:
-    """The root tree with these blobs as clients' files, None for a file to remove; new trees go to ``objects``."""
-    folders = _folders(read, root)
-    touched: dict[str, dict[str, bytes | None]] = {}
-    for name, blob in files.items():
-        touched.setdefault(folder_of(name), {})[name] = blob
-    for folder, changes in touched.items():
-        merged = {**dict(_files(read, folder, folders.get(folder))), **changes}
-        items = [TreeItem(FILE, f"{name}{_SUFFIX}".encode(), blob) for name, blob in merged.items() if blob]
-        if items:
-            folders[folder] = objects.enter(Type.TREE, format_tree(items))
-        else:
-            folders.pop(folder, None)
-    top = [TreeItem(TREE, folder.encode("latin-1"), oid) for folder, oid in folders.items()]
-    others = [item for item in _items(read, root) if item.name != _TOP]
-    ours = [TreeItem(TREE, _TOP, objects.enter(Type.TREE, format_tree(top)))] if top else []
-    return objects.enter(Type.TREE, format_tree([*others, *ours]))
+def edits_of_clients(files: Mapping[str, bytes | None]) -> Edits:
+    """The edits that give clients these blobs, None to remove one."""
+    return {path_of(name).encode(): (FILE, blob) if blob else None for name, blob in files.items()}

@@ -15,8 +15,9 @@ from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import host_name
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe
-from gitstate.store import Commit, Repository, TreeItem, Type, object_id, write_objects
-from gitstate.store.objects import FILE, format_tree
+from gitstate.store import Commit, Repository, Type, write_objects
+from gitstate.store.edit import NewObjects, edit_tree
+from gitstate.store.objects import FILE
 from gitstate.store.site import Site
 
 REF: Final = "refs/gitstate/facts"
@@ -121,16 +122,9 @@ class Reports:
     def _write(
         self, repository: Repository, host: str, report: Mapping[str, Any], who: tuple[Signature, Signature]
     ) -> None:
-        objects: dict[bytes, tuple[Type, bytes]] = {}
-
-        def enter(kind: Type, data: bytes) -> bytes:
-            oid = object_id(kind, data)
-            objects[oid] = kind, data
-            return oid
-
-        tip, name = repository.ref(REF), host.encode() + _SUFFIX
-        text = json.dumps({**report, "host": host}, indent=1)
-        items = self._items(repository) | {name: enter(Type.BLOB, f"{text}\n".encode())}
-        tree = enter(Type.TREE, format_tree([TreeItem(FILE, one, oid) for one, oid in items.items()]))
+        objects, tip = NewObjects(), repository.ref(REF)
+        blob = objects.add(Type.BLOB, f"{json.dumps({**report, 'host': host}, indent=1)}\n".encode())
+        old = repository.snapshot(tip).tree if tip else None
+        tree = edit_tree(repository.read, old, {host.encode() + _SUFFIX: (FILE, blob)}, objects)
         commit = Commit(tree, [tip] if tip else [], *who, f"{host} reports its hardware").encode()
-        write_objects(repository, objects, [(REF, enter(Type.COMMIT, commit), tip)], f"report: {host}")
+        write_objects(repository, objects, [(REF, objects.add(Type.COMMIT, commit), tip)], f"report: {host}")
