@@ -53,15 +53,13 @@ def replace_records(
     from gitstate.directory.model.ldif import format_record, parse_record
 
     current = record_files(read, records_tree(read, root, record_type.folder), record_type.folder)
-    files: dict[str, bytes | None] = {}
+    files = dict(current)
     for name in remove:
-        if name not in current:
-            raise record_type.missing(name, current)
-        files[name] = None
+        if name not in files:
+            raise record_type.missing(name, files)
+        del files[name]
     for record in put:
-        record_type.refuse_twin(
-            record.name, [name for name in {**current, **files} if files.get(name, b"") is not None]
-        )
+        record_type.refuse_twin(record.name, files)
         had = current.get(record.name)
         entry = parse_record(record_type, read(had), record.name, _where(record_type, record.name))[1] if had else None
         files[record.name] = objects.add(Type.BLOB, format_record(record_type, record, entry))
