@@ -20,7 +20,7 @@ from tests.support import PROJECT
 DISTRICTS: Final = {
     district: rooms.split()
     for district, rooms in {
-        "core": "errors data names wording signature entry monitor process settings fs output network cpio",
+        "core": "errors data names wording signature entry monitor process settings fs state_file output network cpio",
         "store": """
             objects tags edit loose reader deltas odb packs staging hooks configuration lock waiting refs revisions
             repository small repack site leftovers

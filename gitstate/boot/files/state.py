@@ -6,16 +6,14 @@ this file, or with one that is damaged, everything is rendered and compared.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.core import fs
 from gitstate.core.output import Stamp
+from gitstate.core.state_file import StateFormat
 
-_FORMAT: Final = 1
+_FORMAT: Final = StateFormat("boot state", 1)
 NAME: Final = "boot.state"
 
 
@@ -51,12 +49,8 @@ class State:
 
 def load(site: Path) -> State:
     """The state of a site; an empty one if there is none that can be read."""
-    try:
-        head, _, body = (site / NAME).read_bytes().partition(b"\n")
-        if head != _head(body):
-            return State()
-        value = json.loads(body)
-    except (OSError, ValueError):
+    value = _FORMAT.read_json(site / NAME)
+    if value is None:
         return State()
     return State(
         {key: Unit(one[0], _stamps(one[1])) for key, one in value["units"].items()},
@@ -72,12 +66,7 @@ def save(site: Path, state: State) -> None:
         "copied": {key: (one.epoch, one.has_caps, one.nfs, one.files) for key, one in state.copied.items()},
         "pending": sorted(state.pending),
     }
-    body = json.dumps(value, separators=(",", ":")).encode()
-    fs.write_file(site / NAME, _head(body) + b"\n" + body, 0o600)
-
-
-def _head(body: bytes) -> bytes:
-    return b"gitstate boot state %d %s" % (_FORMAT, hashlib.blake2b(body, digest_size=16).hexdigest().encode())
+    _FORMAT.write_json(site / NAME, value)
 
 
 def _stamps(value: dict[str, list[int]]) -> dict[str, Stamp]:

@@ -1,20 +1,17 @@
-"""What was read from one tree, kept so that it isn't parsed again: private, and never the truth."""
+"""The clients of one tree, cached because parsing them takes long."""
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gitstate.core import fs
 from gitstate.core.names import Pin
+from gitstate.core.state_file import StateFormat
 from gitstate.directory.model.clients import Client, Kind
 
-_MAGIC: Final = b"gitstate clients 1"
-"""Another number for another shape, and where what is read must be looked at again by stricter rules."""
+_FORMAT: Final = StateFormat("clients", 1)
 _KINDS: Final = {str(kind): kind for kind in Kind}
 
 
@@ -26,14 +23,12 @@ class CachedClients(NamedTuple):
 
 
 def load(path: Path) -> CachedClients | None:
-    """What the file holds; None if it isn't there or was spoilt."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        head, _, body = path.read_bytes().partition(b"\n")
-        magic, tree, checksum = head.rsplit(b" ", 2)
-        if magic == _MAGIC and int(checksum, 16) == zlib.crc32(body):
-            found = [_client(*row) for row in json.loads(body)]
-            return CachedClients(bytes.fromhex(tree.decode()), {client.name: client for client in found})
-    return None
+    """The clients that were saved last; None if there are none, or the file is damaged."""
+    saved = _FORMAT.read_json(path)
+    if saved is None:
+        return None
+    tree, rows = saved
+    return CachedClients(bytes.fromhex(tree), {client.name: client for client in (_client(*row) for row in rows)})
 
 
 def _client(
@@ -63,12 +58,10 @@ def _client(
 
 
 def save(path: Path, known: CachedClients) -> None:
-    """Write it in one step. Whoever can't does without."""
+    """Save ``known``, if the file can be written."""
     rows = [
         (one.name, one.macs, one.ips, one.kind, one.channel, one.pin, one.workload, one.classes, one.layers, one.state)
         for one in known.clients.values()
     ]
-    body = json.dumps(rows, separators=(",", ":")).encode()
-    head = b"%s %s %08x\n" % (_MAGIC, known.tree.hex().encode(), zlib.crc32(body))
     with suppress(OSError):
-        fs.write_file(path, head + body, 0o600)
+        _FORMAT.write_json(path, (known.tree.hex(), rows))

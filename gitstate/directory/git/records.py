@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.core import fs
+from gitstate.core.state_file import StateFormat
 from gitstate.directory.git.tree import edits_of_records, record_files, records_tree
 from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.store import Type
 from gitstate.store.edit import NewObjects, Read, edit_tree
 
-_VERSION: Final = b"1"
-"""Another one for another shape, and where what is read must be looked at again by stricter rules."""
+_VERSION: Final = 1
 
 
 def read_records(record_type: RecordType[Record], read: Read, root: bytes | None, caches: Path) -> dict[str, Record]:
@@ -72,28 +69,23 @@ def _where(record_type: RecordType[Any], name: str) -> str:
     return f"directory.git: {record_type.folder}/{name}.ldif"
 
 
-# --- what was read, kept: private, and never the truth ----------------------------------------------------------------
+# --- the cache --------------------------------------------------------------------------------------------------------
 
 
 def _load(record_type: RecordType[Record], caches: Path, tree: bytes) -> dict[str, Record] | None:
-    with suppress(OSError, ValueError, TypeError):
-        head, _, body = (caches / record_type.folder).read_bytes().partition(b"\n")
-        if head == _head(record_type, tree, body):
-            return {one.name: one for one in (record_type.make(*map(_hashable, row)) for row in json.loads(body))}
-    return None
+    rows = _format(record_type).read_json(caches / record_type.folder, tree)
+    return None if rows is None else {one.name: one for one in (record_type.make(*map(_hashable, row)) for row in rows)}
 
 
 def _hashable(value: Any) -> Any:
-    """What JSON made a list of."""
+    """A tuple again, of which JSON made a list."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _save(record_type: RecordType[Any], caches: Path, tree: bytes, records: Iterable[Any]) -> None:
-    body = json.dumps([astuple(one) for one in records], separators=(",", ":")).encode()
     with suppress(OSError):
-        fs.write_file(caches / record_type.folder, _head(record_type, tree, body) + b"\n" + body, 0o600)
+        _format(record_type).write_json(caches / record_type.folder, [astuple(one) for one in records], tree)
 
 
-def _head(record_type: RecordType[Any], tree: bytes, body: bytes) -> bytes:
-    folder, name = record_type.folder.encode(), tree.hex().encode()
-    return b"gitstate %s %s %s %08x" % (folder, _VERSION, name, zlib.crc32(body))
+def _format(record_type: RecordType[Any]) -> StateFormat:
+    return StateFormat(record_type.folder, _VERSION)

@@ -7,7 +7,6 @@ time are still those, with its rights.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,11 +15,12 @@ from typing import Final, NamedTuple
 
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot, Stamp, is_temporary, temporary_name
+from gitstate.core.state_file import StateFormat, to_json
 
 FOLDER: Final = f"{TFTP}/archives"
 _KEYS: Final = ".keys"
 _KEYS_MODE: Final = 0o600
-_FORMAT: Final = 1
+_FORMAT: Final = StateFormat("archives", 1)
 _SUFFIX: Final = ".cpio"
 
 Content = Callable[[str], Iterable[bytes]]
@@ -117,19 +117,11 @@ def _read_keys(output: OutputRoot, folder: str) -> Mapping[str, _Archive]:
     status = output.lstat(f"{folder}/{_KEYS}")
     if status is None or not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != _KEYS_MODE:
         return {}
-    head, _, body = output.read(f"{folder}/{_KEYS}").partition(b"\n")
-    if head != _head(body):
+    with output.open(f"{folder}/{_KEYS}") as file:
+        body = _FORMAT.decode(file)
+    if body is None:
         return {}
     return {host: _Archive(key, Stamp(*written)) for host, (key, written) in json.loads(body).items()}
-
-
-def _head(body: bytes) -> bytes:
-    return b"gitstate archives %d %s" % (_FORMAT, hashlib.blake2b(body, digest_size=16).hexdigest().encode())
-
-
-def _text(keys: Mapping[str, str], stamps: Mapping[str, Stamp]) -> bytes:
-    body = json.dumps({host: (keys[host], stamps[host]) for host in keys}, separators=(",", ":")).encode()
-    return _head(body) + b"\n" + body
 
 
 # --- doing it ---------------------------------------------------------------------------------------------------------
@@ -179,7 +171,8 @@ def _fill(plan: Plan, folder: str, output: OutputRoot, content: Content, observe
     for host in plan.made:
         stamps[host] = output.stage(_path(folder, host), content(host))
         observer.advance()
-    output.stage(f"{folder}/{_KEYS}", [_text(plan.keys, stamps)], _KEYS_MODE)
+    keys = {host: (key, stamps[host]) for host, key in plan.keys.items()}
+    output.stage(f"{folder}/{_KEYS}", [_FORMAT.encode([to_json(keys)])], _KEYS_MODE)
     output.sync()
     if plan.is_new:
         for host in (*plan.linked, *plan.made):

@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gitstate.core import fs
+from gitstate.core.state_file import StateFormat
 
-_MAGIC: Final = b"gitstate stat cache 1\n"
+_FORMAT: Final = StateFormat("stat cache", 1)
 _ROW: Final = struct.Struct("<III20s")
 _STAT: Final = struct.Struct("<QQqqIII")
 UNKNOWN: Final = bytes(_STAT.size)
@@ -117,15 +116,11 @@ NOTHING: Final = StatCache({})
 
 def load(path: Path, commit: bytes, policy: bytes) -> StatCache:
     """The cache at ``path`` if it belongs to ``commit`` and ``policy``, else, and for bad data, an empty one."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return NOTHING
-    head = _MAGIC + commit + policy
-    if not data.startswith(head) or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+    data = _FORMAT.read(path, commit + policy)
+    if data is None:
         return NOTHING
     rows = {}
-    start, end = len(head), len(data) - 4
+    start, end = 0, len(data)
     while start < end:
         path_length, length, entries, tree = _ROW.unpack_from(data, start)
         start += _ROW.size
@@ -138,10 +133,7 @@ def load(path: Path, commit: bytes, policy: bytes) -> StatCache:
 
 def save(path: Path, commit: bytes, policy: bytes, rows: Iterable[tuple[bytes, Row]]) -> None:
     """Write the cache of ``commit`` in one step."""
-    parts = [_MAGIC, commit, policy]
+    parts: list[bytes] = []
     for name, (tree, entries, packed) in rows:
         parts += [_ROW.pack(len(name), len(packed), entries, tree), name, packed]
-    checksum = 0
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-    fs.write_file(path, b"".join([*parts, checksum.to_bytes(4, "little")]), 0o600)
+    _FORMAT.write(path, parts, commit + policy)
