@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,17 @@ class Site:
         done = subprocess.run(argv, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
+
+    def refuses(self, code: int, *words: str, naming: str | Sequence[str] = (), cwd: Path | None = None) -> str:
+        """Run ``gitstate WORDS``, which prints nothing but one line that has all of ``naming``, and a hint."""
+        done = self.run(*words, code=code, cwd=cwd)
+        assert done.stdout == ""
+        message, hint = done.stderr.splitlines()
+        assert message.startswith("gitstate: ")
+        assert hint.startswith("  ")
+        for value in (naming,) if isinstance(naming, str) else naming:
+            assert value in message, done.stderr
+        return done.stderr
 
     def out(self, *words: str, code: int = 0) -> str:
         """What a command prints, without the last newline."""

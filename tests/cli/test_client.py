@@ -40,15 +40,12 @@ def add(site: Site, name: str, *words: str) -> str:
     return site.out("client", "add", name, *words)
 
 
-def fails(site: Site, code: int, *words: str) -> str:
-    """What a failing command says: a line and a hint, nothing on standard output, nothing changed."""
+def fails(site: Site, code: int, *words: str, naming: str = "") -> str:
+    """What a failing command prints; nothing is changed."""
     before = listing(site.path)
-    done = site.run("client", *words, code=code)
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 2
-    assert "Traceback" not in done.stderr
+    printed = site.refuses(code, "client", *words, naming=naming)
     assert listing(site.path) == before
-    return done.stderr
+    return printed
 
 
 def test_a_machine_s_life(site: Site) -> None:
@@ -123,7 +120,6 @@ def test_list_is_filtered(site: Site) -> None:
     assert listed("--prototype", "other") == []
     assert site.run("client", "list", "lab3-*", "-z").stdout == "lab3-01\0lab3-02\0"
     assert site.run("client", "list", "nobody").stderr == ""
-    assert "exclude each other" in site.run("client", "list", "-z", "--json", code=2).stderr
 
 
 def test_several_in_one_commit(site: Site) -> None:
@@ -156,53 +152,53 @@ HOSTILE = "x\ngitstatePin: desktop@v2"
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "said"),
+    ("code", "words", "naming"),
     [
-        (2, ("add", "two.labels"), "'two.labels' is not a host name"),
-        (2, ("add", HOSTILE), "is not a host name"),
-        (2, ("add", "../x"), "is not a host name"),
-        (2, ("add", "x" * 64), "is not a host name"),
-        (2, ("add", "x", "--mac", "52:54:00:12:34"), "is not a MAC address"),
-        (2, ("add", "x", "--mac", f"{MAC}\n"), "is not a MAC address"),
-        (2, ("add", "x", "--mac", "ff:ff:ff:ff:ff:ff"), "not one machine's MAC address"),
-        (2, ("add", "x", "--ip", "10.77.0.0/24"), "is not an IP address"),
-        (2, ("add", "x", "--ip", "127.0.0.1"), "not one machine's IP address"),
-        (2, ("add", "x", "--pin", "desktop"), "is not a pinned snapshot"),
-        (2, ("add", "x", "--pin", f"desktop@{HOSTILE}"), "is not a pinned snapshot"),
-        (2, ("add", "x", "--pin", "desktop@v1;reboot"), "is not a pinned snapshot"),
-        (2, ("add", "x", "--pin", "desktop@-v1"), "is not a pinned snapshot"),
-        (2, ("add", "x", "--kind", "toaster"), "is not a kind of client"),
-        (2, ("add", "x", "--state", "ram"), "is not a state mode"),
-        (2, ("add", "x", "--workload", HOSTILE), "is not a workload's name"),
-        (2, ("add", "x", "--layer", "etc/passwd"), "is not a layer"),
-        (2, ("add", "x", "--channel", "-x"), "is not a channel's name"),
-        (2, ("add", "old"), "there is a client old already"),
-        (2, ("add", "OLD"), "there is a client old already"),
-        (2, ("add", "x", "--mac", MAC), f"{MAC} can't be x's: old has it"),
-        (2, ("add", "x", "--mac", MAC.replace(":", "")), f"{MAC} can't be x's: old has it"),
-        (2, ("add", "x", "--ip", "10.77.0.12"), "10.77.0.12 can't be x's: old has it"),
-        (2, ("add", "x", "-m", " "), "an empty message"),
-        (2, ("add", "x", "--author", "Eve"), "'Eve' is not an author"),
-        (2, ("set", "old"), "nothing to set"),
-        (2, ("set", "old", "--pin", "desktop@v1", "--no-pin"), "--pin and --no-pin exclude each other"),
-        (2, ("set", "old", "other", "--mac", "52:54:00:12:34:99"), "an address belongs to one client"),
-        (2, ("set", "other", "--mac", MAC), f"{MAC} can't be other's: old has it"),
-        (2, ("set",), "Missing argument"),
-        (2, ("remove",), "Missing argument"),
-        (10, ("add", "x", "--pin", "desktop@v3"), "desktop has no revision 'v3'"),
-        (2, ("add", "x", "--pin", "desktop@v1:etc"), "is not a pinned snapshot"),
-        (10, ("add", "x", "--pin", "desktop@v1~9"), "desktop has no revision"),
-        (10, ("add", "x", "--pin", "dekstop@v1"), "no prototype dekstop\n  did you mean desktop?"),
-        (10, ("add", "x", "--channel", "lab3"), "no channel lab3\n  gitstate channel list shows what there is"),
-        (10, ("set", "olb", "--kind", "live"), "no client olb\n  did you mean old?"),
-        (10, ("set", "old", "nobody", "--kind", "live"), "no client nobody"),
-        (10, ("remove", "old", "nobody"), "no client nobody"),
-        (10, ("show", "nobody"), "no client nobody"),
+        (2, ("add", "two.labels"), "two.labels"),
+        (2, ("add", HOSTILE), "x\\ngitstatePin: desktop@v2"),
+        (2, ("add", "../x"), "../x"),
+        (2, ("add", "x" * 64), "x" * 64),
+        (2, ("add", "x", "--mac", "52:54:00:12:34"), "52:54:00:12:34"),
+        (2, ("add", "x", "--mac", f"{MAC}\n"), f"{MAC}\\n"),
+        (2, ("add", "x", "--mac", "ff:ff:ff:ff:ff:ff"), "ff:ff:ff:ff:ff:ff"),
+        (2, ("add", "x", "--ip", "10.77.0.0/24"), "10.77.0.0/24"),
+        (2, ("add", "x", "--ip", "127.0.0.1"), "127.0.0.1"),
+        (2, ("add", "x", "--pin", "desktop"), "'desktop'"),
+        (2, ("add", "x", "--pin", f"desktop@{HOSTILE}"), "desktop@x\\n"),
+        (2, ("add", "x", "--pin", "desktop@v1;reboot"), "desktop@v1;reboot"),
+        (2, ("add", "x", "--pin", "desktop@-v1"), "desktop@-v1"),
+        (2, ("add", "x", "--pin", "desktop@v1:etc"), "desktop@v1:etc"),
+        (2, ("add", "x", "--kind", "toaster"), "toaster"),
+        (2, ("add", "x", "--state", "ram"), "ram"),
+        (2, ("add", "x", "--workload", HOSTILE), "x\\ngitstatePin"),
+        (2, ("add", "x", "--layer", "etc/passwd"), "etc/passwd"),
+        (2, ("add", "x", "--channel", "-x"), "-x"),
+        (2, ("add", "old"), "old"),
+        (2, ("add", "OLD"), "old"),
+        (2, ("add", "x", "--mac", MAC), f"{MAC} can't be x's: old"),
+        (2, ("add", "x", "--mac", MAC.replace(":", "")), MAC),
+        (2, ("add", "x", "--ip", "10.77.0.12"), "10.77.0.12"),
+        (2, ("add", "x", "-m", " "), ""),
+        (2, ("add", "x", "--author", "Eve"), "Eve"),
+        (2, ("set", "old"), ""),
+        (2, ("set", "old", "--pin", "desktop@v1", "--no-pin"), "--no-pin"),
+        (2, ("set", "old", "other", "--mac", "52:54:00:12:34:99"), "--mac"),
+        (2, ("set", "other", "--mac", MAC), MAC),
+        (2, ("set",), "NAME..."),
+        (2, ("remove",), "NAME..."),
+        (10, ("add", "x", "--pin", "desktop@v3"), "v3"),
+        (10, ("add", "x", "--pin", "desktop@v1~9"), "v1~9"),
+        (10, ("add", "x", "--pin", "dekstop@v1"), "dekstop"),
+        (10, ("add", "x", "--channel", "lab3"), "lab3"),
+        (10, ("set", "olb", "--kind", "live"), "olb"),
+        (10, ("set", "old", "nobody", "--kind", "live"), "nobody"),
+        (10, ("remove", "old", "nobody"), "nobody"),
+        (10, ("show", "nobody"), "nobody"),
     ],
     ids=repr,
 )
-def test_what_is_refused(described: Site, code: int, words: tuple[str, ...], said: str) -> None:
-    assert said in fails(described, code, *words)
+def test_what_is_refused(described: Site, code: int, words: tuple[str, ...], naming: str) -> None:
+    fails(described, code, *words, naming=naming)
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +225,8 @@ def test_entries_edited_into_nonsense(site: Site, tmp_path: Path) -> None:
     git(clone, "-c", "user.name=E", "-c", "user.email=e@x", "commit", "-qam", "x")
     git(clone, "push", "-q")
     for words in (("list",), ("show", "lab3-12"), ("add", "x"), ("set", "lab3-12", "--kind", "live"), ("remove", "x")):
-        said = fails(site, 7, *words)
-        assert said.startswith("gitstate: directory.git: clients/12/lab3-12.ldif, line 3: ")
-        assert "\x1b" not in said
+        printed = fails(site, 7, *words, naming="directory.git: clients/12/lab3-12.ldif, line 3")
+        assert "\x1b" not in printed
     git(clone, "-c", "user.name=E", "-c", "user.email=e@x", "revert", "--no-edit", "HEAD")
     git(clone, "push", "-q")
     assert site.run("client", "list", "-z").stdout == "lab3-12\0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -50,15 +51,13 @@ def names(site: Site, *words: str) -> list[str]:
     return site.run("client", "list", "-z", *words).stdout.split("\0")[:-1]
 
 
-def fails(site: Site, code: int, *words: str) -> str:
-    """What a failing command says: a line and a hint, nothing on standard output, nothing changed."""
+def fails(site: Site, code: int, *words: str, naming: str | Sequence[str] = ()) -> str:
+    """What a failing command prints; nothing is changed."""
     read(site)
     before = listing(site.path)
-    done = site.run("client", *words, code=code)
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 2
+    printed = site.refuses(code, "client", *words, naming=naming)
     assert listing(site.path) == before
-    return done.stderr
+    return printed
 
 
 # --- ranges and netgroups ---------------------------------------------------------------------------------------------
@@ -78,27 +77,27 @@ def test_a_range_is_added_set_listed_and_removed(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "words", "said"),
+    ("code", "words", "naming"),
     [
-        (2, ("add", "lab3-[01-02]", "--mac", MAC), "an address belongs to one client"),
-        (2, ("add", "x[1-2]", "X1", "x[1-", "--kind", "live"), "a bracket without its other"),
-        (2, ("add", "x[1-99999]"), "more than 65536 names"),
-        (2, ("add", "a.b[1-2]"), "is not a host name"),
-        (2, ("add", "y[1-2]", "there"), "there is a client there already"),
-        (2, ("set", "there,other", "--ip", "10.0.0.1"), "an address belongs to one client"),
-        (10, ("set", "there[1-2]", "--kind", "live"), "no client there1"),
-        (10, ("remove", "there", "other[7-8]"), "no client other7"),
-        (10, ("list", "@no-such-group"), "no netgroup no-such-group"),
-        (10, ("remove", "@no-such-group"), "no netgroup no-such-group"),
-        (2, ("set", "@", "--kind", "live"), "is not a netgroup's name"),
-        (2, ("list", "--ip", "10.0.0.1/24"), "neither an IP address nor a network"),
-        (2, ("list", "--new", "--channel", "lab3"), "--new lists machines that aren't clients yet"),
+        (2, ("add", "lab3-[01-02]", "--mac", MAC), ""),
+        (2, ("add", "x[1-2]", "X1", "x[1-", "--kind", "live"), "x[1-"),
+        (2, ("add", "x[1-99999]"), "65536"),
+        (2, ("add", "a.b[1-2]"), "a.b1"),
+        (2, ("add", "y[1-2]", "there"), "there"),
+        (2, ("set", "there,other", "--ip", "10.0.0.1"), "--ip"),
+        (10, ("set", "there[1-2]", "--kind", "live"), "there1"),
+        (10, ("remove", "there", "other[7-8]"), "other7"),
+        (10, ("list", "@no-such-group"), "no-such-group"),
+        (10, ("remove", "@no-such-group"), "no-such-group"),
+        (2, ("set", "@", "--kind", "live"), "''"),
+        (2, ("list", "--ip", "10.0.0.1/24"), "10.0.0.1/24"),
+        (2, ("list", "--new", "--channel", "lab3"), "--new"),
     ],
     ids=repr,
 )
-def test_what_is_refused(site: Site, code: int, words: tuple[str, ...], said: str) -> None:
+def test_what_is_refused(site: Site, code: int, words: tuple[str, ...], naming: str) -> None:
     site.run("client", "add", "there", "other")
-    assert said in fails(site, code, *words)
+    fails(site, code, *words, naming=naming)
 
 
 @needs("unshare", "mount", "getent")
@@ -118,16 +117,15 @@ def test_a_netgroup_of_this_host(site: Site, tmp_path: Path) -> None:
         assert done.returncode == code, done.stderr
         return done
 
-    assert run("set", "@lab3", "--kind", "live", code=10).stderr.splitlines() == [
-        "gitstate: no machine of the netgroup lab3 is a client",
-        "  gitstate client add @lab3 enters all",
-    ]
+    message, hint = run("set", "@lab3", "--kind", "live", code=10).stderr.splitlines()
+    assert "lab3" in message
+    assert "gitstate client add @lab3" in hint
     site.run("client", "add", "lab3-[01-03]")
     done = run("set", "@lab3", "--kind", "live")
     assert done.stdout.splitlines() == ["set lab3-01: kind diskless -> live", "set lab3-02: kind diskless -> live"]
     assert done.stderr.startswith("note: of @lab3 these aren't clients: printer\n")
     assert run("list", "@lab3", "-z").stdout == "lab3-01\0lab3-02\0"
-    assert "holds any machine" in run("remove", "@any", code=2).stderr
+    assert "any" in run("remove", "@any", code=2).stderr
     run("remove", "@lab3")
     run("add", "@lab3", "--channel", "lab3")
     assert names(site, "--channel", "lab3") == ["lab3-01", "lab3-02", "printer"]
@@ -164,7 +162,7 @@ def test_a_machine_that_asked_is_adopted(site: Site) -> None:
     assert subjects(site) == [f"client adopt lab3-12: MAC {MAC}, IP 10.77.0.112, channel lab3"]
     assert site.out(*words) == "nothing to change"
     assert MAC not in site.out("client", "list", "--new")
-    assert f"{MAC} can't be other's: lab3-12 has it" in fails(site, 2, "adopt", MAC, "other")
+    fails(site, 2, "adopt", MAC, "other", naming=(MAC, "other", "lab3-12"))
 
 
 def test_a_client_that_waits_for_its_machine_gets_it(site: Site) -> None:
@@ -173,17 +171,17 @@ def test_a_client_that_waits_for_its_machine_gets_it(site: Site) -> None:
     one = site.json("client", "show", "lab3-12")["client"]
     assert (one["channel"], one["workload"], one["macs"]) == ("lab3", "kiosk", [MAC])
     other = "52:54:00:00:00:01"
-    assert "lab3-12 has the MAC" in fails(site, 2, "adopt", other, "lab3-12", "--force")
+    fails(site, 2, "adopt", other, "lab3-12", "--force", naming=("lab3-12", MAC))
 
 
 def test_a_machine_that_never_asked(site: Site) -> None:
     other = "52:54:00:00:00:01"
-    assert f"{other} never asked how to boot" in fails(site, 10, "adopt", other, "x")
-    assert f"no address of {other} is known" in fails(site, 10, "adopt", other, "x", "--force", "--ip")
-    assert "no channel nope" in fails(site, 10, "adopt", MAC, "x", "--channel", "nope")
+    fails(site, 10, "adopt", other, "x", naming=other)
+    fails(site, 10, "adopt", other, "x", "--force", "--ip", naming=other)
+    fails(site, 10, "adopt", MAC, "x", "--channel", "nope", naming="nope")
     site.run("client", "adopt", other, "x", "--force")
     (site.path / "log" / "dnsmasq.log").unlink()
-    assert "never asked" in fails(site, 10, "adopt", MAC, "y")
+    fails(site, 10, "adopt", MAC, "y", naming=MAC)
 
 
 # --- import -----------------------------------------------------------------------------------------------------------
@@ -207,12 +205,12 @@ def test_a_list_is_entered_in_one_change(site: Site, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [*plan, f"{file}: 2 added"]
     assert done.stderr == "next: gitstate boot write\n"
     assert subjects(site) == ["client import lab3.csv: 2 added"]
-    assert site.out(*words) == f"{file}: 2 already so"
+    assert site.out(*words) == f"{file}: 2 unchanged"
     file.write_text(GOOD.replace("live", "thick") + "lab3-03,,\n")
     assert site.out(*words, "-n").splitlines() == [
         "add lab3-03: channel lab3",
-        "leave lab3-02: the list says kind live -> thick; --update changes it",
-        f"{file}: 1 would be added, 1 already so",
+        "unchanged lab3-02: the list has kind live -> thick; use --update",
+        f"{file}: 1 would be added, 1 unchanged",
     ]
     site.run(*words, "--update", "-m", "as bought")
     assert git(site.path / "directory.git", "log", "-1", "--format=%s").strip() == "as bought"
@@ -222,14 +220,11 @@ def test_a_list_is_entered_in_one_change(site: Site, tmp_path: Path) -> None:
 def test_with_a_wrong_line_nothing_is_done(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "a\x1b[31m.csv"
     file.write_text(GOOD + "two words,,\nlab3-04,52:54:00:00:03:01,\n\x1b]0;x,,\n")
-    said = fails(site, 7, "import", str(file))
-    assert all(
-        words in said for words in (r"a\033[31m.csv, line 4: 'two words'", "line 5: 52:54:00:00:03:01", "lab3-04")
-    )
-    assert "\x1b" not in said
+    naming = (r"a\033[31m.csv, line 4: 'two words'", "line 5: 52:54:00:00:03:01", "lab3-04")
+    assert "\x1b" not in fails(site, 7, "import", str(file), naming=naming)
     done = site.run("client", "import", str(file), "-n", code=7)
     assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
-        *("add lab3-01", "add lab3-02", "wrong", "wrong", "wrong"),
+        *("add lab3-01", "add lab3-02", "error", "error", "error"),
         str(file).replace("\x1b", r"\033"),
     ]
     done = site.run("client", "import", str(file), "--skip-bad", code=3)
@@ -244,28 +239,28 @@ def test_leases_from_standard_input(site: Site) -> None:
     done = subprocess.run(argv, env=environment, input=LEASES, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         f"add lab3-12: MAC {MAC}, IP 10.77.0.112, pin desktop@main",
-        "left out: no host name: line 2",
+        "skipped: no host name: line 2",
         "standard input: 1 added",
     ]
     assert subjects(site) == ["client import standard input: 1 added"]
 
 
 @pytest.mark.parametrize(
-    ("code", "text", "words", "said"),
+    ("code", "text", "words", "naming"),
     [
-        (2, "hello\n", (), "what kind of list is that?\n  say it: --format csv|"),
-        (2, GOOD, ("--format", "xml"), "is not a list's format"),
-        (7, GOOD, ("--format", "dnsmasq-leases"), "line 1: 'name,mac,kind' is not a lease"),
-        (10, GOOD, ("--pin", "desktop@v9"), "desktop has no revision 'v9'"),
-        (10, GOOD, ("--channel", "nope"), "no channel nope"),
-        (2, GOOD, ("-m", " "), "an empty message"),
-        (5, None, (), "No such file or directory"),
+        (2, "hello\n", (), "list"),
+        (2, GOOD, ("--format", "xml"), "xml"),
+        (7, GOOD, ("--format", "dnsmasq-leases"), "line 1: 'name,mac,kind'"),
+        (10, GOOD, ("--pin", "desktop@v9"), "v9"),
+        (10, GOOD, ("--channel", "nope"), "nope"),
+        (2, GOOD, ("-m", " "), ""),
+        (5, None, (), "list"),
     ],
     ids=repr,
 )
 def test_lists_that_are_refused(
-    site: Site, tmp_path: Path, code: int, text: str | None, words: tuple[str, ...], said: str
+    site: Site, tmp_path: Path, code: int, text: str | None, words: tuple[str, ...], naming: str
 ) -> None:
     if text is not None:
         (tmp_path / "list").write_text(text)
-    assert said in fails(site, code, "import", str(tmp_path / "list"), *words)
+    fails(site, code, "import", str(tmp_path / "list"), *words, naming=naming)

@@ -217,18 +217,15 @@ def test_repo_is_left_out_inside_its_live_tree(site: Site, place: Path, name: st
     assert re.sub(r"[0-9.]+ s", "", short.stdout) == re.sub(r"[0-9.]+ s", "", full.stdout)
     whole_site = name == "status"  # outside any live tree it tells of the site
     message = "" if whole_site or (words and words[0][0] != "-") else said(site, command, *words, code=2, cwd=place)
-    assert not message or "is in no live tree" in message
+    assert not message or str(place) in message
 
 
 def test_a_wrong_repo_is_told_with_the_nearest(site: Site, place: Path) -> None:
-    expected = "gitstate: no repository dekstop\n  did you mean desktop?\n"
     for command in ("status", "export", "log", "diff", "fsck", "manifest"):
-        assert said(site, command, "dekstop", code=10, cwd=place) == expected
-    assert said(site, "export", "dekstop", "HEAD", code=10, cwd=place / "root") == expected
-    assert said(site, "verify", "desktop", "HEAD", "a", "b", code=2).startswith(
-        "gitstate: Got unexpected extra argument"
-    )
-    assert said(site, "clone", "desktop", code=2) == "gitstate: clone to where?\n  gitstate clone REPO DIRECTORY\n"
+        assert "desktop" in site.refuses(10, command, "dekstop", naming="dekstop", cwd=place)
+    assert "desktop" in site.refuses(10, "export", "dekstop", "HEAD", naming="dekstop", cwd=place / "root")
+    site.refuses(2, "verify", "desktop", "HEAD", "a", "b", naming="b")
+    site.refuses(2, "clone", "desktop")
 
 
 def test_of_gits_words_only_whole_options_are_ours(site: Site) -> None:

@@ -30,8 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_without_base_nothing_is_done_and_the_hint_says_how(site: Site, root: Path) -> None:
-    said = site.run("local", "add", "desktop", "/etc/fstab", code=10).stderr
-    assert "gitstate layer create base" in said
+    assert "gitstate layer create base" in site.refuses(10, "local", "add", "desktop", "/etc/fstab")
     assert not (root / "etc/fstab").is_symlink()
     assert site.out("local", "list", "desktop") == ""
 
@@ -44,7 +43,7 @@ def test_inside_the_live_tree_repo_is_left_out(site: Site, root: Path) -> None:
     assert site.run("local", "autofix", cwd=root).stdout == "/etc/fstab -> local/fstab\n"
     done = site.run("local", "autofix", cwd=root)
     assert (done.stdout, done.stderr) == ("", "")
-    assert "nothing to fix" in site.run("local", "fix", cwd=root).stderr
+    assert "desktop" in site.run("local", "fix", cwd=root).stderr
 
 
 def test_a_name_may_hold_anything(site: Site, root: Path) -> None:
@@ -74,8 +73,7 @@ def test_a_name_may_hold_anything(site: Site, root: Path) -> None:
 )
 def test_what_is_refused_changes_nothing(site: Site, root: Path, words: tuple[str, ...], code: int) -> None:
     site.run("layer", "create", "base")
-    said = site.run("local", *words, code=code).stderr
-    assert len(said.splitlines()) == 2
+    site.refuses(code, "local", *words)
     assert sorted(path.name for path in (root / "etc").iterdir()) == ["a b", "fstab", "hosts"]
     assert not any((site.path / "live/base").iterdir())
 

@@ -105,7 +105,7 @@ def test_what_is_refused(site: Site, tmp_path: Path) -> None:
 def test_what_makes_all_of_them_unusable_is_taken_back(site: Site) -> None:
     for number in range(4):
         piped(site, bytes(1 << 20), "lab3-12", f"/etc/{number}", "-")
-    assert "holds more than 4 MiB" in piped(site, b"more", "lab3-12", "/etc/4", "-", code=7)
+    assert "lab3-12" in piped(site, b"more", "lab3-12", "/etc/4", "-", code=7)
     assert not kept(site, "etc/4").exists()
     piped(site, b"less", "lab3-12", "/etc/3", "-")
     assert kept(site, "etc/3").read_bytes() == b"less"
@@ -113,8 +113,8 @@ def test_what_makes_all_of_them_unusable_is_taken_back(site: Site) -> None:
 
 def test_a_file_where_a_directory_is_wanted(site: Site) -> None:
     piped(site, b"x", "lab3-12", "/etc/x", "-")
-    assert "Not a directory" in piped(site, b"x", "lab3-12", "/etc/x/y", "-", code=2)
-    assert "Is a directory" in piped(site, b"x", "lab3-12", "/etc", "-", code=2)
+    assert "etc/x" in piped(site, b"x", "lab3-12", "/etc/x/y", "-", code=2)
+    assert "etc" in piped(site, b"x", "lab3-12", "/etc", "-", code=2)
 
 
 def test_removing_leaves_no_empty_directories(site: Site) -> None:
@@ -132,12 +132,13 @@ def test_a_fault_is_told_and_the_others_are_listed(site: Site) -> None:
     kept(site, "etc/x").chmod(0o4755)
     done = site.run("secret", "list", code=7)
     assert "lab3-13  /etc/x" in done.stdout
-    assert "lab3-12/etc/x has mode 4755" in done.stderr
+    assert "lab3-12/etc/x" in done.stderr
+    assert "4755" in done.stderr
 
 
 def test_who_is_no_client_is_told(site: Site) -> None:
-    assert "lab9-1 is no client" in piped(site, b"x", "lab9-1", "/etc/x", "-")
-    assert "lab9-1 is no client" in site.run("secret", "list").stderr
+    assert "lab9-1" in piped(site, b"x", "lab9-1", "/etc/x", "-")
+    assert "lab9-1" in site.run("secret", "list").stderr
     assert [one["client"] for one in site.json("secret", "list")["secrets"]] == [False]
 
 
@@ -170,7 +171,7 @@ def test_a_removed_client_leaves_its_secrets(site: Site) -> None:
     piped(site, b"x", "lab3-12", "/etc/x", "-")
     site.run("client", "remove", "lab3-12")
     assert kept(site, "etc/x").exists()
-    assert "lab3-12 is no client" in site.run("secret", "list").stderr
+    assert "lab3-12" in site.run("secret", "list").stderr
 
 
 # --- with releases ----------------------------------------------------------------------------------------------------
@@ -220,18 +221,18 @@ def test_a_root_without_sshd_needs_none(released: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "place"),
     [
-        ("/etc/motd/x", "/etc/motd/x: /etc/motd of this machine is no directory"),
-        ("/usr/sbin", "/usr/sbin: /usr/sbin of this machine is a directory"),
-        ("/sbin/sshd/x", "/sbin/sshd/x: /usr/sbin/sshd of this machine is no directory"),
-        ("/run/x", "/run/x: nobody would see /run/x"),
+        ("/etc/motd/x", "/etc/motd"),
+        ("/usr/sbin", "/usr/sbin"),
+        ("/sbin/sshd/x", "/usr/sbin/sshd"),
+        ("/run/x", "/run/x"),
     ],
 )
-def test_a_secret_in_the_way_stops_the_push(released: Site, path: str, said: str) -> None:
+def test_a_secret_in_the_way_stops_the_push(released: Site, path: str, place: str) -> None:
     piped(released, b"x", "lab3-12", path, "-")
-    told = released.run("push", "desktop", "lab3", "--yes", code=7).stderr
-    assert f"secrets/lab3-12{said}" in told
+    naming = (f"secrets/lab3-12{path}: ", place)
+    released.refuses(7, "push", "desktop", "lab3", "--yes", naming=naming)
     assert released.json("channel", "show", "lab3")["current"] is None
     released.run("secret", "remove", "lab3-12", path)
     released.run("push", "desktop", "lab3", "--yes")

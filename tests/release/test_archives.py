@@ -302,7 +302,7 @@ def test_a_secret_that_cannot_be_laid_is_told_to_be_kept(layered: Harness) -> No
     keytab.write_text("secret\n")
     before = (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes()
     said = layered.fails(3, "secret", "add", "lab3-12", "/etc", str(keytab))
-    assert "that is kept, but machine archives stay as they were: secrets/lab3-12/etc: /etc of this machine is" in said
+    assert "that is saved, but machine archives are not updated: secrets/lab3-12/etc: /etc of this machine is" in said
     assert (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes() == before
 
 

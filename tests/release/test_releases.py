@@ -59,7 +59,7 @@ def test_the_plan_says_what_changes_and_changes_nothing(harness: Harness) -> Non
     assert "2 added, 1 removed" in said
     assert "A  etc/motd" in said
     assert "D  etc/hostname" in said
-    assert "only a reboot brings: kernel" in said
+    assert "needs a reboot: kernel" in said
     told = harness.json("push", "desktop", "lab3", "-n")
     (change,) = told["changes"]
     assert (change["added"], change["modified"], change["removed"], change["bytes"]) == (2, 0, 1, 1005)

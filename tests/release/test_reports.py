@@ -408,6 +408,6 @@ def test_a_report_that_a_template_chokes_on(graphics: Harness) -> None:
     """It is kept, and told; what the machine boots stays."""
     before = archive_of(graphics, "lab3-12")
     said = graphics.fails(3, "client", "report", "lab3-12", written(graphics.place, report(cpus=None)))
-    assert "that is kept, but machine archives stay as they were: lab3-12: class/nvidia" in said
+    assert "that is saved, but machine archives are not updated: lab3-12: class/nvidia" in said
     assert archive_of(graphics, "lab3-12") == before
     assert graphics.json("client", "show", "lab3-12")["client"]["classes"] == ["nvidia"]

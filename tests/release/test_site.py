@@ -129,7 +129,7 @@ def test_a_directory_that_can_only_be_read(bare: Harness) -> None:
             assert said.endswith("; then gitstate reconcile\n")
             assert bare.history("lab3")[0].startswith(f"{name}: ")
             _restart(server, writable)
-            assert bare("reconcile") == f"mended: directory: lab3 runs {name}"
+            assert bare("reconcile") == f"fixed: directory: lab3 runs {name}"
             assert _by_ldapsearch(server, "channels")["lab3"]["gitstateRelease"] == name
 
 

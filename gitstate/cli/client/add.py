@@ -104,7 +104,7 @@ def _asked(session: Session, mac: str, *, with_ip: bool, force: bool) -> dict[st
     if not with_ip:
         return {}
     if found is None or found.ip is None:
-        raise NotFoundError(f"no address of {mac} is known", "say it afterwards: gitstate client set NAME --ip IP")
+        raise NotFoundError(f"no address of {mac} is known", "set it afterwards: gitstate client set NAME --ip IP")
     return {"ips": (names.ip_address(found.ip),)}
 
 

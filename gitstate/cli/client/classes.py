@@ -88,7 +88,7 @@ def set_(
     class at once.
     """
     if shipped == (name is not None) or (shipped and order is not None):
-        raise UsageError("a class and its patterns, or --shipped", "gitstate class set nvidia '10de:*:03'")
+        raise UsageError("NAME and PATTERN are missing", "gitstate class set nvidia '10de:*:03'")
     standing = session.opened.directory.classes()
     if name is None:
         wanted = [one for one in SHIPPED if one.name not in standing]
@@ -116,7 +116,7 @@ def remove(session: Session, name: tuple[str, ...], message: str | None, author:
 
 def _make(session: Session, shape: str, plan: hardware.RulesPlan, message: str, author: str | None) -> None:
     if not message.strip():
-        raise UsageError("an empty message says nothing", "leave out -m: history says what was changed")
+        raise UsageError("the message is empty", "without -m, history describes the change")
     who = settings.author(session.settings, author)
     if not session.dry_run:
         hardware.apply_rules(plan, who, settings.committer(), message)
@@ -189,7 +189,7 @@ def of(session: Session, name: str) -> None:
     report = Reports(session.opened.site).get(client.name)
     if report is None:
         raise NotFoundError(
-            f"{client.name} has never reported its hardware", "gitstate probe --report does, on the machine"
+            f"{client.name} has not reported its hardware", "gitstate probe --report does, on the machine"
         )
     _tell(session, "class-of", hardware.matches(session.opened.site, report))
 

@@ -69,7 +69,7 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
     from gitstate.directory import transfer
 
     if message is not None and not message.strip():
-        raise UsageError("an empty message says nothing", "leave out -m: history says what was done")
+        raise UsageError("the message is empty", "without -m, history describes the change")
     data, where = (sys.stdin.buffer.read(), "standard input") if str(file) == "-" else (file.read_bytes(), str(file))
     content = transfer.parse(data, where)
     plan = transfer.plan_import(session.opened.directory, content, replace=replace)
@@ -87,7 +87,7 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
         "others": content.others,
         "dry_run": session.dry_run,
     }
-    word = "would enter" if session.dry_run else "entered"
+    word = "would add" if session.dry_run else "added"
     shown = [f"{word} {one}" if not one.startswith("no ") else f"{word}: {one}" for one in lines[:_SHOWN]]
     if len(lines) > _SHOWN:
         shown.append(f"and {len(lines) - _SHOWN} more")

@@ -95,7 +95,7 @@ def import_(
     if found.bad and not skip_bad:
         raise _wrong(source, found.bad)
     if found.bad:
-        raise PartlyDoneError(_named(source, found.bad), "mend these lines, and import it again")
+        raise PartlyDoneError(_named(source, found.bad), "fix these lines, and import it again")
 
 
 def _read(file: Path, source: str, form: ListFormat | None) -> HostList:
@@ -109,7 +109,7 @@ def _read(file: Path, source: str, form: ListFormat | None) -> HostList:
     except OSError as error:
         raise HostError(f"{source}: {error.strerror}", "name a file that can be read, or -") from None
     if len(data) > _LONGEST:
-        raise ConfigError(f"{source}: longer than {_LONGEST >> 20} MiB", "no list of machines is")
+        raise ConfigError(f"{source}: longer than {_LONGEST >> 20} MiB", "is it a list of machines?")
     try:
         return read(data.decode("utf-8", "replace"), form)
     except UsageError as fault:
@@ -121,7 +121,7 @@ def _tell(session: Session, found: ListImport, source: str, made: bool, lines: I
     counts = Counter("changed" if step.old else "added" for step in found.plan.steps)
     words = [f"{counts[word]} {would}{word}" for word in ("added", "changed") if counts[word]]
     if found.same:
-        words.append(f"{found.same} already so")
+        words.append(f"{found.same} unchanged")
     value = {
         "changes": as_changes(found.plan.steps),
         "unchanged": found.same,
@@ -131,7 +131,7 @@ def _tell(session: Session, found: ListImport, source: str, made: bool, lines: I
         "revision": new_revision(session, found.plan.directory, made),
         "dry_run": session.dry_run,
     }
-    emit(session, "client-import/1", value, [*lines, f"{source}: {', '.join(words) or 'nothing to enter'}"])
+    emit(session, "client-import/1", value, [*lines, f"{source}: {', '.join(words) or 'nothing to add'}"])
     if made:
         talk(session, "next: gitstate boot write")
 
@@ -144,11 +144,11 @@ def _lines(found: ListImport, source: str) -> Iterator[str]:
     for step, line in zip(found.plan.steps, found.plan.describe(), strict=True):
         yield f"{'set' if step.old else 'add'} {line}"
     for step in found.differing:
-        yield f"leave {step.name}: the list says {step.words()}; --update changes it"
+        yield f"unchanged {step.name}: the list has {step.words()}; use --update"
     for why, lines in _by_reason(found.left_out).items():
-        yield f"left out: {why}: {_some_lines(lines)}"
+        yield f"skipped: {why}: {_some_lines(lines)}"
     for one in found.bad:
-        yield f"wrong: {source}, line {one.line}: {visible(one.why)}"
+        yield f"error: {source}, line {one.line}: {visible(one.why)}"
 
 
 def _by_reason(remarks: Iterable[LineNote]) -> dict[str, list[int]]:
@@ -165,9 +165,7 @@ def _some_lines(lines: Sequence[int]) -> str:
 
 
 def _wrong(source: str, bad: Sequence[LineNote]) -> ConfigError:
-    return ConfigError(
-        f"nothing entered: {_named(source, bad)}", "-n shows all; mend them, or leave them out with --skip-bad"
-    )
+    return ConfigError(f"nothing added: {_named(source, bad)}", "-n shows all; fix them, or skip them with --skip-bad")
 
 
 def _named(source: str, bad: Sequence[LineNote]) -> str:

@@ -28,7 +28,7 @@ def _network(text: str) -> Network:
     try:
         return ipaddress.ip_network(text) if "/" in text else ipaddress.ip_network(names.ip_address(text))
     except ValueError:
-        raise UsageError(f"{text!r} is neither an IP address nor a network", "10.77.0.12, or 10.77.0.0/24") from None
+        raise UsageError(f"{text!r} is not an IP address or network", "10.77.0.12, or 10.77.0.0/24") from None
 
 
 _FILTERS: Final = (
@@ -93,7 +93,7 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
     asked = {key: value for key, value in filters.items() if value is not None}
     if unknown:
         if patterns or asked:
-            raise UsageError("--new lists machines that aren't clients yet", "leave names and filters out")
+            raise UsageError("--new lists machines that aren't clients yet", "remove the names and filters")
         _list_new(session, directory.clients(), raw=raw)
         return
     is_meant = _meant(directory, patterns)

@@ -105,7 +105,7 @@ def wanted(options: Mapping[str, Any]) -> dict[str, Any]:
                 raise UsageError(f"--{word} and --no-{word} exclude each other", "choose one")
             values[key] = nothing
     if not values:
-        raise UsageError("nothing to set", "such as --pin PROTOTYPE@REV; gitstate client set --help tells all")
+        raise UsageError("nothing to set", "such as --pin PROTOTYPE@REV; see gitstate client set --help")
     return values
 
 
@@ -148,7 +148,7 @@ def existing_clients(session: Session, directory: Directory, who: ClientNames) -
         ours = [name for name in members if name in clients]
         others = [name for name in members if name not in clients]
         if not ours:
-            hint = f"gitstate client add @{group} enters all"
+            hint = f"to add all of them: gitstate client add @{group}"
             raise NotFoundError(f"no machine of the netgroup {group} is a client", hint)
         if others:
             session.observer.notice(f"of @{group} these aren't clients: {some_of(others)}")

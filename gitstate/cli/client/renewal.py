@@ -10,7 +10,7 @@ from gitstate.cli.base.output import talk
 from gitstate.core.errors import GitstateError, PartlyDoneError
 
 _NAMED: Final = 5
-_KEPT: Final = "that is kept, but machine archives stay as they were"
+_KEPT: Final = "that is saved, but machine archives are not updated"
 
 
 def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
@@ -24,9 +24,9 @@ def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
         raise PartlyDoneError(f"{_KEPT}: {error.message}", error.hint) from None
     except OSError as error:
         what = f"{_KEPT}: {error.filename}: {error.strerror}"
-        raise PartlyDoneError(what, "make room, or mend it; then: gitstate boot write") from None
+        raise PartlyDoneError(what, "make room, or fix it; then: gitstate boot write") from None
     for one in made:
         names = [*one.added, *one.changed]
         what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"
         if names:
-            talk(session, f"machine archives of {one.release.name} made anew: {what}")
+            talk(session, f"machine archives of {one.release.name} rebuilt: {what}")

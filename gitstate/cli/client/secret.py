@@ -87,7 +87,7 @@ def list_(session: Session, host: str | None) -> None:
     heads = ("HOST", "PATH", "MODE", "OWNER", "SIZE", "CHANGED")
     emit(session, "secret-list/1", {"secrets": value}, table(rows, heads, colour=session.colour))
     for name in dict.fromkeys(name for name, _ in found if name not in clients):
-        session.observer.notice(f"{name} is no client")
+        session.observer.notice(f"{name} is not a client")
     for fault in faults[1:]:
         session.observer.notice(str(fault))
     if faults:
@@ -131,7 +131,7 @@ def _mode(text: str) -> int:
 def _owner(text: str) -> tuple[int, int]:
     match = _OWNER.fullmatch(text)
     if not match or max(map(int, match.groups())) > _LAST_ID:
-        raise UsageError(f"{text!r} is not an owner", "numbers, as the machine has them: UID:GID")
+        raise UsageError(f"{text!r} is not an owner", "UID:GID, as numbers")
     return int(match[1]), int(match[2])
 
 
@@ -168,7 +168,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
     data = content(file, secrets.LARGEST)
     meta = Meta(Kind.FILE, mode, *owner)
     if host not in session.opened.directory.clients():
-        session.observer.notice(f"{host} is no client")
+        session.observer.notice(f"{host} is not a client")
     if session.dry_run:
         replaced = secrets.preview_add(site, host, path, data, meta)
     else:
@@ -203,7 +203,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     site requires are made again then.
     """
     if (path is None) != everything:
-        raise UsageError("which secret?", f"name its PATH, or all of them: gitstate secret remove {host} --all")
+        raise UsageError("PATH is missing", f"name a PATH, or remove all: gitstate secret remove {host} --all")
     gone = secrets.preview_remove(session.opened.site, host, path)
     if not session.dry_run:
         secrets.remove(session.opened.site, host, path)
@@ -239,7 +239,7 @@ def known_hosts(session: Session, who: ClientNames) -> None:
         value.append({"host": host, "names": called[host], "key": key})
     emit(session, "secret-known-hosts/1", {"keys": value}, lines)
     if not lines:
-        talk(session, "none of them has ssh host keys yet")
+        talk(session, "no ssh host keys yet")
 
 
 def _called(client: Client, domain: str | None) -> list[str]:
@@ -274,6 +274,6 @@ def renew(session: Session, who: ClientNames) -> None:
     lines = [f"{host}: {word} {', '.join(kinds)}" for host, kinds in types.items() if kinds]
     emit(session, "secret-renew/1", value, lines)
     if not made:
-        talk(session, "none of them has host keys, and site.toml wants none ([secrets] host_keys)")
+        talk(session, "no host keys, and [secrets] host_keys in site.toml requires none")
     elif not session.dry_run:
         renew_archives(session, hosts)

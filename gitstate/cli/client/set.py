@@ -50,7 +50,7 @@ def set_(session: Session, /, who: ClientNames, message: str | None, author: str
     directory = session.opened.directory
     hosts = existing_clients(session, directory, who)
     if len(hosts) > 1 and (values.get("macs") or values.get("ips")):
-        raise UsageError("an address belongs to one client", "set --mac and --ip for one client at a time")
+        raise UsageError("--mac and --ip take a single client", "run it once for each client")
     make(session, plan.plan_set(session.opened.site, directory, hosts, values), message, author)
 
 
@@ -74,8 +74,8 @@ def remove(session: Session, who: ClientNames, message: str | None, author: str 
     make(session, plan.plan_remove(directory, hosts), message, author)
     kept = [] if session.dry_run else [host for host in hosts if (session.opened.site.path / "secrets" / host).is_dir()]
     if kept:
-        more = f", and so of {len(kept) - 1} more" if len(kept) > 1 else ""
-        talk(session, f"its secrets stay: gitstate secret remove {kept[0]} --all{more}")
+        more = f", and for {len(kept) - 1} more" if len(kept) > 1 else ""
+        talk(session, f"secrets are kept: gitstate secret remove {kept[0]} --all{more}")
 
 
 # --- adopt ------------------------------------------------------------------------------------------------------------

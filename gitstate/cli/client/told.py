@@ -33,7 +33,7 @@ def make(session: Session, planned: plan.Plan, message: str | None, author: str 
 def signature(session: Session, message: str | None, author: str | None) -> Signature:
     """Who makes a change. Raises UsageError, also for a message that says nothing."""
     if message is not None and not message.strip():
-        raise UsageError("an empty message says nothing", "leave out -m: history says what was changed")
+        raise UsageError("the message is empty", "without -m, history describes the change")
     return settings.author(session.settings, author)
 
 

@@ -34,7 +34,7 @@ def create(session: Session, name: str, shipped: bool) -> None:
     name = f"{kind}/{layer_word(rest)}" if slash else name
     path = site.repository_path(name)
     if path.exists():
-        raise UsageError(f"there is a layer {name} already", "gitstate layer list shows what there is")
+        raise UsageError(f"there is a layer {name} already", "see gitstate layer list")
     live = site.live_path(name)
     if shipped:
         layer_shipped.find_shipped(name)
@@ -47,7 +47,7 @@ def create(session: Session, name: str, shipped: bool) -> None:
     flags = {"shipped": shipped, "dry_run": session.dry_run}
     emit(session, "layer-create/1", value | flags, [f"{name}: {word} {live}"])
     if wanted := name_problem(name):
-        session.observer.notice(f"no machine gets {name} unless its entry names it: {kind}/ wants {wanted}")
+        session.observer.notice(f"only machines whose entry names {name} get it: a layer of {kind}/ needs {wanted}")
     if not session.dry_run:
-        do = "set what is yours in vars.toml" if shipped else "put files there"
+        do = "edit vars.toml" if shipped else "add files"
         talk(session, f"next: {do}, then gitstate checkin {name} -m 'what they do'")

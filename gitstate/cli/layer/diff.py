@@ -74,7 +74,10 @@ def _named(state: MachineState) -> str:
 def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[MachineState, MachineState]:
     """Two hosts by one release, or one host by two. Raises UsageError."""
     if len(others) != 1:
-        raise UsageError("two sides are compared", "write HOST1 HOST2, or HOST --at RELEASE1 RELEASE2; or two days")
+        raise UsageError(
+            "two hosts, or one host and two releases, are needed",
+            "HOST1 HOST2, or HOST --at OLD NEW; OLD and NEW are releases or days",
+        )
     other = others[0]
     if at is not None and ("/" in other or other.isdigit() or is_moment(other)):
         return state_of(session, host, at), state_of(session, host, other)

@@ -42,9 +42,9 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     """
     name, rest = session.split(words, words[:1])
     if "/" not in name and name != "base":
-        raise UsageError(f"{name} is a prototype", "owners by name are for layers; a prototype's are numbers")
+        raise UsageError(f"{name} is a prototype", "only layers have owners by name")
     if len(rest) < 2:
-        raise UsageError("who shall own what?", "gitstate layer owner LAYER USER[:GROUP] PATH...")
+        raise UsageError("USER and PATH are missing", "gitstate layer owner LAYER USER[:GROUP] PATH...")
     wanted = owners.parse(os.fsencode(rest[0]))
     repository = session.opened.repository(name)
     found = owners.plan(repository, wanted, [_path(word) for word in rest[1:]], recursive=recursive)
@@ -63,7 +63,7 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     }
     emit(session, "layer-owner/1", value, [f"{wanted}  /{display(path)}" for path in found.paths])
     if not found.paths:
-        talk(session, f"{name}: they are owned so already")
+        talk(session, f"{name}: the owners are set already")
     elif new:
         talk(session, f"{name}: {new.hex()[:7]}; machines get it with the next push")
 

@@ -53,7 +53,7 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
     """
     raw = session.raw
     if overlay and to is None:
-        raise UsageError("--overlay is of what --to writes", "gitstate layer render HOST --to DIR --overlay")
+        raise UsageError("--overlay needs --to", "gitstate layer render HOST --to DIR --overlay")
     state = state_of(session, host, at)
     found = state.rendered
     if to is not None:
@@ -72,7 +72,7 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
     lines = [] if session.json else list(_lines(session, found.items))
     emit(session, "layer-render/1", value, lines)
     if not found.items:
-        talk(session, f"{state.client.name} gets nothing from layers, by {source_of(state)}")
+        talk(session, f"{state.client.name} gets nothing from layers at {source_of(state)}")
 
 
 def _lines(session: Session, items: Sequence[RenderedEntry]) -> Iterator[str]:

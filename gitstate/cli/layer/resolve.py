@@ -42,4 +42,4 @@ def resolve(session: Session, host: str, at: str | None) -> None:
     lines = [f"{one.name:<{width}}  {commits[one.name].hex()[:7]}  {one.why}" for one in resolution.layers]
     emit(session, "layer-resolve/1", value, lines)
     if not lines:
-        talk(session, f"{state.client.name} gets no layers, by {source_of(state)}")
+        talk(session, f"{state.client.name} gets no layers at {source_of(state)}")

@@ -21,7 +21,7 @@ def list_shipped(session: Session) -> None:
         {"layers": value},
         table(rows, ("NAME", "HERE", "DESCRIPTION"), colour=session.colour),
     )
-    talk(session, "one of them becomes your own by gitstate layer create NAME --shipped")
+    talk(session, "to copy one: gitstate layer create NAME --shipped")
 
 
 def copy_shipped(name: str, live: Path) -> None:

@@ -77,7 +77,7 @@ def _lines(state: MachineState, found: Trace, shown: tuple[Origin, ...], *, ever
     prototype = state.context.prototype
     image = f"{prototype[0]} {prototype[1].hex()[:7]}" if prototype else "the image"
     if not found.origins:
-        yield f"/{display(found.path)}: {image}; no layer says anything of it"
+        yield f"/{display(found.path)}: {image}; no layer has it"
         return
     for word in shown:
         yield from _word_lines(found, word)

@@ -160,7 +160,7 @@ def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
     if not session.dry_run:
         if not yes:
             if session.json or not sys.stdin.isatty():
-                raise UsageError(f"removing {name} ends its releases", "say --yes if you mean it")
+                raise UsageError(f"removing {name} ends its releases", "confirm with --yes")
             click.confirm(f"Remove the channel {name}?", abort=True, err=True)
         channels.remove(session.opened.site, one, settings.author(session.settings, author), settings.committer())
     word = "would remove" if session.dry_run else "removed"

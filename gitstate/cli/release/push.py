@@ -101,7 +101,7 @@ def push(
 
 def _ask(session: Session, plan: pushing.Push) -> None:
     if session.json or not sys.stdin.isatty():
-        raise UsageError(f"{plan.name} would change what clients boot", "look with -n, then say --yes")
+        raise UsageError(f"{plan.name} changes what clients boot", "preview with -n, then confirm with --yes")
     for line in _plan_lines(plan):
         print(line, file=sys.stderr)
     click.confirm("Publish?", abort=True, err=True)
@@ -122,18 +122,18 @@ def _plan_lines(plan: pushing.Push) -> Iterator[str]:
 
 def _difference_lines(one: Difference) -> Iterator[str]:
     if one.old is None:
-        yield f"  {one.repository}: enters with {counted(one.files, 'entry', 'entries')}, {size(one.bytes)}"
+        yield f"  {one.repository}: new, {counted(one.files, 'entry', 'entries')}, {size(one.bytes)}"
         return
     counts = (("added", one.added), ("modified", one.modified), ("removed", one.removed))
     words = ", ".join(f"{count} {word}" for word, count in counts if count)
     since = f"since {one.old.hex()[:7]}"
-    yield f"  {one.repository}: {words or 'no file differs'} {since}, {size(one.bytes)} to move"
+    yield f"  {one.repository}: {words or 'no changes'} {since}, {size(one.bytes)} to move"
     for letter, path in one.names:
         yield f"    {letter}  {display(path)}"
     if one.files > len(one.names):
         yield f"    and {one.files - len(one.names)} more"
     if one.reasons:
-        yield f"    only a reboot brings: {', '.join(one.reasons)}"
+        yield f"    needs a reboot: {', '.join(one.reasons)}"
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def raise_problems(problems: Iterable[Problem]) -> None:
         raise found[0].error
     if found:
         said = "; ".join(one.error.message for one in found)
-        raise PartlyDoneError(f"not all is released: {said}", f"{found[0].error.hint}; then gitstate reconcile")
+        raise PartlyDoneError(f"some releases failed: {said}", f"{found[0].error.hint}; then gitstate reconcile")
 
 
 @click.command(cls=Command, examples=("gitstate reconcile", "gitstate reconcile -n"))
@@ -49,7 +49,10 @@ def reconcile(session: Session) -> None:
     lines = list(outcome_lines(outcome))
     emit(session, "reconcile/1", _outcome_json(session, outcome), lines or ["nothing to publish"])
     for wish, newer in outcome.overtaken:
-        talk(session, f"{wish.name} in {wish.repository} never was released, and {newer} is newer: git tag -d it")
+        talk(
+            session,
+            f"{wish.name} in {wish.repository} was never released, and {newer} is newer: delete it with git tag -d",
+        )
     raise_problems(outcome.problems)
 
 
@@ -59,7 +62,7 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
         yield released_line(done)
         yield from step_lines(done)
     yield from (f"would release {one.name}: {one.repository} {one.commit.hex()[:7]}" for one in outcome.foreseen)
-    yield from (f"mended: {line}" for line in outcome.mended)
+    yield from (f"fixed: {line}" for line in outcome.mended)
 
 
 def _outcome_json(session: Session, outcome: Outcome) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def _outcome_json(session: Session, outcome: Outcome) -> dict[str, Any]:
             {"repository": wish.repository, "tag": str(wish.name), "by": str(newer)}
             for wish, newer in outcome.overtaken
         ],
-        "mended": outcome.mended,
+        "fixed": outcome.mended,
         "dry_run": session.dry_run,
     }
 

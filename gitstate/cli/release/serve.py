@@ -103,5 +103,5 @@ def _quarantine(repository: Path, objects: Path | None) -> Path | None:
         return None
     place = objects.resolve()
     if not place.is_relative_to((repository / "objects").resolve()):
-        raise GitstateError(f"{objects} is not git's place for a push", "git calls this, not people")
+        raise GitstateError(f"{objects} is outside the repository's objects", "only git's hooks call this command")
     return place

@@ -70,7 +70,7 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
             told = publish.tell(plan) if tells else []
         refresh.clear(site, session.observer)
     for path in plan.texts.kept:
-        session.observer.notice(f"{plan.location(path)} is not the packaged one, and stays")
+        session.observer.notice(f"{plan.location(path)} is not from the package and is kept")
     diff = "\n".join(_diff(plan)) if with_diff else None
     emit(
         session,
@@ -79,11 +79,11 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
         _lines(session, plan, refreshed, told, diff),
     )
     if plan.pending and not tells:
-        talk(session, f"to be told: {', '.join(publish.servers(plan.pending))}; next: gitstate boot write --reload")
+        talk(session, f"needs reload: {', '.join(publish.servers(plan.pending))}; next: gitstate boot write --reload")
     if failed := [one for one in told if one.outcome is publish.Outcome.FAILED]:
         raise PartlyDoneError(
-            "all is written, but " + "; ".join(f"{one.server} can't be told: {one.why}" for one in failed),
-            "mend that, and run it again: gitstate boot write --reload",
+            "everything is written, but " + "; ".join(f"{one.server} can't be reloaded: {one.why}" for one in failed),
+            "fix that, then run: gitstate boot write --reload",
         )
 
 
@@ -217,8 +217,8 @@ def _as_json(
         "removed": [location(plan.location(one.path)) for one in plan.texts.stale],
         "unchanged": len(plan.texts.unchanged),
         "kept": [location(plan.location(path)) for path in plan.texts.kept],
-        "to_be_told": publish.servers(plan.pending),
-        "told": [
+        "needs_reload": publish.servers(plan.pending),
+        "reloads": [
             {"server": one.server, "command": list(one.command), "outcome": one.outcome.value, "why": one.why}
             for one in told
         ],

@@ -67,4 +67,4 @@ def _check_room(path: Path) -> None:
     if Site(path).file.exists():
         raise UsageError(f"{path} is a site already", "gitstate prototype list shows what it holds")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
+        raise UsageError(f"{path} is not an empty directory", "choose a new or empty directory: --site DIR")

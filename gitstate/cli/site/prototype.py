@@ -119,7 +119,7 @@ def list_(session: Session) -> None:
     if not found:
         talk(session, "no prototypes yet: gitstate prototype create NAME")
     if problems := [about["problem"] for about, _ in found if about["problem"]]:
-        raise PartlyDoneError("; ".join(problems), "gitstate fsck tells more")
+        raise PartlyDoneError("; ".join(problems), "run gitstate fsck")
 
 
 def _row(site: Site, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -212,6 +212,6 @@ def remove(session: Session, name: str, yes: bool) -> None:
 
 def _ask(session: Session, name: str, removal: bootstrap.Removal) -> None:
     if session.json or not sys.stdin.isatty():
-        raise UsageError(f"removing {name} deletes its history", "say --yes if you mean it")
+        raise UsageError(f"removing {name} deletes its history", "confirm with --yes")
     paths = ", ".join(map(str, removal.paths))
     click.confirm(f"Delete {paths} with all history?", abort=True, err=True)

@@ -105,7 +105,7 @@ def _what(one: Users) -> str:
 def _boot(one: BootFiles) -> str:
     if one.problem is not None:
         return visible(one.problem.message)
-    told = f"{', '.join(one.to_be_told)} to be told" if one.to_be_told else ""
+    told = f"{', '.join(one.to_be_told)} need reload" if one.to_be_told else ""
     files = f"{one.files} to be written or removed" if one.files else ""
     if files or told:
         return f"{', '.join(filter(None, (files, told)))}: gitstate boot write --reload"
@@ -127,7 +127,7 @@ def _as_json(session: Session, found: SiteStatus, *, quick: bool) -> dict[str, A
         ],
         "boot": {
             "files": found.boot.files,
-            "to_be_told": list(found.boot.to_be_told),
+            "needs_reload": list(found.boot.to_be_told),
             "problem": found.boot.problem.message if found.boot.problem else None,
         }
         if found.boot

@@ -44,7 +44,7 @@ def status_lines(session: Session, name: str, found: Status, times: bool) -> Ite
     elif found.tree == found.old_tree:
         yield f"{name}: nothing to check in since {found.base.hex()[:7]}"
     elif not found.changes and not found.links:
-        yield f"{name}: nothing has changed since {found.base.hex()[:7]}; a check-in renews records that git edited"
+        yield f"{name}: nothing has changed since {found.base.hex()[:7]}; a check-in updates records after edits by git"
     yield from change_lines(session, found.changes, found.links, times)
     for refusal in found.findings.refusals:
         yield f"refused: /{display(refusal.path)}: {refusal.why} ({refusal.hint})"
@@ -65,13 +65,13 @@ def change_lines(
         yield str(link)
     if len(shown) < len(changes):
         count = len(changes) - len(shown)
-        yield f"({count} {'entry' if count == 1 else 'entries'} with another time only: --times)"
+        yield f"({count} {'entry' if count == 1 else 'entries'} differ only in time: --times)"
 
 
 def note_skipped(session: Session, findings: Findings) -> None:
     """Say what the walk left out: mounts and sockets."""
     for path in findings.mounts:
-        session.observer.notice(f"/{display(path)} is a mount point: what lies under it keeps its last record")
+        session.observer.notice(f"/{display(path)} is a mount point: the content below it keeps its last record")
     for path in findings.sockets:
         session.observer.notice(f"/{display(path)} is a socket: not recorded")
 
@@ -107,5 +107,5 @@ def unread_error(findings: Findings) -> PartlyDoneError:
     named = [f"/{display(path)} ({why})" for path, why in sorted(findings.unrecorded)]
     return PartlyDoneError(
         f"could not be read: {some_of(named, _NAMED)}",
-        "what could not be read keeps its last record; run it as root to record it",
+        "their last records are kept; run it as root",
     )

@@ -90,9 +90,9 @@ def checkin(
 
 def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allowance, ...]:
     if len(paths) != len(reasons):
-        raise UsageError("every --allow wants its --because", "--allow PATH --because TEXT")
+        raise UsageError("each --allow needs a --because", "--allow PATH --because TEXT")
     if any(not reason.strip() or "\n" in reason for reason in reasons):
-        raise UsageError("a --because is one line of text", "say why this may stand in history")
+        raise UsageError("--because takes one line of text", "say why this may be in history")
     return tuple(Allowance(tree_path(os.fsencode(path)), why) for path, why in zip(paths, reasons, strict=True))
 
 

@@ -36,12 +36,12 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     raw, name = session.raw, repo or _here(session)
     if name is None:
         if live or times or raw:
-            raise UsageError("--live, --times and -z are for one repository", "name it: gitstate status REPO")
+            raise UsageError("--live, --times and -z need a REPO", "gitstate status REPO")
         from gitstate.cli.site.status import glance  # whoever asks for one tree needn't wait for it
 
         return glance(session, quick=quick, exit_code=exit_code)
     if quick:
-        raise UsageError("--quick is for the whole site", "gitstate status --quick")
+        raise UsageError("--quick and REPO exclude each other", "gitstate status --quick")
     repository = session.opened.repository(name)
     tree = engine.live_tree(repository, live)
     found = engine.status(repository, tree, session.observer)

@@ -251,7 +251,7 @@ def test_what_a_machine_gets_with_nothing_set(site: Site) -> None:
 
 
 def test_of_a_file_that_is_skipped_no_layer_says_anything(site: Site) -> None:
-    assert site.out("layer", "which", "bare", "/etc/fstab").endswith("no layer says anything of it")
+    assert site.out("layer", "which", "bare", "/etc/fstab").endswith("no layer has it")
     site.run("layer", "which", "bare", "/etc/resolv.conf", code=10)
     assert site.out("layer", "which", "lab3-1", "/etc/resolv.conf").splitlines()[0].startswith("/etc/resolv.conf: base")
 
