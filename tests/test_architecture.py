@@ -26,11 +26,12 @@ DISTRICTS: Final = {
             repository small repack site leftovers
         """,
         "tree": """
-            manifest change policy snapshot scan checkin owners export verify history merge bootstrap prepare local
+            manifest change policy snapshot scan checkin owners export verify history merge bootstrap prototypes
+            maintenance prepare local
         """,
         "directory": "model options netgroups protocol check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",
-        "boot": "checks options request templates plan render files doctor",
+        "boot": "checks options request templates plan render files doctor creation",
         "release": """
             models log opened messages content signatures requests difference archives publishing refresh reconcile
             channels push rollback gate status doctor state_at layers

@@ -37,10 +37,7 @@ class Site:
         Raises UsageError if there is something else.
         """
         site = cls(path.absolute())
-        if site.file.exists():
-            raise UsageError(f"{path} is a site already", "gitstate prototype list shows what it holds")
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(f"{path} is not an empty directory", "a site wants a new or an empty one: --site DIR")
+        site.require_unused()
         site.path.mkdir(parents=True, exist_ok=True)
         for name in _PRIVATE:
             (site.path / name).mkdir(mode=0o700)
@@ -63,6 +60,13 @@ class Site:
             document["boot"] = boot
         fs.write_file(site.file, tomlkit.dumps(document).encode())
         return site
+
+    def require_unused(self) -> None:
+        """Raise UsageError unless a site can be made here."""
+        if self.file.exists():
+            raise UsageError(f"{self.path} is a site already", "gitstate prototype list shows what it holds")
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise UsageError(f"{self.path} is not an empty directory", "choose a new or empty directory: --site DIR")
 
     @classmethod
     def open(cls, path: Path) -> Site:

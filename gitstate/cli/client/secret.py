@@ -18,11 +18,10 @@ from gitstate.cli.client.options import ClientNames, complete_client, existing_c
 from gitstate.cli.client.renewal import renew_archives
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import ConfigError, UsageError
+from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
-from gitstate.directory import Client
-from gitstate.machine import layers, secrets
-from gitstate.machine.render.models import ArchiveEntry
+from gitstate.machine import secrets
+from gitstate.machine.secrets import Secret
 
 _MODE: Final = re.compile("0?[0-7]{3}")
 _OWNER: Final = re.compile("([0-9]{1,10}):([0-9]{1,10})")
@@ -73,48 +72,40 @@ def _path(text: str) -> bytes:
 @pass_session
 def list_(session: Session, host: str | None) -> None:
     """List the secrets of HOST or of all machines, without their content."""
-    site, options = session.opened.site, secrets.load(session.opened.site)
+    found, errors = secrets.listing(session.opened.site, host)
     clients = session.opened.directory.clients()
-    found: list[tuple[str, ArchiveEntry]] = []
-    faults: list[ConfigError] = []
-    for name in [host] if host else secrets.hosts(site):
-        try:
-            found += [(name, one) for one in secrets.machine_secrets(site, name, options).entries]
-        except ConfigError as error:
-            faults.append(error)
-    rows = [_row(name, one) for name, one in found]
-    value = [_json(name, one, is_client=name in clients) for name, one in found]
     heads = ("HOST", "PATH", "MODE", "OWNER", "SIZE", "CHANGED")
-    emit(session, "secret-list/1", {"secrets": value}, table(rows, heads, colour=session.colour))
-    for name in dict.fromkeys(name for name, _ in found if name not in clients):
+    value = {"secrets": [_as_json(one, is_client=one.host in clients) for one in found]}
+    emit(session, "secret-list/1", value, table([_row(one) for one in found], heads, colour=session.colour))
+    for name in dict.fromkeys(one.host for one in found if one.host not in clients):
         session.observer.notice(f"{name} is not a client")
-    for fault in faults[1:]:
-        session.observer.notice(str(fault))
-    if faults:
-        raise faults[0]
+    for error in errors[1:]:
+        session.observer.notice(str(error))
+    if errors:
+        raise errors[0]
     if not found:
         talk(session, f"{host} has no secrets" if host else "no machine has secrets")
 
 
-def _row(host: str, one: ArchiveEntry) -> tuple[str, ...]:
+def _row(one: Secret) -> tuple[str, ...]:
     meta = one.meta
     slash = "/" if meta.kind is Kind.DIRECTORY else ""
-    amount = size(len(one.content)) if meta.kind is Kind.FILE else "-"
+    amount = size(one.size) if meta.kind is Kind.FILE else "-"
     when = ago(meta.time // _SECOND) if meta.time is not None else "-"
-    return host, f"/{display(one.path)}{slash}", f"{meta.mode:04o}", f"{meta.uid}:{meta.gid}", amount, when
+    return one.host, f"/{display(one.path)}{slash}", f"{meta.mode:04o}", f"{meta.uid}:{meta.gid}", amount, when
 
 
-def _json(host: str, one: ArchiveEntry, *, is_client: bool) -> dict[str, Any]:
+def _as_json(one: Secret, *, is_client: bool) -> dict[str, Any]:
     meta = one.meta
     return {
-        "host": host,
+        "host": one.host,
         "client": is_client,
         "path": octal(one.path),
         "type": meta.kind.value,
         "mode": f"{meta.mode:04o}",
         "uid": meta.uid,
         "gid": meta.gid,
-        "size": len(one.content),
+        "size": one.size,
         "changed": moment(meta.time // _SECOND) if meta.time is not None else None,
     }
 
@@ -228,23 +219,12 @@ def known_hosts(session: Session, who: ClientNames) -> None:
     printed.
     """
     directory = session.opened.directory
-    clients = directory.clients()
-    wanted = existing_clients(session, directory, who) if any(who) else sorted(clients)
-    meant = [directory.client(name) for name in wanted]
-    domain = layers.load(session.opened.site).domain
-    lines, value = [], []
-    called = {one.name: _called(one, domain) for one in meant}
-    for host, key in secrets.public_keys(session.opened.site, called):
-        lines.append(f"{','.join(called[host])} {key}")
-        value.append({"host": host, "names": called[host], "key": key})
-    emit(session, "secret-known-hosts/1", {"keys": value}, lines)
-    if not lines:
+    hosts = existing_clients(session, directory, who) if any(who) else sorted(directory.clients())
+    found = secrets.known_hosts(session.opened.site, map(directory.client, hosts))
+    value = {"keys": [one._asdict() for one in found]}
+    emit(session, "secret-known-hosts/1", value, [f"{','.join(one.names)} {one.key}" for one in found])
+    if not found:
         talk(session, "no ssh host keys yet")
-
-
-def _called(client: Client, domain: str | None) -> list[str]:
-    """What people type to reach a machine."""
-    return [client.name, *([f"{client.name}.{domain}"] if domain else []), *client.ips]
 
 
 @secret.command(examples=("gitstate secret renew lab3-12", "gitstate secret renew 'lab3-[01-24]' -n"))

@@ -1,18 +1,16 @@
-"""layer create --shipped, layer list --shipped: the layers that come with gitstate."""
+"""layer list --shipped: the layers that come with gitstate."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import emit, table, talk
-from gitstate.machine.layers import shipped as layers
+from gitstate.machine.layers import shipped
 
 
 def list_shipped(session: Session) -> None:
     """List what there is, and which of it the site has a layer of."""
     own = set(session.opened.site.layers())
-    found = layers.shipped()
+    found = shipped.shipped()
     value = [{"repository": one.name, "description": one.description, "exists": one.name in own} for one in found]
     rows = [(one.name, "exists" if one.name in own else "-", one.description) for one in found]
     emit(
@@ -22,13 +20,3 @@ def list_shipped(session: Session) -> None:
         table(rows, ("NAME", "HERE", "DESCRIPTION"), colour=session.colour),
     )
     talk(session, "to copy one: gitstate layer create NAME --shipped")
-
-
-def copy_shipped(name: str, live: Path) -> None:
-    """Fill the new live tree of ``name``. Raises NotFoundError."""
-    layers.copy(layers.find(name), live)
-
-
-def find_shipped(name: str) -> None:
-    """Raise NotFoundError if no such layer comes with gitstate."""
-    layers.find(name)

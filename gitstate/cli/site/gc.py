@@ -9,11 +9,8 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, size
-from gitstate.store import repack
-
-
-def _names(session: Session, repo: str | None) -> list[str]:
-    return [repo] if repo else list(session.opened.site.repositories())
+from gitstate.tree import maintenance
+from gitstate.tree.maintenance import Repacked, Size
 
 
 @click.command(cls=Command, examples=("gitstate gc", "gitstate gc --aggressive desktop"))
@@ -29,30 +26,32 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     objects that no branch or tag has reached for two weeks are dropped.
     --aggressive compresses everything again.
     """
-    report: list[dict[str, Any]] = []
-    lines: list[str] = []
-    for name in _names(session, repo):
-        repository = session.opened.repository(name)
-        plan = repack.plan(repository, aggressive=aggressive)
-        after = repack.Size(plan.size, plan.packs)
-        if not session.dry_run:
-            with repository.lock("gc"):
-                session.observer.phase(f"git repack {name}")
-                after = repack.apply(repository, plan)
-        report.append(
-            {
-                "repository": name,
-                "before": plan.size,
-                "after": after.size,
-                "packs_before": plan.packs,
-                "packs_after": after.packs,
-                "compressed": plan.fresh,
-            }
-        )
-        then = f", {plan.fresh} to compress" if session.dry_run else f" -> {_weight(after.size, after.packs)}"
-        lines.append(f"{name}: {_weight(plan.size, plan.packs)}{then}")
-    emit(session, "gc/1", {"repositories": report, "dry_run": session.dry_run}, lines)
+    names = [repo] if repo else list(session.opened.site.repositories())
+    found = {name: _gc(session, name, aggressive=aggressive) for name in names}
+    value = {"repositories": [_as_json(name, one) for name, one in found.items()], "dry_run": session.dry_run}
+    emit(session, "gc/1", value, [_line(session, name, one) for name, one in found.items()])
 
 
-def _weight(nbytes: int, packs: int) -> str:
-    return f"{size(nbytes)} in {packs} pack{'' if packs == 1 else 's'}"
+def _gc(session: Session, name: str, *, aggressive: bool) -> Repacked:
+    repository = session.opened.repository(name)
+    return maintenance.gc(repository, name, session.observer, aggressive=aggressive, dry_run=session.dry_run)
+
+
+def _line(session: Session, name: str, one: Repacked) -> str:
+    then = f", {one.compressed} to compress" if session.dry_run else f" -> {_size(one.after)}"
+    return f"{name}: {_size(one.before)}{then}"
+
+
+def _size(one: Size) -> str:
+    return f"{size(one.size)} in {one.packs} pack{'' if one.packs == 1 else 's'}"
+
+
+def _as_json(name: str, one: Repacked) -> dict[str, Any]:
+    return {
+        "repository": name,
+        "before": one.before.size,
+        "after": one.after.size,
+        "packs_before": one.before.packs,
+        "packs_after": one.after.packs,
+        "compressed": one.compressed,
+    }

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict
 
 import click
 
+from gitstate.boot import creation
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, location, talk
-from gitstate.core.errors import UsageError
-from gitstate.store.site import Site
 
 
 @click.command(cls=Command, examples=("gitstate init", "gitstate init --interface eth1"))
@@ -26,45 +24,20 @@ def init(session: Session, interface: str | None) -> None:
     directory that --site or GITSTATE_SITE names. With --interface machines can
     boot from it: a DHCP server that answers there keeps giving addresses.
     """
-    path = session.site_path
-    _check_room(path)
-    boot = None if interface is None else _look(path.absolute(), interface)
+    plan = creation.plan(session.site_path, interface)
+    boot = plan.boot
     if not session.dry_run:
-        Site.create(path, interface)
-    line = f"{'would make' if session.dry_run else 'site'} {path.absolute()}"
+        creation.apply(plan)
+    line = f"{'would make' if session.dry_run else 'site'} {plan.path}"
     if boot:
-        line += f"  directory {boot['directory']}  DHCP {boot['dhcp']}{_others(boot['dhcp_servers'])}"
-    emit(session, "init/1", {"site": location(path), "boot": boot, "dry_run": session.dry_run}, [line])
-    if boot and not boot["dhcp_servers"]:
+        line += f"  directory ldif  DHCP {boot.dhcp}{_others(boot.dhcp_servers)}"
+    network = {**asdict(boot), "directory": "ldif"} if boot else None
+    emit(session, "init/1", {"site": location(plan.path), "boot": network, "dry_run": session.dry_run}, [line])
+    if boot and not boot.dhcp_servers:
         talk(session, f'no DHCP server answers on {interface}: dhcp = "own" in site.toml makes gitstate give addresses')
-
-
-def _look(path: Path, interface: str) -> dict[str, Any]:
-    """The network on which machines shall boot. Raises ConfigError, HostError."""
-    from gitstate.boot import checks, options
-    from gitstate.core import network
-
-    checks.checked("path", str(path), "the site's directory")
-    found = options.parse({"interface": interface}, "--interface")
-    return {
-        "interface": interface,
-        "server": found.server,
-        "network": found.network,
-        "directory": "ldif",
-        "dhcp": found.dhcp.value,
-        "dhcp_servers": network.dhcp_servers(interface),
-    }
 
 
 def _others(servers: list[str]) -> str:
     if not servers:
         return ""
     return f" ({', '.join(servers)} {'keeps' if len(servers) == 1 else 'keep'} giving addresses)"
-
-
-def _check_room(path: Path) -> None:
-    """What Site.create would refuse."""
-    if Site(path).file.exists():
-        raise UsageError(f"{path} is a site already", "gitstate prototype list shows what it holds")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{path} is not an empty directory", "choose a new or empty directory: --site DIR")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import click
 from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import date, emit, location, moment, shortened, size, table, talk
-from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
+from gitstate.core.errors import PartlyDoneError, UsageError
 from gitstate.core.names import repo_name, visible
-from gitstate.store import MAIN, Repository
-from gitstate.store.site import Site
-from gitstate.tree import bootstrap
+from gitstate.tree import bootstrap, prototypes
+from gitstate.tree.prototypes import Summary
 
 
 @click.group(cls=Group, examples=("gitstate prototype list", "gitstate prototype create --help"))
@@ -112,30 +110,25 @@ def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
 @pass_session
 def list_(session: Session) -> None:
     """List the prototypes and their latest snapshots."""
-    found = [_row(session.opened.site, name) for name in session.opened.site.prototypes()]
+    found = prototypes.summaries(session.opened.site)
     heads = ("NAME", "SNAPSHOT", "CHECKED IN", "MESSAGE", "LIVE TREE")
-    lines = table([cells for _, cells in found], heads, colour=session.colour)
-    emit(session, "prototype-list/1", {"prototypes": [about for about, _ in found]}, lines)
+    lines = table([_row(one) for one in found], heads, colour=session.colour)
+    value = {"prototypes": [_as_json(one) | {"problem": one.problem} for one in found]}
+    emit(session, "prototype-list/1", value, lines)
     if not found:
         talk(session, "no prototypes yet: gitstate prototype create NAME")
-    if problems := [about["problem"] for about, _ in found if about["problem"]]:
+    if problems := [one.problem for one in found if one.problem]:
         raise PartlyDoneError("; ".join(problems), "run gitstate fsck")
 
 
-def _row(site: Site, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A prototype for JSON and for the table; one that can't be read doesn't hide the others."""
-    nothing = {"repository": name, "live": None, "commit": None, "when": None, "subject": None}
-    try:
-        repository = site.repository(name)
-        about = _about(name, repository) | {"problem": None}
-    except GitstateError as error:
-        return nothing | {"problem": error.message}, (name, "?", "?", "?", "?")
-    if about["commit"] is None:
-        cells = ("-", "-", "-")
-    else:
-        when = datetime.fromisoformat(about["when"]).timestamp()
-        cells = (about["commit"][:7], date(int(when)), shortened(about["subject"], 50))
-    return about, (name, *cells, str(repository.live or "-"))
+def _row(one: Summary) -> tuple[str, ...]:
+    if one.problem:
+        return one.name, "?", "?", "?", "?"
+    live = str(one.live or "-")
+    if one.snapshot is None:
+        return one.name, "-", "-", "-", live
+    snapshot = one.snapshot
+    return one.name, snapshot.oid.hex()[:7], date(snapshot.when), shortened(_subject(snapshot.message), 50), live
 
 
 @prototype.command(examples=("gitstate prototype show desktop",))
@@ -144,34 +137,32 @@ def _row(site: Site, name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
 @pass_session
 def show(session: Session, name: str) -> None:
     """Show one prototype."""
-    site = session.opened.site
-    repository = session.opened.repository(repo_name(name))
-    exports = site.exports_path(name)
-    value = _about(name, repository) | {
-        "git_dir": location(repository.path),
-        "size": repository.size(),
-        "tags": repository.tags(),
-        "exports": sorted(path.name for path in exports.glob("[0-9a-f]*")) if exports.is_dir() else [],
+    found = prototypes.details(session.opened.site, name, session.opened.repository(repo_name(name)))
+    snapshot = found.summary.snapshot
+    value = _as_json(found.summary) | {
+        "git_dir": location(found.path),
+        "size": found.size,
+        "tags": found.tags,
+        "exports": found.exports,
     }
-    commit = value["commit"]
+    latest = f"{snapshot.oid.hex()[:7]} {visible(_subject(snapshot.message))}" if snapshot else "none yet"
     lines = [
-        f"{name}",
-        f"  repository  {repository.path} ({size(value['size'])})",
-        f"  live tree   {repository.live or 'none'}",
-        f"  snapshot    {commit[:7]} {visible(value['subject'])}" if commit else "  snapshot    none yet",
-        f"  tags        {' '.join(value['tags']) or 'none'}",
-        f"  exports     {' '.join(oid[:7] for oid in value['exports']) or 'none'}",
+        name,
+        f"  repository  {found.path} ({size(found.size)})",
+        f"  live tree   {found.summary.live or 'none'}",
+        f"  snapshot    {latest}",
+        f"  tags        {' '.join(found.tags) or 'none'}",
+        f"  exports     {' '.join(oid[:7] for oid in found.exports) or 'none'}",
     ]
     emit(session, "prototype-show/1", value, lines)
 
 
-def _about(name: str, repository: Repository) -> dict[str, Any]:
-    commit = repository.ref(MAIN)
-    snapshot = repository.snapshot(commit) if commit else None
+def _as_json(one: Summary) -> dict[str, Any]:
+    snapshot = one.snapshot
     return {
-        "repository": name,
-        "live": location(repository.live) if repository.live else None,
-        "commit": commit.hex() if commit else None,
+        "repository": one.name,
+        "live": location(one.live) if one.live else None,
+        "commit": snapshot.oid.hex() if snapshot else None,
         "when": moment(snapshot.when) if snapshot else None,
         "subject": _subject(snapshot.message) if snapshot else None,
     }

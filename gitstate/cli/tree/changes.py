@@ -15,7 +15,6 @@ from gitstate.core.names import columns, display, octal, padded
 from gitstate.core.wording import some_of
 from gitstate.tree.change import Change, LinksChanged, as_json, details
 from gitstate.tree.checkin import Status
-from gitstate.tree.scan.models import Findings
 
 _NAMED = 3
 """So many paths stand in one line."""
@@ -68,11 +67,11 @@ def change_lines(
         yield f"({count} {'entry' if count == 1 else 'entries'} differ only in time: --times)"
 
 
-def note_skipped(session: Session, findings: Findings) -> None:
+def note_skipped(session: Session, found: Status) -> None:
     """Say what the walk left out: mounts and sockets."""
-    for path in findings.mounts:
+    for path in found.findings.mounts:
         session.observer.notice(f"/{display(path)} is a mount point: the content below it keeps its last record")
-    for path in findings.sockets:
+    for path in found.findings.sockets:
         session.observer.notice(f"/{display(path)} is a socket: not recorded")
 
 
@@ -102,9 +101,9 @@ def status_json(name: str, live: Path, found: Status) -> dict[str, Any]:
     }
 
 
-def unread_error(findings: Findings) -> PartlyDoneError:
+def unread_error(found: Status) -> PartlyDoneError:
     """The error that names what could not be read."""
-    named = [f"/{display(path)} ({why})" for path, why in sorted(findings.unrecorded)]
+    named = [f"/{display(path)} ({why})" for path, why in sorted(found.findings.unrecorded)]
     return PartlyDoneError(
         f"could not be read: {some_of(named, _NAMED)}",
         "their last records are kept; run it as root",

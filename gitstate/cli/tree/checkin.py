@@ -81,11 +81,11 @@ def checkin(
         "dry_run": session.dry_run,
     }
     emit(session, "checkin/1", value, [_result(name, result)] if result else status_lines(session, name, found, False))
-    note_skipped(session, found.findings)
+    note_skipped(session, found)
     if session.dry_run:
         engine.foresee(request, found)
     if found.findings.unrecorded:
-        raise unread_error(found.findings)
+        raise unread_error(found)
 
 
 def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allowance, ...]:

@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain, takewhile
 from typing import Any
 
@@ -15,7 +14,6 @@ import click
 from gitstate.cli.base.app import Function, Session, common, complete_repository, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, put
-from gitstate.store import Repository
 from gitstate.tree import history
 
 
@@ -53,11 +51,11 @@ def _command(*examples: str) -> Callable[[Callable[..., Any]], click.Command]:
     return click.command(cls=_GitCommand, examples=examples)
 
 
-def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, Repository, tuple[str, ...]]:
+def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """REPO, wherever it is among git's arguments, and the other arguments."""
     plain = [word for word in takewhile(lambda word: word != "--", words) if not word.startswith("-")]
     name, rest = session.split(words, plain)
-    return name, session.opened.repository(name), tuple(rest)
+    return name, tuple(rest)
 
 
 @_command("gitstate log desktop -- etc/fstab", "gitstate log desktop -p -3", "gitstate log desktop --since=yesterday")
@@ -70,7 +68,8 @@ def log(session: Session, words: tuple[str, ...]) -> None:
     With paths, list the commits that changed their content or their metadata.
     Write the value of an option in the same word: --date=iso.
     """
-    name, repository, arguments = _parse(session, words)
+    name, arguments = _parse(session, words)
+    repository = session.opened.repository(name)
     if session.json:
         emit(session, "log/1", {"repository": name, "commits": list(history.log_json(repository, arguments))}, [])
     else:
@@ -87,7 +86,8 @@ def show(session: Session, words: tuple[str, ...]) -> None:
     Changes of content are followed by those of owners, modes, ACLs,
     capabilities, devices and hard links.
     """
-    name, repository, arguments = _parse(session, words)
+    name, arguments = _parse(session, words)
+    repository = session.opened.repository(name)
     if session.json:
         commits = [one | _by_kind(one["changes"]) for one in history.show_json(repository, arguments)]
         emit(session, "show/1", {"repository": name, "commits": commits}, [])
@@ -109,8 +109,9 @@ def diff(session: Session, words: tuple[str, ...], times: bool, exit_code: bool)
     Takes the options of git diff, and two revisions, or one to compare with
     the live tree; by default the one that it was last recorded as.
     """
-    name, repository, arguments = _parse(session, words)
-    with _comparison(session, repository, arguments) as comparison:
+    name, arguments = _parse(session, words)
+    repository = session.opened.repository(name)
+    with history.open_comparison(repository, arguments, session.observer) as comparison:
         assert comparison.new is not None
         if session.json:
             ids = {"old": comparison.old.hex(), "new": comparison.new.hex()}
@@ -118,28 +119,6 @@ def diff(session: Session, words: tuple[str, ...], times: bool, exit_code: bool)
         elif not session.quiet:
             _page(session, comparison.lines(color=session.colour, times=times))
         return 1 if (exit_code or session.quiet) and comparison.differs() else 0
-
-
-@contextmanager
-def _comparison(session: Session, repository: Repository, arguments: tuple[str, ...]) -> Iterator[history.Comparison]:
-    """The two trees to compare; new objects of the live tree are in a scratch directory."""
-    comparison = history.compare(repository, arguments, lambda: _recorded(repository))
-    if comparison.new is not None:
-        yield comparison
-        return
-    from gitstate.tree import checkin  # comparing two snapshots takes half as long as this import
-
-    with repository.scratch() as scratch:
-        tree = checkin.preview(repository, checkin.live_tree(repository, None), scratch, session.observer)
-        yield comparison.with_new(tree, scratch)
-
-
-def _recorded(repository: Repository) -> str:
-    """The commit that the live tree was last recorded as."""
-    from gitstate.tree import checkin
-
-    base = checkin.base_of(repository)
-    return base.hex() if base else "HEAD"
 
 
 def _by_kind(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:

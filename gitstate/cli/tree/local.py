@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,14 +12,11 @@ import click
 from gitstate.cli.base.app import Function, Session, common, names, pass_session, repo_argument, writes
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.output import emit, location, table, talk, write_name
-from gitstate.core.errors import NotFoundError, UsageError
+from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
-from gitstate.store import Repository
-from gitstate.tree import checkin
 from gitstate.tree import local as engine
 from gitstate.tree.local import ConflictPolicy, Plan, Trees
 
-_BASE = "base"
 Planner = Callable[[Trees, list[bytes]], Plan]
 
 
@@ -97,7 +93,7 @@ def list_(session: Session, repo: str | None) -> None:
     has there: the same file, another one, a template, none.
     """
     name = _prototype(session, session.name(repo))
-    with _opened(session, name) as (trees, locations):
+    with _open(session, name) as (trees, locations):
         found = engine.files(trees)
     if session.zero:
         for one in found:
@@ -147,7 +143,7 @@ def autofix(session: Session, repo: str | None) -> None:
         talk(session, f"base keeps its /{display(path)}, which differs from the package's")
 
 
-# --- shared ----------------------------------------------------------------------------------------------
+# --- shared -----------------------------------------------------------------------------------------------------------
 
 
 def _conflict_policy(keep: bool, replace: bool) -> ConflictPolicy:
@@ -163,40 +159,22 @@ def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, list[bytes]]:
 
 
 def _prototype(session: Session, name: str) -> str:
-    if name == _BASE or "/" in name:
+    if name == engine.BASE or "/" in name:
         raise UsageError(f"{name} is a layer", "only prototypes have writable files")
     return name
 
 
 @contextmanager
-def _opened(session: Session, name: str, *, lock: bool = False) -> Iterator[tuple[Trees, dict[str, Any]]]:
+def _open(session: Session, name: str, *, lock: bool = False) -> Iterator[tuple[Trees, dict[str, Any]]]:
     """Open both live trees, locked if ``lock``; with their locations for JSON."""
-    repository, base = session.opened.repository(name), _base(session)
-    live = checkin.live_tree(repository, None)
-    layer = checkin.live_tree(base, None) if base else None
-    with ExitStack() as stack:
-        if lock:
-            for one in (repository, base):
-                if one is not None:
-                    stack.enter_context(one.lock("local"))
-        trees = stack.enter_context(engine.open_trees(live, layer))
-        yield trees, _locations(name, live, layer)
-
-
-def _base(session: Session) -> Repository | None:
-    try:
-        return session.opened.repository(_BASE)
-    except NotFoundError:
-        return None
-
-
-def _locations(name: str, live: Path, layer: Path | None) -> dict[str, Any]:
-    return {"repository": name, "live": location(live), "base": location(layer) if layer else None}
+    repository = session.opened.repository(name)
+    with engine.open_prototype(session.opened.site, repository, lock=lock) as (trees, live, base):
+        yield trees, {"repository": name, "live": location(live), "base": location(base) if base else None}
 
 
 def _run(session: Session, schema: str, name: str, paths: list[bytes], planner: Planner) -> Plan:
     """Plan, and apply the plan unless this is a dry run."""
-    with _opened(session, name, lock=not session.dry_run) as (trees, locations):
+    with _open(session, name, lock=not session.dry_run) as (trees, locations):
         todo = planner(trees, paths)
         if not session.dry_run:
             engine.apply(todo, trees)
@@ -217,4 +195,4 @@ def _lines(session: Session, todo: Plan) -> list[str]:
 
 def _suggest_checkin(session: Session, name: str, done: Plan) -> None:
     if done and not session.dry_run:
-        talk(session, f"next: gitstate checkin {name} -m '…', then the same for {_BASE}")
+        talk(session, f"next: gitstate checkin {name} -m '…', then the same for {engine.BASE}")

@@ -49,9 +49,9 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
         write_changed(found.changes, found.links, times=times)
     else:
         emit(session, "status/1", status_json(name, tree, found), status_lines(session, name, found, times))
-        note_skipped(session, found.findings)
+        note_skipped(session, found)
     if found.findings.unrecorded:
-        raise unread_error(found.findings)
+        raise unread_error(found)
     return 1 if exit_code and found.tree != found.old_tree else 0
 
 

@@ -12,18 +12,23 @@ from gitstate.machine.secrets.change import (
     renew,
 )
 from gitstate.machine.secrets.keys import ensure_host_keys, has_sshd, missing_keys, public_keys
+from gitstate.machine.secrets.listing import KnownHost, Secret, known_hosts, listing
 from gitstate.machine.secrets.options import Options, load
 from gitstate.machine.secrets.tree import LARGEST, Secrets, machine_secrets
 
 __all__ = [
     "LARGEST",
+    "KnownHost",
     "Options",
+    "Secret",
     "Secrets",
     "add",
     "apply_secrets",
     "ensure_host_keys",
     "has_sshd",
     "hosts",
+    "known_hosts",
+    "listing",
     "load",
     "machine_secrets",
     "missing_keys",

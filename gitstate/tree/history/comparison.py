@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from gitstate.core.errors import NotFoundError, UsageError
+from gitstate.core.monitor import Observer
 from gitstate.store import Repository, Type
 from gitstate.tree.change import as_json
 from gitstate.tree.history import git
@@ -70,6 +72,33 @@ class Comparison:
         repository = self.repository.including(self.objects) if self.objects else self.repository
         tree_diff = TreeDiff(repository.read, self.parsed.paths, times=times)
         return tree_diff.between(self._new, self.old) if backwards else tree_diff.between(self.old, self._new)
+
+
+@contextmanager
+def open_comparison(repository: Repository, arguments: Sequence[str], observer: Observer) -> Iterator[Comparison]:
+    """What ``diff`` is parsed to compare; the live tree's new objects are in a scratch directory meanwhile.
+
+    Without a revision the live tree is compared with the commit that it was last recorded as.
+
+    Raises NotFoundError, UsageError, HostError.
+    """
+    comparison = compare(repository, arguments, lambda: _recorded(repository))
+    if comparison.new is not None:
+        yield comparison
+        return
+    from gitstate.tree import checkin  # comparing two snapshots takes half as long as this import
+
+    with repository.scratch() as scratch:
+        tree = checkin.preview(repository, checkin.live_tree(repository, None), scratch, observer)
+        yield comparison.with_new(tree, scratch)
+
+
+def _recorded(repository: Repository) -> str:
+    """The commit that the live tree was last recorded as."""
+    from gitstate.tree import checkin
+
+    base = checkin.base_of(repository)
+    return base.hex() if base else "HEAD"
 
 
 def compare(

@@ -8,11 +8,23 @@ last, each step atomic, so a killed run loses nothing and the next one finishes.
 """
 
 from gitstate.tree.local.listing import LIST, parse_path
-from gitstate.tree.local.plan import ConflictPolicy, Plan, add, apply, files, fix, open_trees, remove
+from gitstate.tree.local.plan import (
+    BASE,
+    ConflictPolicy,
+    Plan,
+    add,
+    apply,
+    files,
+    fix,
+    open_prototype,
+    open_trees,
+    remove,
+)
 from gitstate.tree.local.state import File, Original, State, Trees
 from gitstate.tree.local.steps import Link, Restore, Step
 
 __all__ = [
+    "BASE",
     "LIST",
     "ConflictPolicy",
     "File",
@@ -27,6 +39,7 @@ __all__ = [
     "apply",
     "files",
     "fix",
+    "open_prototype",
     "open_trees",
     "parse_path",
     "remove",

@@ -7,14 +7,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Final
 
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError
 from gitstate.core.fs import open_descriptor_tree
 from gitstate.core.names import display
+from gitstate.store import Repository
+from gitstate.store.site import Site
+from gitstate.tree.checkin import live_tree
 from gitstate.tree.local.listing import DIRECTORY, LIST, content_path, local_directory, parse
 from gitstate.tree.local.state import File, Original, State, Trees, same
 from gitstate.tree.local.steps import CopyFromBase, CopyToBase, Link, MakeDirectory, Remove, Restore, Step, WriteList
 from gitstate.tree.prepare.steps import check_parents
+
+BASE: Final = "base"
+"""The layer that has the originals."""
 
 
 class ConflictPolicy(Enum):
@@ -34,6 +41,21 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.steps)
+
+
+@contextmanager
+def open_prototype(site: Site, repository: Repository, *, lock: bool) -> Iterator[tuple[Trees, Path, Path | None]]:
+    """The live trees of a prototype and of the layer base, locked if ``lock``, and their paths.
+
+    Raises HostError, LockedError.
+    """
+    base = site.repository(BASE) if site.repository_path(BASE).exists() else None
+    live, layer = live_tree(repository, None), live_tree(base, None) if base else None
+    with ExitStack() as stack:
+        for one in (repository, base) if lock else ():
+            if one is not None:
+                stack.enter_context(one.lock("local"))
+        yield stack.enter_context(open_trees(live, layer)), live, layer
 
 
 @contextmanager
