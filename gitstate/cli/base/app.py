@@ -56,7 +56,7 @@ _COMMANDS: Final = {
 
 
 class ReaderGoneError(Exception):
-    """Who read our output has closed it. Not a BrokenPipeError, from which click makes exit code 1."""
+    """The reader of our output has closed it. Not a BrokenPipeError, which click turns into exit code 1."""
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def _reader() -> Iterator[None]:
 
 
 class _Root(LazyGroup):
-    """The program itself; who reads its output may go."""
+    """The program itself; the reader of its output may close it."""
 
     def make_context(self, *arguments: Any, **attributes: Any) -> click.Context:
         with _reader():
@@ -80,11 +80,11 @@ class _Root(LazyGroup):
 
 
 class Session:
-    """What a command works with; the common options say so wherever they stand on the line."""
+    """What a command works with, as the common options say, which may be anywhere on the command line."""
 
     def __init__(self) -> None:
         self.settings = settings.read()
-        self.given_site: Path | None = None
+        self.site_option: Path | None = None
         self.json = False
         self.quiet = False
         self.verbose = False
@@ -93,12 +93,12 @@ class Session:
 
     @property
     def site_path(self) -> Path:
-        """Where the site is, whether or not it exists."""
-        return self.given_site or self.settings.site
+        """The site's directory, whether or not it exists."""
+        return self.site_option or self.settings.site
 
     @cached_property
     def opened(self) -> OpenedSite:
-        """What use cases take: the site with its options, directory and releases. Raises NotFoundError, ConfigError."""
+        """The site with its options, directory and releases. Raises NotFoundError, ConfigError."""
         return OpenedSite.open(self.site_path, self.settings.credentials)
 
     @property
@@ -108,7 +108,7 @@ class Session:
 
     @cached_property
     def observer(self) -> Observer:
-        """Who shows progress: bars on a terminal, notices elsewhere."""
+        """Progress for people: bars on a terminal, notices elsewhere."""
         from gitstate.cli.base.progress import Bars, Plain
 
         if sys.stderr.isatty() and not self.quiet and not self.json:
@@ -117,24 +117,24 @@ class Session:
 
     @property
     def raw(self) -> bool:
-        """Whether names alone are printed. Raises UsageError for --json besides."""
+        """Whether only names are printed (``-z``). Raises UsageError if --json is given, too."""
         if self.zero and self.json:
             raise UsageError("-z and --json exclude each other", "JSON has every name in octal")
         return self.zero
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Clear the progress bar."""
         if "observer" in self.__dict__:
             self.observer.phase("")
 
     # --- repositories ---
 
     def name(self, given: str | None) -> str:
-        """The repository named, or the one whose live tree we stand in. Raises UsageError."""
+        """``given``, or the repository whose live tree is the current directory. Raises UsageError."""
         return given or self.opened.site.repository_of(Path.cwd())
 
     def take(self, *words: str | None) -> tuple[str, list[str | None]]:
-        """REPO, which may be left out inside a live tree, and the other words at their places. Raises UsageError."""
+        """REPO, which may be omitted inside a live tree, and the other words, None where omitted. Raises UsageError."""
         given = [word for word in words if word is not None]
         name, rest = self.split(given, given[:1])
         if len(rest) == len(words):  # inside a live tree, and the first of them was meant as REPO
@@ -142,7 +142,7 @@ class Session:
         return name, [*rest, *[None] * (len(words) - 1 - len(rest))]
 
     def split(self, words: Sequence[str], candidates: Sequence[str]) -> tuple[str, list[str]]:
-        """The first of ``candidates`` that names a repository, else the one whose live tree we stand in; the rest.
+        """The first of ``candidates`` that names a repository, else the one of the current live tree; and the rest.
 
         Raises UsageError, NotFoundError.
         """
@@ -172,7 +172,7 @@ pass_session = click.make_pass_decorator(Session, ensure=True)
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
-def _wish(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value:
             setattr(context.ensure_object(Session), name, value)
@@ -180,26 +180,26 @@ def _wish(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     return remember
 
 
-def _flag(*words: str, wish: str, text: str, kind: type[click.Option] = click.Option) -> Callable[[Function], Function]:
-    return click.option(*words, wish, cls=kind, is_flag=True, expose_value=False, callback=_wish(wish), help=text)
+def _flag(*words: str, name: str, text: str, kind: type[click.Option] = click.Option) -> Callable[[Function], Function]:
+    return click.option(*words, name, cls=kind, is_flag=True, expose_value=False, callback=_remember(name), help=text)
 
 
 def common(function: Function) -> Function:
-    """The options that every command takes."""
+    """The options of every command."""
     options = [
         click.option(
             "--site",
-            "given_site",
+            "site_option",
             cls=CommonOption,
             metavar="DIR",
             type=click.Path(path_type=Path, readable=False),
             expose_value=False,
-            callback=_wish("given_site"),
+            callback=_remember("site_option"),
             help="The site's directory [GITSTATE_SITE, /srv/gitstate].",
         ),
-        _flag("--json", wish="json", text="Print one JSON object.", kind=CommonOption),
-        _flag("-q", "--quiet", wish="quiet", text="Print results only, no notes and no progress.", kind=CommonOption),
-        _flag("-v", "--verbose", wish="verbose", text="Show a traceback for internal errors.", kind=CommonOption),
+        _flag("--json", name="json", text="Print one JSON object.", kind=CommonOption),
+        _flag("-q", "--quiet", name="quiet", text="Print results only, no notes and no progress.", kind=CommonOption),
+        _flag("-v", "--verbose", name="verbose", text="Show a traceback for internal errors.", kind=CommonOption),
     ]
     for option in reversed(options):
         function = option(function)
@@ -208,19 +208,19 @@ def common(function: Function) -> Function:
 
 def writes(function: Function) -> Function:
     """``-n`` for commands that write."""
-    return _flag("-n", "--dry-run", wish="dry_run", text="Show what would be done; write nothing.")(function)
+    return _flag("-n", "--dry-run", name="dry_run", text="Show what would be done; write nothing.")(function)
 
 
 def names(function: Function) -> Function:
     """``-z`` for commands that print names."""
-    return _flag("-z", wish="zero", text="Print only names, raw, each ended by NUL.")(function)
+    return _flag("-z", name="zero", text="Print only names, raw, each ended by NUL.")(function)
 
 
 # --- completion -------------------------------------------------------------------------------------------------------
 
 
 def complete_repository(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of repositories that begin so; none where anything is wrong."""
+    """The names of repositories; none on any error."""
     session = context.ensure_object(Session)
     try:
         return [name for name in session.opened.site.repositories() if name.startswith(incomplete)]
@@ -229,7 +229,7 @@ def complete_repository(context: click.Context, parameter: click.Parameter, inco
 
 
 def complete_revision(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The branches and tags that begin so, of the repository that the line names."""
+    """The branches and tags of the repository on the command line; none on any error."""
     session = context.ensure_object(Session)
     try:
         repository = session.opened.repository(session.name(context.params.get("repo")))
@@ -239,12 +239,12 @@ def complete_revision(context: click.Context, parameter: click.Parameter, incomp
 
 
 def repo_argument(function: Function) -> Function:
-    """REPO, which may be left out inside its live tree."""
+    """REPO, which may be omitted inside its live tree."""
     return click.argument("repo", required=False, shell_complete=complete_repository)(function)
 
 
 def rev_argument(function: Function) -> Function:
-    """REV, HEAD if left out."""
+    """REV, HEAD by default."""
     return click.argument("rev", required=False, shell_complete=complete_revision)(function)
 
 
@@ -273,7 +273,7 @@ def app() -> None:
     except FileNotFoundError:
         raise HostError("the current directory doesn't exist any more", "cd to another one") from None
     fs.allow_many_descriptors()
-    # Entries make no cycles: looking for them took a tenth of an export's time.
+    # Entries make no cycles; looking for them took a tenth of an export's time.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     gc.enable()

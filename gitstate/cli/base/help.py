@@ -1,4 +1,4 @@
-"""Commands as people meet them: help in sections, examples as they stand, names suggested and completed."""
+"""Commands and groups: help in sections, examples as written, names suggested, modules imported when needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from gitstate.core.wording import did_you_mean, nearest
 
-_MEANT: Final = {
+_SYNONYMS: Final = {
     "add": "create",
     "checkout": "export",
     "ci": "checkin",
@@ -21,7 +21,7 @@ _MEANT: Final = {
     "rm": "remove",
     "st": "status",
 }
-"""Other programs' words, by ours."""
+"""Other programs' words -> ours."""
 
 
 class CommonOption(click.Option):
@@ -40,7 +40,7 @@ class _HelpMixin(click.Command):
         self.examples = tuple(examples)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Errors know which command's help to name."""
+        """Let errors know their command, to name its help."""
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
@@ -48,7 +48,7 @@ class _HelpMixin(click.Command):
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Own options first: they are what the reader came for."""
+        """Own options first, then common ones."""
         own: list[tuple[str, str]] = []
         common: list[tuple[str, str]] = []
         for option in self.get_params(ctx):
@@ -62,7 +62,7 @@ class _HelpMixin(click.Command):
                     formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples as they stand, never wrapped."""
+        """Examples, never wrapped."""
         if self.examples:
             with formatter.section("Examples" if len(self.examples) > 1 else "Example"):
                 for line in "\n".join(self.examples).splitlines():
@@ -74,12 +74,12 @@ class Command(_HelpMixin):
 
 
 class Group(_HelpMixin, click.Group):
-    """Commands with a name in front. An unknown one gets the nearest; none at all gets the help."""
+    """A group of commands. For an unknown one the nearest is suggested; without one, the help is printed."""
 
     command_class = Command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Without arguments the help is an error's text: a script that forgot its command must notice."""
+        """Without arguments the help is an error: a script without its command must fail."""
         if not args and not ctx.resilient_parsing:
             raise HelpWantedError(ctx.get_help(), ctx)
         return super().parse_args(ctx, args)
@@ -95,15 +95,15 @@ class Group(_HelpMixin, click.Group):
         """The command that ``args`` begins with. Raises UsageError naming the nearest."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            meant = [_MEANT[args[0]]] if args[0] in _MEANT else []
-            near = [name for name in meant if name in known] or nearest(args[0], known)
+            synonym = [_SYNONYMS[args[0]]] if args[0] in _SYNONYMS else []
+            near = [name for name in synonym if name in known] or nearest(args[0], known)
             hint = f"; {did_you_mean(near, '')}" if near else ""
             raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
         return super().resolve_command(ctx, args)
 
 
 class LazyGroup(Group):
-    """A group that imports a command when it is called: a check-in doesn't wait for the code of all the others."""
+    """A group that imports a command only when it is called, which keeps commands quick."""
 
     def __init__(self, *arguments: Any, modules: Mapping[str, str], **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)

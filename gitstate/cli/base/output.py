@@ -20,18 +20,18 @@ _DAY = 86400
 
 def put(data: str | bytes) -> None:
     """Write to standard output."""
-    with _told_as_output():
+    with _name_standard_output():
         sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape"))
 
 
 def flush() -> None:
-    """What is printed counts as done when it is out."""
-    with _told_as_output():
+    """Flush standard output; only then is a result printed."""
+    with _name_standard_output():
         sys.stdout.flush()
 
 
 @contextmanager
-def _told_as_output() -> Iterator[None]:
+def _name_standard_output() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -51,7 +51,7 @@ def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[s
 
 
 def talk(session: Session, line: str) -> None:
-    """A line for people that is no result: what to do next."""
+    """Advice for people on standard error, such as what to do next."""
     if not session.json and not session.quiet:
         print(line, file=sys.stderr)
 
@@ -97,12 +97,12 @@ def size(count: int) -> str:
 
 
 def date(seconds: int) -> str:
-    """A moment in the server's own time."""
+    """A time in the server's time zone."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def ago(when: int) -> str:
-    """A moment, for what may be days old."""
+    """A time, or how many days ago it was."""
     days = int((time.time() - when) // _DAY)
     return date(when) if days < 2 else f"{days} days ago"
 
@@ -121,7 +121,7 @@ def write_name(path: bytes) -> None:
 
 
 def location(path: Path) -> str:
-    """Where something stands on this machine, for JSON: absolute, octal as all names."""
+    """A path on this machine for JSON: absolute, in octal as all names."""
     return octal(os.fsencode(path.absolute()))
 
 

@@ -19,7 +19,7 @@ class Plain:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def phase(self, what: str, total: int | None = None, unit: str = "entries") -> None:
         pass
@@ -29,7 +29,7 @@ class Plain:
 
     def notice(self, text: str) -> None:
         if not self._quiet:
-            _note(text, self._said)
+            _note(text, self._printed)
 
 
 class Bars:
@@ -43,7 +43,7 @@ class Bars:
         self._unit = ""
         self._done = 0
         self._shown = time.monotonic()
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def phase(self, what: str, total: int | None = None, unit: str = "entries") -> None:
         self._close()
@@ -59,11 +59,11 @@ class Bars:
             self._show()
         if self._progress is not None and self._task is not None and now - self._shown > _INTERVAL:
             self._shown = now
-            self._progress.update(self._task, completed=self._done, told=self._told())
+            self._progress.update(self._task, completed=self._done, amount=self._amount())
 
     def notice(self, text: str) -> None:
         self._close()
-        _note(text, self._said)
+        _note(text, self._printed)
 
     def _show(self) -> None:
         from rich.console import Console
@@ -73,17 +73,17 @@ class Bars:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[amount]}"),
             TimeElapsedColumn(),
         )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task(
-            escape(self._what), total=self._total, completed=self._done, told=self._told()
+            escape(self._what), total=self._total, completed=self._done, amount=self._amount()
         )
         self._progress.start()
 
-    def _told(self) -> str:
-        """How far it is; nothing for work that doesn't tell."""
+    def _amount(self) -> str:
+        """The amount done; nothing for work that doesn't count."""
         if not self._done:
             return ""
         return f"{self._done}/{self._total} {self._unit}" if self._total else f"{self._done} {self._unit}"
@@ -94,8 +94,8 @@ class Bars:
             self._progress = None
 
 
-def _note(text: str, said: set[str]) -> None:
-    """Say it once: a release is looked at before its tag is made and again when it is published."""
-    if text not in said:
-        said.add(text)
+def _note(text: str, printed: set[str]) -> None:
+    """Print each note once: a release is checked before its tag is made and again when it is published."""
+    if text not in printed:
+        printed.add(text)
         print(f"note: {text}", file=sys.stderr)

@@ -24,7 +24,7 @@ def run() -> None:
     session = Session()
     _open_streams()
     code = _run(session)
-    _let_go_of_output()
+    _discard_output()
     sys.exit(code)
 
 
@@ -42,9 +42,9 @@ def _run(session: Session) -> int:
             with suppress(OSError):
                 print(wanted.format_message(), file=sys.stderr)
             return 2
-        return _say(session, *_explain(wanted, session))
+        return _print_error(session, *_describe(wanted, session))
     except BaseException as error:
-        return _say(session, *_explain(error, session))
+        return _print_error(session, *_describe(error, session))
     return code if isinstance(code, int) else 0
 
 
@@ -52,7 +52,7 @@ def _run(session: Session) -> int:
 
 
 def _open_streams() -> None:
-    """Whatever the caller did to them: three descriptors that are open."""
+    """Open those of the three standard descriptors that the caller closed."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -64,8 +64,8 @@ def _open_streams() -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
-def _let_go_of_output() -> None:
-    """What can't be written was told of: Python would try again, complain, and end with 120."""
+def _discard_output() -> None:
+    """The error is printed already: else Python would try again, print another one, and exit with 120."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -75,8 +75,8 @@ def _let_go_of_output() -> None:
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
-    """Message, hint and exit code of whatever was raised."""
+def _describe(error: BaseException, session: Session) -> tuple[str, str, int]:
+    """Message, hint and exit code for an error."""
     match error:
         case GitstateError():
             return error.message, error.hint, error.code
@@ -89,7 +89,7 @@ def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
         case ReaderGoneError() | BrokenPipeError():
             return "", "", _CLOSED
         case OSError():
-            return _explain_system(error)
+            return _describe_system(error)
         case Exception():
             if session.verbose:
                 import traceback
@@ -100,22 +100,22 @@ def _explain(error: BaseException, session: Session) -> tuple[str, str, int]:
             raise error
 
 
-def _explain_system(error: OSError) -> tuple[str, str, int]:
+def _describe_system(error: OSError) -> tuple[str, str, int]:
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    said = f"{where}{error.strerror or error}"
+    message = f"{where}{error.strerror or error}"
     if error.errno in _FULL:
-        return said, "nothing half done is left; make room and run it again", 6
+        return message, "nothing half done is left; make room and run it again", 6
     if error.errno == errno.EROFS:
-        return said, "remount it read-write", 5
-    return said, "is it there, and are you root?", 5
+        return message, "remount it read-write", 5
+    return message, "is it there, and are you root?", 5
 
 
-def _say(session: Session, message: str, hint: str, code: int) -> int:
+def _print_error(session: Session, message: str, hint: str, code: int) -> int:
     with suppress(OSError):  # so that both stand in order where they go to one place
         sys.stdout.flush()
     message, hint = visible(message), visible(hint)
     text = f"gitstate: {message}" + (f"\n  {hint}" if hint else "")
-    if session.json or _json_is_wanted(sys.argv):
+    if session.json or _wants_json(sys.argv):
         import json
 
         text = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
@@ -125,8 +125,8 @@ def _say(session: Session, message: str, hint: str, code: int) -> int:
     return code
 
 
-def _json_is_wanted(argv: list[str]) -> bool:
-    """By the bare words: a line that can't be parsed is complained of in JSON, too."""
+def _wants_json(argv: list[str]) -> bool:
+    """Judge by the plain words: errors of parsing are in JSON, too."""
     return "--json" in argv[: argv.index("--") if "--" in argv else None]
 
 

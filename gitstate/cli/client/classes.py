@@ -97,7 +97,7 @@ def set_(
         wanted = [HardwareClass(name, patterns or old.patterns, old.order if order is None else order)]
     plan = hardware.plan_rules(session.opened.site, wanted, ())
     said = ", ".join(f"{one.name}: {' '.join(one.patterns)}" for one in plan.put)
-    _make(session, "class-set", plan, message or f"class set {said}", author)
+    _apply(session, "class-set", plan, message or f"class set {said}", author)
     if name is None and plan.put and not session.dry_run:
         talk(session, "next: gitstate layer create class/nvidia --shipped, and so on")
 
@@ -111,10 +111,10 @@ def set_(
 def remove(session: Session, name: tuple[str, ...], message: str | None, author: str | None) -> None:
     """Remove hardware classes. Clients keep their other classes."""
     plan = hardware.plan_rules(session.opened.site, (), name)
-    _make(session, "class-remove", plan, message or f"class remove {', '.join(plan.removed)}", author)
+    _apply(session, "class-remove", plan, message or f"class remove {', '.join(plan.removed)}", author)
 
 
-def _make(session: Session, shape: str, plan: hardware.RulesPlan, message: str, author: str | None) -> None:
+def _apply(session: Session, shape: str, plan: hardware.RulesPlan, message: str, author: str | None) -> None:
     if not message.strip():
         raise UsageError("the message is empty", "without -m, history describes the change")
     who = settings.author(session.settings, author)
@@ -132,14 +132,14 @@ def _make(session: Session, shape: str, plan: hardware.RulesPlan, message: str, 
     lines = [
         *(f"{would}set {one.name}: {' '.join(one.patterns)}, order {one.order}" for one in plan.put),
         *(f"{would}remove{'' if would else 'd'} {name}" for name in plan.removed),
-        *_moved(plan),
+        *_client_lines(plan),
     ]
     emit(session, f"{shape}/1", value, lines or ["nothing to change"])
     if lines and not session.dry_run:
         renew_archives(session, None)
 
 
-def _moved(plan: hardware.RulesPlan) -> list[str]:
+def _client_lines(plan: hardware.RulesPlan) -> list[str]:
     lines = [
         f"{new.name}: class {' '.join(new.classes) or 'none'} (before: {' '.join(old.classes) or 'none'})"
         for old, new in plan.clients
@@ -191,7 +191,7 @@ def of(session: Session, name: str) -> None:
         raise NotFoundError(
             f"{client.name} has not reported its hardware", "gitstate probe --report does, on the machine"
         )
-    _tell(session, "class-of", hardware.matches(session.opened.site, report))
+    _print_matches(session, "class-of", hardware.matches(session.opened.site, report))
 
 
 @class_.command(examples=("gitstate class test probe.json", "lspci -n | gitstate class test -"))
@@ -207,10 +207,10 @@ def test(session: Session, file: Path) -> None:
     data = content(file, probe.LONGEST)
     rules = session.opened.directory.classes()
     every = load(session.opened.site).classes is Classes.ALL
-    _tell(session, "class-test", matches_of(rules.values(), lspci.modaliases(data), every))
+    _print_matches(session, "class-test", matches_of(rules.values(), lspci.modaliases(data), every))
 
 
-def _tell(session: Session, shape: str, why: Sequence[Match]) -> None:
+def _print_matches(session: Session, shape: str, why: Sequence[Match]) -> None:
     rows = [(one.name, one.pattern, one.modalias) for one in why]
     value = {"classes": why_as_json(why)}
     lines = table(rows, ("CLASS", "PATTERN", "DEVICE"), colour=session.colour)

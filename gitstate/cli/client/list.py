@@ -96,8 +96,8 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
             raise UsageError("--new lists machines that aren't clients yet", "remove the names and filters")
         _list_new(session, directory.clients(), raw=raw)
         return
-    is_meant = _meant(directory, patterns)
-    found = [one for one in _that_pass(directory, asked) if is_meant(one)]
+    is_meant = _name_filter(directory, patterns)
+    found = [one for one in _matching(directory, asked) if is_meant(one)]
     if raw:
         for one in found:
             write_name(one.name.encode())
@@ -109,7 +109,7 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
         talk(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
 
 
-def _that_pass(directory: Directory, asked: Mapping[str, Any]) -> list[Client]:
+def _matching(directory: Directory, asked: Mapping[str, Any]) -> list[Client]:
     """The clients that pass all filters, sorted by name."""
     wanted = {key: str(asked[word]) for word, key in _KEYS.items() if word in asked}
     found = list((directory.find(wanted) if wanted else directory.clients()).values())
@@ -121,7 +121,7 @@ def _that_pass(directory: Directory, asked: Mapping[str, Any]) -> list[Client]:
     return found
 
 
-def _meant(directory: Directory, patterns: tuple[str, ...]) -> Callable[[Client], bool]:
+def _name_filter(directory: Directory, patterns: tuple[str, ...]) -> Callable[[Client], bool]:
     """Whether a client is one of those that ``patterns`` mean. Raises NotFoundError, UsageError."""
     if not patterns:
         return lambda one: True

@@ -78,11 +78,11 @@ def removals(function: _Function) -> _Function:
     """What of it can be taken away."""
     for flag in reversed(_EMPTY):
         word = f"--{flag.replace('_', '-')}"
-        function = click.option(word, flag, is_flag=True, help=f"Remove its {_named(flag)}.")(function)
+        function = click.option(word, flag, is_flag=True, help=f"Remove its {_value_name(flag)}.")(function)
     return function
 
 
-def _named(flag: str) -> str:
+def _value_name(flag: str) -> str:
     word = flag.removeprefix("no_")
     return {"mac": "MACs", "ip": "IPs", "layer": "extra layers"}.get(word, word)
 
@@ -95,7 +95,7 @@ def authorship_options(function: _Function) -> _Function:
     )
 
 
-def wanted(options: Mapping[str, Any]) -> dict[str, Any]:
+def changed_values(options: Mapping[str, Any]) -> dict[str, Any]:
     """The values that the options ask for. Raises UsageError."""
     values = {key: value for key, value in options.items() if key not in _EMPTY and value}
     for flag, (key, nothing) in _EMPTY.items():
@@ -156,7 +156,7 @@ def existing_clients(session: Session, directory: Directory, who: ClientNames) -
     return list(found)
 
 
-def _names_read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> ClientNames:
+def _parse_names(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> ClientNames:
     return parse_names(words)
 
 
@@ -171,6 +171,6 @@ def complete_client(context: click.Context, parameter: click.Parameter, incomple
 
 one_name = click.argument("name", callback=parsed(names.host_name), shell_complete=complete_client)
 many_names = click.argument(
-    "who", metavar="NAME...", nargs=-1, required=True, callback=_names_read, shell_complete=complete_client
+    "who", metavar="NAME...", nargs=-1, required=True, callback=_parse_names, shell_complete=complete_client
 )
-new_names = click.argument("who", metavar="NAME...", nargs=-1, required=True, callback=_names_read)
+new_names = click.argument("who", metavar="NAME...", nargs=-1, required=True, callback=_parse_names)

@@ -42,17 +42,17 @@ def report(session: Session, name: str, file: Path, author: str | None) -> None:
     - is standard input. The rules of gitstate class decide which hardware
     classes it has. gitstate probe --report does the same on the machine itself.
     """
-    _take(session, name, content(file, probe.LONGEST), settings.author(session.settings, author))
+    _record(session, name, content(file, probe.LONGEST), settings.author(session.settings, author))
 
 
-def receive(session: Session, host: str) -> int:
+def receive_report(session: Session, host: str) -> int:
     """Take a report that came by ssh. Raises NotFoundError, UsageError."""
     data = sys.stdin.buffer.read(probe.LONGEST + 1)
-    _take(session, host, data, replace(settings.committer(), who=settings.caller()))
+    _record(session, host, data, replace(settings.committer(), who=settings.caller()))
     return 0
 
 
-def _take(session: Session, host: str, data: bytes, author: Signature) -> None:
+def _record(session: Session, host: str, data: bytes, author: Signature) -> None:
     planned = hardware.plan_report(session.opened.site, host, data)
     if not session.dry_run:
         hardware.apply_report(planned, author, settings.committer())
@@ -64,12 +64,12 @@ def _take(session: Session, host: str, data: bytes, author: Signature) -> None:
         "why": as_json(planned.why),
         "dry_run": session.dry_run,
     }
-    emit(session, "client-report/1", value, _told(planned, dry_run=session.dry_run))
+    emit(session, "client-report/1", value, _lines(planned, dry_run=session.dry_run))
     if not session.dry_run and (planned.is_news or planned.classes != planned.before):
         renew_archives(session, [planned.host])
 
 
-def _told(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:
+def _lines(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:
     what = "would keep its report" if dry_run else "kept its report"
     lines = [f"{planned.host}: {what if planned.is_news else 'its hardware is as it was'}"]
     if planned.classes != planned.before:

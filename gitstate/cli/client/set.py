@@ -12,11 +12,11 @@ from gitstate.cli.base.output import talk
 from gitstate.cli.client.options import (
     ClientNames,
     authorship_options,
+    changed_values,
     client_values,
     existing_clients,
     many_names,
     removals,
-    wanted,
 )
 from gitstate.cli.client.told import make
 from gitstate.core.errors import UsageError
@@ -46,7 +46,7 @@ def set_(session: Session, /, who: ClientNames, message: str | None, author: str
     values given are changed, for all of them. --mac, --ip and --layer replace
     all previous values.
     """
-    values = wanted(options)
+    values = changed_values(options)
     directory = session.opened.directory
     hosts = existing_clients(session, directory, who)
     if len(hosts) > 1 and (values.get("macs") or values.get("ips")):

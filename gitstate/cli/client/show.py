@@ -33,7 +33,7 @@ def show(session: Session, name: str) -> None:
     found, last = directory.client(name), directory.last_change(name)
     report = Reports(session.opened.site).get(found.name)
     value = {"client": as_json(found), "last_change": last_as_json(last), "hardware": report and dict(report)}
-    emit(session, "client-show/1", value, [*_told(found, last), *(_hardware(report) if report else ())])
+    emit(session, "client-show/1", value, [*_lines(found, last), *(_hardware(report) if report else ())])
 
 
 def _changed(last: LastChange) -> str:
@@ -42,7 +42,7 @@ def _changed(last: LastChange) -> str:
     return f"{commit}{date(last.when)} {visible(last.author)}"
 
 
-def _told(one: Client, last: LastChange | None) -> list[str]:
+def _lines(one: Client, last: LastChange | None) -> list[str]:
     facts = (
         ("MAC", " ".join(one.macs) or "none"),
         ("IP", " ".join(one.ips) or "none"),

@@ -56,8 +56,8 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     value = {
         "repository": name,
         "commit": new.hex() if new else None,
-        "uname": _told(wanted.user),
-        "gname": _told(wanted.group),
+        "uname": _optional_octal(wanted.user),
+        "gname": _optional_octal(wanted.group),
         "paths": [octal(path) or "." for path in found.paths],
         "dry_run": session.dry_run,
     }
@@ -72,7 +72,7 @@ def _path(word: str) -> bytes:
     return tree_path(os.fsencode(word))
 
 
-def _told(name: bytes | None) -> str | None:
+def _optional_octal(name: bytes | None) -> str | None:
     return None if name is None else octal(name)
 
 

@@ -40,7 +40,7 @@ def serve(session: Session, report_only: bool) -> int:
     if isinstance(service, serving.Report):
         from gitstate.cli.client import report as client_report
 
-        return client_report.receive(session, service.host)
+        return client_report.receive_report(session, service.host)
     before = serving.tags_of(session.opened.site, service.repository) if service.writes else {}
     name, _, mail = settings.caller().rpartition(" <")  # for the reflog: who came, whatever commits say
     code = process.show(service.argv, variables={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail.rstrip(">")})
@@ -48,31 +48,31 @@ def serve(session: Session, report_only: bool) -> int:
         after = serving.tags_of(session.opened.site, service.repository)
         pushed = {name: oid for name, oid in after.items() if before.get(name) != oid}
         if pushed:
-            return _tell(session, service.repository, pushed)
+            return _publish(session, service.repository, pushed)
     return code
 
 
-def _tell(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
+def _publish(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
     """Publish what was pushed and say on the pusher's terminal how it went; 0 if all is released."""
     from gitstate.cli.release.reconcile import outcome_lines
 
     outcome = reconciling.reconcile(session.opened.site, settings.committer(), session.observer)
     for line in outcome_lines(outcome):
-        _say(line)
+        _print(line)
     code = 0
     told = {str(name) for name in pushed}
     for problem in outcome.problems:
         if problem.what in told | {name.channel for name in pushed}:
-            _say(problem.words)
-            _say(f"  {problem.error.hint}")
+            _print(problem.words)
+            _print(f"  {problem.error.hint}")
             code = problem.error.code
     if not code and (waiting := serving.not_released(session.opened.site, repository, pushed)):
-        _say(f"not released: {', '.join(str(one.name) for one in waiting)}")
+        _print(f"not released: {', '.join(str(one.name) for one in waiting)}")
         code = 3
     return code
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(f"gitstate: {line}", file=sys.stderr)
 
 
