@@ -22,8 +22,8 @@ DISTRICTS: Final = {
     for district, rooms in {
         "core": "errors data names wording signature entry monitor process settings fs state_file output network cpio",
         "store": """
-            objects tags edit loose reader deltas odb packs staging hooks configuration lock waiting refs revisions
-            repository small repack site leftovers
+            objects tags edit loose reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
+            repository small repack site
         """,
         "tree": """
             manifest change policy snapshot scan checkin owners export verify history merge bootstrap prototypes

@@ -13,8 +13,8 @@ from gitstate.directory import Client, Directory, open_directory
 from gitstate.machine.archives import files
 from gitstate.machine.archives.maker import Maker
 from gitstate.release.models import Name, Release
+from gitstate.store.lock import wait_for_lock
 from gitstate.store.site import Site
-from gitstate.store.waiting import patiently
 
 
 def followers(directory: Directory, channel: str) -> list[Client]:
@@ -92,4 +92,4 @@ def boots_machines(site: Site) -> bool:
 
 def locked(site: Site) -> AbstractContextManager[None]:
     """Nobody else writes boot files meanwhile. Raises LockedError."""
-    return patiently(lambda: lock(site))
+    return wait_for_lock(lambda: lock(site))

@@ -8,8 +8,8 @@ from gitstate.core.monitor import Observer
 from gitstate.release import archives
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
+from gitstate.store.lock import wait_for_lock
 from gitstate.store.site import Site
-from gitstate.store.waiting import patiently
 from gitstate.tree import export
 
 
@@ -58,7 +58,7 @@ def announce(site: Site, release: Release, observer: Observer) -> list[str]:
 
 
 def _write(site: Site, snapshot: tuple[str, bytes], channel: boot.BootChannel | None, observer: Observer) -> list[str]:
-    with patiently(lambda: publish.lock(site)):
+    with wait_for_lock(lambda: publish.lock(site)):
         plan = publish.plan_release(site, snapshot, channel, observer)
         publish.apply(plan, observer)
     return [str(plan.location(file.path)) for file in plan.texts.files]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from gitstate.core.errors import GitstateError, HostError, NotFoundError, RefusedError, StorageError
@@ -22,9 +22,9 @@ from gitstate.release import archives, messages, publishing, refresh
 from gitstate.release import requests as wishes
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import PINS, Done, Name, Outcome, Problem, Release, ReleaseRequest
-from gitstate.store import MAIN, Repository, hooks, leftovers
+from gitstate.store import MAIN, Repository, hooks
+from gitstate.store.lock import wait_for_lock
 from gitstate.store.site import Site
-from gitstate.store.waiting import patiently
 
 Step = Callable[[str], None]
 
@@ -164,12 +164,9 @@ def source(book: ReleaseLog, asked: ReleaseRequest) -> Release | None:
     return found
 
 
-@contextmanager
-def alone(book: ReleaseLog, command: str) -> Iterator[None]:
-    """Be the only one who publishes, once the one who does so now is done. Raises LockedError after ten minutes."""
-    with patiently(lambda: book.lock(command)):
-        leftovers.clear(book.site)
-        yield
+def alone(book: ReleaseLog, command: str) -> AbstractContextManager[None]:
+    """Be the only one who publishes, after whoever does so now. Raises LockedError after ten minutes."""
+    return wait_for_lock(lambda: book.lock(command))
 
 
 def reconcile(

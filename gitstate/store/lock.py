@@ -1,24 +1,46 @@
-"""One writer at a time, and nothing left of those that were killed."""
+"""Locks by flock(2), which the kernel releases when a process dies, and scratch directories of the living."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from gitstate.core import fs
 from gitstate.core.errors import LockedError
 
 _SCRATCH: Final = "scratch-"
+_PAUSE: Final = 0.05
+_EXPORT: Final = 600.0
+"""Seconds: a first export of a large root takes its time."""
+_REPORTS: Final = 60.0
+"""Seconds: a lab that is switched on reports all at once."""
+
+T = TypeVar("T")
 
 
 @contextmanager
-def exclusive(repository: Path, private: Path, command: str) -> Iterator[None]:
-    """Be the only writer. Raises LockedError naming who is; clears what a killed writer left behind."""
+def exclusive(directory: Path, busy: str = "") -> Iterator[None]:
+    """Lock ``directory``; wait if it is locked, or raise LockedError with the message ``busy`` if there is one."""
+    descriptor = fs.open_tree(directory)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise LockedError(busy, "try again when it is done") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def lock_repository(repository: Path, private: Path, command: str) -> Iterator[None]:
+    """Be the only writer. Raises LockedError naming the holder; clears what a killed writer left behind."""
     private.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(private / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -29,19 +51,48 @@ def exclusive(repository: Path, private: Path, command: str) -> Iterator[None]:
             raise LockedError(f"{repository.name} is locked by {holder}", "try again when it is done") from None
         _clear_leftovers(repository, private)  # first: it may be what fills the disk
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{command} (pid {os.getpid()})\n".encode(), 0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.pwrite(descriptor, f"{command} (pid {os.getpid()}, since {since})\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
+def retry(do: Callable[[], T], seconds: float = _REPORTS) -> T:
+    """What ``do`` returns, called again while it raises LockedError, for so many seconds at most."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return do()
+        except LockedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_PAUSE)
+
+
+@contextmanager
+def wait_for_lock(lock: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Hold ``lock`` once its holder is done. Raises LockedError after ten minutes."""
+
+    def enter() -> AbstractContextManager[None]:
+        held = lock()
+        held.__enter__()
+        return held
+
+    held = retry(enter, _EXPORT)
+    try:
+        yield
+    finally:
+        held.__exit__(None, None, None)
+
+
 def _clear_leftovers(repository: Path, private: Path) -> None:
-    """Under the lock nobody else publishes: our keep files and half-written files are of the dead."""
+    """Nobody else publishes under the lock, so keep files of ours and temporary files are of killed processes."""
     packs = repository / "objects" / "pack"
     for directory in private.glob(f"{_SCRATCH}*"):
         _clear_scratch(directory)
-    for half in [*private.glob(".*"), *packs.glob(".pack-*.keep.*")]:
-        half.unlink(missing_ok=True)
+    for temporary in [*private.glob(".*"), *packs.glob(".pack-*.keep.*")]:
+        temporary.unlink(missing_ok=True)
     for keep in packs.glob("pack-*.keep"):
         if keep.read_bytes().startswith(b"gitstate "):
             if not keep.with_suffix(".idx").exists():
@@ -67,26 +118,26 @@ def _new_scratch(private: Path) -> tuple[Path, int]:
         directory = private / f"{_SCRATCH}{os.getpid()}-{number}"
         try:
             directory.mkdir(mode=0o700)
-        except FileExistsError:  # left by a dead one that had our number
+        except FileExistsError:  # left by a killed process that had our pid
             continue
-        with suppress(FileNotFoundError):  # taken for a dead one's before it was locked
+        with suppress(FileNotFoundError):  # another process removed it before it was locked
             descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if directory.exists():
                 return directory, descriptor
             os.close(descriptor)
-    raise AssertionError("numbers don't end")
+    raise AssertionError("unreachable")
 
 
 def _remove(directory: Path) -> None:
-    """Remove what can be removed: what is left goes with the next check-in."""
+    """Remove as much as possible; the next lock clears the rest."""
     with suppress(OSError):
         fs.remove_tree(directory)
 
 
 @contextmanager
 def scratch(private: Path) -> Iterator[Path]:
-    """A directory for this process alone, removed at the end; a killed owner's goes with the next check-in."""
+    """A directory for this process alone, removed at the end; if it is killed, by the next lock."""
     directory, descriptor = _new_scratch(private)
     try:
         yield directory

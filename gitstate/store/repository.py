@@ -20,8 +20,8 @@ from gitstate.core.errors import (
     UsageError,
 )
 from gitstate.core.names import LAYER_KINDS
-from gitstate.store import configuration, hooks, revisions
-from gitstate.store.lock import exclusive, scratch
+from gitstate.store import configuration, hooks, revisions, stale_locks
+from gitstate.store.lock import lock_repository, scratch
 from gitstate.store.objects import Type, parse_commit
 from gitstate.store.odb import Objects
 from gitstate.store.refs import list_refs, read_ref, read_refs, short_names
@@ -194,15 +194,22 @@ class Repository(Objects):
         StorageError if it can't be written.
         """
         lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
+        update = ("update-ref", "-m", reason, "--stdin")
         try:
-            self.git("update-ref", "-m", reason, "--stdin", stdin="".join(lines).encode())
+            try:
+                self.git(*update, stdin="".join(lines).encode())
+            except process.ProgramError as error:
+                if "File exists" not in error.message:
+                    raise
+                stale_locks.clear(self.path, error.message)
+                self.git(*update, stdin="".join(lines).encode())
         except process.ProgramError as error:
             if any(self.ref(name) != old for name, _, old in moves):
                 raise LockedError(error.message, "somebody moved it meanwhile: run the command again") from None
             if "aborted by" in error.message:
                 raise RefusedError(error.message, f"one of {self.path}/hooks said no") from None
             if "File exists" in error.message:
-                raise LockedError(error.message, "if no git is running, a crash left that file: remove it") from None
+                raise LockedError(error.message, "another git was faster: run the command again") from None
             raise
 
     def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
@@ -279,7 +286,7 @@ class Repository(Objects):
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         """Be the only writer. Raises LockedError naming who is; clears what a killed writer left behind."""
-        return exclusive(self.path, self.private, command)
+        return lock_repository(self.path, self.private, command)
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A directory for this process alone, removed at the end; a killed owner's goes with the next check-in."""

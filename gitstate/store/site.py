@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tomllib
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from gitstate.core import fs
-from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundError, UsageError
+from gitstate.core.errors import ConfigError, HostError, NotFoundError, UsageError
 from gitstate.core.names import LAYER_KINDS, layer_word, repo_name
+from gitstate.store.lock import exclusive
 from gitstate.store.repository import Repository
 
 SITE_FORMAT: Final = 1
@@ -97,18 +97,9 @@ class Site:
             raise ConfigError(f"{self.file}: {error}", "mend it with an editor") from None
         return settings
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Be the only one who creates repositories. Raises LockedError."""
-        descriptor = fs.open_tree(self.path / "prototypes")
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockedError(f"{self.path} is locked by another command", "try again when it is done") from None
-            yield
-        finally:
-            fs.close(descriptor)
+        return exclusive(self.path / "prototypes", f"{self.path} is locked by another command")
 
     @property
     def file(self) -> Path:

@@ -200,25 +200,26 @@ def test_locks_of_a_git_that_was_killed_are_in_nobodys_way(boots: Harness) -> No
     begun(boots)
     new = boots.edit("desktop", "x", "srv/plain")
     boots.git("desktop", "tag", "-a", "lab3/2", "-m", "x")
-    people = boots.repository("desktop") / "refs" / "tags" / "mine.lock"
-    for path in (*(boots.site / name for name in LOCKS), people):
-        path.touch()
+    for name in LOCKS:
+        (boots.site / name).touch()
     settled(boots, new)
     assert not any((boots.site / name).exists() for name in LOCKS)
-    assert people.exists()
 
 
-def test_a_lock_of_somebody_who_lives_is_waited_for(boots: Harness) -> None:
+def test_a_lock_of_a_git_that_lives_is_waited_for(boots: Harness) -> None:
     begun(boots)
     new = boots.edit("desktop", "x", "srv/plain")
-    lock = boots.site / LOCKS[0]
-    lock.write_text("mine")
-    taken = boots.place / "taken"
-    timer = threading.Timer(1, lock.rename, [taken])
-    timer.start()
-    boots("push", "desktop", "lab3", "--yes")
-    timer.join()
-    assert taken.read_text() == "mine"
+    git = ["git", f"--git-dir={boots.site / 'site.git'}", "update-ref", "--stdin"]
+    with subprocess.Popen(git, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(f"start\nverify refs/heads/lab3 {boots.releases('rev-parse', 'lab3')}\nprepare\n".encode())
+        child.stdin.flush()
+        assert [child.stdout.readline() for _ in range(2)] == [b"start: ok\n", b"prepare: ok\n"]
+        timer = threading.Timer(1, child.stdin.close)
+        timer.start()
+        boots("push", "desktop", "lab3", "--yes")
+        timer.join()
     settled(boots, new)
 
 

@@ -417,15 +417,6 @@ def test_what_a_hook_refuses_is_not_called_a_race(repository: Repository) -> Non
     assert repository.ref(MAIN) == first
 
 
-def test_a_lock_file_of_gits_is_named(repository: Repository) -> None:
-    first = commit(repository, {"a": b"1"})
-    (repository.path / "refs/heads/main.lock").write_text("")
-    with pytest.raises(LockedError) as caught:
-        repository.move_refs([(MAIN, first, first)], "test")
-    assert_clear(caught.value)
-    assert "main.lock" in str(caught.value)
-
-
 # --- revisions ------------------------------------------------------------------------------------------------------
 
 

@@ -5,10 +5,9 @@ So a machine that boots meanwhile gets the old or the new, and a run that is kil
 
 from __future__ import annotations
 
-import fcntl
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from gitstate.boot.files import group, images, services, state
@@ -16,31 +15,19 @@ from gitstate.boot.files.planning import Plan, log_path
 from gitstate.boot.files.state import Copied, State, Unit
 from gitstate.boot.files.texts import CHANNELS, FIRST, MACHINES
 from gitstate.boot.render import ETC_FILES
-from gitstate.core import fs
-from gitstate.core.errors import LockedError
 from gitstate.core.monitor import Observer
 from gitstate.core.output import TFTP, OutputRoot, is_temporary
+from gitstate.store.lock import exclusive
 from gitstate.store.site import Site
 from gitstate.tree import export
 
 Step = Callable[[str], None]
 
 
-@contextmanager
-def lock(site: Site) -> Iterator[None]:
+def lock(site: Site) -> AbstractContextManager[None]:
     """Be the only one who writes boot files; a plan is made and carried out under it. Raises LockedError."""
     site.tftp.mkdir(mode=0o750, exist_ok=True)
-    descriptor = fs.open_tree(site.tftp)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                f"the boot files of {site.path} are being written", "try again when that is done"
-            ) from None
-        yield
-    finally:
-        fs.close(descriptor)
+    return exclusive(site.tftp, f"the boot files of {site.path} are being written")
 
 
 def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from contextlib import suppress
+from typing import TextIO
 
 import click
 
@@ -23,6 +25,7 @@ def run() -> None:
     """Run the command line and exit with the documented code (docs/cli.md)."""
     session = Session()
     _open_streams()
+    warnings.showwarning = _show_warning
     code = _run(session)
     _discard_output()
     sys.exit(code)
@@ -46,6 +49,18 @@ def _run(session: Session) -> int:
     except BaseException as error:
         return _print_error(session, *_describe(error, session))
     return code if isinstance(code, int) else 0
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    with suppress(OSError):
+        print(f"gitstate: {message}", file=sys.stderr)
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------

@@ -8,18 +8,18 @@ restored in the same way (docs/decisions/0005-pending-change-of-ldap.md).
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import DamagedError, LockedError
+from gitstate.core.errors import DamagedError
 from gitstate.directory.ldap.entry_mappings import rebased
 from gitstate.directory.model.entries import Entry
+from gitstate.store.lock import exclusive
 
 _MAGIC: Final = "gitstate pending change 1"
 
@@ -59,19 +59,10 @@ class PendingFile:
     def _file(self) -> Path:
         return self._place / "pending"
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Be the only one on this server that writes. Raises LockedError."""
         self._place.mkdir(mode=0o700, exist_ok=True)
-        descriptor = fs.open_tree(self._place)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise LockedError("the directory is locked by another command", "try again when it is done") from None
-            yield
-        finally:
-            fs.close(descriptor)
+        return exclusive(self._place, "the directory is locked by another command")
 
     def load(self) -> PendingChange | None:
         """The change that is under way; None if there is none. Raises DamagedError."""

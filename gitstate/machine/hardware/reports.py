@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Final
 
-from gitstate.core import fs
 from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import host_name
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe
 from gitstate.store import Commit, Repository, Type, write_objects
 from gitstate.store.edit import NewObjects, edit_tree
+from gitstate.store.lock import exclusive
 from gitstate.store.objects import FILE
 from gitstate.store.site import Site
 
@@ -94,7 +91,8 @@ class Reports:
         if not self.is_news(host, report):
             return False
         repository = self._site.releases()
-        with self._alone(repository):
+        repository.private.mkdir(mode=0o700, exist_ok=True)
+        with exclusive(repository.private):
             if not self.is_news(host, report):
                 return False
             self._write(repository, host, report, who)
@@ -107,17 +105,6 @@ class Reports:
         except DamagedError:
             return True
         return probe.has_changed(old, {**report, "host": host})
-
-    @contextmanager
-    def _alone(self, repository: Repository) -> Iterator[None]:
-        """Be the only one who writes reports, after whoever is before us."""
-        repository.private.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(repository.private / "reports", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            fs.close(descriptor)
 
     def _write(
         self, repository: Repository, host: str, report: Mapping[str, Any], who: tuple[Signature, Signature]

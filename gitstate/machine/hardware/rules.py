@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
-from gitstate.core.errors import LockedError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, HardwareClass, open_directory
 from gitstate.directory.model.classes import normalized
@@ -15,11 +13,8 @@ from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware import probe
 from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Classes, load
+from gitstate.store.lock import retry
 from gitstate.store.site import Site
-
-_TIMEOUT: Final = 60.0
-"""Seconds: a lab that is switched on reports all at once."""
-_PAUSE: Final = 0.05
 
 
 def matches(site: Site, report: Mapping[str, Any]) -> tuple[hardware.Match, ...]:
@@ -33,19 +28,6 @@ def _matches(site: Site, rules: Iterable[HardwareClass], report: Mapping[str, An
 
 def _names(why: Iterable[hardware.Match]) -> tuple[str, ...]:
     return tuple(sorted(one.name for one in why))
-
-
-def _retry(do: Callable[[], object]) -> None:
-    """Do it again while others are changing the same. Raises LockedError after a minute."""
-    until = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            do()
-            return
-        except LockedError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_PAUSE)
 
 
 # --- a report ---------------------------------------------------------------------------------------------------------
@@ -84,7 +66,7 @@ def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> N
 
     Raises NotFoundError if the client is gone, LockedError after a minute.
     """
-    _retry(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer)))
+    retry(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer)))
     message = f"{plan.host} reports its hardware: {' '.join(plan.classes) or 'no class'}"
 
     def set_classes() -> None:
@@ -93,7 +75,7 @@ def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> N
         directory.change([replace(client, classes=plan.classes)], [], author, message, committer)
 
     if plan.classes != plan.before:
-        _retry(set_classes)
+        retry(set_classes)
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------

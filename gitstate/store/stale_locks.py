@@ -1,0 +1,117 @@
+"""Lock files that git left behind: ``NAME.lock``, which nobody removes when the git that made it is killed.
+
+A lock file is stale when no process can be its owner any more; its age proves nothing. The owner made the file, so it
+existed before we look, and if it lives, it is seen in /proc:
+
+- It has the file open, whatever program it is.
+- It is git, which closes a lock file of a ref before it renames it. Then it works in the repository: its current
+  directory is in there, an argument or a variable (``GIT_DIR``) names it, or it has a file of it open.
+
+Only holders of our own lock on the repository's directory remove lock files, so a file that we found stale is still
+the same one, or gone, when we remove it. Whatever can't be read in /proc counts as an owner. Processes that /proc
+doesn't show, those of another machine or outside of our container, mustn't write to a site's repositories
+(docs/decisions/0010-stale-lock-files.md).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from gitstate.core.errors import LockedError
+from gitstate.core.wording import some_of
+from gitstate.store.lock import exclusive
+
+_PROC: Final = Path("/proc")
+_INIT: Final = 1
+"""Some containers and virtual machines let nobody look into it; it moves no refs."""
+_TIMEOUT: Final = 5.0
+"""Seconds: to move a ref takes milliseconds, and the git of a killed gitstate may outlive it for a moment."""
+_PAUSE: Final = 0.05
+
+
+def clear(repository: Path, message: str) -> None:
+    """Remove git's stale lock files, with a warning. Raises LockedError with ``message`` if one isn't stale."""
+    until = time.monotonic() + _TIMEOUT
+    while any(lock_files(repository)):
+        with exclusive(repository):
+            found = {path: _identity(path) for path in lock_files(repository)}
+            owners = _owners(repository, set(found.values()))
+            if not owners:
+                for path in found:
+                    path.unlink(missing_ok=True)
+                names = some_of([str(path.relative_to(repository)) for path in found])
+                warnings.warn(f"{repository.name}: removed what a killed git had left: {names}", stacklevel=2)
+                return
+        if time.monotonic() > until:
+            raise LockedError(message, f"try again when this is done: {some_of(owners, 1)}")
+        time.sleep(_PAUSE)
+
+
+def lock_files(repository: Path) -> Iterator[Path]:
+    """The lock files in a repository."""
+    yield from repository.glob("*.lock")
+    for folder in ("refs", "objects/info"):
+        yield from (repository / folder).rglob("*.lock")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    with suppress(FileNotFoundError):
+        status = path.lstat()
+        return status.st_dev, status.st_ino
+    return None
+
+
+def _owners(repository: Path, locks: set[tuple[int, int] | None]) -> list[str]:
+    """The live processes that may own one of ``locks``, for people to read."""
+    place = Path(os.path.realpath(repository))
+    pids = [name for name in os.listdir(_PROC) if name.isdigit() and int(name) not in (_INIT, os.getpid())]
+    return [_described(pid) for pid in pids if _may_own(_PROC / pid, place, locks)]
+
+
+def _may_own(process: Path, repository: Path, locks: set[tuple[int, int] | None]) -> bool:
+    try:
+        is_git = _is_git(process)
+        for descriptor in os.listdir(process / "fd"):
+            with suppress(FileNotFoundError):
+                status = os.stat(process / "fd" / descriptor)
+                if (status.st_dev, status.st_ino) in locks:
+                    return True
+                if is_git and _is_within(os.readlink(process / "fd" / descriptor), repository):
+                    return True
+        return is_git and _works_in(process, repository)
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return False
+    except OSError:
+        return True
+
+
+def _is_git(process: Path) -> bool:
+    name = (process / "comm").read_text(errors="replace").strip()
+    return name.startswith("git") and not name.startswith("gitstate")
+
+
+def _works_in(process: Path, repository: Path) -> bool:
+    """Whether a git's current directory is in the repository, or one of its words or variables names that."""
+    current = os.readlink(process / "cwd")
+    words = b"\0".join(((process / "cmdline").read_bytes(), (process / "environ").read_bytes())).split(b"\0")
+    named = {part for word in words for part in (word, word.partition(b"=")[2]) if part}
+    places = (os.path.realpath(os.path.join(current, os.fsdecode(part))) for part in named)
+    return _is_within(current, repository) or any(_is_within(place, repository) for place in places)
+
+
+def _is_within(path: str, repository: Path) -> bool:
+    return path == str(repository) or path.startswith(f"{repository}/")
+
+
+def _described(pid: str) -> str:
+    try:
+        words = (_PROC / pid / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        words = []
+    return f"{b' '.join(words).decode(errors='replace')[:80]} (pid {pid})"

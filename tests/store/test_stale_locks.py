@@ -1,0 +1,137 @@
+"""git's lock files: those of a live git stay however old they are, those of a killed one go and are named."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gitstate.core.errors import LockedError
+from gitstate.store import MAIN, Commit, Type, stale_locks, write_objects
+from gitstate.store.edit import NewObjects, edit_tree
+from gitstate.store.repository import Repository
+from tests.store.test_repository import WHO
+
+LOCK = "refs/heads/main.lock"
+YEAR = 365 * 86400
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stale_locks, "_TIMEOUT", 0.1)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository.create(tmp_path / "desktop.git", hooked=False)
+
+
+def commit(repository: Repository, message: str) -> bytes:
+    """A commit that no ref names."""
+    objects = NewObjects()
+    tree = edit_tree(repository.read, None, {}, objects)
+    oid = objects.add(Type.COMMIT, Commit(tree, [], WHO, WHO, message).encode())
+    write_objects(repository, objects, [], "test")
+    return oid
+
+
+Start = Callable[[Path], tuple[list[str], Path, dict[str, str]]]
+WAYS: dict[str, Start] = {
+    "by an argument": lambda path: ([f"--git-dir={path}"], Path("/"), {}),
+    "by a relative argument": lambda path: (["--git-dir", path.name], path.parent, {}),
+    "by its directory": lambda path: ([], path, {}),
+    "by another directory": lambda path: (["-C", path.name], path.parent, {}),
+    "by a variable": lambda path: ([], Path("/"), {"GIT_DIR": str(path)}),
+}
+
+
+@contextmanager
+def live_git(repository: Repository, oid: bytes, way: Start) -> Iterator[subprocess.Popen[bytes]]:
+    """A git that has locked main, closed the file, and waits."""
+    options, place, variables = way(repository.path)
+    argv = ["git", *options, "update-ref", "--stdin"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, cwd=place, env={**os.environ, **variables}) as child:
+        assert child.stdin
+        assert child.stdout
+        child.stdin.write(f"start\nupdate {MAIN} {oid.hex()}\nprepare\n".encode())
+        child.stdin.flush()
+        assert [child.stdout.readline() for _ in range(2)] == [b"start: ok\n", b"prepare: ok\n"]
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_lock_of_a_live_git_stays_however_old(repository: Repository, way: str) -> None:
+    first, second = commit(repository, "first"), commit(repository, "second")
+    lock = repository.path / LOCK
+    with live_git(repository, first, WAYS[way]) as child:
+        os.utime(lock, (time.time() - YEAR,) * 2)
+        with pytest.raises(LockedError) as caught:
+            repository.move_refs([(MAIN, second, None)], "test")
+        assert f"pid {child.pid}" in caught.value.hint
+        assert LOCK in caught.value.message
+        assert lock.exists()
+        assert child.stdin
+        child.stdin.write(b"commit\n")
+        child.stdin.close()
+        child.wait()
+    assert repository.ref(MAIN) == first
+
+
+def test_a_lock_of_a_killed_git_goes_and_is_named(repository: Repository) -> None:
+    first, second = commit(repository, "first"), commit(repository, "second")
+    with live_git(repository, first, WAYS["by an argument"]) as child:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert (repository.path / LOCK).exists()
+    with pytest.warns(UserWarning, match=LOCK):
+        repository.move_refs([(MAIN, second, None)], "test")
+    assert repository.ref(MAIN) == second
+
+
+def test_whoever_has_the_file_open_owns_it(repository: Repository) -> None:
+    oid, lock = commit(repository, "x"), repository.path / LOCK
+    script = "import sys, time; file = open(sys.argv[1], 'x'); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script, str(lock)], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert child.stdout.readline()
+        with pytest.raises(LockedError):
+            repository.move_refs([(MAIN, oid, None)], "test")
+        child.kill()
+        child.wait()
+    with pytest.warns(UserWarning, match=LOCK):
+        repository.move_refs([(MAIN, oid, None)], "test")
+
+
+def test_a_git_that_works_elsewhere_is_no_owner(repository: Repository, tmp_path: Path) -> None:
+    other = Repository.create(tmp_path / "desktop.git.old.git", hooked=False)
+    oid, elsewhere = commit(repository, "x"), commit(other, "y")
+    (repository.path / LOCK).touch()
+    with (
+        live_git(other, elsewhere, WAYS["by an argument"]),
+        pytest.warns(UserWarning, match=LOCK),
+    ):
+        repository.move_refs([(MAIN, oid, None)], "test")
+
+
+def test_what_can_not_be_read_counts_as_an_owner(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    oid = commit(repository, "x")
+    (repository.path / LOCK).touch()
+
+    def refuse(process: Path) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(stale_locks, "_is_git", refuse)
+    with pytest.raises(LockedError):
+        repository.move_refs([(MAIN, oid, None)], "test")
+    assert (repository.path / LOCK).exists()
