@@ -1,4 +1,4 @@
-"""Changes of clients: looked at first, then made in one step."""
+"""Changes of clients, planned and then made in one step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gitstate.directory.model.clients import Client, no_such_client, normalized,
 from gitstate.directory.protocol import Directory
 from gitstate.store.site import Site
 
-_WORDS: Final = {
+_LABELS: Final = {
     "macs": "MAC",
     "ips": "IP",
     "kind": "kind",
@@ -32,33 +32,33 @@ _PLAIN: Final = Client("")
 
 @dataclass(frozen=True, slots=True)
 class ClientChange:
-    """What becomes of one client: None where it wasn't there before, or won't be."""
+    """A client before and after; None where there is none."""
 
     old: Client | None
     new: Client | None
 
     @property
     def name(self) -> str:
-        """Whose step it is."""
+        """The client's name."""
         client = self.new or self.old
         assert client is not None
         return client.name
 
-    def words(self) -> str:
-        """What it changes, for people."""
+    def describe(self) -> str:
+        """Return what changes: ``pin desktop@v1 -> desktop@v2``."""
         if self.new is None:
             return ""
         old = self.old or _PLAIN
         return ", ".join(
-            _words(word, getattr(old, key), getattr(self.new, key)) for key, word in _differing(old, self.new)
+            _difference(word, getattr(old, key), getattr(self.new, key)) for key, word in _differing(old, self.new)
         )
 
 
 def _differing(old: Client, new: Client) -> Iterator[tuple[str, str]]:
-    return ((key, word) for key, word in _WORDS.items() if getattr(old, key) != getattr(new, key))
+    return ((key, word) for key, word in _LABELS.items() if getattr(old, key) != getattr(new, key))
 
 
-def _words(word: str, old: object, new: object) -> str:
+def _difference(word: str, old: object, new: object) -> str:
     before, after = _shown(old), _shown(new)
     if not after:
         return f"no {word}"
@@ -73,27 +73,27 @@ def _shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Changes to be made together; ``verb`` is ``add``, ``set`` or ``remove``."""
+    """Changes to be made together; ``verb`` is that of the command."""
 
     directory: Directory
     verb: str
-    steps: tuple[ClientChange, ...]
+    changes: tuple[ClientChange, ...]
 
     def describe(self) -> list[str]:
-        """What will be done, a line each."""
-        return [f"{step.name}: {step.words()}".removesuffix(": ") for step in self.steps]
+        """Return a line for each change."""
+        return [f"{change.name}: {change.describe()}".removesuffix(": ") for change in self.changes]
 
     @property
     def message(self) -> str:
-        """What history says of it unless somebody says more."""
+        """The default commit message."""
         lines = self.describe()
         if len(lines) == 1:
             return f"client {self.verb} {lines[0]}"
-        names = [step.name for step in self.steps]
-        who = f"{len(names)} clients" if len(names) > _NAMED else ", ".join(names)
-        same = {step.words() for step in self.steps}
+        names = [change.name for change in self.changes]
+        subject = f"{len(names)} clients" if len(names) > _NAMED else ", ".join(names)
+        same = {change.describe() for change in self.changes}
         what = f": {same.pop()}" if len(same) == 1 else ""
-        return "\n".join([f"client {self.verb} {who}{what}".removesuffix(": "), "", *lines])
+        return "\n".join([f"client {self.verb} {subject}{what}".removesuffix(": "), "", *lines])
 
 
 def plan_add(site: Site, directory: Directory, client: Client) -> Plan:
@@ -107,51 +107,51 @@ def plan_add(site: Site, directory: Directory, client: Client) -> Plan:
 def plan_set(site: Site, directory: Directory, names: Sequence[str], values: Mapping[str, Any]) -> Plan:
     """Plan new values, by the keys of ``Client``, for all of ``names``. Raises UsageError, NotFoundError."""
     clients = directory.clients()
-    steps = []
+    changes = []
     for name in dict.fromkeys(names):
         if name not in clients:
             raise no_such_client(name, clients)
         new = normalized(replace(clients[name], **values))
         if new != clients[name]:
-            steps.append(ClientChange(clients[name], new))
-    return _checked(site, directory, "set", clients, steps)
+            changes.append(ClientChange(clients[name], new))
+    return _checked(site, directory, "set", clients, changes)
 
 
 def plan_remove(directory: Directory, names: Iterable[str]) -> Plan:
     """Plan to remove clients. Raises NotFoundError."""
     clients = directory.clients()
-    steps = []
+    changes = []
     for name in dict.fromkeys(names):
         if name not in clients:
             raise no_such_client(name, clients)
-        steps.append(ClientChange(clients[name], None))
-    return Plan(directory, "remove", tuple(steps))
+        changes.append(ClientChange(clients[name], None))
+    return Plan(directory, "remove", tuple(changes))
 
 
 def _checked(
-    site: Site, directory: Directory, verb: str, clients: Mapping[str, Client], steps: Iterable[ClientChange]
+    site: Site, directory: Directory, verb: str, clients: Mapping[str, Client], changes: Iterable[ClientChange]
 ) -> Plan:
-    plan = Plan(directory, verb, tuple(steps))
-    new = {step.new.name: step.new for step in plan.steps if step.new}
+    plan = Plan(directory, verb, tuple(changes))
+    new = {change.new.name: change.new for change in plan.changes if change.new}
     refuse_duplicate_addresses((client for _, client in sorted({**clients, **new}.items())), new)
-    channels = sorted(_asked(plan, "channel"))
+    channels = sorted(_requested(plan, "channel"))
     known = directory.channels() if channels else {}
     for channel in channels:
         if channel not in known:
             raise no_such_channel(channel, known)
-    for pin in sorted(_asked(plan, "pin")):
+    for pin in sorted(_requested(plan, "pin")):
         check_pin(site, pin)
     return plan
 
 
-def _asked(plan: Plan, key: str) -> set[Any]:
-    """The values of ``key`` that clients are to get; those that they have already were looked at when they got them."""
-    new = [(step.old, getattr(step.new, key)) for step in plan.steps if step.new]
+def _requested(plan: Plan, key: str) -> set[Any]:
+    """Return the new values of ``key``; existing ones were checked when they were set."""
+    new = [(change.old, getattr(change.new, key)) for change in plan.changes if change.new]
     return {value for old, value in new if value and (old is None or getattr(old, key) != value)}
 
 
 def check_pin(site: Site, pin: Pin) -> None:
-    """Raise NotFoundError, with the nearest names, unless the prototype is there and has the revision."""
+    """Raise NotFoundError unless the prototype exists and has the revision."""
     if not site.repository_path(pin.prototype).is_dir():
         there = site.prototypes()
         near = nearest(pin.prototype, there) or there[:3]
@@ -162,6 +162,6 @@ def check_pin(site: Site, pin: Pin) -> None:
 
 def apply(plan: Plan, author: Signature, committer: Signature, message: str | None = None) -> None:
     """Make the changes in one step. Raises LockedError if the directory was changed since the plan."""
-    put = [step.new for step in plan.steps if step.new]
-    remove = [step.name for step in plan.steps if step.new is None]
+    put = [change.new for change in plan.changes if change.new]
+    remove = [change.name for change in plan.changes if change.new is None]
     plan.directory.change(put, remove, author, plan.message if message is None else message, committer)

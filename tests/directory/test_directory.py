@@ -186,7 +186,7 @@ def test_values_that_cant_be(place: Place, bad: Client) -> None:
 @pytest.mark.parametrize("other", [Client("aaa", macs=machine(1).macs), Client("zzz", ips=machine(1).ips)], ids=repr)
 def test_an_address_that_another_has(place: Place, other: Client) -> None:
     place.put(machine(1))
-    with pytest.raises(UsageError, match=f"can't be {other.name}'s: lab3-01 has it"):
+    with pytest.raises(UsageError, match=f"can't be assigned to {other.name}: lab3-01 has it"):
         place.put(other)
     assert list(place.open().clients()) == ["lab3-01"]
     place.open().change([other], ["lab3-01"], ADA, "in its place")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Client, Kind, plan
-from gitstate.directory.importing.lists import HostList, ListFormat, detect_format, read
+from gitstate.directory.importing.hosts import HostList
+from gitstate.directory.importing.lists import ListFormat, detect_format, read
 from gitstate.directory.importing.plan import ImportOptions, ListImport, plan_import, plan_new
 from gitstate.directory.model.clients import normalized
 from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
@@ -208,19 +209,19 @@ def test_hosts_of_isc() -> None:
         "lab3-14": ("52:54:00:12:34:59",),
     }
     assert [one.name for one in found.rows] == ["lab3-12", "lab3-13", "lab3-14", "lab3-14"]
-    assert left_out(found) == {3: "'include /etc/dhcp/keys.conf' isn't followed", 21: "no Ethernet address"}
+    assert left_out(found) == {3: "'include /etc/dhcp/keys.conf' is not read", 21: "no Ethernet address"}
     assert bad(found) == {22: "'52:54:00:12:34' is not a MAC address"}
 
 
 @pytest.mark.parametrize(
     ("text", "line", "why"),
     [
-        ("host a {\n hardware ethernet 52:54:00:12:34:56;\n", 1, "a { without its }"),
-        ("host a { }\n}\n", 2, "a } too many"),
-        ("host a {\n hardware ethernet 52:54:00:12:34:56\n}\n", 3, "a } where a ; should be"),
-        ('host a { }\noption x "never\nclosed;\n', 2, "without its other"),
-        ("host a { }\n\nword\n", 3, "has no end"),
-        ("host a {" * 200, 1, "more than 100 blocks"),
+        ("host a {\n hardware ethernet 52:54:00:12:34:56;\n", 1, "unmatched {"),
+        ("host a { }\n}\n", 2, "unmatched }"),
+        ("host a {\n hardware ethernet 52:54:00:12:34:56\n}\n", 3, "missing ; before }"),
+        ('host a { }\noption x "never\nclosed;\n', 2, "unmatched"),
+        ("host a { }\n\nword\n", 3, "is not ended"),
+        ("host a {" * 200, 1, "100 deep"),
     ],
 )
 def test_what_isc_would_not_read(text: str, line: int, why: str) -> None:
@@ -268,7 +269,7 @@ def test_all_columns_of_csv() -> None:
     [
         ("name,mac\na,nonsense\n", 2, "'nonsense' is not a MAC address"),
         ("name,mac\n\na\n,52:54:00:00:00:01\n", 4, "'' is not a host name"),
-        ("name,mac\na,52:54:00:00:00:01,x\n", 2, "'x' stands below no column"),
+        ("name,mac\na,52:54:00:00:00:01,x\n", 2, "'x' has no column in the header"),
         ("name,mac,name\na,,\n", 1, "two columns are called name"),
         ("name,shoe\na,43\n", 1, "there is no column 'shoe'"),
         ("mac,ip\n52:54:00:00:00:01,10.0.0.1\n", 1, "no column is called name"),
@@ -304,7 +305,7 @@ def test_a_list_is_known_by_its_looks(text: str, form: ListFormat) -> None:
 
 @pytest.mark.parametrize("text", ["hello", "<html>", "lab3-12,52:54:00:12:34:56", "{}", "\x7fELF\0\0"])
 def test_what_is_no_list(text: str) -> None:
-    with pytest.raises(UsageError, match="what kind of list"):
+    with pytest.raises(UsageError, match="format"):
         read(text)
 
 
@@ -402,23 +403,23 @@ def test_a_list_becomes_clients(place: Place) -> None:
     plan.apply(found.plan, ADA, ADA, found.message("x.csv"))
     assert place.open().client("b") == Client("b", ("52:54:00:00:00:02",), kind=Kind.THICK, pin=Pin("desktop", "v1"))
     again = planned(place, text)
-    assert (again.plan.steps, again.same, again.differing) == ((), 2, ())
+    assert (again.plan.changes, again.same, again.differing) == ((), 2, ())
     other = planned(place, text.replace("thick", "live"), defaults={"pin": Pin("desktop", "main")})
-    assert [step.words() for step in other.differing] == ["kind thick -> live"]
-    assert other.plan.steps == ()
+    assert [change.describe() for change in other.differing] == ["kind thick -> live"]
+    assert other.plan.changes == ()
     forced = planned(place, text.replace("thick", "live"), update=True)
-    assert [step.words() for step in forced.plan.steps] == ["kind thick -> live"]
+    assert [change.describe() for change in forced.plan.changes] == ["kind thick -> live"]
     assert forced.counts() == "1 changed"
 
 
 def test_rows_of_one_name_are_one_machine_if_they_agree(place: Place) -> None:
     found = planned(place, "name,mac,kind\na,52:54:00:00:00:01,live\na,52:54:00:00:00:02,\nA,,live\na,,thick\n")
-    assert wrong(found) == ["5: a has another kind in line 2"]
-    assert [step.new for step in found.plan.steps] == [
+    assert wrong(found) == ["5: a has a different kind in line 2"]
+    assert [change.new for change in found.plan.changes] == [
         Client("a", ("52:54:00:00:00:01", "52:54:00:00:00:02"), kind=Kind.LIVE)
     ]
     assert wrong(planned(place, "name\na.x.org\na.y.org\na.x.org\n")) == [
-        "3: a.y.org and a.x.org (line 2) have one short name"
+        "3: a.y.org and a.x.org (line 2) have the same short name"
     ]
 
 
@@ -430,12 +431,15 @@ def test_leases(place: Place) -> None:
         "1 52:54:00:00:00:03 10.0.0.5 phone *\n"
     )
     found = planned(place, text, ListFormat.LEASES)
-    assert wrong(found) == ["4: two machines call themselves phone: another did in line 3"]
+    assert wrong(found) == ["4: two machines use the name phone, the other in line 3"]
     assert [(one.line, one.why) for one in found.left_out] == [(1, "address of another client")]
-    assert [step.new for step in found.plan.steps] == [Client("phone", ("52:54:00:00:00:03",))]
+    assert [change.new for change in found.plan.changes] == [Client("phone", ("52:54:00:00:00:03",))]
     assert found.same == 1
     found = planned(place, text, ListFormat.LEASES, leased_ips=True, update=True)
-    assert [step.words() for step in found.plan.steps] == ["IP 10.0.0.2", "MAC 52:54:00:00:00:03, IP 10.0.0.3 10.0.0.5"]
+    assert [change.describe() for change in found.plan.changes] == [
+        "IP 10.0.0.2",
+        "MAC 52:54:00:00:00:03, IP 10.0.0.3 10.0.0.5",
+    ]
 
 
 def test_addresses_that_others_have(place: Place) -> None:
@@ -444,11 +448,11 @@ def test_addresses_that_others_have(place: Place) -> None:
         place, "name,mac,ip\na,52:54:00:00:00:01,\nb,52:54:00:00:00:02,\nc,52:54:00:00:00:02,\nd,,10.0.0.1\n"
     )
     assert wrong(found) == [
-        "2: 52:54:00:00:00:01 can't be a's: old has it",
-        "4: 52:54:00:00:00:02 can't be c's: b has it (line 3)",
-        "5: 10.0.0.1 can't be d's: old has it",
+        "2: 52:54:00:00:00:01 can't be assigned to a: old has it",
+        "4: 52:54:00:00:00:02 can't be assigned to c: b has it (line 3)",
+        "5: 10.0.0.1 can't be assigned to d: old has it",
     ]
-    assert [step.name for step in found.plan.steps] == ["b"]
+    assert [change.name for change in found.plan.changes] == ["b"]
 
 
 def test_two_machines_change_their_addresses(place: Place) -> None:

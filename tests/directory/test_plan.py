@@ -94,8 +94,8 @@ def test_set_several(place: Place) -> None:
 def test_what_is_so_already_is_no_step(place: Place) -> None:
     place.put(machine(1), replace(machine(2), workload="kiosk"))
     planned = plan.plan_set(place.site, place.open(), ["lab3-01", "lab3-02"], {"workload": "kiosk"})
-    assert [step.name for step in planned.steps] == ["lab3-01"]
-    assert plan.plan_set(place.site, place.open(), ["lab3-01"], {"kind": Kind.DISKLESS}).steps == ()
+    assert [change.name for change in planned.changes] == ["lab3-01"]
+    assert plan.plan_set(place.site, place.open(), ["lab3-01"], {"kind": Kind.DISKLESS}).changes == ()
 
 
 def test_remove(place: Place) -> None:
@@ -124,8 +124,8 @@ def test_what_changed_since_the_plan(place: Place) -> None:
         ({"pin": Pin("desktop", "v2")}, NotFoundError, "desktop has no revision 'v2'", "v1"),
         ({"pin": Pin("desktop", "main~1")}, NotFoundError, "desktop has no revision", ""),
         ({"channel": "lab3"}, NotFoundError, "no channel lab3", "gitstate channel list"),
-        ({"macs": machine(2).macs}, UsageError, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
-        ({"ips": machine(2).ips}, UsageError, "can't be {}'s: lab3-02 has it", "client show lab3-02"),
+        ({"macs": machine(2).macs}, UsageError, "can't be assigned to {}: lab3-02 has it", "client show lab3-02"),
+        ({"ips": machine(2).ips}, UsageError, "can't be assigned to {}: lab3-02 has it", "client show lab3-02"),
     ],
     ids=str,
 )

@@ -18,7 +18,8 @@ from gitstate.cli.client.told import apply, as_changes, new_revision, signature
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of
-from gitstate.directory.importing.lists import HostList, LineNote, ListFormat, read
+from gitstate.directory.importing.hosts import HostList, LineNote
+from gitstate.directory.importing.lists import ListFormat, read
 from gitstate.directory.importing.plan import ImportOptions, ListImport, plan_import
 
 _LONGEST: Final = 64 << 20
@@ -118,12 +119,12 @@ def _read(file: Path, source: str, form: ListFormat | None) -> HostList:
 
 def _tell(session: Session, found: ListImport, source: str, made: bool, lines: Iterable[str]) -> None:
     would = "would be " if session.dry_run else ""
-    counts = Counter("changed" if step.old else "added" for step in found.plan.steps)
+    counts = Counter("changed" if change.old else "added" for change in found.plan.changes)
     words = [f"{counts[word]} {would}{word}" for word in ("added", "changed") if counts[word]]
     if found.same:
         words.append(f"{found.same} unchanged")
     value = {
-        "changes": as_changes(found.plan.steps),
+        "changes": as_changes(found.plan.changes),
         "unchanged": found.same,
         "differing": as_changes(found.differing),
         "left_out": _as_json(found.left_out),
@@ -141,10 +142,10 @@ def _tell(session: Session, found: ListImport, source: str, made: bool, lines: I
 
 def _lines(found: ListImport, source: str) -> Iterator[str]:
     """The plan: what comes, what differs, what is left out, what is wrong."""
-    for step, line in zip(found.plan.steps, found.plan.describe(), strict=True):
-        yield f"{'set' if step.old else 'add'} {line}"
-    for step in found.differing:
-        yield f"unchanged {step.name}: the list has {step.words()}; use --update"
+    for change, line in zip(found.plan.changes, found.plan.describe(), strict=True):
+        yield f"{'set' if change.old else 'add'} {line}"
+    for change in found.differing:
+        yield f"unchanged {change.name}: the list has {change.describe()}; use --update"
     for why, lines in _by_reason(found.left_out).items():
         yield f"skipped: {why}: {_some_lines(lines)}"
     for one in found.bad:

@@ -23,7 +23,7 @@ def make(session: Session, planned: plan.Plan, message: str | None, author: str 
     made = apply(session, planned, signature(session, message, author), message)
     revision = new_revision(session, planned.directory, made)
     word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
-    value = {"changes": as_changes(planned.steps), "revision": revision, "dry_run": session.dry_run}
+    value = {"changes": as_changes(planned.changes), "revision": revision, "dry_run": session.dry_run}
     lines = [f"{word} {line}" for line in planned.describe()]
     emit(session, f"client-{planned.verb}/1", value, lines or ["nothing to change"])
     if made:
@@ -42,17 +42,19 @@ def apply(session: Session, planned: plan.Plan, who: Signature, message: str | N
 
     What layers make of the machines is rendered first: what can't be stops the change. Raises ConfigError for that.
     """
-    if not planned.steps or session.dry_run:
+    if not planned.changes or session.dry_run:
         return False
-    refresh.refresh(session.opened.site, session.observer, {step.name: step.new for step in planned.steps})
+    refresh.refresh(session.opened.site, session.observer, {change.name: change.new for change in planned.changes})
     try:
         plan.apply(planned, who, settings.committer(), message)
     except BaseException:
         with suppress(GitstateError):
-            refresh.refresh(session.opened.site, session.observer, {step.name: step.old for step in planned.steps})
+            refresh.refresh(
+                session.opened.site, session.observer, {change.name: change.old for change in planned.changes}
+            )
         raise
     refresh.again(
-        session.opened.site, [step.name for step in planned.steps], session.observer
+        session.opened.site, [change.name for change in planned.changes], session.observer
     )  # the entry's own attributes
     return True
 
@@ -62,9 +64,9 @@ def new_revision(session: Session, directory: Directory, made: bool) -> str | No
     return directory.revision() if made and session.json else None
 
 
-def as_changes(steps: Iterable[plan.ClientChange]) -> list[dict[str, Any]]:
+def as_changes(changes: Iterable[plan.ClientChange]) -> list[dict[str, Any]]:
     """Changes of clients, for JSON."""
-    return [{"name": step.name, "old": as_json(step.old), "new": as_json(step.new)} for step in steps]
+    return [{"name": change.name, "old": as_json(change.old), "new": as_json(change.new)} for change in changes]
 
 
 def as_json(one: Client | None) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
-"""ISC dhcpd's language: ``host`` blocks of dhcpd.conf, ``lease`` blocks of dhcpd.leases. Pure.
+"""ISC dhcpd: ``host`` blocks of dhcpd.conf, ``lease`` blocks of dhcpd.leases. Pure.
 
-A lease file is a journal: of several leases of one address the last counts. Any other block is looked through for
-these two, any other statement passed over.
+A lease file is a log: the last lease of an address is the valid one. Other blocks are searched for these two, other
+statements ignored.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from gitstate.core.errors import UsageError
-from gitstate.directory.importing.lists import NAMELESS, WITHOUT_MAC, HostList, LineNote, Row, addresses, quoted, row
+from gitstate.directory.importing.hosts import NO_MAC, NO_NAME, HostList, HostRow, LineNote, addresses, host_row, quoted
 
 NOT_ACTIVE: Final = "lease not active"
+BLOCK: Final = re.compile(r"^[ \t]*(?:host|lease|group|subnet6?|shared-network|failover)\b[^{};=\n]*\{", re.MULTILINE)
 _ADDRESS: Final = re.compile(r"[0-9.]{7,15}|[0-9a-fA-F:]*:[0-9a-fA-F:]*")
 _TOKEN: Final = re.compile(
     r"""(?P<gap>[ \t\r\f\v]+|\#[^\n]*) | (?P<line>\n) | "(?P<text>(?:[^"\\\n]|\\[^\n])*)" | (?P<sign>[{};,])
@@ -25,7 +26,7 @@ _DEEPEST: Final = 100
 
 
 class Statement(NamedTuple):
-    """Words up to a semicolon."""
+    """The words before a semicolon."""
 
     line: int
     words: list[str]
@@ -33,86 +34,86 @@ class Statement(NamedTuple):
 
 @dataclass(slots=True)
 class _Block:
-    """Braces with what stands in front of them and, so far, inside."""
+    """A block: the words before its brace, and its statements so far."""
 
     line: int
     words: list[str]
     statements: list[Statement] = field(default_factory=list)
 
-    def said(self, *words: str) -> Statement | None:
-        """The last statement that begins so."""
+    def last(self, *words: str) -> Statement | None:
+        """Return the last statement that begins with ``words``."""
         count = len(words)
         found = (one for one in reversed(self.statements) if tuple(map(str.lower, one.words[:count])) == words)
         return next(found, None)
 
 
-class _BrokenError(ValueError):
-    """From this line on nothing can be understood."""
+class _SyntaxError(ValueError):
+    """Nothing after this line can be read."""
 
     def __init__(self, line: int, why: str) -> None:
         super().__init__(why)
-        self.remark = LineNote(line, why)
+        self.note = LineNote(line, why)
 
 
 @dataclass(slots=True)
-class _Journal:
-    """What has been read: the last of each counts."""
+class _Collector:
+    """The hosts and leases read so far, the last of each."""
 
-    listing: HostList = field(default_factory=HostList)
-    hosts: list[tuple[str, Row]] = field(default_factory=list)
-    leases: dict[str, Row | LineNote] = field(default_factory=dict)
+    result: HostList = field(default_factory=HostList)
+    hosts: list[tuple[str, HostRow]] = field(default_factory=list)
+    leases: dict[str, HostRow | LineNote] = field(default_factory=dict)
 
-    def enter(self, block: _Block) -> None:
-        """Take what a closed block says."""
+    def add(self, block: _Block) -> None:
+        """Add a complete block."""
         kind = block.words[0].lower() if block.words else ""
         try:
             if kind == "host":
-                self._enter_host(block)
+                self._add_host(block)
             elif kind == "lease":
-                self._enter_lease(block)
-        except UsageError as fault:
-            self.listing.bad.append(LineNote(block.line, fault.message))
+                self._add_lease(block)
+        except UsageError as error:
+            self.result.bad.append(LineNote(block.line, error.message))
 
-    def _enter_host(self, block: _Block) -> None:
+    def _add_host(self, block: _Block) -> None:
         declared = block.words[1] if len(block.words) > 1 else ""
-        if block.said("dynamic") or block.said("deleted"):
+        if block.last("dynamic") or block.last("deleted"):
             self.hosts = [(name, one) for name, one in self.hosts if name != declared]
-        if block.said("deleted"):
+        if block.last("deleted"):
             return
-        hardware = block.said("hardware", "ethernet")
+        hardware = block.last("hardware", "ethernet")
         if hardware is None:
-            self.listing.left_out.append(LineNote(block.line, WITHOUT_MAC))
+            self.result.left_out.append(LineNote(block.line, NO_MAC))
             return
-        own = block.said("option", "host-name")
-        fixed = block.said("fixed-address")
+        own = block.last("option", "host-name")
+        fixed = block.last("fixed-address")
         ips = [word for word in (fixed.words[1:] if fixed else []) if _ADDRESS.fullmatch(word)]
         values = addresses([_only(hardware, 2)], ips)
-        self.hosts.append((declared, row(block.line, _only(own, 2) if own else declared, values)))
+        self.hosts.append((declared, host_row(block.line, _only(own, 2) if own else declared, values)))
 
-    def _enter_lease(self, block: _Block) -> None:
+    def _add_lease(self, block: _Block) -> None:
         ip = _only(Statement(block.line, block.words), 1)
-        hardware, name = block.said("hardware", "ethernet"), block.said("client-hostname")
-        state = block.said("binding", "state")
-        if (state is not None and state.words[2:] != ["active"]) or block.said("abandoned"):
+        hardware, name = block.last("hardware", "ethernet"), block.last("client-hostname")
+        state = block.last("binding", "state")
+        if (state is not None and state.words[2:] != ["active"]) or block.last("abandoned"):
             self._put(ip, LineNote(block.line, NOT_ACTIVE))
         elif hardware is None:
-            self._put(ip, LineNote(block.line, WITHOUT_MAC))
+            self._put(ip, LineNote(block.line, NO_MAC))
         elif name is None or not _only(name, 1):
-            self._put(ip, LineNote(block.line, NAMELESS))
+            self._put(ip, LineNote(block.line, NO_NAME))
         else:
-            self.leases.pop(ip, None)  # even if what follows fails
-            self._put(ip, row(block.line, _only(name, 1), addresses([_only(hardware, 2)], [ip]), lease=True))
+            self.leases.pop(ip, None)  # also if the rest is invalid
+            self._put(ip, host_row(block.line, _only(name, 1), addresses([_only(hardware, 2)], [ip]), lease=True))
 
-    def _put(self, ip: str, what: Row | LineNote) -> None:
-        self.leases.pop(ip, None)  # its place is that of the last one
-        self.leases[ip] = what
+    def _put(self, ip: str, lease: HostRow | LineNote) -> None:
+        self.leases.pop(ip, None)  # ordered by the last lease of each
+        self.leases[ip] = lease
 
-    def close(self) -> HostList:
-        """All that counts."""
-        found = self.listing
+    def finish(self) -> HostList:
+        """Return the valid hosts and leases, in the order of their lines."""
+        found = self.result
         found.rows = [one for _, one in self.hosts]
         for one in self.leases.values():
-            if isinstance(one, Row):
+            if isinstance(one, HostRow):
                 found.rows.append(one)
             else:
                 found.left_out.append(one)
@@ -122,89 +123,89 @@ class _Journal:
 
 
 def read(text: str) -> HostList:
-    """The machines of a configuration or of a lease file."""
-    journal = _Journal()
+    """Read the machines of a configuration or a lease file."""
+    collector = _Collector()
     try:
-        for block in _blocks(text, journal.listing):
-            journal.enter(block)
-    except _BrokenError as broken:
-        journal.listing.bad.append(broken.remark)
-    return journal.close()
+        for block in _blocks(text, collector.result):
+            collector.add(block)
+    except _SyntaxError as error:
+        collector.result.bad.append(error.note)
+    return collector.finish()
 
 
 def _only(statement: Statement, place: int) -> str:
-    """The one word at the end of a statement. Raises UsageError."""
+    """Return the word at ``place``, which must be the last. Raises UsageError."""
     if len(statement.words) != place + 1:
-        raise UsageError(f"{quoted(' '.join(statement.words))} says not one thing")
+        raise UsageError(f"{quoted(' '.join(statement.words))} must have exactly one value")
     return statement.words[place]
 
 
-class _Reader:
-    """Statements and blocks, as their words come."""
+class _Parser:
+    """Builds statements and blocks from tokens."""
 
-    def __init__(self, listing: HostList) -> None:
-        self._listing = listing
-        self._opened = [_Block(1, [])]
+    def __init__(self, result: HostList) -> None:
+        self._result = result
+        self._open = [_Block(1, [])]
         self._words: list[str] = []
         self._begun = 1
 
     def word(self, line: int, word: str) -> None:
-        """One more of a statement."""
+        """Add a word to the current statement."""
         if not self._words:
             self._begun = line
         self._words.append(word)
 
     def begin(self, line: int) -> None:
-        """An opening brace. Raises _Broken."""
-        if len(self._opened) > _DEEPEST:
-            raise _BrokenError(line, f"more than {_DEEPEST} blocks in each other")
-        self._opened.append(_Block(self._begun if self._words else line, self._words))
+        """Open a block. Raises _SyntaxError."""
+        if len(self._open) > _DEEPEST:
+            raise _SyntaxError(line, f"blocks are nested more than {_DEEPEST} deep")
+        self._open.append(_Block(self._begun if self._words else line, self._words))
         self._words = []
 
     def end(self) -> None:
-        """A semicolon."""
+        """End the current statement."""
         if self._words[:1] == ["include"]:
-            self._listing.left_out.append(LineNote(self._begun, f"{quoted(' '.join(self._words))} isn't followed"))
+            self._result.left_out.append(LineNote(self._begun, f"{quoted(' '.join(self._words))} is not read"))
         if self._words:
-            self._opened[-1].statements.append(Statement(self._begun, self._words))
+            self._open[-1].statements.append(Statement(self._begun, self._words))
         self._words = []
 
     def close(self, line: int) -> _Block:
-        """A closing brace. Raises _Broken."""
-        if len(self._opened) == 1 or self._words:
-            raise _BrokenError(line, "a } too many" if len(self._opened) == 1 else "a } where a ; should be")
-        return self._opened.pop()
+        """Close the innermost block and return it. Raises _SyntaxError."""
+        if len(self._open) == 1 or self._words:
+            raise _SyntaxError(line, "unmatched }" if len(self._open) == 1 else "missing ; before }")
+        return self._open.pop()
 
     def finish(self) -> None:
-        """Raise _Broken if anything is open."""
-        if len(self._opened) > 1:
-            raise _BrokenError(self._opened[-1].line, "a { without its }")
+        """Raise _SyntaxError for an unfinished block or statement."""
+        if len(self._open) > 1:
+            raise _SyntaxError(self._open[-1].line, "unmatched {")
         if self._words:
-            raise _BrokenError(self._begun, f"{quoted(' '.join(self._words))} has no end")
+            raise _SyntaxError(self._begun, f"{quoted(' '.join(self._words))} is not ended by ;")
 
 
-def _blocks(text: str, listing: HostList) -> Iterator[_Block]:
-    """Every block, the inner ones first. Raises _Broken."""
-    reader = _Reader(listing)
+def _blocks(text: str, result: HostList) -> Iterator[_Block]:
+    """Yield every block, inner ones first. Raises _SyntaxError."""
+    parser = _Parser(result)
     for line, is_sign, word in _tokens(text):
         if not is_sign:
-            reader.word(line, word)
+            parser.word(line, word)
         elif word == "{":
-            reader.begin(line)
+            parser.begin(line)
         elif word == ";":
-            reader.end()
+            parser.end()
         elif word == "}":
-            yield reader.close(line)
-    reader.finish()
+            yield parser.close(line)
+    parser.finish()
 
 
 def _tokens(text: str) -> Iterator[tuple[int, bool, str]]:
-    """Line, whether it is a sign, and the sign or word. Raises _Broken."""
+    """Yield each token's line, whether it is a sign, and its text. Raises _SyntaxError."""
     line, at = 1, 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise _BrokenError(line, 'a " without its other')
+            raise _SyntaxError(line, 'unmatched "')
         at = match.end()
         if match["line"]:
             line += 1

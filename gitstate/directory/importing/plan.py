@@ -1,4 +1,4 @@
-"""From a list of machines to a plan: who is new, who differs, and which lines can't be."""
+"""Plans for adding clients: several of the same values, or the machines of a list."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gitstate.core.errors import GitstateError, UsageError
-from gitstate.directory.importing.lists import HostList, LineNote, Row
+from gitstate.directory.importing.hosts import HostList, HostRow, LineNote
 from gitstate.directory.model.channels import no_such_channel
 from gitstate.directory.model.clients import Client, normalized, refuse_duplicate_addresses
 from gitstate.directory.plan import ClientChange, Plan, check_pin, plan_add
 from gitstate.directory.protocol import Directory
 from gitstate.store.site import Site
 
-KNOWN: Final = "address of another client"
+KNOWN_ADDRESS: Final = "address of another client"
 _SETS: Final = ("macs", "ips", "layers")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """How a list is to be taken.
+    """How to import a list.
 
-    ``defaults`` are values for new clients, where the list says nothing. ``update``: clients that differ become as
-    the list says. ``leased_ips``: addresses of leases become the clients' own.
+    ``defaults`` are values for new clients that the list doesn't give. ``update``: change existing clients that differ.
+    ``leased_ips``: take the addresses of leases as the clients' own.
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -34,10 +34,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class ListImport:
-    """What a list would do.
-
-    ``differing`` are clients that would change if ``update`` were wished, ``same`` is how many are so already.
-    """
+    """The plan for a list; ``differing`` clients change only with ``update``, ``same`` is how many needn't change."""
 
     plan: Plan
     bad: tuple[LineNote, ...]
@@ -46,12 +43,12 @@ class ListImport:
     same: int
 
     def counts(self) -> str:
-        """In few words, for history."""
-        count = Counter("changed" if step.old else "added" for step in self.plan.steps)
+        """Return a short summary: ``2 added, 1 changed``."""
+        count = Counter("changed" if change.old else "added" for change in self.plan.changes)
         return ", ".join(f"{count[word]} {word}" for word in ("added", "changed") if count[word]) or "nothing"
 
     def message(self, source: str) -> str:
-        """What history says of it unless somebody says more."""
+        """Return the default commit message."""
         return "\n".join([f"client import {source}: {self.counts()}", "", *self.plan.describe()])
 
 
@@ -61,50 +58,50 @@ def plan_new(site: Site, directory: Directory, names: Sequence[str], values: Map
         raise UsageError("an address belongs to one client", "give --mac and --ip with one NAME, or import a list")
     first = plan_add(site, directory, Client(names[0], **values))
     clients = directory.clients()
-    steps = list(first.steps)
+    changes = list(first.changes)
     for name in names[1:]:
         if name in clients:
             raise UsageError(f"there is a client {name} already", f"gitstate client set {name} changes it")
-        assert steps[0].new is not None
-        steps.append(ClientChange(None, replace(steps[0].new, name=name)))
-    return Plan(directory, "add", tuple(steps))
+        assert changes[0].new is not None
+        changes.append(ClientChange(None, replace(changes[0].new, name=name)))
+    return Plan(directory, "add", tuple(changes))
 
 
 def plan_import(site: Site, directory: Directory, listing: HostList, options: ImportOptions) -> ListImport:
     """Plan the clients of a list. Raises UsageError, NotFoundError for defaults that can't be."""
     _check_values(site, directory, options.defaults)
     clients = directory.clients()
-    rows, bad = _merged(_taken(listing.rows, options))
+    rows, bad = _merged(_without_leased_ips(listing.rows, options))
     bad += _unknown(site, directory, rows, clients)
-    worse = {remark.line for remark in bad}
-    steps, differing, same = [], [], 0
-    lines: dict[str, Row] = {}
+    bad_lines = {note.line for note in bad}
+    changes, differing, same = [], [], 0
+    lines: dict[str, HostRow] = {}
     for row in rows:
-        step = _step(row, clients.get(row.name), options)
-        if row.line in worse:
+        change = _change(row, clients.get(row.name), options)
+        if row.line in bad_lines:
             continue
-        if step.old == step.new:
+        if change.old == change.new:
             same += 1
-        elif step.old is not None and not options.update:
-            differing.append(step)
+        elif change.old is not None and not options.update:
+            differing.append(change)
         else:
-            steps.append(step)
+            changes.append(change)
             lines[row.name] = row
-    kept, clashes, strangers = _without_clashes(clients, steps, lines)
+    kept, conflicts, known = _without_duplicates(clients, changes, lines)
     plan = Plan(directory, "import", tuple(kept))
-    new = {step.name: step.new for step in kept if step.new}
+    new = {change.name: change.new for change in kept if change.new}
     refuse_duplicate_addresses((client for _, client in sorted({**clients, **new}.items())), new)
     return ListImport(
         plan,
-        tuple(sorted([*listing.bad, *bad, *clashes], key=lambda one: one.line)),
-        tuple(sorted([*listing.left_out, *strangers], key=lambda one: one.line)),
+        tuple(sorted([*listing.bad, *bad, *conflicts], key=lambda one: one.line)),
+        tuple(sorted([*listing.left_out, *known], key=lambda one: one.line)),
         tuple(differing),
         same,
     )
 
 
-def _taken(rows: Iterable[Row], options: ImportOptions) -> Iterable[Row]:
-    """The rows without what isn't wanted of them."""
+def _without_leased_ips(rows: Iterable[HostRow], options: ImportOptions) -> Iterable[HostRow]:
+    """Yield the rows, leases without their addresses unless these are wanted."""
     for row in rows:
         if row.lease and not options.leased_ips:
             row = replace(row, values={key: value for key, value in row.values.items() if key != "ips"})
@@ -114,15 +111,15 @@ def _taken(rows: Iterable[Row], options: ImportOptions) -> Iterable[Row]:
 # --- one row for a name -----------------------------------------------------------------------------------------------
 
 
-def _merged(rows: Iterable[Row]) -> tuple[list[Row], list[LineNote]]:
-    """Rows of one name as one, where they agree; what is wrong with the others."""
-    found: dict[str, Row] = {}
+def _merged(rows: Iterable[HostRow]) -> tuple[list[HostRow], list[LineNote]]:
+    """Merge rows of one name; return the rows, and notes on those that contradict each other."""
+    found: dict[str, HostRow] = {}
     bad = []
     for row in rows:
         first = found.setdefault(row.name, row)
         if first is row:
             continue
-        why = _disagreement(first, row)
+        why = _contradiction(first, row)
         if why:
             bad.append(LineNote(row.line, why))
         else:
@@ -130,16 +127,16 @@ def _merged(rows: Iterable[Row]) -> tuple[list[Row], list[LineNote]]:
     return list(found.values()), bad
 
 
-def _disagreement(first: Row, row: Row) -> str:
-    if first.said != row.said:
-        return f"{row.said} and {first.said} (line {first.line}) have one short name"
+def _contradiction(first: HostRow, row: HostRow) -> str:
+    if first.full_name != row.full_name:
+        return f"{row.full_name} and {first.full_name} (line {first.line}) have the same short name"
     if first.lease or row.lease:
         mine, others = set(row.values.get("macs", ())), set(first.values.get("macs", ()))
         if mine and others and not mine <= others and not others <= mine:
-            return f"two machines call themselves {row.name}: another did in line {first.line}"
+            return f"two machines use the name {row.name}, the other in line {first.line}"
     for key, value in row.values.items():
         if key not in _SETS and first.values.get(key, value) != value:
-            return f"{row.name} has another {key} in line {first.line}"
+            return f"{row.name} has a different {key} in line {first.line}"
     return ""
 
 
@@ -153,18 +150,20 @@ def _union(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any
 # --- against the directory --------------------------------------------------------------------------------------------
 
 
-def _step(row: Row, old: Client | None, options: ImportOptions) -> ClientChange:
+def _change(row: HostRow, old: Client | None, options: ImportOptions) -> ClientChange:
     values = {key: value for key, value in row.values.items() if value}
     if old is None:
         return ClientChange(None, normalized(Client(row.name, **{**options.defaults, **values})))
-    if row.lease:  # it has that card, too
+    if row.lease:  # a further network card
         values |= {key: (*getattr(old, key), *values[key]) for key in ("macs", "ips") if key in values}
     return ClientChange(old, normalized(replace(old, **values)))
 
 
-def _unknown(site: Site, directory: Directory, rows: Sequence[Row], clients: Mapping[str, Client]) -> list[LineNote]:
-    """The rows whose pin or channel doesn't exist."""
-    faults: dict[tuple[str, Any], GitstateError | None] = {}
+def _unknown(
+    site: Site, directory: Directory, rows: Sequence[HostRow], clients: Mapping[str, Client]
+) -> list[LineNote]:
+    """Return notes on the rows whose pin or channel doesn't exist."""
+    errors: dict[tuple[str, Any], GitstateError | None] = {}
     bad = []
     for row in rows:
         for key in ("pin", "channel"):
@@ -172,15 +171,15 @@ def _unknown(site: Site, directory: Directory, rows: Sequence[Row], clients: Map
             old = clients.get(row.name)
             if not value or (old is not None and getattr(old, key) == value):
                 continue
-            if (key, value) not in faults:
-                faults[key, value] = _fault(site, directory, {key: value})
-            if fault := faults[key, value]:
-                bad.append(LineNote(row.line, fault.message))
+            if (key, value) not in errors:
+                errors[key, value] = _error(site, directory, {key: value})
+            if error := errors[key, value]:
+                bad.append(LineNote(row.line, error.message))
                 break
     return bad
 
 
-def _fault(site: Site, directory: Directory, values: Mapping[str, Any]) -> GitstateError | None:
+def _error(site: Site, directory: Directory, values: Mapping[str, Any]) -> GitstateError | None:
     try:
         _check_values(site, directory, values)
     except GitstateError as error:
@@ -198,28 +197,28 @@ def _check_values(site: Site, directory: Directory, values: Mapping[str, Any]) -
         check_pin(site, pin)
 
 
-def _without_clashes(
-    clients: Mapping[str, Client], steps: Sequence[ClientChange], rows: Mapping[str, Row]
+def _without_duplicates(
+    clients: Mapping[str, Client], changes: Sequence[ClientChange], rows: Mapping[str, HostRow]
 ) -> tuple[list[ClientChange], list[LineNote], list[LineNote]]:
-    """The steps in which no address is another's; the lines of the others: wrong ones, and leases of known machines."""
-    changed = {step.name for step in steps}
+    """Return the changes without duplicate addresses, notes on the others, and notes on leases of known clients."""
+    changed = {change.name for change in changes}
     owners = {
         address: one.name for one in clients.values() if one.name not in changed for address in one.macs + one.ips
     }
-    kept, bad, strangers = [], [], []
-    for step in steps:
-        assert step.new is not None
-        row = rows[step.name]
-        addresses = step.new.macs + step.new.ips
+    kept, bad, known = [], [], []
+    for change in changes:
+        assert change.new is not None
+        row = rows[change.name]
+        addresses = change.new.macs + change.new.ips
         taken = next((one for one in addresses if one in owners), None)
         if taken is None:
-            kept.append(step)
-            owners |= dict.fromkeys(addresses, step.name)
+            kept.append(change)
+            owners |= dict.fromkeys(addresses, change.name)
             continue
         owner = owners[taken]
         if row.lease and owner not in rows:
-            strangers.append(LineNote(row.line, KNOWN))
+            known.append(LineNote(row.line, KNOWN_ADDRESS))
         else:
             where = f" (line {rows[owner].line})" if owner in rows else ""
-            bad.append(LineNote(row.line, f"{taken} can't be {step.name}'s: {owner} has it{where}"))
-    return kept, bad, strangers
+            bad.append(LineNote(row.line, f"{taken} can't be assigned to {change.name}: {owner} has it{where}"))
+    return kept, bad, known

@@ -1,4 +1,4 @@
-"""No two hosts have one address: looked up before anything is written, since servers don't see to it."""
+"""Duplicate addresses, searched for before anything is written: LDAP servers don't prevent them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refuse_duplicates(
     current: Mapping[str, SearchResult],
     going: Collection[str],
 ) -> None:
-    """Raise UsageError if an address that a client is to have is another's; ``going`` are entries that go meanwhile."""
+    """Raise UsageError if another host has an address of a changed client; ``going`` are the DNs of removed entries."""
     refuse_duplicate_addresses((client for _, client in sorted(changed.items())), changed)
     asked: dict[str, str] = {}
     for name, client in changed.items():
@@ -49,6 +49,6 @@ def _addresses(entry: Entry) -> set[str]:
 
 def _taken(address: str, name: str, dn: str, owner: str) -> UsageError:
     return UsageError(
-        f"{address} can't be {name}'s: {owner} has it",
-        f"gitstate client show {owner} tells about it; in LDAP it is {dn}",
+        f"{address} can't be assigned to {name}: {owner} has it",
+        f"see: gitstate client show {owner}; in LDAP: {dn}",
     )

@@ -1,4 +1,4 @@
-"""A client as everything inside sees it, and its values parsed at the door."""
+"""A client, and the parsers of its values."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ STATES: Final = (DEFAULT_STATE, "local", "tmpfs-root")
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A machine's entry. What it has several of is a set: sorted, each once.
+    """A machine's entry. Tuples are sorted and without duplicates.
 
-    ``pin`` wins over ``channel``; ``classes`` are its hardware classes as it last reported them.
+    ``pin`` takes precedence over ``channel``; ``classes`` are its hardware classes as last reported.
     """
 
     name: str
@@ -47,50 +47,50 @@ class Client:
 
     @property
     def runs(self) -> str | None:
-        """The snapshot that it is pinned to, else the channel that it follows."""
+        """The snapshot that it is pinned to, or the channel that it follows."""
         return str(self.pin) if self.pin else self.channel
 
 
 def normalized(client: Client) -> Client:
-    """``client`` with its sets as sets."""
-    unlike: dict[str, Any] = {}
+    """Return ``client`` with its tuples sorted and without duplicates."""
+    changed_values: dict[str, Any] = {}
     for key in ("macs", "ips", "classes", "layers"):
         values = getattr(client, key)
         if len(values) > 1:
-            ordered = tuple(sorted(set(values), key=_by_number if key == "ips" else None))
+            ordered = tuple(sorted(set(values), key=_address_order if key == "ips" else None))
             if ordered != values:
-                unlike[key] = ordered
-    return replace(client, **unlike) if unlike else client
+                changed_values[key] = ordered
+    return replace(client, **changed_values) if changed_values else client
 
 
-def _by_number(text: str) -> tuple[int, int, str]:
+def _address_order(text: str) -> tuple[int, int, str]:
     try:
         address = ipaddress.ip_address(text)
-    except ValueError:  # whoever checks values says so
+    except ValueError:  # reported when values are checked
         return 0, 0, text
     return address.version, int(address), text
 
 
-# --- at the door ------------------------------------------------------------------------------------------------------
+# --- parsing values ---------------------------------------------------------------------------------------------------
 
 
 def channel_name(text: str) -> str:
-    """A channel's name. Raises UsageError."""
+    """Parse a channel's name. Raises UsageError."""
     return word(text, "a channel's name")
 
 
 def workload_name(text: str) -> str:
-    """A workload: the NAME of the layer ``workload/NAME``. Raises UsageError."""
+    """Parse a workload: the NAME of the layer ``workload/NAME``. Raises UsageError."""
     return word(text, "a workload's name")
 
 
 def class_name(text: str) -> str:
-    """A hardware class: the NAME of the layer ``class/NAME``. Raises UsageError."""
+    """Parse a hardware class: the NAME of the layer ``class/NAME``. Raises UsageError."""
     return word(text, "a hardware class's name")
 
 
 def layer_name(text: str) -> str:
-    """A layer by its repository's name, ``KIND/NAME``. Raises UsageError."""
+    """Parse a layer's name, ``KIND/NAME``. Raises UsageError."""
     kind, _, rest = text.partition("/")
     try:
         if kind in LAYER_KINDS:
@@ -102,7 +102,7 @@ def layer_name(text: str) -> str:
 
 
 def client_kind(text: str) -> Kind:
-    """How a machine runs. Raises UsageError."""
+    """Parse a kind. Raises UsageError."""
     try:
         return Kind(text.lower())
     except ValueError:
@@ -110,14 +110,14 @@ def client_kind(text: str) -> Kind:
 
 
 def state_mode(text: str) -> str:
-    """Where a machine keeps what it writes. Raises UsageError."""
+    """Parse a state mode. Raises UsageError."""
     if text.lower() not in STATES:
         raise UsageError(f"{text!r} is not a state mode", f"one of {', '.join(STATES)}")
     return text.lower()
 
 
 def matches(client: Client, wanted: Mapping[str, str]) -> bool:
-    """Whether a client's values, by its keys, are those wanted; where it has several, whether one of them is."""
+    """Whether a client has the ``wanted`` values, by its keys; of several values one must match."""
     for key, value in wanted.items():
         have = getattr(client, key)
         is_set = isinstance(have, tuple) and not isinstance(have, Pin)
@@ -130,7 +130,7 @@ def matches(client: Client, wanted: Mapping[str, str]) -> bool:
 
 
 class DuplicateAddress(NamedTuple):
-    """An address that two clients have, in the order of their names."""
+    """An address that two clients have; ``first`` and ``second`` are sorted by name."""
 
     kind: str
     address: str
@@ -139,7 +139,7 @@ class DuplicateAddress(NamedTuple):
 
 
 def find_duplicate_address(clients: Iterable[Client]) -> DuplicateAddress | None:
-    """The first address that two of ``clients``, sorted by name, have."""
+    """Return the first address that two of ``clients``, sorted by name, have."""
     owners: dict[str, str] = {}
     for client in clients:
         for address in client.macs + client.ips:
@@ -150,18 +150,19 @@ def find_duplicate_address(clients: Iterable[Client]) -> DuplicateAddress | None
 
 
 def refuse_duplicate_addresses(clients: Iterable[Client], changed: Iterable[str]) -> None:
-    """Raise UsageError, naming who has it, if two of ``clients`` have one address; ``changed`` are those to blame."""
-    clash = find_duplicate_address(clients)
-    if clash is not None:
-        owner, other = (clash.second, clash.first) if clash.first in changed else (clash.first, clash.second)
+    """Raise UsageError if two of ``clients`` have the same address; of these, one of ``changed`` is at fault."""
+    duplicate = find_duplicate_address(clients)
+    if duplicate is not None:
+        owner, other = (
+            (duplicate.second, duplicate.first) if duplicate.first in changed else (duplicate.first, duplicate.second)
+        )
         raise UsageError(
-            f"{clash.address} can't be {other}'s: {owner} has it",
-            f"gitstate client show {owner} tells about it",
+            f"{duplicate.address} can't be assigned to {other}: {owner} has it", f"see: gitstate client show {owner}"
         )
 
 
 def no_such_client(name: str, clients: Iterable[str]) -> NotFoundError:
-    """The error for a name that no client has, with the nearest that one has."""
+    """Return the error for an unknown client, with similar names."""
     return NotFoundError(
-        f"no client {name}", did_you_mean(nearest(name, clients), "gitstate client list shows whom there is")
+        f"no client {name}", did_you_mean(nearest(name, clients), "gitstate client list shows all clients")
     )
