@@ -20,7 +20,10 @@ from tests.support import PROJECT
 DISTRICTS: Final = {
     district: rooms.split()
     for district, rooms in {
-        "core": "errors data names wording signature entry monitor process settings fs state_file output network cpio",
+        "core": """
+            errors data names wording documents signature entry monitor process settings fs state_file output network
+            cpio
+        """,
         "store": """
             objects tags edit loose reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
             repository small repack site
@@ -45,6 +48,7 @@ OWNERS: Final = {
     "pygit2": ["store"],
     "ldap": ["directory"],
     "ldif": ["directory"],
+    "msgspec": ["core/documents"],
     "jinja2": ["machine/layers", "machine/render", "boot"],
     "deepdiff": ["tree/change"],
     "yaml": ["tree/change"],

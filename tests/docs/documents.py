@@ -1,0 +1,102 @@
+"""Schemas and tables of keys, made from the declarations of documents: ``python -m tests.docs.documents --write``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from gitstate.core.documents import Document
+from gitstate.core.documents.explain import expected, phrase, schema
+from gitstate.tree.policy.declaration import PolicyFile
+from tests.support import PROJECT
+
+SCHEMAS: Final[dict[str, tuple[type[Document], str]]] = {
+    "policy": (PolicyFile, "gitstate policy file"),
+}
+"""The documents with a schema, by its name, and its title."""
+
+TABLES: Final[dict[str, tuple[type[Document], str]]] = {
+    "policy": (PolicyFile, "docs/policy.md"),
+}
+"""The documents with a table of keys, by the name in the comment in front of it, and the page."""
+
+_HEAD: Final = "| key | value | default | meaning |\n|---|---|---|---|\n"
+
+
+def schema_text(name: str) -> str:
+    kind, title = SCHEMAS[name]
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:gitstate:{name}:1",
+        "title": title,
+        "description": (kind.__doc__ or "").strip(),
+        **schema(kind),
+    }
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def table(kind: type[Document]) -> str:
+    whole = schema(kind)
+    return _HEAD + "".join(rows(whole, whole, ""))
+
+
+def rows(whole: dict[str, Any], node: dict[str, Any], above: str) -> Iterator[str]:
+    """A row for each key, those of tables below it by their full names."""
+    node = resolved(whole, node)
+    for name, value in node["properties"].items():
+        inner = resolved(whole, value)
+        if "properties" not in inner:
+            inner = resolved(whole, inner.get("items") or {})  # [[allow]]
+        if "properties" in inner:
+            yield from rows(whole, inner, f"{above}{name}.")
+        else:
+            default = "required" if name in node["required"] else shown(value.get("default"))
+            meaning = phrase(value["description"].rstrip("."))
+            yield f"| `{above}{name}` | {expected(value)} | {default} | {meaning} |\n"
+
+
+def resolved(whole: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = whole["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+    return found
+
+
+def shown(default: object) -> str:
+    return f"`{json.dumps(default, ensure_ascii=False)}`" if default or default is False else ""
+
+
+def page_text(page: Path) -> str:
+    """The page with its tables as they should be."""
+    text = page.read_text("utf-8")
+    for name, (kind, place) in TABLES.items():
+        if PROJECT / place == page:
+            mark = re.compile(rf"(?<=<!-- keys: {name} -->\n\n)(?:\|.*\n)*")
+            assert mark.search(text), f"{page} has no comment: keys: {name}"
+            text = mark.sub(table(kind).replace("\\", r"\\"), text)
+    return text
+
+
+def made() -> dict[Path, str]:
+    """What the files should hold."""
+    pages = {PROJECT / place for _, place in TABLES.values()}
+    return {PROJECT / "schemas" / f"{name}.schema.json": schema_text(name) for name in SCHEMAS} | {
+        page: page_text(page) for page in pages
+    }
+
+
+def main() -> None:
+    """Write all files, or say which is out of date."""
+    is_writing = "--write" in sys.argv[1:]
+    stale = {path: text for path, text in made().items() if not path.exists() or path.read_text("utf-8") != text}
+    for path, text in stale.items():
+        if is_writing:
+            path.write_text(text, "utf-8")
+        print(f"{'written' if is_writing else 'out of date'}: {path}")
+    sys.exit(bool(stale) and not is_writing)
+
+
+if __name__ == "__main__":
+    main()
