@@ -18,7 +18,7 @@ from gitstate.core.wording import some_of
 from gitstate.store import Repository
 from gitstate.store.objects import TREE, TreeItem
 from gitstate.tree.policy import Policy, Refusal, parse, policy_path
-from gitstate.tree.snapshot import Lookup, put_together, read_links, take_apart
+from gitstate.tree.snapshot import Lookup, join_tree, read_links, split_tree
 
 _ALLOW: Final = re.compile(r"^Gitstate-Allow: (\S+) because (.+)$", re.MULTILINE)
 _LARGE: Final = 32 << 20
@@ -67,7 +67,7 @@ class Inspector:
             if tree in others or (tree, path) in self._seen:
                 continue
             self._observer.advance()
-            directory = put_together(read, take_apart(read(tree), path), path)
+            directory = join_tree(read, split_tree(read(tree), path), path)
             before = [self._items(other, path) for other in others]
             for name, entry in directory.files.items():
                 is_known = any(name in items and items[name].oid == entry.oid for items in before)
@@ -83,7 +83,7 @@ class Inspector:
     def _items(self, tree: bytes, path: bytes) -> Items:
         """What an older commit holds at ``path``; nothing if it broke the format: perhaps that is mended now."""
         with suppress(DamagedError):
-            return take_apart(self._repository.read(tree), path).items
+            return split_tree(self._repository.read(tree), path).items
         return {}
 
     def _look(self, policy: Policy, path: bytes, oid: bytes) -> Refusal | None:

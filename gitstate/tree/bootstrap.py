@@ -101,7 +101,8 @@ def apply(plan: Plan, observer: Observer) -> Repository:
 
 def _make(plan: Plan, observer: Observer) -> None:
     graves = [
-        _grave(path) for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name))
+        _removed_path(path)
+        for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name))
     ]
     for leftover in graves:  # of commands that were killed
         fs.remove_tree(leftover)
@@ -220,12 +221,12 @@ def apply_removal(removal: Removal, observer: Observer) -> None:
     """Delete what the plan lists. All is renamed away first, the repository last: till then, removing goes on again."""
     with Repository(removal.paths[-1]).lock("prototype remove"):
         for path in removal.paths:
-            fs.remove_tree(_grave(path))
-            os.rename(path, _grave(path))
+            fs.remove_tree(_removed_path(path))
+            os.rename(path, _removed_path(path))
     for path in removal.paths:
         observer.phase(f"remove {path.name}")
-        fs.remove_tree(_grave(path), observer.advance)
+        fs.remove_tree(_removed_path(path), observer.advance)
 
 
-def _grave(path: Path) -> Path:
+def _removed_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.removed")

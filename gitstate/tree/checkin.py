@@ -20,11 +20,11 @@ from gitstate.store import MAIN, Commit, Repository, Type
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged
 from gitstate.tree.policy import Policy, parse, policy_path
-from gitstate.tree.scan.cache import NOTHING, Row, load, save
+from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
-from gitstate.tree.scan.models import Base, Findings, Scan
+from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import Read, read_directory, read_links
+from gitstate.tree.snapshot import ReadObject, read_directory, read_links
 
 LIVE: Final = "refs/gitstate/live"
 """The commit that the live tree was last recorded as on main; moved together with main."""
@@ -83,7 +83,7 @@ class Status:
     changes: list[Change]
     links: list[LinksChanged]
     findings: Findings
-    read: Read
+    read: ReadObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
     return _status(repository, base, scan, sink.read)
 
 
-def foresee(request: Request, found: Status) -> None:
+def preview(request: Request, found: Status) -> None:
     """Raise what ``record`` would raise for what ``status`` has found. Raises RefusedError, ConflictError."""
     _refuse(found.findings)
     tip = request.repository.ref(request.ref)
@@ -137,7 +137,7 @@ def foresee(request: Request, found: Status) -> None:
         _check_branch(request, found.base, tip)
 
 
-def preview(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
+def scan_into(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
     """The live tree as a root tree whose new objects stand in the directory ``objects``."""
     with repository.staging() as staging:
         scan, _ = _scan(repository, live, base_of(repository), (), staging, observer)
@@ -161,7 +161,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
         if tip is not None and scan.tree == repository.snapshot(tip).tree:
             commit = None
             newest = tip
-            _catch_up(request, tip)
+            _note_equality(request, tip)
         else:
             _check_branch(request, base, tip)
             body = Commit(scan.tree, [parent] if parent else [], request.author, request.committer, message)
@@ -171,13 +171,13 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
             recorded = (request.recorded_ref, newest, repository.ref(request.recorded_ref))
             staging.publish([(request.ref, newest, tip), recorded], reason, step)
         if scan.rows is not None and request.ref == MAIN and repository.ref(LIVE) == newest:
-            _remember(repository, newest, policy, scan.rows, observer)
+            _save_cache(repository, newest, policy, scan.rows, observer)
             step("cache")
     seen = _status(repository, parent, scan, repository.read)
     return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
 
 
-def _remember(
+def _save_cache(
     repository: Repository, commit: bytes, policy: Policy, rows: list[tuple[bytes, Row]], observer: Observer
 ) -> None:
     """Write the stat cache; the check-in is done without it, too."""
@@ -187,7 +187,7 @@ def _remember(
         observer.notice(f"the stat cache can't be written ({error.strerror}): the next check-in reads every file")
 
 
-def _catch_up(request: Request, tip: bytes) -> None:
+def _note_equality(request: Request, tip: bytes) -> None:
     """The live tree equals the branch's tip, and so counts as recorded there, however it came to be equal."""
     recorded = request.repository.ref(request.recorded_ref)
     if recorded != tip:
@@ -209,17 +209,19 @@ def _scan(
             raise HostError(f"the live tree {live} is on a read-only file system", "remount it read-write")
         own = policy_path(is_layer=repository.is_layer)
         policy = parse(fs.read_below(root, own, _POLICY_LIMIT), str(live / own.decode()), own)
-        cache = load(repository.private / "cache", base, policy.digest) if base else NOTHING
+        cache = load(repository.private / "cache", base, policy.digest) if base else NO_CACHE
         tree = repository.snapshot(base).tree if base else None
         allowing = policy.allowing((allowance.path, allowance.because) for allowance in allow)
         observer.phase("scan")
-        scanner = Scanner(root, Base(repository.read, repository.has_packed, tree), cache, allowing, sink, observer)
+        scanner = Scanner(
+            root, BaseSnapshot(repository.read, repository.has_packed, tree), cache, allowing, sink, observer
+        )
         return scanner.run(), policy
     finally:
         fs.close(root)
 
 
-def _status(repository: Repository, base: bytes | None, scan: Scan, read: Read) -> Status:
+def _status(repository: Repository, base: bytes | None, scan: Scan, read: ReadObject) -> Status:
     old_tree = repository.snapshot(base).tree if base else None
     if scan.tree == old_tree or old_tree is None:
         return Status(base, old_tree, scan.tree, [], [], scan.findings, read)
@@ -228,7 +230,7 @@ def _status(repository: Repository, base: bytes | None, scan: Scan, read: Read) 
     return Status(base, old_tree, scan.tree, changes, links, scan.findings, read)
 
 
-def reader(read: Read) -> Callable[[bytes, bytes], Directory]:
+def reader(read: ReadObject) -> Callable[[bytes, bytes], Directory]:
     """``change.compare``'s way to read directories."""
     return lambda tree, path: read_directory(read, tree, path)
 

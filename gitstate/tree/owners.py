@@ -74,7 +74,7 @@ def plan(repository: Repository, owner: Owner, paths: Collection[bytes], *, recu
     look = Lookup(repository.read, tree)
     wanted: set[bytes] = set()
     for path in paths:
-        found = set(_meant(look, path, recursive=recursive))
+        found = set(_selected(look, path, recursive=recursive))
         if not found:
             raise NotFoundError(
                 f"{repository.name} has no /{display(path)}", "check it in first; paths are from its root"
@@ -93,7 +93,7 @@ def _meta(look: Lookup, path: bytes) -> Meta | None:
     return entry.meta if entry else directory.own if directory else None
 
 
-def _meant(look: Lookup, path: bytes, *, recursive: bool) -> Iterator[bytes]:
+def _selected(look: Lookup, path: bytes, *, recursive: bool) -> Iterator[bytes]:
     if _meta(look, path) is None:
         return
     todo = [path]

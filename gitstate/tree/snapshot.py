@@ -19,7 +19,7 @@ from gitstate.tree.manifest import (
     resolve,
 )
 
-Read = Callable[[bytes], bytes]
+ReadObject = Callable[[bytes], bytes]
 """The content of an object by its raw id; raises Damaged."""
 
 ReadDirectory = Callable[[bytes, bytes], Directory]
@@ -39,7 +39,7 @@ _GIT_KINDS: Final = {
 _REGULAR: Final = frozenset(mode for mode, (kind, _) in _GIT_KINDS.items() if kind is Kind.FILE)
 
 
-class Parts(NamedTuple):
+class TreeParts(NamedTuple):
     """A git tree taken apart: what is ours, and what is the prototype's, by real name."""
 
     items: dict[bytes, TreeItem]
@@ -47,7 +47,7 @@ class Parts(NamedTuple):
     links: bytes | None
 
 
-def take_apart(tree: bytes, where: bytes) -> Parts:
+def split_tree(tree: bytes, where: bytes) -> TreeParts:
     """The parts of a tree object's bytes; ``where`` is the directory's path. Raises DamagedError."""
     items: dict[bytes, TreeItem] = {}
     ours: dict[bytes, TreeItem] = {}
@@ -62,15 +62,15 @@ def take_apart(tree: bytes, where: bytes) -> Parts:
         if is_ours and item.mode not in _REGULAR:
             raise DamagedError(f"/{display(join(where, name))} is no regular file", "take it from an older commit")
         kept[name] = item
-    return Parts(items, *(ours[name].oid if name in ours else None for name in (RECORDS, LINKS)))
+    return TreeParts(items, *(ours[name].oid if name in ours else None for name in (RECORDS, LINKS)))
 
 
-def read_directory(read: Read, tree: bytes, where: bytes) -> Directory:
+def read_directory(read: ReadObject, tree: bytes, where: bytes) -> Directory:
     """The directory that the tree object ``tree`` holds at path ``where``. Raises DamagedError."""
-    return put_together(read, take_apart(read(tree), where), where)
+    return join_tree(read, split_tree(read(tree), where), where)
 
 
-def put_together(read: Read, parts: Parts, where: bytes) -> Directory:
+def join_tree(read: ReadObject, parts: TreeParts, where: bytes) -> Directory:
     """The directory at ``where`` from its tree's parts. Raises DamagedError."""
     records = read_records(read, parts.records, where)
     files: dict[bytes, Entry] = {}
@@ -100,7 +100,7 @@ def _entry(name: bytes, item: TreeItem, records: Records, where: bytes) -> Entry
     return resolve(name, kind, executable, item.oid, records)
 
 
-def read_records(read: Read, oid: bytes | None, where: bytes) -> Records:
+def read_records(read: ReadObject, oid: bytes | None, where: bytes) -> Records:
     """The records of the directory at ``where``; none for no ``.gitstate``. Raises DamagedError, ConfigError."""
     if oid is None:
         return NO_RECORDS
@@ -136,13 +136,13 @@ _stored = lru_cache(maxsize=65536)(stored_name)
 # --- hard links -----------------------------------------------------------------------------------------------------
 
 
-def read_links(read: Read, root: bytes) -> list[tuple[bytes, ...]]:
+def read_links(read: ReadObject, root: bytes) -> list[tuple[bytes, ...]]:
     """The hard-link groups of the snapshot with root tree ``root`` as recorded. Raises DamagedError."""
-    oid = take_apart(read(root), b"").links
+    oid = split_tree(read(root), b"").links
     return [] if oid is None else parse_links(read(oid))
 
 
-def effective_links(read: Read, root: bytes, directory: ReadDirectory | None = None) -> list[tuple[bytes, ...]]:
+def effective_links(read: ReadObject, root: bytes, directory: ReadDirectory | None = None) -> list[tuple[bytes, ...]]:
     """The groups that hold: members joined only where blob and record are equal, missing ones left out.
 
     ``directory`` reads directories, if the caller keeps those that it has read.
@@ -165,7 +165,7 @@ def effective_links(read: Read, root: bytes, directory: ReadDirectory | None = N
 class Lookup:
     """Entries of one snapshot by path; directories are read once."""
 
-    def __init__(self, read: Read, root: bytes, directory: ReadDirectory | None = None) -> None:
+    def __init__(self, read: ReadObject, root: bytes, directory: ReadDirectory | None = None) -> None:
         self._directory = directory or partial(read_directory, read)
         self._known: dict[bytes, Directory | None] = {b"": self._directory(root, b"")}
 
@@ -191,7 +191,7 @@ class Lookup:
 # --- walking --------------------------------------------------------------------------------------------------------
 
 
-def walk(read: Read, root: bytes) -> Iterator[tuple[bytes, Directory]]:
+def walk(read: ReadObject, root: bytes) -> Iterator[tuple[bytes, Directory]]:
     """Every directory of a snapshot with its path, parents first, siblings in bytewise order."""
     stack = [(b"", root)]
     while stack:

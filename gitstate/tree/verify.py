@@ -19,11 +19,11 @@ from gitstate.tree.change import Change, LinksChanged, Modified
 from gitstate.tree.checkin import reader
 from gitstate.tree.manifest import Content, format_full
 from gitstate.tree.policy import parse, policy_path
-from gitstate.tree.scan.cache import NOTHING
+from gitstate.tree.scan.cache import NO_CACHE
 from gitstate.tree.scan.content import HashOnly
-from gitstate.tree.scan.models import Base
+from gitstate.tree.scan.models import BaseSnapshot
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import Lookup, effective_links, read_directory, read_links, take_apart, walk
+from gitstate.tree.snapshot import Lookup, effective_links, read_directory, read_links, split_tree, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def verify(repository: Repository, commit: bytes, directory: Path, observer: Obs
     root = fs.open_tree(directory)
     try:
         observer.phase("read")
-        base = Base(repository.read, repository.has_packed, tree)
-        scan = Scanner(root, base, NOTHING, policy, sink, observer).run()
+        base = BaseSnapshot(repository.read, repository.has_packed, tree)
+        scan = Scanner(root, base, NO_CACHE, policy, sink, observer).run()
     finally:
         fs.close(root)
     if scan.tree == tree and not scan.findings.unrecorded:
@@ -129,7 +129,7 @@ def _check_tree(
         observer.advance()
         try:
             read_directory(repository.read, tree, path)
-            parts = take_apart(repository.read(tree), path)
+            parts = split_tree(repository.read(tree), path)
         except GitstateError as error:
             yield error.message
             continue

@@ -22,7 +22,7 @@ from gitstate.core.errors import GitstateError, HostError, StorageError
 from gitstate.core.monitor import SILENT
 from gitstate.store.site import Site as Opened
 from gitstate.tree import export
-from gitstate.tree.export.equal import Linked, Trees
+from gitstate.tree.export.equal import LinkResult, TreePair
 from tests.gitstate_command import Site, make_site
 from tests.support import PROJECT, needs, root_only
 from tests.testing import judges
@@ -50,7 +50,7 @@ def plant(root: Path) -> None:
     os.setxattr(root / "t3", "user.a", b"b")
 
 
-Ask = Callable[[], Linked]
+Ask = Callable[[], LinkResult]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def trees(tmp_path: Path) -> Iterator[tuple[Path, Path, Ask]]:
     plant(old)
     new.mkdir(mode=0o700)
     opened = [fs.open_tree(path) for path in (new, old)]
-    yield old, new, lambda: Trees(opened[0], opened[1]).link([b""], lambda amount: None, alone=False)
+    yield old, new, lambda: TreePair(opened[0], opened[1]).link([b""], lambda amount: None, single=False)
     for descriptor in opened:
         fs.close(descriptor)
 
@@ -108,10 +108,10 @@ def test_a_helper_that_does_all_and_one_that_does_nothing(
     trees: tuple[Path, Path, Ask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new, ask = trees
-    take, home = Trees._take, os.getpid()
+    take, home = TreePair._take, os.getpid()
     for lazy in (True, False):
         monkeypatch.setattr(
-            Trees,
+            TreePair,
             "_take",
             lambda self, queue, parts, lazy=lazy: (
                 time.sleep(0.3 if (os.getpid() == home) == lazy else 0) or take(self, queue, parts)
@@ -125,7 +125,7 @@ def test_a_helper_that_does_all_and_one_that_does_nothing(
 
 
 def _again(old: Path, new: Path) -> Ask:
-    return lambda: Trees(fs.open_tree(new), fs.open_tree(old)).link([b""], lambda amount: None, alone=False)
+    return lambda: TreePair(fs.open_tree(new), fs.open_tree(old)).link([b""], lambda amount: None, single=False)
 
 
 @pytest.mark.parametrize("in_helper", [False, True])
@@ -170,13 +170,13 @@ def test_a_helper_that_dies_fails_the_export(
 ) -> None:
     _, _, ask = trees
 
-    def dies(self: Trees, queue: int, said: int, parts: Any) -> None:
+    def dies(self: TreePair, queue: int, said: int, parts: Any) -> None:
         os.read(queue, 3)
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         os._exit(0)
 
-    monkeypatch.setattr(Trees, "_help", dies)
+    monkeypatch.setattr(TreePair, "_help", dies)
     with pytest.raises(OSError, match="was killed"):
         ask()
 

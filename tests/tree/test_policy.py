@@ -29,11 +29,11 @@ from gitstate.tree.policy import POLICY_PATH, Policy, Refusal, Treatment, parse,
 from gitstate.tree.policy.declaration import PolicyFile
 from gitstate.tree.policy.globs import literal_parents, translate, union
 from gitstate.tree.policy.known import SECRETS
-from gitstate.tree.policy.rules import HOLLOW_DIRECTORIES, LARGEST, SKIPPED_FILES
+from gitstate.tree.policy.rules import LARGEST, METADATA_ONLY_DIRECTORIES, SKIPPED_FILES
 from tests.support import PROJECT, needs
 
 FILE, DIRECTORY, SYMLINK = Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK
-RECORD, SKIP, HOLLOW = Treatment
+RECORD, SKIP, METADATA_ONLY = Treatment
 DEFAULT = parse(None, "policy.toml")
 
 
@@ -54,54 +54,54 @@ def refused(path: str, data: bytes, by: Policy = DEFAULT) -> str:
 @pytest.mark.parametrize(
     ("path", "kind", "treatment"),
     [
-        ("proc", DIRECTORY, HOLLOW),
+        ("proc", DIRECTORY, METADATA_ONLY),
         ("proc", SYMLINK, RECORD),
         ("process", DIRECTORY, RECORD),
         ("srv/proc", DIRECTORY, RECORD),
-        ("sys", DIRECTORY, HOLLOW),
-        ("run", DIRECTORY, HOLLOW),
+        ("sys", DIRECTORY, METADATA_ONLY),
+        ("run", DIRECTORY, METADATA_ONLY),
         ("var/run", DIRECTORY, RECORD),
-        ("tmp", DIRECTORY, HOLLOW),
+        ("tmp", DIRECTORY, METADATA_ONLY),
         ("tmp", SYMLINK, RECORD),
         ("tmp", FILE, RECORD),
         ("tmp\n", DIRECTORY, RECORD),
-        ("var/tmp", DIRECTORY, HOLLOW),
+        ("var/tmp", DIRECTORY, METADATA_ONLY),
         ("home/me/tmp", DIRECTORY, RECORD),
         ("dev", DIRECTORY, RECORD),
-        ("dev/shm", DIRECTORY, HOLLOW),
-        ("dev/pts", DIRECTORY, HOLLOW),
-        ("dev/mqueue", DIRECTORY, HOLLOW),
-        ("dev/hugepages", DIRECTORY, HOLLOW),
+        ("dev/shm", DIRECTORY, METADATA_ONLY),
+        ("dev/pts", DIRECTORY, METADATA_ONLY),
+        ("dev/mqueue", DIRECTORY, METADATA_ONLY),
+        ("dev/hugepages", DIRECTORY, METADATA_ONLY),
         ("dev/console", Kind.CHARACTER, RECORD),
         ("dev/sda", Kind.BLOCK, RECORD),
         ("dev/initctl", Kind.FIFO, RECORD),
         ("media", DIRECTORY, RECORD),
         ("mnt", DIRECTORY, RECORD),
         ("var/cache/apt", DIRECTORY, RECORD),
-        ("var/cache/apt/archives", DIRECTORY, HOLLOW),
+        ("var/cache/apt/archives", DIRECTORY, METADATA_ONLY),
         ("var/cache/apt/pkgcache.bin", FILE, SKIP),
         ("var/cache/apt/srcpkgcache.bin", FILE, SKIP),
         ("var/cache/apt/x.bin", DIRECTORY, RECORD),
         ("var/cache/apt/x/y.bin", FILE, RECORD),
         ("usr/lib/firmware/x.bin", FILE, RECORD),
-        ("var/lib/apt/lists", DIRECTORY, HOLLOW),
+        ("var/lib/apt/lists", DIRECTORY, METADATA_ONLY),
         ("var/lib/apt/extended_states", FILE, RECORD),
-        ("var/cache/dnf", DIRECTORY, HOLLOW),
-        ("var/cache/libdnf5", DIRECTORY, HOLLOW),
-        ("var/cache/yum", DIRECTORY, HOLLOW),
-        ("var/cache/PackageKit", DIRECTORY, HOLLOW),
-        ("var/cache/zypp", DIRECTORY, HOLLOW),
-        ("var/cache/pacman/pkg", DIRECTORY, HOLLOW),
-        ("var/lib/pacman/sync", DIRECTORY, HOLLOW),
+        ("var/cache/dnf", DIRECTORY, METADATA_ONLY),
+        ("var/cache/libdnf5", DIRECTORY, METADATA_ONLY),
+        ("var/cache/yum", DIRECTORY, METADATA_ONLY),
+        ("var/cache/PackageKit", DIRECTORY, METADATA_ONLY),
+        ("var/cache/zypp", DIRECTORY, METADATA_ONLY),
+        ("var/cache/pacman/pkg", DIRECTORY, METADATA_ONLY),
+        ("var/lib/pacman/sync", DIRECTORY, METADATA_ONLY),
         ("var/lib/pacman/local", DIRECTORY, RECORD),
-        ("var/cache/apk", DIRECTORY, HOLLOW),
+        ("var/cache/apk", DIRECTORY, METADATA_ONLY),
         ("var/cache/man", DIRECTORY, RECORD),
         ("var/lib/dpkg/status-old", FILE, SKIP),
         ("var/lib/dpkg/status", FILE, RECORD),
         ("var/cache/ldconfig/aux-cache", FILE, SKIP),
-        ("var/lib/docker", DIRECTORY, HOLLOW),
+        ("var/lib/docker", DIRECTORY, METADATA_ONLY),
         ("var/lib/dockershim", DIRECTORY, RECORD),
-        ("var/lib/containers", DIRECTORY, HOLLOW),
+        ("var/lib/containers", DIRECTORY, METADATA_ONLY),
         ("var/x.pid", FILE, SKIP),
         ("var/lib/postgresql/15/main/postmaster.pid", FILE, SKIP),
         ("var/lib/x.pid", DIRECTORY, RECORD),
@@ -130,11 +130,11 @@ def test_a_file_changes_the_treatment() -> None:
         ("home/me/.cache", DIRECTORY): SKIP,
         ("home/root/.cache", DIRECTORY): RECORD,
         ("home/.cache", DIRECTORY): RECORD,
-        ("scratch", DIRECTORY): HOLLOW,
+        ("scratch", DIRECTORY): METADATA_ONLY,
         ("scratch", FILE): RECORD,
         ("opt/both", DIRECTORY): SKIP,
         ("var/lib/docker", DIRECTORY): RECORD,
-        ("var/lib/containers", DIRECTORY): HOLLOW,
+        ("var/lib/containers", DIRECTORY): METADATA_ONLY,
         ("var/lib/dpkg/status-old", FILE): RECORD,
         ("var/x.pid", FILE): SKIP,
     }
@@ -727,8 +727,8 @@ def test_the_digest_is_of_the_rules_not_of_the_text() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("_EDITION", rules._EDITION + 1),
-        ("HOLLOW_DIRECTORIES", HOLLOW_DIRECTORIES[1:]),
+        ("_EDITION", rules._RULES_VERSION + 1),
+        ("HOLLOW_DIRECTORIES", METADATA_ONLY_DIRECTORIES[1:]),
         ("SKIPPED_FILES", SKIPPED_FILES[1:]),
         ("SECRETS", SECRETS[1:]),
     ],
@@ -1085,7 +1085,7 @@ def test_no_file_takes_long(text: bytes) -> None:
 def test_the_manual_names_every_default_and_every_rule() -> None:
     manual = (PROJECT / "docs" / "policy.md").read_text("utf-8")
     words = set(re.findall(r"`([^`\n]+)`", manual))
-    missing = {pattern.decode() for pattern in (*HOLLOW_DIRECTORIES, *SKIPPED_FILES)} - words
+    missing = {pattern.decode() for pattern in (*METADATA_ONLY_DIRECTORIES, *SKIPPED_FILES)} - words
     assert not missing
     assert {secret.rule for secret in SECRETS} | {"private-key", "policy"} <= words
 

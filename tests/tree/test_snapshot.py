@@ -27,7 +27,7 @@ from gitstate.tree.snapshot import (
     make_directory,
     read_directory,
     read_links,
-    take_apart,
+    split_tree,
     walk,
 )
 from tests.strategies import FILES, NAMES, OWNS
@@ -161,7 +161,7 @@ def test_a_tree_id_says_all_but_hard_links() -> None:
     apart = plant(objects.put, own, layout)
     together = plant(objects.put, own, layout, [[join(b"d", name) for name in linked]])
     assert apart != together
-    assert take_apart(objects[apart], b"").items == take_apart(objects[together], b"").items
+    assert split_tree(objects[apart], b"").items == split_tree(objects[together], b"").items
 
 
 # --- hard links -----------------------------------------------------------------------------------------------------

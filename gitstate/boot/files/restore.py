@@ -11,7 +11,7 @@ from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Kind, Meta
 from gitstate.core.names import join, octal
 from gitstate.store import Repository
 from gitstate.store.objects import TREE
-from gitstate.tree.snapshot import put_together, take_apart
+from gitstate.tree.snapshot import join_tree, split_tree
 
 _LOST: Final = frozenset({CAPABILITY, ACL_ACCESS, ACL_DEFAULT})
 _FOLDER: Final = b"gitstate"
@@ -27,12 +27,12 @@ def attributes(repository: Repository, tree: bytes) -> Iterator[tuple[bytes, byt
     stack = [(b"", tree)]
     while stack:
         path, oid = stack.pop()
-        parts = take_apart(repository.read(oid), path)
+        parts = split_tree(repository.read(oid), path)
         if parts.records is None or b"xattr." not in repository.read(parts.records):
             names = sorted(name for name, item in parts.items.items() if item.mode == TREE)
             stack += [(join(path, name), parts.items[name].oid) for name in reversed(names)]
             continue
-        directory = put_together(repository.read, parts, path)
+        directory = join_tree(repository.read, parts, path)
         yield from ((path, *pair) for pair in directory.own.xattrs if pair[0] in _LOST)
         for name, entry in directory.files.items():
             yield from ((join(path, name), *pair) for pair in entry.meta.xattrs if pair[0] in _LOST)

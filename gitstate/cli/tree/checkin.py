@@ -83,7 +83,7 @@ def checkin(
     emit(session, "checkin/1", value, [_result(name, result)] if result else status_lines(session, name, found, False))
     note_skipped(session, found)
     if session.dry_run:
-        engine.foresee(request, found)
+        engine.preview(request, found)
     if found.findings.unrecorded:
         raise unread_error(found)
 

@@ -36,7 +36,7 @@ def export(session: Session, repo: str | None, rev: str | None, to: Path | None)
     repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
     plan = exporting.plan(repository, commit, session.opened.site.exports_path(name), to)
-    nearest = plan.nearest.path if plan.nearest and plan.nearest.linked else None
+    nearest = plan.nearest.path if plan.nearest and plan.nearest.linkable else None
     value: dict[str, Any] = {
         "repository": name,
         "commit": commit.hex(),
@@ -51,6 +51,6 @@ def export(session: Session, repo: str | None, rev: str | None, to: Path | None)
         emit(session, "export/1", value | nothing, [f"{plan.target} {what}"])
         return
     session.observer.phase("export")
-    tally = exporting.apply(plan, session.observer)
-    value |= {"linked": tally.linked, "cloned": tally.cloned, "written": tally.written, "bytes": tally.bytes}
+    counts = exporting.apply(plan, session.observer)
+    value |= {"linked": counts.linked, "cloned": counts.cloned, "written": counts.written, "bytes": counts.bytes}
     emit(session, "export/1", value, [str(plan.target)])

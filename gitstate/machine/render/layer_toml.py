@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gitstate.machine.render.models import GLOB, UNIT, LayerError, LayerSettings, Reload
-from gitstate.tree.change.content import refuse_depth
+from gitstate.tree.change.content import check_depth
 
 _LARGEST: Final = 1 << 20
 _KEYS: Final = ("description", "reload")
@@ -20,7 +20,7 @@ def parse(text: bytes, where: str) -> LayerSettings:
         if len(text) > _LARGEST:
             raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
         table = tomllib.loads(text.decode())
-        refuse_depth(table)
+        check_depth(table)
         if wrong := [key for key in table if key not in _KEYS]:
             raise ValueError(f"{ascii(wrong[0])[1:-1][:60]} is no key of it; there are: {', '.join(_KEYS)}")
         return LayerSettings(_description(table.get("description", "")), _reload(table.get("reload", {})))

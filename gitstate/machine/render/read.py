@@ -25,15 +25,15 @@ from gitstate.machine.render.models import (
     LayerError,
     LayerSettings,
 )
-from gitstate.tree.change.content import refuse_depth
-from gitstate.tree.snapshot import Read, put_together, read_records, take_apart
+from gitstate.tree.change.content import check_depth
+from gitstate.tree.snapshot import ReadObject, join_tree, read_records, split_tree
 
 _LARGEST_VARS: Final = 1 << 20
 _VARS: Final = b"vars.toml"
 _SETTINGS: Final = b"layer.toml"
 
 
-def read_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
+def read_layer(read: ReadObject, name: str, commit: bytes, tree: bytes) -> Layer:
     """The layer ``name`` at ``commit``, whose root tree is ``tree``. Raises DamagedError, RefusedError, LayerError."""
     where = f"{name} {commit.hex()[:7]}"
     folders: list[Folder] = []
@@ -53,13 +53,13 @@ def read_layer(read: Read, name: str, commit: bytes, tree: bytes) -> Layer:
     )
 
 
-def _folders(read: Read, root: bytes, where: str) -> Iterator[tuple[Folder, dict[bytes, bytes]]]:
+def _folders(read: ReadObject, root: bytes, where: str) -> Iterator[tuple[Folder, dict[bytes, bytes]]]:
     stack = [(b"", root)]
     while stack:
         path, tree = stack.pop()
-        parts = take_apart(read(tree), path)
+        parts = split_tree(read(tree), path)
         own = read_records(read, parts.records, path).own
-        directory = put_together(read, parts, path)
+        directory = join_tree(read, parts, path)
         files = [one for name, one in directory.files.items() if path or name not in NEVER_LAID]
         yield (
             _folder(path, own if path else None, files, where),
@@ -114,7 +114,7 @@ def _vars(text: bytes, where: str) -> Mapping[str, Any]:
         if len(text) > _LARGEST_VARS:
             raise ValueError(f"it is larger than {_LARGEST_VARS >> 20} MiB")
         found = tomllib.loads(text.decode())
-        refuse_depth(found)
+        check_depth(found)
         return found
     except (ValueError, RecursionError) as error:
         raise LayerError(f"{where}: vars.toml: {error}", "mend it, check it in, and push it") from None

@@ -51,8 +51,8 @@ def content_change(path: bytes, old: bytes, new: bytes) -> ContentChange:
 def _by_key(old: Any, new: Any) -> tuple[KeyChange, ...]:
     from deepdiff import DeepDiff  # slow to load
 
-    refuse_depth(old)
-    refuse_depth(new)
+    check_depth(old)
+    check_depth(new)
     tree = DeepDiff(old, new, view="tree", verbose_level=2)
     if not tree and _plain_text(old) != _plain_text(new):  # in lists, 1 and true are one to it unless it goes by place
         tree = DeepDiff(old, new, view="tree", verbose_level=2, zip_ordered_iterables=True)
@@ -61,12 +61,12 @@ def _by_key(old: Any, new: Any) -> tuple[KeyChange, ...]:
         for level in levels:
             is_added, is_removed = what.endswith("_item_added"), what.endswith("_item_removed")
             before, after = None if is_added else level.t1, None if is_removed else level.t2
-            key = _written(level.path(output_format="list"))
+            key = _key_text(level.path(output_format="list"))
             found.append(KeyChange(key, _plain(before), _plain(after), is_added, is_removed))
     return tuple(sorted(found, key=lambda one: one.key))
 
 
-def _written(parts: list[Any]) -> str:
+def _key_text(parts: list[Any]) -> str:
     text = ""
     for part in parts:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -86,12 +86,12 @@ def _plain_text(value: Any) -> str:
     return json.dumps(_plain(value), sort_keys=True)
 
 
-def refuse_depth(value: Any, depth: int = 0) -> None:
+def check_depth(value: Any, depth: int = 0) -> None:
     """Raise ValueError for what is nested deeper than any configuration."""
     if depth > _DEEPEST:
         raise ValueError(f"it is nested deeper than {_DEEPEST}")
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        refuse_depth(one, depth + 1)
+        check_depth(one, depth + 1)
 
 
 def _by_line(old: bytes, new: bytes) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ def details(change: Change, *, times: bool = False) -> list[str]:
 def metadata(change: Change, *, times: bool = False) -> list[str]:
     """A change of metadata in words; of an entry that came or went, what plain git wouldn't show of it."""
     if not isinstance(change, Modified):
-        return _looks(change.meta, times=times)
+        return _notable(change.meta, times=times)
     old, new = change.old, change.new
     words = []
     if old.kind is not new.kind:
@@ -43,7 +43,7 @@ def metadata(change: Change, *, times: bool = False) -> list[str]:
     return words
 
 
-def _looks(meta: Meta, *, times: bool) -> list[str]:
+def _notable(meta: Meta, *, times: bool) -> list[str]:
     """What stands out in an entry: nothing for a file or symlink as git would make it."""
     words = []
     if meta.kind is Kind.FILE:

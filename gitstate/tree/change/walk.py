@@ -61,7 +61,7 @@ Change: TypeAlias = Added | Removed | Modified
 # --- walking ------------------------------------------------------------------------------------------------
 
 
-class _Below(NamedTuple):
+class _DirectoryPair(NamedTuple):
     """A pair of directories to go into."""
 
     path: bytes
@@ -93,23 +93,25 @@ def compare(
         step = next(stack[-1], None)
         if step is None:
             stack.pop()
-        elif isinstance(step, _Below):
+        elif isinstance(step, _DirectoryPair):
             stack.append(_inside(read, step, within))
         else:
             yield step
 
 
-def _open(read: ReadDirectory, path: bytes, old: bytes | None, new: bytes | None) -> _Below:
-    return _Below(path, read(old, path) if old else _ABSENT, read(new, path) if new else _ABSENT)
+def _open(read: ReadDirectory, path: bytes, old: bytes | None, new: bytes | None) -> _DirectoryPair:
+    return _DirectoryPair(path, read(old, path) if old else _ABSENT, read(new, path) if new else _ABSENT)
 
 
-def _inside(read: ReadDirectory, pair: _Below, within: Callable[[bytes], bool]) -> Iterator[Change | _Below]:
+def _inside(
+    read: ReadDirectory, pair: _DirectoryPair, within: Callable[[bytes], bool]
+) -> Iterator[Change | _DirectoryPair]:
     """One directory's own steps. Going into ``etc`` sorts as ``etc/``: ``etc-old`` stands between the two."""
     path, old, new = pair
     files = {name for name, entry in new.files.items() if old.files.get(name) != entry}
     files |= old.files.keys() - new.files.keys()
     directories = {name for name, _ in old.subdirectories.items() ^ new.subdirectories.items()}
-    opened: dict[bytes, _Below] = {}
+    opened: dict[bytes, _DirectoryPair] = {}
     for key in sorted(files | directories | {name + b"/" for name in directories}):
         if key.endswith(b"/"):
             if below := opened.pop(key[:-1], None):

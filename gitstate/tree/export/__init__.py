@@ -1,7 +1,7 @@
-"""From a snapshot to an immutable tree: what equals the nearest export is linked, the rest inflated in threads.
+"""Export a snapshot as an immutable tree: link what equals the nearest export, inflate the rest in threads.
 
 Everything is written under a temporary name by directory descriptors, then synced and renamed; a killed export leaves
-nothing under a final name. Exports are never changed afterwards, so a link to one is as good as its record.
+nothing under a final name. Exports never change afterwards, so a link to one is as good as its record.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from gitstate.core import fs
 from gitstate.core.errors import DamagedError, GitstateError, HostError, StorageError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.store import Repository
-from gitstate.tree.export.models import Nearest, Tally
+from gitstate.tree.export.models import Counts, NearestExport
 from gitstate.tree.export.write import Exporter
 
-_NEAR: Final = 1000
-"""How many ancestors are asked for an export before the newest export is taken instead."""
+_MOST_ANCESTORS: Final = 1000
+"""How many ancestors are searched for an export before the newest export is taken."""
 
 _PARTIAL: Final = ".gitstate-partial"
 
@@ -32,25 +32,25 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an export will do. ``done`` if the directory is there already; ``nearest`` None to write everything.
+    """What an export will do. ``done``: the directory exists already; ``nearest`` None: everything is written.
 
-    ``apart``: to write it although there is an export, as that is on another file system.
+    ``separate``: nothing can be shared with the exports there are, as they are on another file system.
     """
 
     repository: Repository
     commit: bytes
     tree: bytes
     target: Path
-    nearest: Nearest | None
+    nearest: NearestExport | None
     done: bool
-    apart: bool = False
+    separate: bool = False
 
 
 def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) -> Plan:
-    """Plan the export of ``commit`` into ``exports``, or to an empty or new directory of the user's own.
+    """Plan the export of ``commit`` into ``exports``, or to ``to``, an empty or new directory of the user's.
 
-    Raises UsageError if that is not empty, HostError if we aren't root. A tree of the user's own shares no
-    inode with an export, at most bytes on the disk.
+    The user's directory shares no inode with an export, at most blocks on the disk. Raises UsageError if it isn't
+    empty, HostError if we aren't root.
     """
     if os.geteuid() != 0:
         raise HostError("export restores owners and devices and needs root", "run it with sudo")
@@ -58,26 +58,26 @@ def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) 
     if to is None:
         target = exports / commit.hex()
         done = target.is_dir()
-        nearest, apart = (None, False) if done else _within_reach(_nearest(repository, commit, exports), exports)
-        return Plan(repository, commit, tree, target, nearest, done, apart)
+        nearest, separate = (None, False) if done else _usable(_nearest(repository, commit, exports), exports)
+        return Plan(repository, commit, tree, target, nearest, done, separate)
     target = to.absolute()
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise UsageError(f"{target} is not an empty directory", "export writes to a new or an empty directory")
-    obstacle = _obstacle(exports, target) if exports.is_dir() else errno.ENOENT
-    lender = None if obstacle else _nearest(repository, commit, exports, lends=True)
-    return Plan(repository, commit, tree, target, lender, False, obstacle == errno.EXDEV and any(exports.iterdir()))
+    error = _clone_error(exports, target) if exports.is_dir() else errno.ENOENT
+    nearest = None if error else _nearest(repository, commit, exports, linkable=False)
+    return Plan(repository, commit, tree, target, nearest, False, error == errno.EXDEV and any(exports.iterdir()))
 
 
-def _within_reach(nearest: Nearest | None, exports: Path) -> tuple[Nearest | None, bool]:
-    """The nearest export as far as it can give anything, and whether it can't for being on another file system."""
+def _usable(nearest: NearestExport | None, exports: Path) -> tuple[NearestExport | None, bool]:
+    """The nearest export if files can be linked or cloned from it, and whether its file system forbids both."""
     if nearest is None or nearest.path.stat().st_dev == exports.stat().st_dev:
         return nearest, False
-    obstacle = _obstacle(nearest.path, exports)  # a subvolume has a st_dev of its own, and lends bytes
-    return (None, obstacle == errno.EXDEV) if obstacle else (replace(nearest, linked=False), False)
+    error = _clone_error(nearest.path, exports)  # a subvolume has a st_dev of its own, and files can be cloned
+    return (None, error == errno.EXDEV) if error else (replace(nearest, linkable=False), False)
 
 
-def _obstacle(exports: Path, target: Path) -> int:
-    """Why what stands at ``target`` can't share bytes with what stands in ``exports``, an errno; 0 if it can."""
+def _clone_error(exports: Path, target: Path) -> int:
+    """The errno with which cloning a file of ``exports`` to ``target`` would fail; 0 if it works."""
     there = next(path for path in (target, *target.parents) if path.is_dir())
     source = fs.open_tree(exports)
     try:
@@ -90,54 +90,54 @@ def _obstacle(exports: Path, target: Path) -> int:
         fs.close(source)
 
 
-def _nearest(repository: Repository, commit: bytes, exports: Path, *, lends: bool = False) -> Nearest | None:
+def _nearest(repository: Repository, commit: bytes, exports: Path, *, linkable: bool = True) -> NearestExport | None:
     """The export of the closest ancestor by first parents, else the newest one.
 
-    One that only ``lends`` its bytes may be the commit's own.
+    Only if files aren't to be linked from it may it be the export of ``commit`` itself.
     """
     try:
         present = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
     except FileNotFoundError:
         return None
-    if not lends:
+    if linkable:
         present.pop(commit, None)
     if not present:
         return None
-    for ancestor in repository.first_parents(commit, _NEAR):
+    for ancestor in repository.first_parents(commit, _MOST_ANCESTORS):
         if ancestor in present:
-            return Nearest(present[ancestor], ancestor, repository.snapshot(ancestor).tree, not lends)
+            return NearestExport(present[ancestor], ancestor, repository.snapshot(ancestor).tree, linkable)
     newest = max(present, key=lambda oid: present[oid].stat().st_ctime_ns)
     try:
-        return Nearest(present[newest], newest, repository.snapshot(newest).tree, not lends)
+        return NearestExport(present[newest], newest, repository.snapshot(newest).tree, linkable)
     except DamagedError:  # its commit was forgotten
         return None
 
 
-def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Tally:
-    """Carry out a plan. Raises StorageError, DamagedError; then nothing stands under the target's name."""
-    tally = Tally()
+def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Counts:
+    """Carry out a plan. Raises StorageError, DamagedError, HostError, leaving nothing under the target's name."""
+    counts = Counts()
     if plan.done:
-        return tally
-    if plan.apart:
+        return counts
+    if plan.separate:
         observer.notice(f"{plan.target} is on another file system than other exports: it shares nothing with them")
-    with _workshop(plan.target) as temporary:
+    with _temporary_directory(plan.target) as temporary:
         if plan.target.is_dir() and plan.target.name == plan.commit.hex():
-            return tally
+            return counts
         old_mask = os.umask(0)
         try:
-            Exporter(plan.repository, plan.tree, plan.nearest, temporary, tally, observer).run()
+            Exporter(plan.repository, plan.tree, plan.nearest, temporary, counts, observer).run()
             step("written")
             os.rename(temporary, plan.target)
             step("renamed")
             fs.sync_directory(plan.target.parent)
         except OSError as error:
-            raise _explained(error, plan.target) from None
+            raise _translated(error, plan.target) from None
         finally:
             os.umask(old_mask)
-    return tally
+    return counts
 
 
-def _explained(error: OSError, target: Path) -> GitstateError:
+def _translated(error: OSError, target: Path) -> GitstateError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return StorageError(f"{target}: {error.strerror}", "make room and run it again; nothing half done is left")
     if error.errno in (errno.EBUSY, errno.EXDEV):
@@ -146,8 +146,8 @@ def _explained(error: OSError, target: Path) -> GitstateError:
 
 
 @contextmanager
-def _workshop(target: Path) -> Iterator[Path]:
-    """A temporary directory beside the target, ours alone; what the killed left there is cleared."""
+def _temporary_directory(target: Path) -> Iterator[Path]:
+    """A temporary directory beside the target, under a lock; leftovers of killed exports are removed first."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent = fs.open_tree(target.parent)
     temporary = target.with_name(f".{target.name}{_PARTIAL}")

@@ -1,7 +1,7 @@
-"""Directories that two snapshots have in common, linked from the nearest export: most of what an export does.
+"""Link the directories that two snapshots have in common from the nearest export: most of what an export does.
 
-Nothing is looked at but the names, and most of the time is the kernel's, for linkat(2) and mkdir(2). Two threads gain
-nothing there, as they wait for the interpreter's lock after every call of some microseconds; two processes do.
+Only names are read, and most of the time goes to linkat(2) and mkdir(2) in the kernel. Two threads gain nothing, as
+they wait for the interpreter's lock after every call of some microseconds; two processes do.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from typing import Final
 from gitstate.core import fs
 from gitstate.core.names import join
 
-REFUSALS: Final = (errno.EMLINK, errno.EXDEV)
-"""Why a file system may refuse a link: there are too many, or it would lead to another project's quota."""
+LINK_REFUSALS: Final = (errno.EMLINK, errno.EXDEV)
+"""The errors of a link for which a file is written instead: too many links, or another project's quota."""
 
 _LEVELS: Final = 3
 _MANY: Final = 48
-"""So many directories are worth a second process."""
+"""From this number of directories on a second process pays."""
 _MOST_PARTS: Final = 200  # their numbers are bytes
 
 
 @dataclass(slots=True)
-class Linked:
-    """What was linked, and the paths that the file system has no more links for."""
+class LinkResult:
+    """What was linked, and the paths for which the file system refused a link."""
 
     files: int = 0
     directories: int = 0
     refused: list[bytes] = field(default_factory=list)
 
-    def add(self, other: Linked) -> None:
+    def add(self, other: LinkResult) -> None:
         self.files += other.files
         self.directories += other.directories
         self.refused += other.refused
 
 
-class Trees:
+class TreePair:
     """Two trees by paths from their roots: the new one, and the old one that it is linked from."""
 
     def __init__(self, new: int, old: int) -> None:
         self._roots = new, old
 
-    def link(self, paths: Sequence[bytes], made: Callable[[int], None], *, alone: bool) -> Linked:
-        """Make the empty directories at ``paths`` all that they are in the old tree. Raises OSError.
+    def link(self, paths: Sequence[bytes], progress: Callable[[int], None], *, single: bool) -> LinkResult:
+        """Fill the empty directories at ``paths`` as they are in the old tree. Raises OSError.
 
-        ``made`` is told how many files were linked. Unless it should be done ``alone``, another process helps; there
-        must be no other threads then.
+        ``progress`` is called with numbers of linked files. Unless ``single``, a second process helps; this process
+        must have no other threads then.
         """
-        linked = Linked()
+        linked = LinkResult()
         below, opened = list(paths), []
-        for _ in range(_LEVELS):  # down to where there is enough to be shared out
+        for _ in range(_LEVELS):  # until there are enough directories to share out
             if len(below) >= _MANY:
                 break
             opened += below
             below = [name for path in below for name in self._link_files(path, linked)]
-        made(linked.files)
-        linked.add((self._link_alone if alone or len(below) < _MANY else self._link_by_two)(below, made))
+        progress(linked.files)
+        linked.add((self._link_here if single or len(below) < _MANY else self._link_with_helper)(below, progress))
         for path in opened:
             self._copy_metadata(path)
         linked.directories += len(opened)
         return linked
 
-    def _open(self, path: bytes) -> _Level:
+    def _open(self, path: bytes) -> _DirectoryPair:
         new = fs.open_path(path, self._roots[0])
         try:
-            return _Level(path, new, fs.open_path(path, self._roots[1]))
+            return _DirectoryPair(path, new, fs.open_path(path, self._roots[1]))
         except BaseException:
             fs.close(new)
             raise
@@ -82,15 +82,15 @@ class Trees:
 
     # --- one process ---
 
-    def _link_alone(self, paths: Sequence[bytes], made: Callable[[int], None]) -> Linked:
-        linked = Linked()
+    def _link_here(self, paths: Sequence[bytes], progress: Callable[[int], None]) -> LinkResult:
+        linked = LinkResult()
         for path in paths:
             before = linked.files
             self._link_tree(path, linked)
-            made(linked.files - before)
+            progress(linked.files - before)
         return linked
 
-    def _link_files(self, path: bytes, linked: Linked) -> list[bytes]:
+    def _link_files(self, path: bytes, linked: LinkResult) -> list[bytes]:
         """Link the files of one directory and make its subdirectories; their paths."""
         level = self._open(path)
         try:
@@ -101,7 +101,7 @@ class Trees:
             level.close()
         return [join(path, name) for name in level.pending]
 
-    def _link_tree(self, path: bytes, linked: Linked) -> None:
+    def _link_tree(self, path: bytes, linked: LinkResult) -> None:
         levels = [self._open(path)]
         try:
             levels[-1].link_files(linked)
@@ -110,7 +110,7 @@ class Trees:
                 if level.pending:
                     name = level.pending.pop()
                     old = fs.open_directory(name, level.old)
-                    levels.append(_Level(join(level.path, name), fs.make_directory(name, level.new), old))
+                    levels.append(_DirectoryPair(join(level.path, name), fs.make_directory(name, level.new), old))
                     levels[-1].link_files(linked)
                 else:
                     fs.copy_metadata(level.new, level.old)
@@ -122,40 +122,40 @@ class Trees:
 
     # --- two of them ---
 
-    def _link_by_two(self, paths: Sequence[bytes], made: Callable[[int], None]) -> Linked:
-        """Both take parts from one queue until it is empty."""
+    def _link_with_helper(self, paths: Sequence[bytes], progress: Callable[[int], None]) -> LinkResult:
+        """Share ``paths`` with a helper process: both take parts from one pipe until it is empty."""
         parts = [paths[number::_MOST_PARTS] for number in range(min(_MOST_PARTS, len(paths)))]
         queue, end = os.pipe()
         os.write(end, bytes(range(len(parts))))
         os.close(end)
-        answer, said = os.pipe()
+        answer, answer_end = os.pipe()
         helper = os.fork()
         if not helper:
-            self._help(queue, said, parts)
+            self._help(queue, answer_end, parts)
         try:
-            os.close(said)
+            os.close(answer_end)
             linked = self._take(queue, parts)
-            made(linked.files)
+            progress(linked.files)
             with open(answer, "rb", closefd=False) as file:
-                helped = _understood(file.read())
-            made(helped.files)
+                helped = _parse_answer(file.read())
+            progress(helped.files)
             linked.add(helped)
         finally:
-            os.kill(helper, signal.SIGKILL)  # which is over, unless we failed
+            os.kill(helper, signal.SIGKILL)  # it has ended, unless we failed
             os.waitpid(helper, 0)
             os.close(queue)
             os.close(answer)
         return linked
 
-    def _take(self, queue: int, parts: Sequence[Sequence[bytes]]) -> Linked:
-        linked = Linked()
+    def _take(self, queue: int, parts: Sequence[Sequence[bytes]]) -> LinkResult:
+        linked = LinkResult()
         while number := os.read(queue, 1):
             for path in parts[number[0]]:
                 self._link_tree(path, linked)
         return linked
 
-    def _help(self, queue: int, said: int, parts: Sequence[Sequence[bytes]]) -> None:
-        """The helper's life. If we are killed it goes on to the queue's end, and holds our lock until then."""
+    def _help(self, queue: int, answer_end: int, parts: Sequence[Sequence[bytes]]) -> None:
+        """Run the helper. If the parent is killed it finishes the queue, holding the parent's lock until then."""
         try:
             linked = self._take(queue, parts)
             text = b"%d %d 0" % (linked.files, linked.directories)
@@ -165,26 +165,26 @@ class Trees:
         except BaseException:
             os._exit(1)
         try:
-            with open(said, "wb") as file:
+            with open(answer_end, "wb") as file:
                 file.write(b"\0".join([text, *refused]))
         finally:
             os._exit(0)
 
 
-def _understood(answer: bytes) -> Linked:
-    """The helper's answer. Raises the OSError that it met."""
+def _parse_answer(answer: bytes) -> LinkResult:
+    """The helper's result. Raises the OSError that it met."""
     text, *refused = answer.split(b"\0")
     if not text:
-        raise OSError(errno.ECANCELED, "a process that helped was killed")
+        raise OSError(errno.ECANCELED, "a helper process was killed")
     files, directories, code = map(int, text.split())
     if code:
         raise OSError(code, os.strerror(code))
-    return Linked(files, directories, refused)
+    return LinkResult(files, directories, refused)
 
 
 @dataclass(slots=True)
-class _Level:
-    """A directory on the way down: ``new`` is being made, ``old`` linked from."""
+class _DirectoryPair:
+    """Descriptors of a directory in both trees, and the subdirectories still to be linked."""
 
     path: bytes
     new: int
@@ -195,8 +195,8 @@ class _Level:
         fs.close(self.new)
         fs.close(self.old)
 
-    def link_files(self, linked: Linked) -> None:
-        """Link everything but the subdirectories, which are pending then."""
+    def link_files(self, linked: LinkResult) -> None:
+        """Link everything but the subdirectories, which are added to ``pending``."""
         new, old = self.new, self.old
         with os.scandir(old) as entries:
             for entry in entries:
@@ -206,7 +206,7 @@ class _Level:
                 try:
                     os.link(entry.name, entry.name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
                 except OSError as error:
-                    if error.errno not in REFUSALS:
+                    if error.errno not in LINK_REFUSALS:
                         raise
                     linked.refused.append(join(self.path, os.fsencode(entry.name)))
                 else:

@@ -1,4 +1,4 @@
-"""Hard links between and within exports: what may be linked from the nearest, and what belongs together."""
+"""Hard-link groups of an export, compared with those of the nearest export."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """Hard links of the new snapshot: each member's group, and the paths that must not be linked from the old export.
+class LinkGroups:
+    """The hard-link group of each path, the paths that can't be linked from the old export, and their ancestors.
 
-    A group that the old export has exactly so links member by member like any other file.
+    The members of a group that the old export has unchanged are linked one by one, like any other file.
     """
 
-    of: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    by_path: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     unlinkable: frozenset[bytes] = frozenset()
-    above: frozenset[bytes] = frozenset()
+    ancestors: frozenset[bytes] = frozenset()
 
 
-def compare_groups(new: Iterable[tuple[bytes, ...]], old: Iterable[tuple[bytes, ...]]) -> Groups:
-    """The groups of a snapshot whose nearest export has the groups ``old``."""
+def compare_groups(new: Iterable[tuple[bytes, ...]], old: Iterable[tuple[bytes, ...]]) -> LinkGroups:
+    """The groups ``new`` of a snapshot whose nearest export has the groups ``old``."""
     now, before = set(new), set(old)
     unlinkable = frozenset(path for group in before ^ now for path in group)
-    above: set[bytes] = set()
+    ancestors: set[bytes] = set()
     for path in unlinkable:
         parent = path
         while parent:
             parent = parent.rpartition(b"/")[0]
-            above.add(parent)
-    return Groups({path: group for group in now for path in group}, unlinkable, frozenset(above))
+            ancestors.add(parent)
+    return LinkGroups({path: group for group in now for path in group}, unlinkable, frozenset(ancestors))

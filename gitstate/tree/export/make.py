@@ -1,4 +1,4 @@
-"""Making one entry of an export from the repository, and saying whose fault it is if it can't be made."""
+"""Make one entry of an export from the repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gitstate.store import Repository
 _LARGE: Final = 32 << 20
 """Files from this size on (bytes) are inflated in pieces."""
 
-_SNAPSHOTS_FAULT: Final = frozenset(
+_SNAPSHOT_ERRORS: Final = frozenset(
     (
         *(errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.EPERM),
         *(errno.ENOENT, errno.EEXIST, errno.EILSEQ),
@@ -23,13 +23,13 @@ _SNAPSHOTS_FAULT: Final = frozenset(
 )
 
 
-def _explained(error: Exception, path: bytes) -> Exception:
-    """The error of making ``path``: what no system can make is the snapshot's fault, the rest stays what it is."""
+def _translated(error: Exception, path: bytes) -> Exception:
+    """The error to raise for ``path``: damage for what none can hold, HostError for what this file system can't."""
     if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
         return HostError(
             f"/{display(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
         )
-    if isinstance(error, OSError) and error.errno not in _SNAPSHOTS_FAULT:
+    if isinstance(error, OSError) and error.errno not in _SNAPSHOT_ERRORS:
         return error
     why = error.strerror if isinstance(error, OSError) else str(error)
     return DamagedError(f"/{display(path)} can't be made: {why}", "no file system holds that: change it with plain git")
@@ -43,17 +43,16 @@ class Maker:
         self._clones = True
 
     def directory(self, path: bytes, name: bytes, parent: int) -> int:
-        """A new directory, and its descriptor."""
+        """Make a directory; its descriptor."""
         try:
             return fs.make_directory(name, parent)
         except OSError as error:
-            raise _explained(error, path) from None
+            raise _translated(error, path) from None
 
     def entry(self, path: bytes, entry: Entry, parent: int, source: int = -1) -> int | None:
-        """A file, symlink, device or fifo with its metadata; the bytes that were written, None for a clone.
+        """Make a file, symlink, device or fifo with its metadata; the bytes written, None for a clone. Thread-safe.
 
-        ``source`` is the directory in which an export has a file of the same name and content, -1 for none. From any
-        thread.
+        ``source`` is a directory of an export with a file of the same name and content, -1 for none.
         """
         try:
             if entry.meta.kind is Kind.FILE:
@@ -64,7 +63,7 @@ class Maker:
             else:
                 fs.make_special(entry, parent)
         except (OSError, ValueError, OverflowError) as error:
-            raise _explained(error, path) from None
+            raise _translated(error, path) from None
         return 0
 
     def _file(self, entry: Entry, parent: int, source: int) -> int | None:
@@ -78,7 +77,7 @@ class Maker:
         return size
 
     def _clone(self, name: bytes, source: int, descriptor: int) -> bool:
-        """The first that can't be cloned is the last that is tried: most file systems know no clones."""
+        """Clone unless it has failed before: most file systems have no clones."""
         self._clones = self._clones and fs.clone_file(name, source, descriptor)
         return self._clones
 
@@ -102,4 +101,4 @@ class Maker:
         try:
             fs.apply_metadata(descriptor, own)
         except (OSError, OverflowError) as error:
-            raise _explained(error, path) from None
+            raise _translated(error, path) from None

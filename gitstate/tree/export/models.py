@@ -1,4 +1,4 @@
-"""What an export is made of: where from, what it did, and what is under way."""
+"""The data of an export: where it links from, what it has done, and what is under way."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gitstate.core.entry import Entry, Meta
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
-    """An export to take from: its directory and its snapshot's commit and root tree.
+class NearestExport:
+    """An existing export to share files with: its directory and its snapshot's commit and root tree.
 
-    ``linked``: its files become ours. Else they only lend us their bytes, as what is made is the user's to change.
+    ``linkable``: files may be hard-linked from it; otherwise only cloned (reflinks), as the user may change the copy.
     """
 
     path: Path
     commit: bytes
     tree: bytes
-    linked: bool = True
+    linkable: bool = True
 
 
 @dataclass(slots=True)
-class Tally:
-    """What an export did."""
+class Counts:
+    """What an export has made: entries by how, and the bytes written."""
 
     linked: int = 0
     cloned: int = 0
@@ -36,7 +36,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Frame:
-    """A directory being made: ``new`` and ``old`` are descriptors, ``old`` -1 where there is nothing to take."""
+    """A directory being made: ``new`` and ``old`` are descriptors, ``old`` -1 where the old export has none."""
 
     path: bytes
     new: int
@@ -46,14 +46,14 @@ class Frame:
     waiting: int = 0
 
     def close(self) -> None:
-        """Let go of the descriptors."""
+        """Close the descriptors."""
         fs.close(self.new)
         if self.old >= 0:
             fs.close(self.old)
 
 
-class Task(NamedTuple):
-    """An entry to be made by a thread; ``source`` is where a file of its name and content stands, or -1."""
+class EntryTask(NamedTuple):
+    """An entry for a thread to make; ``source`` is a directory with a file of the same name and content, or -1."""
 
     frame: Frame
     entry: Entry

@@ -1,4 +1,4 @@
-"""Writing an export: what changed by a walk, depth first, with threads for contents; what didn't is linked then."""
+"""Write an export: a depth-first walk makes what has changed, threads write contents, the rest is linked afterwards."""
 
 from __future__ import annotations
 
@@ -17,72 +17,72 @@ from gitstate.core.errors import DamagedError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display, join
 from gitstate.store import Repository
-from gitstate.tree.export.equal import REFUSALS, Trees
-from gitstate.tree.export.links import Groups, compare_groups
+from gitstate.tree.export.equal import LINK_REFUSALS, TreePair
+from gitstate.tree.export.links import LinkGroups, compare_groups
 from gitstate.tree.export.make import Maker
-from gitstate.tree.export.models import Frame, Nearest, Tally, Task
-from gitstate.tree.snapshot import PLAIN_DIRECTORY, Lookup, Read, effective_links, read_directory
+from gitstate.tree.export.models import Counts, EntryTask, Frame, NearestExport
+from gitstate.tree.snapshot import PLAIN_DIRECTORY, Lookup, ReadObject, effective_links, read_directory
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
 _BATCH: Final = 64
 _BATCHES_IN_FLIGHT: Final = 8
-_PATIENCE: Final = 1024
-"""So many files may wait until all is linked: a process of two threads shouldn't be forked."""
+_DEFERRED: Final = 1024
+"""So many files wait until everything is linked, so that no process with threads is forked."""
 
 
-def _groups(read: Read, tree: bytes, old_tree: bytes | None) -> Groups:
+def _link_groups(read: ReadObject, tree: bytes, old_tree: bytes | None) -> LinkGroups:
     directory = cache(partial(read_directory, read))  # most directories of two snapshots are one tree
     old_links = effective_links(read, old_tree, directory) if old_tree else []
     return compare_groups(effective_links(read, tree, directory), old_links)
 
 
 class Exporter:
-    """One export being written into the directory ``temporary``; what it did is counted in ``tally``."""
+    """Writes one export into the directory ``temporary``, counting in ``counts``."""
 
     def __init__(
         self,
         repository: Repository,
         tree: bytes,
-        nearest: Nearest | None,
+        nearest: NearestExport | None,
         temporary: Path,
-        tally: Tally,
+        counts: Counts,
         observer: Observer,
     ) -> None:
         self._tree = tree
         self._nearest = nearest
-        self._links = nearest is not None and nearest.linked
+        self._links = nearest is not None and nearest.linkable
         self._read = repository.read
-        self._tally = tally
+        self._counts = counts
         self._observer = observer
         self._root = fs.open_tree(temporary)
         self._maker = Maker(repository)
-        self._groups = _groups(self._read, tree, nearest.tree if nearest else None)
+        self._groups = _link_groups(self._read, tree, nearest.tree if nearest else None)
         self._parents: list[Frame] = []
-        self._left: deque[Frame] = deque()
-        self._futures: deque[tuple[Future[list[int | None]], list[Task]]] = deque()
-        self._batch: list[Task] = []
+        self._unfinished: deque[Frame] = deque()
+        self._futures: deque[tuple[Future[list[int | None]], list[EntryTask]]] = deque()
+        self._batch: list[EntryTask] = []
         self._equal: list[bytes] = []
         self._refused: list[bytes] = []
 
     # --- the walk ---
 
     def run(self) -> None:
-        """Write the whole tree and sync it."""
+        """Write the whole tree and sync it to disk."""
         nearest = self._nearest
         old_root = fs.open_tree(nearest.path) if nearest else -1
         try:
             self._walk(os.dup(self._root), os.dup(old_root) if nearest else -1, nearest.tree if nearest else None)
             self._link_equal(old_root)
             self._finish()
-            self._mend(old_root)
+            self._make_refused(old_root)
             self._observer.phase("sync")
             fs.sync_file_system(self._root)
         finally:
             if "_pool" in self.__dict__:
                 self._pool.shutdown(cancel_futures=True)
-            for frame in [*self._parents, *self._left]:
+            for frame in [*self._parents, *self._unfinished]:
                 frame.close()
             fs.close(self._root)
             if nearest:
@@ -90,7 +90,7 @@ class Exporter:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        from concurrent.futures import ThreadPoolExecutor  # which an export of links alone needs not wait for
+        from concurrent.futures import ThreadPoolExecutor  # not needed for an export of links alone
 
         return ThreadPoolExecutor(2)
 
@@ -105,7 +105,7 @@ class Exporter:
                 source = self._open_old(name, frame.old) if before is not None else -1
                 self._begin(path, descriptor, source, tree, before)
             else:
-                self._left.append(self._parents.pop())
+                self._unfinished.append(self._parents.pop())
                 self._finish_directories()
 
     def _finish(self) -> None:
@@ -123,11 +123,11 @@ class Exporter:
         except FileNotFoundError:
             if self._links:
                 raise
-            return -1  # whoever removes the export meanwhile keeps nobody from writing
+            return -1  # removed meanwhile: write it instead
 
     def _begin(self, path: bytes, new: int, old: int, tree: bytes, old_tree: bytes | None) -> None:
-        """Make what stands in a directory that isn't equal to the old one; its subdirectories are left to the walk."""
-        if self._links and tree == old_tree and path not in self._groups.above:
+        """Make the files of a directory, leaving its subdirectories to the walk; an equal directory is linked later."""
+        if self._links and tree == old_tree and path not in self._groups.ancestors:
             self._equal.append(path)
             fs.close(new)
             fs.close(old)
@@ -144,36 +144,36 @@ class Exporter:
         self._parents.append(frame)
         for name, entry in directory.files.items():
             self._make(frame, entry, before.files.get(name) if before else None)
-        self._tally.directories += 1
+        self._counts.directories += 1
         self._observer.advance(len(directory.files))
 
     # --- what is equal ---
 
     def _link_equal(self, old_root: int) -> None:
         if self._equal:
-            trees = Trees(self._root, old_root)
-            linked = trees.link(self._equal, self._observer.advance, alone="_pool" in self.__dict__)
-            self._tally.linked += linked.files
-            self._tally.directories += linked.directories
+            trees = TreePair(self._root, old_root)
+            linked = trees.link(self._equal, self._observer.advance, single="_pool" in self.__dict__)
+            self._counts.linked += linked.files
+            self._counts.directories += linked.directories
             self._refused += linked.refused
 
-    def _mend(self, old_root: int) -> None:
-        """Make anew what the file system had no more links for, each with all of its hard-link group."""
+    def _make_refused(self, old_root: int) -> None:
+        """Write what the file system refused to link, each path with its whole hard-link group."""
         if not self._refused:
             return
-        look_up, mended = Lookup(self._read, self._tree), set[bytes]()
+        look_up, written = Lookup(self._read, self._tree), set[bytes]()
         for path in self._refused:
-            if path not in mended:
-                group = self._groups.of.get(path, (path,))
-                self._make_anew(path, look_up(path), old_root)
+            if path not in written:
+                group = self._groups.by_path.get(path, (path,))
+                self._write_path(path, look_up(path), old_root)
                 self._join(path, [other for other in group if other != path])
-                mended.update(group)
-        for path in {path.rpartition(b"/")[0] for path in mended}:
+                written.update(group)
+        for path in {path.rpartition(b"/")[0] for path in written}:
             directory = look_up.directory(path)
             with self._opened(path) as descriptor:
                 self._maker.apply_metadata(path, descriptor, directory.own if directory else PLAIN_DIRECTORY)
 
-    def _make_anew(self, path: bytes, entry: Entry | None, old_root: int) -> None:
+    def _write_path(self, path: bytes, entry: Entry | None, old_root: int) -> None:
         if entry is None:
             raise DamagedError(f"/{display(path)} stands in an export but not in its snapshot", "remove that export")
         parent = path.rpartition(b"/")[0]
@@ -207,17 +207,17 @@ class Exporter:
         if entry == before and self._links and path not in self._groups.unlinkable:
             if self._link(frame, entry.name):
                 return
-            if path in self._groups.of:
+            if path in self._groups.by_path:
                 self._refused.append(path)
                 return
         same = before is not None and before.oid == entry.oid and before.meta.kind is entry.meta.kind
         source = frame.old if same else -1
-        if path in self._groups.of:
+        if path in self._groups.by_path:
             self._join_or_make(path, entry, frame.new, source)
         elif entry.meta.kind is Kind.FILE:
             frame.waiting += 1
-            self._batch.append(Task(frame, entry, source))
-            if len(self._batch) >= (_PATIENCE if self._links and "_pool" not in self.__dict__ else _BATCH):
+            self._batch.append(EntryTask(frame, entry, source))
+            if len(self._batch) >= (_DEFERRED if self._links and "_pool" not in self.__dict__ else _BATCH):
                 self._submit()
         else:
             self._count(self._maker.entry(path, entry, frame.new))
@@ -226,26 +226,26 @@ class Exporter:
         try:
             os.link(name, name, src_dir_fd=frame.old, dst_dir_fd=frame.new, follow_symlinks=False)
         except OSError as error:
-            if error.errno in REFUSALS:
+            if error.errno in LINK_REFUSALS:
                 return False
             raise
-        self._tally.linked += 1
+        self._counts.linked += 1
         return True
 
     def _join_or_make(self, path: bytes, entry: Entry, parent: int, source: int) -> None:
-        """Link ``path`` to a member of its group that is made already; the first is made at once, by ourselves."""
-        others = (other for other in self._groups.of.get(path, ()) if other != path)
+        """Link ``path`` to a member of its group that exists already; the first member is made here, at once."""
+        others = (other for other in self._groups.by_path.get(path, ()) if other != path)
         if any(self._link_to(other, entry.name, parent) for other in others):
-            self._tally.linked += 1
+            self._counts.linked += 1
         else:
             self._count(self._maker.entry(path, entry, parent, source))
 
     def _count(self, size: int | None) -> None:
         if size is None:
-            self._tally.cloned += 1
+            self._counts.cloned += 1
         else:
-            self._tally.written += 1
-            self._tally.bytes += size
+            self._counts.written += 1
+            self._counts.bytes += size
 
     def _link_to(self, other: bytes, name: bytes, parent: int) -> bool:
         above, _, other_name = other.rpartition(b"/")
@@ -258,7 +258,7 @@ class Exporter:
             raise
         return True
 
-    def _make_batch(self, batch: list[Task]) -> list[int | None]:
+    def _make_batch(self, batch: list[EntryTask]) -> list[int | None]:
         return [
             self._maker.entry(join(task.frame.path, task.entry.name), task.entry, task.frame.new, task.source)
             for task in batch
@@ -281,8 +281,8 @@ class Exporter:
         self._finish_directories()
 
     def _finish_directories(self) -> None:
-        """A directory's time is set once nothing more is made in it."""
-        while self._left and not self._left[0].waiting:
-            frame = self._left[0]
+        """Set the metadata of directories in which nothing more will be made."""
+        while self._unfinished and not self._unfinished[0].waiting:
+            frame = self._unfinished[0]
             self._maker.apply_metadata(frame.path, frame.new, frame.own)
-            self._left.popleft().close()
+            self._unfinished.popleft().close()

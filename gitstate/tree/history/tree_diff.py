@@ -9,7 +9,7 @@ from typing import Final
 from gitstate.store import Repository, Type, object_id
 from gitstate.tree.change import Change, LinksChanged, compare, compare_links
 from gitstate.tree.history.arguments import Paths
-from gitstate.tree.snapshot import Read, effective_links, read_directory, read_links
+from gitstate.tree.snapshot import ReadObject, effective_links, read_directory, read_links
 
 EMPTY: Final = object_id(Type.TREE, b"")
 
@@ -19,7 +19,7 @@ Difference = Change | LinksChanged
 class TreeDiff:
     """Compare snapshots. Directories are cached: the old tree of one commit is the new tree of the next."""
 
-    def __init__(self, read: Read, paths: Paths, *, times: bool = False) -> None:
+    def __init__(self, read: ReadObject, paths: Paths, *, times: bool = False) -> None:
         self._read = read
         self._paths = paths
         self._times = times

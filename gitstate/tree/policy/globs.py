@@ -16,7 +16,7 @@ from gitstate.core.names import from_octal
 _TOKEN = re.compile(rb"(?P<octal>\\[0-3][0-7]{2})|(?P<star>\*)|(?P<any>\?)|(?P<plain>[^\\*?]+)", re.DOTALL)
 _DEEP: Final = b"**"
 _ANY_DIRECTORIES: Final = rb"(?:[^/]++/)*?"
-NOTHING: Final = rb"(?!)"
+MATCHES_NOTHING: Final = rb"(?!)"
 
 
 def translate(pattern: bytes) -> bytes:
@@ -37,7 +37,7 @@ def translate(pattern: bytes) -> bytes:
 
 def union(patterns: Iterable[bytes]) -> bytes:
     """One regular expression, without capturing groups, for all of ``patterns``; none of them matches nothing."""
-    return b"|".join(translate(pattern) for pattern in sorted(set(patterns))) or NOTHING
+    return b"|".join(translate(pattern) for pattern in sorted(set(patterns))) or MATCHES_NOTHING
 
 
 def literal_parents(pattern: bytes) -> list[bytes]:

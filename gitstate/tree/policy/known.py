@@ -17,9 +17,9 @@ from gitstate.tree.policy.secrets import (
     keytab,
     logins,
     machine_id,
+    matching,
     old_hashes,
     ppp,
-    where,
 )
 
 
@@ -97,7 +97,7 @@ SECRETS: Final = (
     Secret(
         "login-password",
         (b"root/*-ks.cfg",),
-        where(
+        matching(
             "a password of the installation",
             rb"^[ \t]*(?:rootpw|user)\b[^\n]*[ =\"']\$[0-9a-z]+\$",
             rb"^[ \t]*rootpw[ \t]+(?:--plaintext[ \t]+)?[^\s#-]",
@@ -107,7 +107,7 @@ SECRETS: Final = (
     Secret(
         "login-password",
         (b"etc/grub.d/*", b"boot/**/grub.cfg", b"boot/**/user.cfg"),
-        where("GRUB's password hash", rb"grub\.pbkdf2\.sha512\.[0-9]{1,9}\.[0-9A-Fa-f]{32}"),
+        matching("GRUB's password hash", rb"grub\.pbkdf2\.sha512\.[0-9]{1,9}\.[0-9A-Fa-f]{32}"),
         "take it out: clients boot from the network, without this GRUB",
     ),
     Secret(
@@ -140,7 +140,7 @@ SECRETS: Final = (
             b"etc/ntp.keys",
             b"etc/ntp*/*.keys",
         ),
-        where(
+        matching(
             "a shared key",
             rb"^[ \t]*secret[ \t]+\"?[A-Za-z0-9+/]{8}",
             rb"^[ \t]*key[ \t]*=[ \t]*[A-Za-z0-9+/]{16}",
@@ -151,19 +151,19 @@ SECRETS: Final = (
     Secret(
         "vpn-key",
         (b"etc/wireguard/*private*", b"etc/wireguard/*.key", b"etc/wireguard/*.psk"),
-        where("a WireGuard key", _WIREGUARD, rb"\A" + _KEY_44 + rb"\s*\Z"),
+        matching("a WireGuard key", _WIREGUARD, rb"\A" + _KEY_44 + rb"\s*\Z"),
         "move it out of the prototype: every machine needs its own",
     ),
     Secret(
         "vpn-key",
         (b"etc/wireguard/*", b"etc/systemd/network/**"),
-        where("a WireGuard key", _WIREGUARD),
+        matching("a WireGuard key", _WIREGUARD),
         "keep it in a file that only that machine has, and name it there (PrivateKeyFile=, or `PostUp = wg set …`)",
     ),
     Secret(
         "vpn-key",
         (b"etc/ipsec.secrets", b"etc/ipsec.d/*.secrets", b"etc/swanctl/**"),
-        where(
+        matching(
             "a VPN's secret",
             rb"^[^#\n]*:[ \t]*(?:PSK|EAP|XAUTH|NTLM|PIN)[ \t]+[^\s#]",
             rb"^[ \t]*secret[\w-]*[ \t]*=[ \t]*[^\s#]",
@@ -173,7 +173,7 @@ SECRETS: Final = (
     Secret(
         "network-password",
         (b"etc/NetworkManager/system-connections/*",),
-        where(
+        matching(
             "the password of a network connection",
             rb"^(?:[\w-]+[ -])?(?:psk|password|password-raw|secret|pin|preshared-key|wep-key[0-3])[ \t]*=[ \t]*\S",
             rb"^private-key[ \t]*=[ \t]*" + _KEY_44,
@@ -193,7 +193,7 @@ SECRETS: Final = (
     Secret(
         "network-password",
         (b"var/lib/iwd/**", b"var/lib/connman/**", b"etc/network/interfaces", b"etc/network/interfaces.d/**"),
-        where(
+        matching(
             "the password of a network connection",
             rb"^(?:Passphrase|PreSharedKey|SAE-PT-Group[0-9]+|[\w-]*Password)[ \t]*=[ \t]*\S",
             rb"^[ \t]*(?:wpa-(?:psk|password|private-key-passwd)|wireless-key[0-9]?)[ \t]+\S",
@@ -203,14 +203,14 @@ SECRETS: Final = (
     Secret(
         "network-password",
         (b"var/lib/bluetooth/**/info",),
-        where("the key of a Bluetooth device", rb"^\[(?:LinkKey|[\w]*LongTermKey|IdentityResolvingKey)\]"),
+        matching("the key of a Bluetooth device", rb"^\[(?:LinkKey|[\w]*LongTermKey|IdentityResolvingKey)\]"),
         "remove it: the pairing belongs to one machine",
     ),
     Secret("stored-password", (b"etc/ppp/*-secrets",), ppp, "move it out of the prototype"),
     Secret(
         "stored-password",
         (b"etc/apt/auth.conf", b"etc/apt/auth.conf.d/*", b"**/.netrc", b"**/.git-credentials"),
-        where(
+        matching(
             "the password of an account elsewhere",
             rb"^(?![ \t]*#)[^\n]*\bpassword[ \t]+[^\s#]",
             rb"^[a-z]+://[^/\s:@]*:[^/\s@]+@",
@@ -234,7 +234,7 @@ SECRETS: Final = (
             b"etc/iscsi/*.conf",
             b"var/cache/debconf/passwords.dat",
         ),
-        where(
+        matching(
             "a stored password",
             rb"^[ \t]*(?:bindpw|rootpw)[ \t]+[^\s#]",
             rb"^[ \t]*(?:ldap_default_authtok|password|[\w.]+\.password(?:_in)?)[ \t]*=[ \t]*[^\s#]",
@@ -245,13 +245,13 @@ SECRETS: Final = (
     Secret(
         "stored-password",
         (b"etc/fstab",),
-        where("the password of a network share", rb"^[ \t]*[^\s#][^\n]*[ \t,](?:password2?|passwd|pass)=[^\s,]"),
+        matching("the password of a network share", rb"^[ \t]*[^\s#][^\n]*[ \t,](?:password2?|passwd|pass)=[^\s,]"),
         "use credentials=FILE with a file that only that machine has, or Kerberos (sec=krb5)",
     ),
     Secret(
         "stored-password",
         (b"etc/exim4/passwd.client", b"etc/postfix/sasl_passwd", b"etc/postfix/sasl/passwd"),
-        where(
+        matching(
             "the password of a mail account",
             rb"^[^\s#:][^\s:]*:[^\s:]+:\S",
             rb"^[^\s#]\S*[ \t]+[^\s:]+:\S",
@@ -261,7 +261,7 @@ SECRETS: Final = (
     Secret(
         "stored-password",
         (b"var/lib/samba/private/*.tdb", b"var/lib/samba/*.tdb", b"etc/samba/*.tdb"),
-        where("Samba's passwords", rb"SECRETS/MACHINE_PASSWORD|\bUSER_[^\0]{1,64}\0"),
+        matching("Samba's passwords", rb"SECRETS/MACHINE_PASSWORD|\bUSER_[^\0]{1,64}\0"),
         "leave the domain and delete the accounts in the prototype: a machine joins by itself",
     ),
 )

@@ -50,7 +50,7 @@ class Rules:
     selinux: bool = False
 
 
-HOLLOW_DIRECTORIES: Final = (
+METADATA_ONLY_DIRECTORIES: Final = (
     b"proc",
     b"sys",
     b"run",
@@ -84,7 +84,7 @@ SKIPPED_FILES: Final = (
 LARGEST: Final = 1 << 20
 """No larger file is searched for private keys; in bytes."""
 
-_EDITION: Final = 1
+_RULES_VERSION: Final = 1
 """Raised with every change of what ``inspect`` finds, so that caches made before are not believed."""
 
 # Trees of packaged content, where keys are samples: /usr but what an administrator puts there, and app stores.
@@ -92,9 +92,9 @@ _PACKAGED: Final = (
     rb"(?:usr/(?!local/|etc/)|lib(?:32|64|x32)?/|s?bin/|var/lib/flatpak/|nix/store/|gnu/store/|ostree/).*"
 )
 
-_RECORD, _SKIP, _HOLLOW = Treatment
+_RECORD, _SKIP, _METADATA_ONLY = Treatment
 _DIRECTORY, _FILE = Kind.DIRECTORY, Kind.FILE
-_BY_GROUP: Final = (_RECORD, _RECORD, _SKIP, _HOLLOW)
+_BY_GROUP: Final = (_RECORD, _RECORD, _SKIP, _METADATA_ONLY)
 _KEY_RULE: Final = "private-key"
 _KEY_HINT: Final = "move it out of the prototype"
 
@@ -131,7 +131,7 @@ class Policy:
 
     def __init__(self, rules: Rules, *, defaults: bool = True, once: tuple[bytes, ...] = ()) -> None:
         keep, skip = union(rules.keep), union(rules.skip)
-        hollow = HOLLOW_DIRECTORIES if defaults else ()
+        hollow = METADATA_ONLY_DIRECTORIES if defaults else ()
         files = SKIPPED_FILES if defaults else ()
         self._rules, self._once = rules, once
         self._directory = _compile(keep, skip, union((*hollow, *rules.hollow))).fullmatch
@@ -205,7 +205,7 @@ class Policy:
 def _digest(rules: Rules, hollow: Iterable[bytes], files: Iterable[bytes]) -> bytes:
     known = [(secret.rule, secret.paths) for secret in SECRETS]
     lists = [rules.skip, rules.keep, rules.refuse, (*hollow, *rules.hollow), files, [one for one, _ in rules.allow]]
-    text = repr((_EDITION, rules.selinux, known, [sorted(set(patterns)) for patterns in lists]))
+    text = repr((_RULES_VERSION, rules.selinux, known, [sorted(set(patterns)) for patterns in lists]))
     return hashlib.sha1(text.encode("ascii"), usedforsecurity=False).digest()
 
 

@@ -20,7 +20,7 @@ def always(why: str) -> Finder:
     return lambda data: why
 
 
-def where(why: str, *expressions: bytes) -> Finder:
+def matching(why: str, *expressions: bytes) -> Finder:
     """For text in which any of ``expressions`` is found; ``^`` is the start of a line."""
     search = re.compile(b"|".join(b"(?:" + one + b")" for one in expressions), re.MULTILINE).search
     return lambda data: why if search(data) else ""
@@ -28,7 +28,7 @@ def where(why: str, *expressions: bytes) -> Finder:
 
 def assigned(why: str, keys: bytes, value: bytes = rb"[^\s#\"']") -> Finder:
     """For lines that give one of ``keys`` a value: ``key = value``, ``key=value``, ``key: "value"``."""
-    return where(why, rb"^[ \t]*(?:- )?(?:" + keys + rb")[ \t]*[=:][ \t]*[\"']?" + value)
+    return matching(why, rb"^[ \t]*(?:- )?(?:" + keys + rb")[ \t]*[=:][ \t]*[\"']?" + value)
 
 
 # --- passwords to log in with ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Closing directories: from what a scan found to tree objects, reusing the base snapshot's wherever they are equal."""
+"""Make tree objects of what a scan found, reusing those of the base snapshot wherever they are equal."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from gitstate.store.objects import FILE, TREE, format_tree
 from gitstate.tree.manifest import format_links
 from gitstate.tree.scan.cache import StatCache
 from gitstate.tree.scan.content import Sink
-from gitstate.tree.scan.models import Base, Frame
-from gitstate.tree.snapshot import Parts, make_directory, read_directory, read_links, take_apart, walk
+from gitstate.tree.scan.models import BaseSnapshot, Frame
+from gitstate.tree.snapshot import TreeParts, make_directory, read_directory, read_links, split_tree, walk
 
 
-def own_meta(status: os.stat_result, xattrs: Xattrs) -> Meta:
+def directory_meta(status: os.stat_result, xattrs: Xattrs) -> Meta:
     """A directory's own metadata."""
     mode = stat.S_IMODE(status.st_mode)
     return Meta(Kind.DIRECTORY, mode, status.st_uid, status.st_gid, status.st_mtime_ns, None, xattrs)
 
 
-def with_names(meta: Meta, old: Meta) -> Meta:
-    """``meta`` with the owner's names that the last record has, where their numbers are as they were."""
+def keep_owner_names(meta: Meta, old: Meta) -> Meta:
+    """``meta`` with the owner's names of the last record, where the numbers haven't changed."""
     if not (old.uname or old.gname) or meta.kind is not old.kind:
         return meta
     uname = old.uname if meta.uid == old.uid else b""
@@ -35,23 +35,23 @@ def with_names(meta: Meta, old: Meta) -> Meta:
 
 
 class Assembler:
-    """Makes the tree of each directory once all in it is known, and the hard-link groups at the end."""
+    """Makes the tree of each directory once its entries are known, and the hard-link groups at the end."""
 
-    def __init__(self, base: Base, cache: StatCache, sink: Sink, *, selinux: bool) -> None:
+    def __init__(self, base: BaseSnapshot, cache: StatCache, sink: Sink, *, selinux: bool) -> None:
         self._base = base
         self._cache = cache
         self._sink = sink
         self._selinux = selinux
         self._links: dict[tuple[int, int], list[bytes]] = {}
-        self._kept: list[bytes] = []
+        self._kept_paths: list[bytes] = []
         self._lock = Lock()
 
     # --- what the base snapshot has ---
 
-    def parts(self, frame: Frame) -> Parts | None:
-        """The directory's tree in the base snapshot, taken apart once."""
+    def parts(self, frame: Frame) -> TreeParts | None:
+        """The directory's tree in the base snapshot, split once."""
         if frame.parts is None and frame.base is not None:
-            frame.parts = take_apart(self._base.read(frame.base), frame.path)
+            frame.parts = split_tree(self._base.read(frame.base), frame.path)
         return frame.parts
 
     def old_subdirectory(self, parent: Frame, name: bytes) -> bytes | None:
@@ -64,11 +64,11 @@ class Assembler:
         return item.oid if item is not None and item.mode == TREE else None
 
     def reachable(self, oid: bytes) -> bool:
-        """Whether the base snapshot holds this blob anywhere; from any thread.
+        """Whether the base snapshot holds this blob anywhere. Thread-safe.
 
-        Only what a ref reaches may be counted on: an unreachable object in some pack is lost to the next repack.
+        An object that no ref reaches doesn't count: the next repack may drop it.
         """
-        if self._base.tree is None or not self._base.stored(oid):
+        if self._base.tree is None or not self._base.has_object(oid):
             return False
         with self._lock:
             return oid in self._base_blobs
@@ -80,32 +80,32 @@ class Assembler:
             entry.oid for _, directory in walk(self._base.read, self._base.tree) for entry in directory.files.values()
         )
 
-    # --- what the walk tells ---
+    # --- called by the walk ---
 
-    def link(self, path: bytes, status: os.stat_result) -> None:
-        """``path`` is one of several names of its inode."""
+    def add_link(self, path: bytes, status: os.stat_result) -> None:
+        """Note that ``path`` is one of several names of its inode."""
         self._links.setdefault((status.st_dev, status.st_ino), []).append(path)
 
     def keep(self, path: bytes) -> None:
-        """``path``, or all below it, keeps its last record; so do its hard links."""
-        self._kept.append(path)
+        """Note that ``path``, and everything below it, keeps its last record and hard links."""
+        self._kept_paths.append(path)
 
     # --- directories ---
 
-    def hollow(self, path: bytes, descriptor: int, old: bytes | None, *, extended: bool) -> bytes:
-        """The tree of a directory of which only mode and owner (and attributes, if ``extended``) are recorded."""
+    def metadata_only(self, path: bytes, descriptor: int, old: bytes | None, *, extended: bool) -> bytes:
+        """The tree of a directory of which only mode, owner and, if ``extended``, attributes are recorded."""
         xattrs = fs.descriptor_xattrs(descriptor, selinux=self._selinux) if extended else ()
-        own = own_meta(os.fstat(descriptor), xattrs)._replace(time=None)
-        records, data, tree = _alone(own)
+        own = directory_meta(os.fstat(descriptor), xattrs)._replace(time=None)
+        records, data, tree = _empty_tree(own)
         if old is not None and old != tree:
-            records, data, tree = _alone(with_names(own, read_directory(self._base.read, old, path).own))
+            records, data, tree = _empty_tree(keep_owner_names(own, read_directory(self._base.read, old, path).own))
         if tree != old:
             self._sink.add(Type.BLOB, records)
             self._sink.add(Type.TREE, data)
         return tree
 
     def finish(self, frame: Frame) -> bytes:
-        """The tree of a directory whose entries and subdirectories are all known."""
+        """The tree of a directory once its entries and subdirectories are known."""
         return self._finish_dirty(frame) if frame.row is None else self._finish_clean(frame)
 
     def _finish_dirty(self, frame: Frame) -> bytes:
@@ -119,9 +119,9 @@ class Assembler:
         return self._tree(frame, [*items, TreeItem(FILE, RECORDS, oid)])
 
     def _finish_clean(self, frame: Frame) -> bytes:
-        """Only subdirectories can differ; without a difference the old tree stands."""
+        """The tree of a clean directory: the old one, unless subdirectories have changed."""
         assert frame.base is not None
-        same = not frame.lost_child and all(
+        same = not frame.child_vanished and all(
             self.old_subdirectory(frame, name) == tree for name, tree in frame.children.items()
         )
         if same and frame.path:
@@ -145,8 +145,8 @@ class Assembler:
 
     def _links_item(self, root: Frame) -> Iterator[TreeItem]:
         groups = [paths for paths in self._links.values() if len(paths) > 1]
-        if self._kept and self._base.tree is not None:
-            groups += _kept_groups(read_links(self._base.read, self._base.tree), self._kept)
+        if self._kept_paths and self._base.tree is not None:
+            groups += _kept_groups(read_links(self._base.read, self._base.tree), self._kept_paths)
         if not groups:
             return
         text = format_links(groups)
@@ -157,15 +157,15 @@ class Assembler:
         yield TreeItem(FILE, LINKS, oid)
 
 
-def _alone(own: Meta) -> tuple[bytes, bytes, bytes]:
-    """A directory that holds nothing: its records, its tree, the tree's id."""
+def _empty_tree(own: Meta) -> tuple[bytes, bytes, bytes]:
+    """An empty directory: its records, its tree, the tree's id."""
     records, _ = make_directory(own, [], [], root=False)
     data = format_tree([TreeItem(FILE, RECORDS, object_id(Type.BLOB, records))])
     return records, data, object_id(Type.TREE, data)
 
 
 def _kept_groups(groups: list[tuple[bytes, ...]], kept: list[bytes]) -> list[list[bytes]]:
-    """The old hard-link groups restricted to what kept its last record."""
+    """The old hard-link groups, restricted to paths that keep their last record."""
     prefixes = tuple(path + b"/" for path in kept)
     exact = set(kept)
     restricted = ([path for path in group if path in exact or path.startswith(prefixes)] for group in groups)

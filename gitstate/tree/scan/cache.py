@@ -20,7 +20,7 @@ _FORMAT: Final = StateFormat("stat cache", 1)
 _ROW: Final = struct.Struct("<III20s")
 _STAT: Final = struct.Struct("<QQqqIII")
 UNKNOWN: Final = bytes(_STAT.size)
-"""The payload that equals no file's: whatever bears it is read again."""
+"""Equals no file's stat, so an entry that has it is read again."""
 
 
 class Row(NamedTuple):
@@ -31,8 +31,8 @@ class Row(NamedTuple):
     signature: bytes
 
 
-def payload(status: os.stat_result) -> bytes:
-    """What of a file's lstat changes when the file does."""
+def pack_stat(status: os.stat_result) -> bytes:
+    """The fields of a file's lstat that change with the file, packed."""
     return _STAT.pack(
         status.st_ino,
         status.st_size,
@@ -45,9 +45,9 @@ def payload(status: os.stat_result) -> bytes:
 
 
 def signature(own: os.stat_result, entries: Iterable[tuple[bytes, os.stat_result]]) -> bytes:
-    """The signature of a directory. Subdirectories count by name only: what is in them has rows of its own."""
+    """The signature of a directory. Subdirectories count by name only: they have rows of their own."""
     pack, is_directory = _STAT.pack, stat.S_ISDIR
-    parts = [b"\0", payload(own)]
+    parts = [b"\0", pack_stat(own)]
     for name, status in entries:
         mode = status.st_mode
         if is_directory(mode):
@@ -68,8 +68,8 @@ def signature(own: os.stat_result, entries: Iterable[tuple[bytes, os.stat_result
     return b"".join(parts)
 
 
-def payloads(packed: bytes) -> dict[bytes, bytes]:
-    """A signature taken apart: payload by name, the directory's own under the empty name, subdirectories left out."""
+def split_signature(packed: bytes) -> dict[bytes, bytes]:
+    """A signature as packed stat by name, the directory's own under the empty name, subdirectories left out."""
     found: dict[bytes, bytes] = {}
     start, end, size = 0, len(packed), _STAT.size
     while start < end:
@@ -82,9 +82,9 @@ def payloads(packed: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def trusted(packed: bytes, since: int, doubtful: Iterable[bytes]) -> bytes:
-    """``packed`` with everything touched at or after ``since`` (ns), and the ``doubtful`` names, made unknown."""
-    doubted = set(doubtful)
+def without_racy(packed: bytes, since: int, untrusted: Iterable[bytes]) -> bytes:
+    """The signature ``packed``, with UNKNOWN for ``untrusted`` names and what changed at or after ``since`` (ns)."""
+    names = set(untrusted)
     parts = []
     start, end, size = 0, len(packed), _STAT.size
     while start < end:
@@ -95,13 +95,13 @@ def trusted(packed: bytes, since: int, doubtful: Iterable[bytes]) -> bytes:
         if not name.endswith(b"/\0"):
             data = packed[start : start + size]
             _, _, mtime, ctime, _, _, _ = _STAT.unpack(data)
-            parts.append(UNKNOWN if mtime >= since or ctime >= since or name[:-1] in doubted else data)
+            parts.append(UNKNOWN if mtime >= since or ctime >= since or name[:-1] in names else data)
             start += size
     return b"".join(parts)
 
 
 class StatCache:
-    """Rows by directory path, read from a file that is mapped by nobody else."""
+    """Rows by directory path."""
 
     def __init__(self, rows: dict[bytes, Row]) -> None:
         self._rows = rows
@@ -111,14 +111,14 @@ class StatCache:
         return self._rows.get(path)
 
 
-NOTHING: Final = StatCache({})
+NO_CACHE: Final = StatCache({})
 
 
 def load(path: Path, commit: bytes, policy: bytes) -> StatCache:
     """The cache at ``path`` if it belongs to ``commit`` and ``policy``, else, and for bad data, an empty one."""
     data = _FORMAT.read(path, commit + policy)
     if data is None:
-        return NOTHING
+        return NO_CACHE
     rows = {}
     start, end = 0, len(data)
     while start < end:

@@ -1,4 +1,4 @@
-"""From an open file to a blob: read until it holds still, hash, and hand to the sink only what the repository lacks."""
+"""From an open file to a blob: read until it is stable, hash, and pass on only what the repository lacks."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from gitstate.core.entry import Entry, Kind, Meta, Xattrs
 from gitstate.store import Type, object_id
 from gitstate.tree.policy import Policy, Refusal
 from gitstate.tree.scan import sqlite
-from gitstate.tree.scan.cache import payload
+from gitstate.tree.scan.cache import pack_stat
 
 LARGE: Final = 32 << 20
 """Files from this size on (bytes) are streamed: memory stays bounded whatever the file sizes."""
 
 _PIECE: Final = 1 << 20
 _ATTEMPTS: Final = 5
-_SETTLING: Final = 20_000_000
-"""Nanoseconds within which two writes may bear one time stamp."""
+_CLOCK_STEP: Final = 20_000_000
+"""Nanoseconds within which two writes may leave the same time stamp."""
 
 
 class Sink(Protocol):
     """Where new objects go. ``blob`` and ``stream`` are called from several threads."""
 
     def holds(self, oid: bytes) -> bool:
-        """Whether the object was handed over in this run."""
+        """Whether the object has been added in this run."""
 
     def blob(self, oid: bytes, data: bytes) -> None:
-        """A new blob."""
+        """Add a blob."""
 
     def stream(self, size: int, chunks: Callable[[], bytes], known: Callable[[bytes], bool]) -> bytes:
-        """A blob too big for memory; its id. Dropped where ``known`` says so. Raises ValueError on another size."""
+        """Add a blob too big for memory, unless its id is ``known``; the id. Raises ValueError on another size."""
 
     def add(self, kind: Type, data: bytes) -> bytes:
-        """A tree or another small object; its id."""
+        """Add a tree or another small object; its id."""
 
 
 class Outcome(NamedTuple):
-    """What became of one file: its entry, or why there is none; ``status`` is the lstat that belongs to the entry."""
+    """The result of one file: its entry, or why there is none; ``status`` is the lstat that belongs to the entry."""
 
     entry: Entry | None
     status: os.stat_result | None = None
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class FileTask:
     """One file to record: ``name`` in the open directory ``parent``; ``old`` is its entry in the base snapshot.
 
     ``status`` is the lstat that the walk found.
@@ -78,18 +78,18 @@ class Recorder:
     ) -> None:
         self._sink = sink
         self._policy = policy
-        self._home = home
+        self._mount = home
         self._since = since
         self._reachable = reachable
         self._count = threading.Lock()
         self.bytes_read = 0
 
-    def record(self, task: Task) -> Outcome:
-        """Read one regular file; tried again while it changes."""
+    def record(self, task: FileTask) -> Outcome:
+        """Read one regular file, again while it changes."""
         return self._open(task, self._record)
 
-    def _open(self, task: Task, read: Callable[[Task, int], Outcome]) -> Outcome:
-        """Open the file for ``read``. One that is gone by now has no entry and is no problem."""
+    def _open(self, task: FileTask, read: Callable[[FileTask, int], Outcome]) -> Outcome:
+        """Open the file for ``read``. One that has vanished has no entry, and no problem."""
         try:
             descriptor = fs.open_file(task.name, task.parent)
         except FileNotFoundError:
@@ -97,7 +97,7 @@ class Recorder:
         except OSError as error:
             return Outcome(None, problem=error.strerror or str(error))
         try:
-            if fs.mount_id(descriptor) != self._home:
+            if fs.mount_id(descriptor) != self._mount:
                 return Outcome(task.old, mounted=True)
             return read(task, descriptor)
         except OSError as error:
@@ -105,7 +105,7 @@ class Recorder:
         finally:
             os.close(descriptor)
 
-    def _record(self, task: Task, descriptor: int) -> Outcome:
+    def _record(self, task: FileTask, descriptor: int) -> Outcome:
         for attempt in range(_ATTEMPTS):
             before = os.fstat(descriptor) if attempt else task.status
             if not stat.S_ISREG(before.st_mode):
@@ -117,15 +117,15 @@ class Recorder:
             found = self._read_once(task, descriptor, before.st_size)
             xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
             after = os.fstat(descriptor)
-            if found is not None and payload(before) == payload(after) and not _too_fresh(after):
+            if found is not None and pack_stat(before) == pack_stat(after) and not _may_be_racy(after):
                 return _outcome(task, after, xattrs, found)
             time.sleep(0.02 * (attempt + 1))
         return Outcome(None, problem="keeps changing while it is read")
 
     def _read_once(
-        self, task: Task, descriptor: int, size: int, *, growing: bool = False
+        self, task: FileTask, descriptor: int, size: int, *, growing: bool = False
     ) -> tuple[bytes, Refusal | None] | None:
-        """The blob's id and what policy says; None if the file isn't ``size`` bytes long (or longer if ``growing``)."""
+        """The blob's id and policy's refusal; None if it isn't ``size`` bytes long (or longer, if ``growing``)."""
         if size >= LARGE:
             return self._stream(task, descriptor, size)
         data = os.pread(descriptor, size if growing else size + 1, 0)
@@ -141,7 +141,7 @@ class Recorder:
             self._sink.blob(oid, data)
         return oid, refusal
 
-    def _stream(self, task: Task, descriptor: int, size: int) -> tuple[bytes, Refusal | None] | None:
+    def _stream(self, task: FileTask, descriptor: int, size: int) -> tuple[bytes, Refusal | None] | None:
         if self._policy.inspects(task.path, size):
             refusal = self._policy.inspect(task.path, os.pread(descriptor, _PIECE, 0))
         else:
@@ -157,19 +157,19 @@ class Recorder:
             return oid, None if oid == old else refusal
         return None
 
-    def record_batch(self, tasks: list[Task]) -> list[Outcome]:
-        """Several files, one after the other."""
+    def record_batch(self, tasks: list[FileTask]) -> list[Outcome]:
+        """Record several files, one after the other."""
         return [self.record(task) for task in tasks]
 
-    def record_database(self, tasks: list[Task]) -> list[Outcome]:
-        """A SQLite database with its journal and write-ahead log, all of one moment; see ``sqlite.py``."""
+    def record_database(self, tasks: list[FileTask]) -> list[Outcome]:
+        """Record a SQLite database with its journal and write-ahead log as of one moment; see ``sqlite.py``."""
         with sqlite.locked(tasks[0].name, tasks[0].parent) as locked:
             if locked:
                 return [self._open(task, self._record_locked) for task in tasks]
         return [Outcome(None, problem="a database that is being written all the time") for _ in tasks]
 
-    def _record_locked(self, task: Task, descriptor: int) -> Outcome:
-        """The lock keeps the database still; a log may grow, but must not begin anew."""
+    def _record_locked(self, task: FileTask, descriptor: int) -> Outcome:
+        """Record a file of a locked database: the database can't change, and a log may grow but not restart."""
         for _ in range(_ATTEMPTS):
             before, head = os.fstat(descriptor), os.pread(descriptor, sqlite.HEADER, 0)
             found = self._read_once(task, descriptor, before.st_size, growing=sqlite.is_log(task.name))
@@ -179,17 +179,17 @@ class Recorder:
         return Outcome(None, problem="keeps changing while it is read")
 
 
-def _outcome(task: Task, status: os.stat_result, xattrs: Xattrs, found: tuple[bytes, Refusal | None]) -> Outcome:
+def _outcome(task: FileTask, status: os.stat_result, xattrs: Xattrs, found: tuple[bytes, Refusal | None]) -> Outcome:
     oid, refusal = found
     mode = stat.S_IMODE(status.st_mode)
     meta = Meta(Kind.FILE, mode, status.st_uid, status.st_gid, status.st_mtime_ns, None, xattrs)
     return Outcome(Entry(task.name, meta, oid), status, refusal=refusal)
 
 
-def _too_fresh(status: os.stat_result) -> bool:
-    """Whether a write just now could have left these very time stamps."""
+def _may_be_racy(status: os.stat_result) -> bool:
+    """Whether another write could still leave the same time stamps (what git calls racy)."""
     age = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
-    return 0 <= age < _SETTLING
+    return 0 <= age < _CLOCK_STEP
 
 
 class HashOnly:
@@ -200,11 +200,11 @@ class HashOnly:
         self._small: dict[bytes, bytes] = {}
 
     def holds(self, oid: bytes) -> bool:
-        """Nobody needs to hand over a blob."""
+        """No blob is needed."""
         return True
 
     def blob(self, oid: bytes, data: bytes) -> None:
-        """Nothing is kept."""
+        """Drop it."""
 
     def stream(self, size: int, chunks: Callable[[], bytes], known: Callable[[bytes], bool]) -> bytes:
         digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
@@ -222,6 +222,6 @@ class HashOnly:
         return oid
 
     def read(self, oid: bytes) -> bytes:
-        """A small object of this run, or one of the repository's."""
+        """A small object of this run, or one of the repository."""
         small = self._small.get(oid)
         return self._read(oid) if small is None else isal_zlib.decompress(small)

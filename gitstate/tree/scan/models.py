@@ -1,4 +1,4 @@
-"""What a scan takes, what it gives, and the directory in the middle of it."""
+"""The data of a scan: the base snapshot, the result, and a directory under way."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from gitstate.core.entry import Entry, Meta
 from gitstate.tree.policy import Refusal
 from gitstate.tree.scan.cache import Row
-from gitstate.tree.snapshot import Parts, Read
+from gitstate.tree.snapshot import ReadObject, TreeParts
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseSnapshot:
     """The snapshot that a live tree was last recorded as; ``tree`` None before the first check-in.
 
-    ``stored`` tells cheaply whether the repository has an object at all, reachable or not.
+    ``has_object``: whether the repository has an object at all, reachable or not; cheap.
     """
 
-    read: Read
-    stored: Callable[[bytes], bool]
+    read: ReadObject
+    has_object: Callable[[bytes], bool]
     tree: bytes | None = None
 
 
 @dataclass(slots=True)
 class Findings:
-    """What a scan tells besides the tree. Paths are raw; ``unrecorded`` holds ``(path, why)``."""
+    """What a scan reports besides the tree. Paths are raw; ``unrecorded`` holds ``(path, why)``."""
 
     entries: int = 0
     bytes_read: int = 0
@@ -36,7 +36,7 @@ class Findings:
     mounts: list[bytes] = field(default_factory=list)
 
     def sort(self) -> None:
-        """By path: threads find in any order."""
+        """Sort by path: threads report in any order."""
         self.refusals.sort(key=lambda refusal: refusal.path)
         for found in (self.unrecorded, self.sockets, self.mounts):
             found.sort()
@@ -44,7 +44,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The live tree as a root tree in the sink; ``rows`` is the new stat cache, None where none can be trusted."""
+    """The root tree of a live tree; ``rows`` is the new stat cache, None on file systems where none can be trusted."""
 
     tree: bytes
     findings: Findings
@@ -55,9 +55,9 @@ class Scan:
 class Frame:
     """A directory being recorded.
 
-    ``base`` is its tree in the base snapshot and ``parts`` that tree taken apart, once somebody asked. ``row`` is its
-    cached row if it is clean, ``own`` its metadata if it is dirty. ``children`` maps finished subdirectories to tree
-    ids; ``waiting`` counts what is not done: the walk through it, files that threads read, subdirectories.
+    ``base`` is its tree in the base snapshot, ``parts`` that tree split, once needed. ``row`` is its cached row if it
+    is clean, ``own`` its metadata if it is dirty. ``children`` maps finished subdirectories to tree ids; ``waiting``
+    counts what isn't finished: the walk through it, files that threads read, subdirectories.
     """
 
     path: bytes
@@ -69,10 +69,10 @@ class Frame:
     packed: bytes
     row: Row | None
     pending: list[bytes] = field(default_factory=list)
-    parts: Parts | None = None
+    parts: TreeParts | None = None
     own: Meta | None = None
     entries: list[Entry] = field(default_factory=list)
     children: dict[bytes, bytes] = field(default_factory=dict)
-    doubtful: list[bytes] = field(default_factory=list)
+    untrusted: list[bytes] = field(default_factory=list)
     waiting: int = 1
-    lost_child: bool = False
+    child_vanished: bool = False

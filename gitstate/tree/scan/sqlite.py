@@ -1,8 +1,8 @@
-"""SQLite databases in use: read under the locks that SQLite itself takes, so that what is recorded is of one moment.
+"""Read SQLite databases in use under the locks that SQLite itself takes, so that all files are of one moment.
 
 A shared lock keeps writers from changing the database file; a write-ahead log's checkpoint lock keeps the log from
-being moved into it. Logs may grow meanwhile: what is appended is complete by its checksums, or ignored by SQLite.
-Bytes and names are those of sqlite.org/lockingv3.html, fileformat2.html and walformat.html.
+being moved into it. Logs may grow meanwhile: SQLite ignores an appended frame unless its checksum is complete.
+Offsets and names are those of sqlite.org/lockingv3.html, fileformat2.html and walformat.html.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Final
 from gitstate.core import fs
 
 HEADER: Final = 32
-"""A log that begins anew has another header before it has other content."""
+"""Bytes of a log's header. A log that is restarted gets another header before other content."""
 
 _MAGIC: Final = b"SQLite format 3\0"
 _LOGS: Final = (b"-wal", b"-journal")
 _SHARED_MEMORY: Final = b"-shm"
 _SHARED_LOCK: Final = (0x40000002, 510)
 _CHECKPOINT_LOCK: Final = (121, 1)
-_PATIENCE: Final = 5.0
-"""Seconds to wait for a moment in which nobody commits."""
+_TIMEOUT: Final = 5.0
+"""Seconds to wait until nobody commits."""
 
 
 def is_database(descriptor: int, size: int) -> bool:
@@ -33,12 +33,12 @@ def is_database(descriptor: int, size: int) -> bool:
 
 
 def is_log(name: bytes) -> bool:
-    """Whether a file in a database's company is a log of changes."""
+    """Whether a file beside a database is a log of changes."""
     return name.endswith(_LOGS)
 
 
 def is_shared_memory(name: bytes, names: set[bytes]) -> bool:
-    """Whether ``name`` is ``X-shm``, which is rebuilt by whoever opens the database first."""
+    """Whether ``name`` is ``X-shm``, which the next process to open the database rebuilds."""
     database = name.removesuffix(_SHARED_MEMORY)
     return database != name and database in names and database + b"-wal" in names
 
@@ -55,8 +55,8 @@ def database_of(name: bytes, names: set[bytes]) -> bytes | None:
 
 @contextmanager
 def locked(name: bytes, parent: int) -> Iterator[bool]:
-    """Keep the database ``name`` still; yields whether its locks could be had in time."""
-    deadline = time.monotonic() + _PATIENCE
+    """Hold the locks of the database ``name``; yields whether they were granted in time."""
+    deadline = time.monotonic() + _TIMEOUT
     while True:
         with ExitStack() as locks:
             if _lock(locks, name, parent, *_SHARED_LOCK) and _lock(
@@ -74,6 +74,6 @@ def _lock(locks: ExitStack, name: bytes, parent: int, start: int, count: int) ->
     try:
         descriptor = fs.open_file(name, parent)
     except OSError:
-        return True  # nothing to lock: its reader will say what is wrong
+        return True  # nothing to lock: reading it reports what is wrong
     locks.callback(os.close, descriptor)
     return locks.enter_context(fs.shared_lock(descriptor, start, count))

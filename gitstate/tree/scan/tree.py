@@ -1,9 +1,9 @@
 """From a live tree to a root tree id: one walk that merges directory, stat cache and base snapshot.
 
-Directories are visited depth first. A directory whose signature is the cached one is *clean*: nothing in it is looked
-at but its subdirectories. Any other is *dirty*: entries whose payload is cached keep their record, the rest is read.
+Directories are visited depth first. A directory whose signature is the cached one is *clean*: only its subdirectories
+are looked at. Any other is *dirty*: entries whose stat is the cached one keep their record, the rest is read.
 Files go in batches to threads; a directory is closed (its records and tree made) as soon as its own files are read and
-all its subdirectories closed, so only what is in flight is held in memory.
+all its subdirectories closed, so only what is under way is held in memory.
 """
 
 from __future__ import annotations
@@ -19,29 +19,28 @@ from gitstate.core.monitor import Observer
 from gitstate.core.names import join
 from gitstate.store import Type, object_id
 from gitstate.tree.policy import Policy, Treatment
-from gitstate.tree.scan.assemble import Assembler, own_meta, with_names
-from gitstate.tree.scan.cache import NOTHING, Row, StatCache, payload, payloads, signature, trusted
-from gitstate.tree.scan.content import Outcome, Recorder, Sink, Task
-from gitstate.tree.scan.models import Base, Findings, Frame, Scan
+from gitstate.tree.scan.assemble import Assembler, directory_meta, keep_owner_names
+from gitstate.tree.scan.cache import NO_CACHE, Row, StatCache, pack_stat, signature, split_signature, without_racy
+from gitstate.tree.scan.content import FileTask, Outcome, Recorder, Sink
+from gitstate.tree.scan.models import BaseSnapshot, Findings, Frame, Scan
 from gitstate.tree.scan.pipeline import Pipeline
 from gitstate.tree.scan.sqlite import database_of, is_shared_memory
-from gitstate.tree.snapshot import EMPTY, put_together
+from gitstate.tree.snapshot import EMPTY, join_tree
 
 _OPENED: Final = (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
-"""Kinds on which nothing is mounted, or that tell it when they are opened."""
-
+"""Kinds whose mounts show when they are opened."""
 
 _MOST_THREADS: Final = 2
-"""Beside the one that walks: more than three wait for the interpreter's lock, and each may hold a file in memory."""
+"""Besides the walk's own: more than three wait for the interpreter's lock, and each may hold a file in memory."""
 
 
 class Scanner:
-    """One walk over one live tree."""
+    """Scans one live tree, once."""
 
     def __init__(
         self,
         root: int,
-        base: Base,
+        base: BaseSnapshot,
         cache: StatCache,
         policy: Policy,
         sink: Sink,
@@ -54,15 +53,15 @@ class Scanner:
         self._sink = sink
         self._observer = observer
         self._threads = threads or min(_MOST_THREADS, max(1, len(os.sched_getaffinity(0)) - 1))
-        self._home = fs.mount_id(root)
+        self._mount = fs.mount_id(root)
         now = fs.scratch_time(root)
         self._use_cache = now is not None and not fs.is_tmpfs(root)
         # T0 is taken before the sync: a page dirtied before T0 is cleaned by it, so that any later write through mmap
         # faults and moves the file's time past T0 (docs/decisions/0001-t0-before-syncfs.md).
         self._since = (now or 0) - 20_000_000
-        self._cache = cache if self._use_cache else NOTHING
+        self._cache = cache if self._use_cache else NO_CACHE
         self._assembler = Assembler(base, self._cache, sink, selinux=policy.selinux)
-        self._recorder = Recorder(sink, policy, self._home, self._assembler.reachable, self._since if now else None)
+        self._recorder = Recorder(sink, policy, self._mount, self._assembler.reachable, self._since if now else None)
         self._findings = Findings()
         self._rows: list[tuple[bytes, Row]] = []
         self._open: set[int] = set()
@@ -94,57 +93,57 @@ class Scanner:
                 if child is not None:
                     parents.append(self._begin(child))
             else:
-                self._settle(parents.pop())
+                self._release(parents.pop())
         self._pipeline.drain()
 
     def _begin(self, frame: Frame) -> Frame:
-        """The parent waits for ``frame``."""
+        """Make the parent wait for ``frame``."""
         self._open.add(frame.descriptor)
         if frame.parent is not None:
             frame.parent.waiting += 1
         return frame
 
     def _enter(self, parent: Frame, name: bytes) -> Frame | None:
-        """Open a subdirectory; None where it is not walked, its place in the parent then being settled."""
+        """Open a subdirectory to walk it; None if it isn't walked, and then its tree in the parent is known."""
         old = self._assembler.old_subdirectory(parent, name)
         try:
             descriptor = fs.open_directory(name, parent.descriptor)
         except FileNotFoundError:
-            parent.lost_child = True
+            parent.child_vanished = True
             return None
         except OSError as error:
-            self._keep(parent, name, old, error)
+            self._keep_directory(parent, name, old, error)
             return None
         try:
-            return self._go_in(parent, name, old, descriptor)
+            return self._descend(parent, name, old, descriptor)
         except OSError as error:
             fs.close(descriptor)
-            self._keep(parent, name, old, error)
+            self._keep_directory(parent, name, old, error)
             return None
 
-    def _go_in(self, parent: Frame, name: bytes, old: bytes | None, descriptor: int) -> Frame | None:
+    def _descend(self, parent: Frame, name: bytes, old: bytes | None, descriptor: int) -> Frame | None:
         path = join(parent.path, name)
-        mounted = fs.mount_id(descriptor) != self._home
+        mounted = fs.mount_id(descriptor) != self._mount
         treatment = self._policy.treatment(path, Kind.DIRECTORY)
         if treatment is Treatment.RECORD and not mounted:
             return self._visit(descriptor, name, parent, old)
-        tree = old if mounted and old else self._assembler.hollow(path, descriptor, old, extended=not mounted)
+        tree = old if mounted and old else self._assembler.metadata_only(path, descriptor, old, extended=not mounted)
         fs.close(descriptor)
         if treatment is Treatment.RECORD:
             self._findings.mounts.append(path)
             self._assembler.keep(path)
-        self._place(parent, name, tree)
+        self._set_child(parent, name, tree)
         return None
 
-    def _keep(self, parent: Frame, name: bytes, old: bytes | None, error: OSError) -> None:
-        """A directory that can't be read keeps its last record; it is never a deletion."""
+    def _keep_directory(self, parent: Frame, name: bytes, old: bytes | None, error: OSError) -> None:
+        """Keep the last record of a directory that can't be read; it is never taken for deleted."""
         path = join(parent.path, name)
         self._findings.unrecorded.append((path, error.strerror or str(error)))
         self._assembler.keep(path)
         if old is not None:
-            self._place(parent, name, old)
+            self._set_child(parent, name, old)
 
-    def _place(self, parent: Frame, name: bytes, tree: bytes) -> None:
+    def _set_child(self, parent: Frame, name: bytes, tree: bytes) -> None:
         parent.children[name] = tree
         self._findings.entries += 1
 
@@ -159,39 +158,41 @@ class Scanner:
         frame = Frame(path, name, parent, descriptor, base, status, packed, row)
         if row is not None and row.signature == packed:
             self._findings.entries += row.entries
-            self._skim(frame, listing)
+            self._scan_clean(frame, listing)
         else:
             frame.row = None
-            self._examine(frame, listing, payloads(row.signature) if row else {})
+            self._scan_dirty(frame, listing, split_signature(row.signature) if row else {})
         frame.pending.reverse()
         self._observer.advance(len(listing))
         return frame
 
-    def _skim(self, frame: Frame, listing: list[tuple[bytes, os.stat_result]]) -> None:
-        """A clean directory: only its subdirectories and its hard links matter."""
+    def _scan_clean(self, frame: Frame, listing: list[tuple[bytes, os.stat_result]]) -> None:
+        """Scan a clean directory: only its subdirectories and hard links matter."""
         for name, status in listing:
             if stat.S_ISDIR(status.st_mode):
                 frame.pending.append(name)
             elif status.st_nlink > 1:
-                self._assembler.link(join(frame.path, name), status)
+                self._assembler.add_link(join(frame.path, name), status)
 
-    def _examine(self, frame: Frame, listing: list[tuple[bytes, os.stat_result]], cached: dict[bytes, bytes]) -> None:
-        """A dirty directory: keep what is cached, read the rest."""
+    def _scan_dirty(
+        self, frame: Frame, listing: list[tuple[bytes, os.stat_result]], cached: dict[bytes, bytes]
+    ) -> None:
+        """Scan a dirty directory: keep what is cached, read the rest."""
         parts = self._assembler.parts(frame)
-        old = put_together(self._base.read, parts, frame.path) if parts else EMPTY
-        own = own_meta(frame.status, fs.descriptor_xattrs(frame.descriptor, selinux=self._policy.selinux))
-        frame.own = with_names(own, old.own)
+        old = join_tree(self._base.read, parts, frame.path) if parts else EMPTY
+        own = directory_meta(frame.status, fs.descriptor_xattrs(frame.descriptor, selinux=self._policy.selinux))
+        frame.own = keep_owner_names(own, old.own)
         names = {name for name, _ in listing}
-        databases: dict[bytes, list[Task]] = {}
+        databases: dict[bytes, list[FileTask]] = {}
         for name, status in listing:
             kind = KIND_BY_FORMAT.get(stat.S_IFMT(status.st_mode))
             previous = old.files.get(name)
-            task = Task(join(frame.path, name), name, frame.descriptor, previous, status)
-            if self._passes_over(frame, task, kind) or is_shared_memory(name, names):
+            task = FileTask(join(frame.path, name), name, frame.descriptor, previous, status)
+            if self._is_left_out(frame, task, kind) or is_shared_memory(name, names):
                 continue
             if kind is Kind.DIRECTORY:
                 frame.pending.append(name)
-            elif previous is not None and cached.get(name) == payload(status):
+            elif previous is not None and cached.get(name) == pack_stat(status):
                 self._accept(frame, task, Outcome(previous, status))
             elif kind and kind is not Kind.FILE:
                 self._accept(frame, task, self._special(frame, name, kind, status))
@@ -204,9 +205,9 @@ class Scanner:
             frame.waiting += len(tasks)
             self._pipeline.database(frame, tasks)
 
-    def _passes_over(self, frame: Frame, task: Task, kind: Kind | None) -> bool:
-        """Whether an entry's content isn't looked at: what policy skips, sockets, and what is mounted on a file."""
-        if kind not in _OPENED and fs.is_mounted(task.name, task.parent, self._home):
+    def _is_left_out(self, frame: Frame, task: FileTask, kind: Kind | None) -> bool:
+        """Whether an entry isn't read: policy skips it, it is a socket, or something is mounted on it."""
+        if kind not in _OPENED and fs.is_mounted(task.name, task.parent, self._mount):
             self._accept(frame, task, Outcome(task.old, mounted=True))
             return True
         if kind is None:
@@ -215,7 +216,7 @@ class Scanner:
         return self._policy.treatment(task.path, kind) is Treatment.SKIP
 
     def _special(self, frame: Frame, name: bytes, kind: Kind, status: os.stat_result) -> Outcome:
-        """A symlink, device or fifo."""
+        """Record a symlink, device or fifo."""
         oid, device = b"", None
         try:
             xattrs = fs.named_xattrs(name, frame.descriptor, selinux=self._policy.selinux)
@@ -232,12 +233,12 @@ class Scanner:
         meta = Meta(kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, device, xattrs)
         return Outcome(Entry(name, meta, oid), status)
 
-    def _read(self, frame: Frame, task: Task, outcome: Outcome) -> None:
+    def _read(self, frame: Frame, task: FileTask, outcome: Outcome) -> None:
         self._accept(frame, task, outcome)
-        self._settle(frame)
+        self._release(frame)
 
-    def _accept(self, frame: Frame, task: Task, outcome: Outcome) -> None:
-        """Enter one entry into its directory, or say why it keeps its last record."""
+    def _accept(self, frame: Frame, task: FileTask, outcome: Outcome) -> None:
+        """Add one entry to its directory, or report why it keeps its last record."""
         entry = outcome.entry
         if outcome.refusal is not None:
             self._findings.refusals.append(outcome.refusal)
@@ -247,19 +248,19 @@ class Scanner:
             self._findings.unrecorded.append((task.path, outcome.problem))
         if outcome.problem or outcome.mounted:
             self._assembler.keep(task.path)
-            frame.doubtful.append(task.name)
+            frame.untrusted.append(task.name)
             entry = entry or task.old
         if entry is None:
             return
         if task.old is not None and entry is not task.old:
-            entry = entry._replace(meta=with_names(entry.meta, task.old.meta))
+            entry = entry._replace(meta=keep_owner_names(entry.meta, task.old.meta))
         frame.entries.append(entry)
         self._findings.entries += 1
         if outcome.status is not None and outcome.status.st_nlink > 1:
-            self._assembler.link(task.path, outcome.status)
+            self._assembler.add_link(task.path, outcome.status)
 
-    def _settle(self, waiting: Frame | None) -> None:
-        """A directory waits for one thing less; waited for nothing else, it is closed, and its parent waits less."""
+    def _release(self, waiting: Frame | None) -> None:
+        """Count down what a directory waits for. At zero it is closed, and its parent counts down in turn."""
         while waiting is not None:
             waiting.waiting -= 1
             if waiting.waiting:
@@ -281,4 +282,4 @@ class Scanner:
     def _row(self, frame: Frame, tree: bytes) -> Row:
         if frame.row is not None:
             return frame.row._replace(tree=tree)
-        return Row(tree, len(frame.entries), trusted(frame.packed, self._since, frame.doubtful))
+        return Row(tree, len(frame.entries), without_racy(frame.packed, self._since, frame.untrusted))

@@ -93,8 +93,8 @@ def test_a_root_of_oddities(harness: Harness, tmp_path: Path) -> None:
 def test_no_record_is_parsed_in_vain(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     from gitstate.boot.files import restore
 
-    put_together, seen = restore.put_together, []
-    monkeypatch.setattr(restore, "put_together", lambda *words: (seen.append(words[2]), put_together(*words))[1])
+    join_tree, seen = restore.join_tree, []
+    monkeypatch.setattr(restore, "join_tree", lambda *words: (seen.append(words[2]), join_tree(*words))[1])
     tree = harness.repository.snapshot(bytes.fromhex(harness.commit("one"))).tree
     found = [(path, name) for path, name, _ in attributes(harness.repository, tree)]
     assert seen == [b"srv", b"srv/drop", b"usr/bin"]
