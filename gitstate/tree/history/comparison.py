@@ -89,7 +89,7 @@ def open_comparison(repository: Repository, arguments: Sequence[str], observer: 
     from gitstate.tree import checkin  # comparing two snapshots takes half as long as this import
 
     with repository.scratch() as scratch:
-        tree = checkin.preview(repository, checkin.live_tree(repository, None), scratch, observer)
+        tree = checkin.scan_into(repository, checkin.live_tree(repository, None), scratch, observer)
         yield comparison.with_new(tree, scratch)
 
 
