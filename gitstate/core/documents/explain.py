@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from gitstate.core.documents.declare import Document, FieldError
-from gitstate.core.documents.parse import Source
-from gitstate.core.errors import GitstateError
 from gitstate.core.wording import did_you_mean, nearest
 
 _MISFIT: Final = re.compile(
@@ -22,7 +20,7 @@ _MISFIT: Final = re.compile(
 )
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+)\]")
 
-_Path = tuple[str | int, ...]
+Path = tuple[str | int, ...]
 _Node = dict[str, Any]
 
 
@@ -31,14 +29,12 @@ def schema(kind: type[Document]) -> _Node:
     return msgspec.json.schema(kind)
 
 
-def explain(
-    kind: type[Document], source: Source, table: Sequence[str], value: object, fault: msgspec.ValidationError
-) -> GitstateError:
-    """The error for ``value``, which stands in the ``table`` of ``source``."""
+def explain(kind: type[Document], value: object, fault: msgspec.ValidationError) -> tuple[Path, str, str]:
+    """The path of what doesn't fit in ``value``, what is wrong with it, and a hint."""
     whole = schema(kind)
     misfit = _MISFIT.fullmatch(str(fault))
     assert misfit
-    path: _Path = tuple(name or int(place) for name, place in _STEP.findall(misfit["path"] or ""))
+    path: Path = tuple(name or int(place) for name, place in _STEP.findall(misfit["path"] or ""))
     if isinstance(cause := fault.__cause__, FieldError):
         path += steps(cause.key)
         problem, hint = cause.problem, cause.hint
@@ -48,23 +44,22 @@ def explain(
         problem, hint = ("is missing", "") if name in known else ("is not a key", _known(name, known))
     else:
         problem, hint = _mismatch(_value(value, path), _node(whole, path))
-    return report(source, (*table, *path), problem, hint or _meaning(_node(whole, path)))
+    return path, problem, hint or _meaning(_node(whole, path))
 
 
-def report(source: Source, path: _Path, problem: str, hint: str) -> GitstateError:
-    """The error for the value at ``path``."""
+def located(text: bytes, path: Path) -> str:
+    """``, line 7: boot.dhcp``, to follow the file's name; without the line if ``text`` doesn't have it."""
     keys = "".join(f"[{step}]" if isinstance(step, int) else f".{ascii(step)[1:-1][:60]}" for step in path)
-    line = _line(source.text, path)
-    place = f"{source.where}, line {line}" if line else source.where
-    return source.error(f"{place}: {keys.removeprefix('.') or 'the file'} {problem}", hint)
+    line = _line(text, path)
+    return f"{f', line {line}' if line else ''}: {keys.removeprefix('.') or 'the file'}"
 
 
-def steps(key: str) -> _Path:
+def steps(key: str) -> Path:
     """The path of a dotted key: ``allow[1].path``."""
     return tuple(name or int(place) for name, place in _STEP.findall(f".{key}" if key else ""))
 
 
-def _value(value: Any, path: _Path) -> Any:
+def _value(value: Any, path: Path) -> Any:
     for step in path:
         value = value[step]
     return value
@@ -73,7 +68,7 @@ def _value(value: Any, path: _Path) -> Any:
 # --- the declaration, as a schema -------------------------------------------------------------------------------------
 
 
-def _node(whole: _Node, path: _Path) -> _Node:
+def _node(whole: _Node, path: Path) -> _Node:
     """What the schema says of the value at ``path``; empty where it says nothing."""
     node = _resolved(whole, whole)
     for step in path:
@@ -145,7 +140,7 @@ def phrase(sentence: str) -> str:
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _line(text: bytes, path: _Path) -> int:
+def _line(text: bytes, path: Path) -> int:
     """The line of TOML in which the longest part of ``path`` that is there begins; 0 for none."""
     found, length = 0, 0
     for number, keys in _keys(text.decode("utf-8", "replace").splitlines()):
@@ -155,10 +150,10 @@ def _line(text: bytes, path: _Path) -> int:
     return found
 
 
-def _keys(lines: Iterable[str]) -> Iterator[tuple[int, _Path]]:
+def _keys(lines: Iterable[str]) -> Iterator[tuple[int, Path]]:
     """Every line that begins a table or a value, with its keys; strings of several lines may look like some."""
-    table: _Path = ()
-    counts: dict[_Path, int] = {}
+    table: Path = ()
+    counts: dict[Path, int] = {}
     for number, line in enumerate(lines, 1):
         is_table = line.lstrip().startswith("[")
         try:

@@ -31,9 +31,9 @@ class Source:
 
     def fault(self, key: str, problem: str, hint: str) -> GitstateError:
         """The error for a value that fits its declaration: the dotted ``key``, what is wrong, and what to do."""
-        from gitstate.core.documents.explain import report, steps
+        from gitstate.core.documents.explain import located, steps  # for errors alone
 
-        return report(self, steps(key), problem, hint)
+        return self.error(f"{self.where}{located(self.text, steps(key))} {problem}", hint)
 
 
 def parse(kind: type[T], source: Source, *table: str) -> T:
@@ -44,9 +44,10 @@ def parse(kind: type[T], source: Source, *table: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as fault:
-        from gitstate.core.documents.explain import explain  # loads the schema
+        from gitstate.core.documents.explain import explain, located
 
-        raise explain(kind, source, table, value, fault) from None
+        path, problem, hint = explain(kind, value, fault)
+        raise source.error(f"{source.where}{located(source.text, (*table, *path))} {problem}", hint) from None
 
 
 def read_toml(
