@@ -40,9 +40,9 @@ NAMES: Final = (
 )
 VERBS: Final = frozenset(("push", "channel", "client", "layer", "export"))
 _HOOKS: Final = Path(__file__).resolve().parents[2] / "hooks"
-_PARTS: Final = ("say", "arguments", "network", "root", "archive", "layers", "state", "machine")
+_PARTS: Final = ("messages", "arguments", "network", "root", "archive", "layers", "state", "machine")
 _LAYS: Final = (
-    "set -u\nquiet=\ngitstate_spoken=y gitstate_archive=x gitstate_state=overlay\n"
+    "set -u\nquiet=\ngitstate_has_warned=y gitstate_archive=x gitstate_state=overlay\n"
     "gitstate_run=$1/run gitstate_sys=$1/sys gitstate_proc=$1/proc\nshift\n"
     'for part; do . "$part"; done\n'
     'gitstate_layers "$gitstate_run/../initrd/gitstate/machine" "$gitstate_run/../root"\n'

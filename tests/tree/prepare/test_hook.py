@@ -14,7 +14,7 @@ import pytest
 from tests.support import PROJECT, needs, root_only
 
 BOOT = PROJECT / "hooks" / "boot"
-PARTS = ("say", "arguments", "network", "root", "archive", "layers", "state", "machine")
+PARTS = ("messages", "arguments", "network", "root", "archive", "layers", "state", "machine")
 MAC = "52:54:00:12:34:56"
 
 
@@ -147,7 +147,7 @@ def test_an_argument_that_makes_no_sense_is_told_and_ignored(
     initramfs: Initramfs, word: str, key: str, value: str
 ) -> None:
     said, found = arguments(initramfs, f"{ROOT} {word}")
-    assert said == f"gitstate: {word} makes no sense: ignored\n"
+    assert said == f"gitstate: {word} is invalid: ignored\n"
     assert found[key] == value
 
 
@@ -193,21 +193,21 @@ def test_the_page_and_the_boot_files_know_the_same_arguments_as_the_hook() -> No
 
 
 def test_trouble_is_one_line_each_time_and_the_pauses_grow(initramfs: Initramfs) -> None:
-    out = initramfs("gitstate_pause=\nfor n in 1 2 3 4 5 6; do gitstate_trouble 'server is away'; done")
+    out = initramfs("gitstate_delay=\nfor n in 1 2 3 4 5 6; do gitstate_wait_and_retry 'server is away'; done")
     pauses = [1, 2, 4, 8, 15, 15]
     assert out == "".join(f"gitstate: server is away; again in {one} s\nslept {one}\n" for one in pauses)
 
 
 def test_the_first_line_ends_that_of_init(initramfs: Initramfs) -> None:
-    assert initramfs("quiet=n; gitstate_tell a; gitstate_tell b") == "\ngitstate: a\ngitstate: b\n"
-    assert initramfs("gitstate_tell a; gitstate_say b") == "gitstate: b\n"
+    assert initramfs("quiet=n; gitstate_info a; gitstate_info b") == "\ngitstate: a\ngitstate: b\n"
+    assert initramfs("gitstate_info a; gitstate_warn b") == "gitstate: b\n"
 
 
 @pytest.mark.parametrize(
     "text", ["", "plain-1.2@x:/y,%", "two words", "it's", "$(reboot)", "`x`", '"', "\\", "a;b", "ü"]
 )
 def test_quoted_text_is_one_word_of_the_shell(initramfs: Initramfs, text: str) -> None:
-    quoted = initramfs(f"gitstate_quoted {shlex.quote(text)}")
+    quoted = initramfs(f"gitstate_quote {shlex.quote(text)}")
     assert initramfs(f"printf %s {quoted}") == text
 
 
@@ -216,9 +216,9 @@ def test_quoted_text_is_one_word_of_the_shell(initramfs: Initramfs, text: str) -
 
 def choose(initramfs: Initramfs, more: str = "", code: int = 0) -> str:
     script = (
-        "gitstate_ip=dhcp gitstate_bootif= gitstate_turn=0\ngitstate_link_up() { ups=\"${ups-} $1\"; }\n"
+        "gitstate_ip=dhcp gitstate_bootif= gitstate_attempt=0\ngitstate_link_up() { ups=\"${ups-} $1\"; }\n"
         f"sleep() {{ :; }}\n{more}\n"
-        'if gitstate_choose; then echo "$gitstate_interface"; else echo "$gitstate_why"; exit 1; fi'
+        'if gitstate_choose_interface; then echo "$gitstate_interface"; else echo "$gitstate_error"; exit 1; fi'
     )  # fmt: skip
     return initramfs(script, code).removesuffix("\n")
 
@@ -244,7 +244,7 @@ def test_without_either_it_is_the_first_with_a_carrier_and_then_the_next(initram
     initramfs.interface("eth1", "52:54:00:00:00:02")
     initramfs.interface("eth2", "52:54:00:00:00:03")
     initramfs.interface("lo", "00:00:00:00:00:00", hardware=False)
-    assert [choose(initramfs, f"gitstate_turn={turn}") for turn in range(3)] == ["eth1", "eth2", "eth1"]
+    assert [choose(initramfs, f"gitstate_attempt={turn}") for turn in range(3)] == ["eth1", "eth2", "eth1"]
 
 
 def test_links_are_put_up_before_their_carrier_is_asked(initramfs: Initramfs) -> None:
@@ -316,7 +316,7 @@ def test_what_a_dhcp_server_says_is_read_and_not_run(initramfs: Initramfs) -> No
         f"DNSDOMAIN='$({evil})'\nROOTSERVER=\"10.77.0.1\"\nROOTPATH='x'; {evil}\n`{evil}`\n",
     )
     out = initramfs(
-        f'gitstate_lease {lease}; echo "$gitstate_address|$gitstate_dns|$gitstate_domain|$gitstate_dhcp_host|"\n'
+        f'gitstate_read_lease {lease}; echo "$gitstate_address|$gitstate_dns|$gitstate_domain|$gitstate_dhcp_host|"\n'
         'echo "$gitstate_dhcp_server"'
     )
     assert out == "10.77.0.5| 10.77.0.1||lab3-12|\n10.77.0.1\n"
@@ -344,7 +344,7 @@ def lower(initramfs: Initramfs, *failures: str) -> str:
         "gitstate_server=10.77.0.1 gitstate_path=/srv/x gitstate_nfs=3 gitstate_nfsopts= gitstate_host= "
         f"gitstate_dhcp_host= gitstate_address=\nmodprobe() {{ :; }}\nn={initramfs.place}/n; echo 0 >$n\n"
         f'gitstate_mount_nfs() {{ now=$(cat $n); echo $((now + 1)) >$n; case $now in\n{cases}*) return 0 ;;\nesac; }}\n'
-        "gitstate_lower"
+        "gitstate_mount_snapshot"
     )  # fmt: skip
 
 
@@ -369,7 +369,7 @@ def test_an_attempt_that_hangs_is_ended(initramfs: Initramfs) -> None:
     fake.chmod(0o755)
     out = initramfs(
         f'busybox() {{ {fake} "$@"; }}\ngitstate_nfs=3 gitstate_nfsopts= gitstate_server=1.2.3.4 gitstate_path=/x\n'
-        'mkdir -p $gitstate_run/gitstate\nwhy=$(gitstate_mount_nfs) && exit 1\ngitstate_why_nfs "$why"'
+        'mkdir -p $gitstate_run/gitstate\nwhy=$(gitstate_mount_nfs) && exit 1\ngitstate_nfs_error "$why"'
     )
     assert out == "1.2.3.4 doesn't answer (NFS 3)\n"
 
@@ -383,7 +383,9 @@ def test_clients_have_names_that_no_other_has(initramfs: Initramfs) -> None:
         ("", "10.0.0.5", "10.0.0.5"),
         ("", "", "diskless"),
     ):
-        initramfs(f"gitstate_host={host} gitstate_address={address} gitstate_interface=eth0\ngitstate_name_client")
+        initramfs(
+            f"gitstate_host={host} gitstate_address={address} gitstate_interface=eth0\ngitstate_set_nfs_client_name"
+        )
         assert name.read_text() == f"{expected}\n"
         assert identity.read_text() == MAC
 
@@ -406,7 +408,7 @@ def test_capabilities_and_acls_are_restored_and_nothing_else(initramfs: Initramf
         f"# file: \\056\\056/outside\n{capability}\n\n# file: usr\\057../../outside\n{capability}\n\n"
         f"# file: usr/..hidden..\n{acl}\n\n# file: usr/..\n{acl}\n\n# file: ..\n{acl}\n\n",
     )
-    out = initramfs(f"gitstate_attributes {records} {initramfs.place}/root").splitlines()
+    out = initramfs(f"gitstate_restore_xattrs {records} {initramfs.place}/root").splitlines()
     assert sorted(out) == sorted(
         [
             "gitstate: setfattr: gone: No such file or directory",
@@ -436,7 +438,7 @@ def test_capabilities_and_acls_are_restored_and_nothing_else(initramfs: Initramf
 
 
 def test_without_a_list_there_is_nothing_to_restore(initramfs: Initramfs) -> None:
-    assert initramfs(f"gitstate_attributes /nowhere {initramfs.place}") == ""
+    assert initramfs(f"gitstate_restore_xattrs /nowhere {initramfs.place}") == ""
 
 
 # --- machine ----------------------------------------------------------------------------------------------------------
@@ -544,7 +546,7 @@ def test_the_clock_is_not_before_the_snapshot(initramfs: Initramfs, now: int, ep
 
 def test_nobody_touches_the_boot_interface(initramfs: Initramfs) -> None:
     initramfs.interface("eth0", MAC)
-    machine(initramfs, "gitstate_leave_alone $gitstate_run")
+    machine(initramfs, "gitstate_protect_interface $gitstate_run")
     run = initramfs.place / "run"
     assert (run / "NetworkManager/conf.d/gitstate.conf").read_text().splitlines()[1:] == [
         f"match-device=mac:{MAC}",
@@ -561,7 +563,7 @@ def test_nobody_touches_the_boot_interface(initramfs: Initramfs) -> None:
 
 
 def test_a_network_that_we_did_not_set_up_is_none_of_ours(initramfs: Initramfs) -> None:
-    machine(initramfs, "gitstate_leave_alone $gitstate_run", "unset gitstate_interface")
+    machine(initramfs, "gitstate_protect_interface $gitstate_run", "unset gitstate_interface")
     assert sorted(path.name for path in (initramfs.place / "run").iterdir()) == ["gitstate"]
 
 

@@ -198,11 +198,11 @@ def test_a_newer_hook_makes_a_new_initrd(root: Path, tmp_path: Path, monkeypatch
     """As after an upgrade of gitstate: in the tree, nothing has changed since the initrd was made."""
     run(root)
     newer = shutil.copytree(PROJECT / "hooks", tmp_path / "hooks")
-    with open(newer / "boot/say", "a") as file:
+    with open(newer / "boot/messages", "a") as file:
         file.write("# newer\n")
     monkeypatch.setattr(prepare.configure, "data_file", tmp_path.joinpath)
     plan = prepare.plan(root)
-    assert steps(plan) == {"usr/lib/gitstate/boot/say": "write"}
+    assert steps(plan) == {"usr/lib/gitstate/boot/messages": "write"}
     assert [kernel.version for kernel in plan.kernels] == [KERNEL]
     run(root)
     assert not prepare.plan(root)

@@ -67,7 +67,7 @@ def test_the_initrd_has_what_a_machine_without_a_disk_needs(live: Path) -> None:
     names = {path.rpartition("/")[2].partition(".")[0] for path in found if ".ko" in path}
     assert {"nfs", "nfsv3", "nfsv4", "overlay", "virtio_net"} <= names
     assert {path.rpartition("/")[2] for path in found} >= {"setfattr", "busybox", "ipconfig", "modprobe", "udevadm"}
-    for name in ("say", "arguments", "network", "root", "archive", "layers", "state", "machine"):
+    for name in ("messages", "arguments", "network", "root", "archive", "layers", "state", "machine"):
         assert found[f"usr/lib/gitstate/boot/{name}"] == (live / "usr/lib/gitstate/boot" / name).read_bytes()
     assert "scripts/gitstate" in found
     assert b"MODULES=most" in found["conf/conf.d/zz-gitstate"]
@@ -92,13 +92,15 @@ def test_the_programs_in_the_initrd_run(live: Path) -> None:
                 sort touch tr blkid dirname modprobe tail; do
                 command -v $program >/dev/null || { echo "no $program"; exit 1; }
             done
-            for part in say arguments network root archive layers state machine; do . /usr/lib/gitstate/boot/$part; done
+            for part in messages arguments network root archive layers state machine; do
+                . /usr/lib/gitstate/boot/$part
+            done
             echo "gitstate.root=10.0.0.1:/srv/x gitstate.host=a" >/cmdline
             gitstate_arguments /cmdline
             [ "$(gitstate_ipconfig eth0 10.0.0.2:::255.0.0.0)" = 10.0.0.2:::255.0.0.0::eth0 ]
             gitstate_bootif=01-52-54-00-AA-BB-CC
-            [ "$(gitstate_wanted)" = 52:54:00:aa:bb:cc ]
-            [ "$(gitstate_quoted "it's")" = "'it'\\\\''s'" ]
+            [ "$(gitstate_requested_interface)" = 52:54:00:aa:bb:cc ]
+            [ "$(gitstate_quote "it's")" = "'it'\\\\''s'" ]
             busybox stat -c %u:%g / >/dev/null
             sleep 0.01
             echo fine

@@ -69,7 +69,7 @@ def boot(machine: Initramfs, state: str, script: str, size: str = "50%", scratch
         f"gitstate_state={state} gitstate_overlay_size={size} gitstate_scratch={scratch} rootmnt={place}/root\n"
         "modprobe() { :; }\n"
         'write() { for one; do { echo mine >"$one"; } 2>/dev/null || echo "not $one"; done; }\n'
-        f"gitstate_writable {place}/root || exit\ncd {place}/root || exit\n{script}"
+        f"gitstate_mount_root {place}/root || exit\ncd {place}/root || exit\n{script}"
     )  # fmt: skip
 
 
@@ -85,8 +85,8 @@ def test_local_what_is_listed_can_be_written(machine: Initramfs) -> None:
         machine, "local", f"{EVERYWHERE}write etc/hosts etc/ssh/new; cat etc/motd; busybox stat -c %a:%g etc/local"
     )
     assert out.splitlines() == [
-        "gitstate: /led/local is no directory: what leads there can't be written",
-        "gitstate: /srv/gone/local is no directory: what leads there can't be written",
+        "gitstate: /led/local is no directory: the files linked to it can't be written",
+        "gitstate: /srv/gone/local is no directory: the files linked to it can't be written",
         "not etc/new",
         "not usr/bin/new",
         "not new",
@@ -140,14 +140,14 @@ def test_what_has_no_room_becomes_an_overlay_and_that_is_told(machine: Initramfs
     (lower / "etc/local/motd").write_bytes(b"x" * 300_000)
     out = boot(machine, state, "echo $gitstate_state; write etc/new", size="200k")
     said, *rest = [line for line in out.splitlines() if "no directory" not in line]
-    assert re.fullmatch(rf"gitstate: state {state} can't be had: cp: .*No space left.*overlay=200k\): overlay", said)
+    assert re.fullmatch(rf"gitstate: state {state} is not possible: cp: .*No space left.*overlay=200k\): overlay", said)
     assert rest == ["overlay"]
 
 
 def test_a_snapshot_without_var_is_told(machine: Initramfs) -> None:
     shutil.rmtree(machine.place / "run/gitstate/lower/var")
     out = boot(machine, "local", "echo $gitstate_state; write etc/new")
-    assert out == "gitstate: state local can't be had: its /var is no directory: overlay\noverlay\n"
+    assert out == "gitstate: state local is not possible: its /var is no directory: overlay\noverlay\n"
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_a_snapshot_without_var_is_told(machine: Initramfs) -> None:
 
 def listed(machine: Initramfs, text: bytes) -> list[str]:
     (machine.place / "list").write_bytes(text)
-    return machine(f"gitstate_listed {machine.place}/list 2>&1").splitlines()
+    return machine(f"gitstate_listed_paths {machine.place}/list 2>&1").splitlines()
 
 
 def test_the_list_is_read_as_it_is_written(machine: Initramfs) -> None:
@@ -163,7 +163,7 @@ def test_the_list_is_read_as_it_is_written(machine: Initramfs) -> None:
 
     assert listed(machine, text([b"etc/b", b"etc/a\n\xff b", b"x"])) == ["etc/a\\012\\377\\040b", "etc/b", "x"]
     assert listed(machine, b"/etc/x") == ["etc/x"]
-    assert machine(f"gitstate_listed {machine.place}/nothing") == ""
+    assert machine(f"gitstate_listed_paths {machine.place}/nothing") == ""
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_line_that_is_no_path_is_told_and_left_out(machine: Initramfs, line: b
     found = listed(machine, line + b"\n/etc/fine\n")
     assert found[-1] == "etc/fine"
     assert len(found) == 2
-    assert re.fullmatch(r"gitstate: etc/gitstate/local: [ -~]* is no path", found[0])
+    assert re.fullmatch(r"gitstate: etc/gitstate/local: [ -~]* is not a path", found[0])
 
 
 # --- files that the hook writes ---------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def suited(machine: Initramfs, state: str) -> tuple[list[str], dict[str, str]]:
     machine.file("archive/removed", "w etc/new\nw etc/motd\n")
     machine.file("archive/xattrs", '# file: etc/motd\nuser.a="1"\n\n# file: etc/new\nuser.a="2"\n\n')
     machine.file("run/gitstate/local", "etc/motd\nusr/share/two\\040words\nvar/x\n")
-    said = machine(f"gitstate_state={state}\ngitstate_suit_layers {archive}").splitlines()
+    said = machine(f"gitstate_state={state}\ngitstate_adapt_layers {archive}").splitlines()
     lines = (archive / "list").read_text().splitlines()
     found = {line.split()[5]: line.split()[4] for line in lines}
     return said, found
@@ -252,7 +252,7 @@ def test_layers_in_tmpfs_root_leave_out_what_is_read_only(machine: Initramfs) ->
     machine.file("archive/list", "d 755 0 0 - usr\nf 644 0 0 1 usr/new\nf 644 0 0 1 var/lib/dpkg/x\n")
     for name in ("archive/removed", "archive/xattrs", "run/gitstate/local"):
         machine.file(name)
-    said = machine(f"gitstate_state=tmpfs-root\ngitstate_suit_layers {machine.place}/archive").splitlines()
+    said = machine(f"gitstate_state=tmpfs-root\ngitstate_adapt_layers {machine.place}/archive").splitlines()
     assert [line.split()[2] for line in said] == ["usr/new", "var/lib/dpkg/x"]
     assert (machine.place / "archive/list").read_text() == ""
 
@@ -284,7 +284,9 @@ def test_a_machine_archive_is_laid_where_the_state_lets_it(machine: Initramfs) -
 def test_a_program_has_its_capability_in_every_state(machine: Initramfs, state: str) -> None:
     machine.file("xattrs", "# file: usr/bin/tool\nsecurity.capability=0sAQAAAgAgAAAAAAAAAAAAAAAAAAA=\n\n")
     out = boot(
-        machine, state, f"gitstate_attributes {machine.place}/xattrs $rootmnt; getcap usr/bin/tool; cat usr/bin/tool"
+        machine,
+        state,
+        f"gitstate_restore_xattrs {machine.place}/xattrs $rootmnt; getcap usr/bin/tool; cat usr/bin/tool",
     )
     assert out.splitlines()[-2:] == ["usr/bin/tool cap_net_raw=ep", "tool"]
     assert not [line for line in out.splitlines() if "setfattr" in line]
@@ -325,7 +327,7 @@ def test_a_disk_of_another_kind_is_left_alone(machine: Initramfs, kind: str, why
     machine.file("dev/disk/by-uuid/1-2")
     script = f"gitstate_dev={machine.place}/dev\nblkid() {{ echo {kind}; }}\n"
     out = machine(
-        f"{script}gitstate_scratch=UUID=1-2 gitstate_overlay_size=50%\ngitstate_store && busybox stat -fc %T "
+        f"{script}gitstate_scratch=UUID=1-2 gitstate_overlay_size=50%\ngitstate_mount_storage && busybox stat -fc %T "
         "$gitstate_run/gitstate/tmpfs"
     )
     assert out == f"gitstate: gitstate.scratch=UUID=1-2: {why}: in memory\ntmpfs\n"
@@ -333,7 +335,8 @@ def test_a_disk_of_another_kind_is_left_alone(machine: Initramfs, kind: str, why
 
 def test_a_disk_that_is_not_there_is_waited_for_and_told(machine: Initramfs) -> None:
     out = machine(
-        "sleep() { printf .; }\ngitstate_scratch=LABEL=none gitstate_overlay_size=50%\ngitstate_store && echo done"
+        "sleep() { printf .; }\n"
+        "gitstate_scratch=LABEL=none gitstate_overlay_size=50%\ngitstate_mount_storage && echo done"
     )
     assert out == "gitstate: gitstate.scratch=LABEL=none: there is no such disk: in memory\ndone\n"
 
@@ -346,7 +349,7 @@ def test_the_pages_tell_the_states_and_what_each_can_write() -> None:
     hook = (BOOT / "arguments").read_text()
     assert "overlay | local | tmpfs-root) ;;" in hook
     assert all(f"`{state}`" in text for state in STATES)
-    for name in ("own_directories", "own_files"):
+    for name in ("copied_directories", "copied_files"):
         (names,) = re.findall(rf"^gitstate_{name}='(.*)'$", (BOOT / "state").read_text(), re.MULTILINE)
         assert all(f"`/{one}`" in text for one in names.split()), name
     from gitstate.directory.model.clients import STATES as KNOWN
