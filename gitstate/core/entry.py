@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 FORMAT: Final = 1
@@ -79,3 +79,7 @@ class Directory(NamedTuple):
     own: Meta
     files: Mapping[bytes, Entry]
     subdirectories: Mapping[bytes, bytes]
+
+
+ReadDirectory = Callable[[bytes, bytes], Directory]
+"""Reads the directory of a tree id that is at a path; raises DamagedError."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from gitstate.core.entry import Kind
 from gitstate.core.monitor import Observer
 from gitstate.store import Repository
 from gitstate.tree.change import Added, Change, Modified, compare
-from gitstate.tree.checkin import reader
-from gitstate.tree.snapshot import Lookup, walk
+from gitstate.tree.snapshot import Lookup, read_directory, walk
 
 NAMED: Final = 10
 _WHY: Final = (
@@ -57,7 +57,7 @@ def between(name: str, repository: Repository, old: bytes | None, new: bytes, ob
     named: list[tuple[str, bytes]] = []
     reasons: set[str] = set()
     size = 0
-    for one in compare(reader(repository.read), *trees):
+    for one in compare(partial(read_directory, repository.read), *trees):
         if one.is_time_only or _is_directory(one):
             continue
         letter = "M" if one.letter == "T" else one.letter

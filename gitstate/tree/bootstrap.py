@@ -1,6 +1,6 @@
-"""Where prototypes come from and how they go: a directory adopted or copied, a tarball, mmdebstrap, a fork; remove.
+"""Create prototypes (adopt or copy a directory, unpack a tarball, run mmdebstrap, fork), and remove them.
 
-A live tree is made under a temporary name; the repository, renamed last, is what makes the prototype exist.
+A live tree is made under a temporary name; the repository is renamed last, which makes the prototype exist.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A prototype to be made: its repository, its live tree, and where that comes from."""
+    """A prototype to be created: its repository, its live tree, and where that comes from."""
 
     site: Site
     name: str
@@ -52,7 +52,7 @@ class Plan:
     source: Source
 
     def describe(self) -> list[str]:
-        """What will be done, a line each."""
+        """What ``apply`` will do, a line each."""
         source = self.source
         made = f"make {self.live}"
         if source.adopt:
@@ -84,7 +84,7 @@ def plan(site: Site, name: str, source: Source) -> Plan:
 
 def _check_name_is_free(plan: Plan) -> None:
     if plan.repository.exists():
-        raise UsageError(f"there is a prototype {plan.name} already", "gitstate prototype show tells about it")
+        raise UsageError(f"there is a prototype {plan.name} already", "gitstate prototype show shows it")
     if plan.source.adopt is None and plan.live.exists():
         raise UsageError(
             f"{plan.live} is in the way and belongs to no prototype", f"adopt it (--live {plan.live}) or remove it"
@@ -92,7 +92,7 @@ def _check_name_is_free(plan: Plan) -> None:
 
 
 def apply(plan: Plan, observer: Observer) -> Repository:
-    """Make the prototype. Whatever fails, nothing of it is left."""
+    """Create the prototype. If anything fails, nothing of it is left."""
     with plan.site.lock():
         _check_name_is_free(plan)
         _make(plan, observer)
@@ -100,12 +100,8 @@ def apply(plan: Plan, observer: Observer) -> Repository:
 
 
 def _make(plan: Plan, observer: Observer) -> None:
-    graves = [
-        _removed_path(path)
-        for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name))
-    ]
-    for leftover in graves:  # of commands that were killed
-        fs.remove_tree(leftover)
+    for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name)):
+        fs.remove_tree(_removed_path(path))  # left by a killed command
     with _new_tree(plan) as tree:
         base = _fill(plan, tree, observer)
 
@@ -133,7 +129,7 @@ def _new_tree(plan: Plan) -> Iterator[Path]:
 
 
 def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
-    """Make the live tree's content; the commit it equals, for a fork."""
+    """Make the live tree's content; for a fork, the commit that it equals."""
     source = plan.source
     if source.adopt is not None:
         return None
@@ -159,7 +155,7 @@ _EXTRACT: Final = (
 
 
 def _copy(source: Path, tree: Path, observer: Observer) -> None:
-    """A directory by cp, a tarball by tar: both keep everything, and tar stays inside ``tree`` whatever members say."""
+    """Copy a directory by cp, a tarball by tar: both keep all metadata, and tar writes only inside ``tree``."""
     observer.phase(f"copy {source.name}")
     if source.is_dir():
         process.run(["cp", "--archive", "--one-file-system", "--reflink=auto", "--", f"{source}/.", str(tree)])
@@ -175,16 +171,8 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
 def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
     observer.phase(f"mmdebstrap {source.suite}")
     include = [f"--include={','.join(source.include)}"] if source.include else []
-    argv = [
-        "mmdebstrap",
-        "--quiet",
-        f"--variant={source.variant}",
-        *include,
-        str(source.suite),
-        str(tree),
-        *source.mirrors,
-    ]
-    process.run(argv)
+    options = ["--quiet", f"--variant={source.variant}", *include]
+    process.run(["mmdebstrap", *options, str(source.suite), str(tree), *source.mirrors])
 
 
 def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:
@@ -198,7 +186,7 @@ def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What removing a prototype deletes. An adopted live tree is not ours to delete and isn't listed."""
+    """What removing a prototype deletes. An adopted live tree is kept, and not listed."""
 
     name: str
     paths: tuple[Path, ...]
@@ -218,7 +206,7 @@ def plan_removal(site: Site, name: str) -> Removal:
 
 
 def apply_removal(removal: Removal, observer: Observer) -> None:
-    """Delete what the plan lists. All is renamed away first, the repository last: till then, removing goes on again."""
+    """Delete what the plan lists. All is renamed first, the repository last: until then the removal can be repeated."""
     with Repository(removal.paths[-1]).lock("prototype remove"):
         for path in removal.paths:
             fs.remove_tree(_removed_path(path))

@@ -1,4 +1,4 @@
-"""What a check-in records: the live tree, scanned against the snapshot it was last recorded as, as a commit."""
+"""Check in a live tree: scan it against the snapshot that it was last recorded as, and make a commit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.entry import Directory
 from gitstate.core.errors import ConflictError, HostError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display, octal
@@ -40,7 +40,7 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """A path that policy would refuse, and why it is recorded all the same."""
+    """A path that policy would refuse, and the reason to record it nevertheless."""
 
     path: bytes
     because: str
@@ -48,7 +48,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user asked for. ``replace``: record the tree as it stands although the branch has moved on."""
+    """What the user asked for. ``replace``: record the tree as it is, although the branch has moved on."""
 
     repository: Repository
     live: Path
@@ -72,9 +72,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a check-in would record, and how the live tree stands to its history.
+    """What a check-in would record, compared with the snapshot ``base``.
 
-    ``read`` reads the trees that ``changes`` came from, which may stand in memory only.
+    ``read`` reads both trees; the new one may be in memory only.
     """
 
     base: bytes | None
@@ -130,7 +130,7 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
 
 
 def preview(request: Request, found: Status) -> None:
-    """Raise what ``record`` would raise for what ``status`` has found. Raises RefusedError, ConflictError."""
+    """Raise what ``record`` would raise after the scan that ``status`` made. Raises RefusedError, ConflictError."""
     _refuse(found.findings)
     tip = request.repository.ref(request.ref)
     if tip is None or found.tree != request.repository.snapshot(tip).tree:
@@ -138,7 +138,7 @@ def preview(request: Request, found: Status) -> None:
 
 
 def scan_into(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
-    """The live tree as a root tree whose new objects stand in the directory ``objects``."""
+    """Scan the live tree, writing new objects to the directory ``objects``; the root tree's id."""
     with repository.staging() as staging:
         scan, _ = _scan(repository, live, base_of(repository), (), staging, observer)
         staging.publish_to(objects)
@@ -146,9 +146,9 @@ def scan_into(repository: Repository, live: Path, objects: Path, observer: Obser
 
 
 def record(request: Request, observer: Observer, step: Step = lambda name: None) -> Result:
-    """Check in. Raises RefusedError, ConflictError, LockedError, StorageError, HostError; then nothing has changed.
+    """Check in. Raises RefusedError, ConflictError, LockedError, StorageError, HostError, having changed nothing.
 
-    A result whose findings name unrecorded entries is only partly done: they keep their last record.
+    Unrecorded entries in the result's findings keep their last record: the check-in was partly done.
     """
     started = time.monotonic()
     repository = request.repository
@@ -180,7 +180,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
 def _save_cache(
     repository: Repository, commit: bytes, policy: Policy, rows: list[tuple[bytes, Row]], observer: Observer
 ) -> None:
-    """Write the stat cache; the check-in is done without it, too."""
+    """Write the stat cache. Without it the check-in is complete, too."""
     try:
         save(repository.private / "cache", commit, policy.digest, rows)
     except OSError as error:
@@ -188,7 +188,7 @@ def _save_cache(
 
 
 def _note_equality(request: Request, tip: bytes) -> None:
-    """The live tree equals the branch's tip, and so counts as recorded there, however it came to be equal."""
+    """Note that the live tree, which equals the branch's tip, is recorded there."""
     recorded = request.repository.ref(request.recorded_ref)
     if recorded != tip:
         reason = f"checkin: the live tree equals {request.branch}"
@@ -225,14 +225,9 @@ def _status(repository: Repository, base: bytes | None, scan: Scan, read: ReadOb
     old_tree = repository.snapshot(base).tree if base else None
     if scan.tree == old_tree or old_tree is None:
         return Status(base, old_tree, scan.tree, [], [], scan.findings, read)
-    changes = list(change.compare(reader(read), old_tree, scan.tree))
+    changes = list(change.compare(partial(read_directory, read), old_tree, scan.tree))
     links = change.compare_links(read_links(read, old_tree), read_links(read, scan.tree))
     return Status(base, old_tree, scan.tree, changes, links, scan.findings, read)
-
-
-def reader(read: ReadObject) -> Callable[[bytes, bytes], Directory]:
-    """``change.compare``'s way to read directories."""
-    return lambda tree, path: read_directory(read, tree, path)
 
 
 def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> None:
@@ -262,9 +257,9 @@ def _refuse(findings: Findings) -> None:
 
 
 def _message(request: Request) -> str:
-    """The message with a trailer for every allowance, so that history tells why."""
+    """The message, with a trailer for every allowance."""
     message = request.message.strip()
     if not message:
-        raise UsageError("a check-in wants a message", "-m MSG")
+        raise UsageError("a check-in needs a message", "-m TEXT")
     trailers = [f"Gitstate-Allow: {octal(item.path)} because {item.because}" for item in request.allow]
     return "\n".join([message, "", *trailers]) if trailers else message

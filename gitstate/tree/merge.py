@@ -11,23 +11,23 @@ from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
 
 class Merged(NamedTuple):
-    """A merged ``.gitstate``, and the entries (real names, ``.`` for the directory) on which both sides insist."""
+    """A merged ``.gitstate``, and the entries in conflict (real names, ``.`` for the directory)."""
 
     text: bytes
     conflicts: list[bytes]
 
 
 def parse_side(text: bytes, where: str) -> Records:
-    """One of the three files that git hands to a merge driver; empty where that side has none. Raises Unreadable."""
+    """Parse one of the three files that git passes to a merge driver, empty if missing. Raises UnreadableError."""
     return parse_directory(text, where, root=b"\n#gitstate " in text[:20]) if text else NO_RECORDS
 
 
 def merge_records(base: Records, ours: Records, theirs: Records) -> Merged:
-    """Join what two sides made of ``base``. Where both changed one keyword differently ours stands and is named.
+    """Merge the changes of two sides to ``base``. If both changed a keyword differently, ours is kept: a conflict.
 
-    A record that one side removed and the other changed stays: without an entry it means nothing. Times can't
+    A record that one side removed and the other changed is kept: without an entry it has no effect. Times can't
     conflict, the later one wins. A record whose blob both sides changed loses its ``oid``: git's own merge decides
-    about the content, and privileges go with content (docs/format.md, section 5).
+    on the content, and privileges depend on content (docs/format.md, section 5).
     """
     conflicts: list[bytes] = []
     own = _meta(b".", base.own, ours.own or PLAIN_DIRECTORY, theirs.own or PLAIN_DIRECTORY, conflicts)

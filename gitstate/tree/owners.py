@@ -20,7 +20,7 @@ from gitstate.tree.snapshot import Lookup, effective_links, make_directory
 
 
 class Owner(NamedTuple):
-    """Who shall own something; None: whoever does. Empty: nobody by name, the numbers stand."""
+    """The owner to set by name. None: leave as it is; empty: no name, so that the number counts."""
 
     user: bytes | None
     group: bytes | None
@@ -31,7 +31,7 @@ class Owner(NamedTuple):
         return display(self.user or b"", word=True) + (f":{display(self.group, word=True)}" if self.group else "")
 
     def of(self, meta: Meta) -> Meta:
-        """``meta``, owned so."""
+        """``meta`` with this owner."""
         uname = meta.uname if self.user is None else self.user
         return meta._replace(uname=uname, gname=meta.gname if self.group is None else self.group)
 
@@ -41,7 +41,7 @@ NOBODY = Owner(b"", b"")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Records to be changed, by path; ``tip`` is the snapshot that was looked at."""
+    """The paths whose records change; ``tip`` is the snapshot that was read."""
 
     owner: Owner
     tip: bytes
@@ -58,15 +58,12 @@ def parse(text: bytes) -> Owner:
             hint = "USER, USER:GROUP or :GROUP, by names; numbers are set by chown in the live tree"
             raise UsageError(f"'{display(name)}' is not an account's name", hint)
     if not user and not group:
-        raise UsageError(f"'{display(text)}' names nobody", "USER, USER:GROUP, :GROUP, or - to take names away")
+        raise UsageError(f"'{display(text)}' names nobody", "USER, USER:GROUP, :GROUP, or - for no names")
     return Owner(user or None, group or None)
 
 
 def plan(repository: Repository, owner: Owner, paths: Collection[bytes], *, recursive: bool = False) -> Plan:
-    """What has to change for ``paths`` to be owned so, hard links of theirs included.
-
-    Raises NotFoundError, DamagedError.
-    """
+    """What has to change for ``owner`` to own ``paths`` and their hard links. Raises NotFoundError, DamagedError."""
     tip = repository.ref(MAIN)
     if tip is None:
         raise NotFoundError(f"{repository.name} has no snapshot yet", f"gitstate checkin {repository.name} -m TEXT")
@@ -106,7 +103,7 @@ def _selected(look: Lookup, path: bytes, *, recursive: bool) -> Iterator[bytes]:
 
 
 def apply(plan: Plan, repository: Repository, author: Signature, committer: Signature, message: str) -> bytes:
-    """Commit it; the new snapshot. The live tree stands for it as it stood for the last.
+    """Commit the plan; the new snapshot. A live tree recorded as the old one counts as recorded as the new one.
 
     Raises ConflictError, LockedError.
     """
@@ -126,7 +123,7 @@ def apply(plan: Plan, repository: Repository, author: Signature, committer: Sign
 
 
 def _new_records(read: Read, plan: Plan, root: bytes, objects: NewObjects) -> Iterator[tuple[bytes, tuple[int, bytes]]]:
-    """The files of records that change, by their stored paths."""
+    """The record files that change, by stored path."""
     look, paths = Lookup(read, root), frozenset(plan.paths)
     for path in sorted(paths | {path.rpartition(b"/")[0] for path in paths}):
         directory = look.directory(path)

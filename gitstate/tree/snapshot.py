@@ -1,4 +1,4 @@
-"""git's trees <-> directories with metadata: the format of docs/format.md over a store of objects."""
+"""git's trees to directories with metadata and back: the format of docs/format.md over a store of objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeVar
 
-from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta
+from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta, ReadDirectory
 from gitstate.core.errors import ConfigError, DamagedError
 from gitstate.core.names import LINKS, RECORDS, display, join, real_name, stored_name
 from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
@@ -20,10 +20,7 @@ from gitstate.tree.manifest import (
 )
 
 ReadObject = Callable[[bytes], bytes]
-"""The content of an object by its raw id; raises Damaged."""
-
-ReadDirectory = Callable[[bytes, bytes], Directory]
-"""The directory of a tree id, and the path at which it stands; raises Damaged."""
+"""Reads the content of an object by its raw id; raises DamagedError."""
 
 Value = TypeVar("Value")
 
@@ -40,7 +37,7 @@ _REGULAR: Final = frozenset(mode for mode, (kind, _) in _GIT_KINDS.items() if ki
 
 
 class TreeParts(NamedTuple):
-    """A git tree taken apart: what is ours, and what is the prototype's, by real name."""
+    """The items of a git tree by real name, and the ids of gitstate's own two files in it."""
 
     items: dict[bytes, TreeItem]
     records: bytes | None
@@ -48,7 +45,7 @@ class TreeParts(NamedTuple):
 
 
 def split_tree(tree: bytes, where: bytes) -> TreeParts:
-    """The parts of a tree object's bytes; ``where`` is the directory's path. Raises DamagedError."""
+    """Split a tree object's bytes; ``where`` is the directory's path. Raises DamagedError."""
     items: dict[bytes, TreeItem] = {}
     ours: dict[bytes, TreeItem] = {}
     for item in parse_tree(tree):
@@ -56,7 +53,7 @@ def split_tree(tree: bytes, where: bytes) -> TreeParts:
         kept, name = (ours, item.name) if is_ours else (items, real_name(item.name))
         if name in kept:
             raise DamagedError(
-                f"/{display(join(where, name))} stands twice in its tree",
+                f"/{display(join(where, name))} is twice in its tree",
                 "remove one of them with plain git",
             )
         if is_ours and item.mode not in _REGULAR:
@@ -71,7 +68,7 @@ def read_directory(read: ReadObject, tree: bytes, where: bytes) -> Directory:
 
 
 def join_tree(read: ReadObject, parts: TreeParts, where: bytes) -> Directory:
-    """The directory at ``where`` from its tree's parts. Raises DamagedError."""
+    """The directory at ``where``: its git tree joined with its records. Raises DamagedError."""
     records = read_records(read, parts.records, where)
     files: dict[bytes, Entry] = {}
     subdirectories: dict[bytes, bytes] = {}
@@ -143,9 +140,9 @@ def read_links(read: ReadObject, root: bytes) -> list[tuple[bytes, ...]]:
 
 
 def effective_links(read: ReadObject, root: bytes, directory: ReadDirectory | None = None) -> list[tuple[bytes, ...]]:
-    """The groups that hold: members joined only where blob and record are equal, missing ones left out.
+    """The hard-link groups in effect: only members that exist and have equal blobs and records.
 
-    ``directory`` reads directories, if the caller keeps those that it has read.
+    ``directory`` reads directories, for a caller that caches them.
     """
     recorded = read_links(read, root)
     if not recorded:

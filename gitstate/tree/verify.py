@@ -1,10 +1,11 @@
-"""A snapshot held against a directory, and written out as one specification that others can hold against it."""
+"""Compare a directory with a snapshot, print a snapshot as one mtree specification, and check a repository."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from gitstate.core import fs
@@ -16,7 +17,6 @@ from gitstate.store import Repository
 from gitstate.store.objects import TREE
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged, Modified
-from gitstate.tree.checkin import reader
 from gitstate.tree.manifest import Content, format_full
 from gitstate.tree.policy import parse, policy_path
 from gitstate.tree.scan.cache import NO_CACHE
@@ -28,7 +28,7 @@ from gitstate.tree.snapshot import Lookup, effective_links, read_directory, read
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a directory differs from a snapshot; ``old`` is the snapshot's side of each change."""
+    """How a directory differs from a snapshot: ``old`` in each change is the snapshot's."""
 
     changes: list[Change]
     links: list[LinksChanged]
@@ -39,7 +39,7 @@ class Difference:
 
 
 def verify(repository: Repository, commit: bytes, directory: Path, observer: Observer = SILENT) -> Difference:
-    """Compare ``directory`` with a snapshot, every byte of it read. Raises DamagedError, HostError."""
+    """Compare ``directory``, every byte of it, with a snapshot. Raises DamagedError, HostError."""
     tree = repository.snapshot(commit).tree
     own = policy_path(is_layer=repository.is_layer)
     policy_entry = Lookup(repository.read, tree)(own)
@@ -55,13 +55,14 @@ def verify(repository: Repository, commit: bytes, directory: Path, observer: Obs
         fs.close(root)
     if scan.tree == tree and not scan.findings.unrecorded:
         return Difference([], [], [])
-    changes = [item for item in change.compare(reader(sink.read), tree, scan.tree) if not _is_unrecorded_time(item)]
+    changes = change.compare(partial(read_directory, sink.read), tree, scan.tree)
     old_links, new_links = effective_links(repository.read, tree), read_links(sink.read, scan.tree)
-    return Difference(changes, change.compare_links(old_links, new_links), scan.findings.unrecorded)
+    links = change.compare_links(old_links, new_links)
+    return Difference([one for one in changes if not _is_unrecorded_time(one)], links, scan.findings.unrecorded)
 
 
 def _is_unrecorded_time(item: Change) -> bool:
-    """Where a snapshot records no time, any time will do."""
+    """Whether only the time differs, of an entry whose time isn't recorded."""
     return isinstance(item, Modified) and item.old.time is None and item.old == item.new._replace(time=None)
 
 
@@ -101,7 +102,7 @@ def _pieces(repository: Repository, oid: bytes) -> Iterable[bytes]:
 
 
 def fsck(repository: Repository, observer: Observer = SILENT) -> list[str]:
-    """What is wrong with a repository, in lines: git's own checks, then every record of every reachable snapshot."""
+    """The problems of a repository, a line each: git's own checks, then every record of every reachable snapshot."""
     observer.phase("git fsck")
     problems = repository.fsck()
     if problems:

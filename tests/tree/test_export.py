@@ -67,8 +67,8 @@ def begin(place: Path) -> tuple[Site, Path]:
     live = place / "live"
     plant(live)
     (live / "var" / "socket").unlink()
-    for hollow in ("proc", "tmp"):  # whose times are not recorded
-        (live / hollow).rmdir()
+    for name in ("proc", "tmp"):  # whose times are not recorded
+        (live / name).rmdir()
     (live / "large").write_bytes(os.urandom(3 * MIB))
     (live / "small").write_bytes(b"small\n")
     with open(live / "holes", "wb") as file:

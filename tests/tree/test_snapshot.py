@@ -639,7 +639,7 @@ def linked(clone: Clone) -> None:
         (linked, "/etc/.gitstate is no regular file"),
         (lambda c: c.write("etc/.gitstate=%2e", "x"), "bad escape"),
         (lambda c: c.write("etc/.gitstate=..", "x"), "no file can be named '..'"),
-        (lambda c: c.write("etc/.gitstate=passwd", "x"), "/etc/passwd stands twice"),
+        (lambda c: c.write("etc/.gitstate=passwd", "x"), "/etc/passwd is twice"),
     ],
 )  # fmt: skip
 def test_what_plain_git_broke_is_named(

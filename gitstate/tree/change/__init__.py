@@ -1,4 +1,4 @@
-"""What differs between two snapshots: pure, from trees and records to words."""
+"""Compare two snapshots, and describe the changes. Pure."""
 
 from gitstate.tree.change.describe import as_json, details, meta_json, metadata
 from gitstate.tree.change.walk import (
@@ -6,7 +6,6 @@ from gitstate.tree.change.walk import (
     Change,
     LinksChanged,
     Modified,
-    ReadDirectory,
     Removed,
     compare,
     compare_links,
@@ -17,7 +16,6 @@ __all__ = [
     "Change",
     "LinksChanged",
     "Modified",
-    "ReadDirectory",
     "Removed",
     "as_json",
     "compare",

@@ -1,4 +1,4 @@
-"""How two contents of a file differ: by key where the name tells the format (JSON, YAML, TOML, INI), else by line."""
+"""Compare two contents of a file: by key if its name tells the format (JSON, YAML, TOML, INI), else by line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BINARY: Final = 8000
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """A key that came, went (None) or has another value; ``key`` such as ``servers[0].name``."""
+    """A key that was added, removed or changed, such as ``servers[0].name``; None on the side that lacks it."""
 
     key: str
     old: Any = None
@@ -28,21 +28,21 @@ class KeyChange:
 
 @dataclass(frozen=True, slots=True)
 class ContentChange:
-    """By key where both sides could be read so, else by line; neither for binary files."""
+    """The changes by key if both sides could be parsed, else by line; neither for binary files."""
 
     keys: tuple[KeyChange, ...] | None = None
     lines: tuple[str, ...] | None = None
 
 
 def content_change(path: bytes, old: bytes, new: bytes) -> ContentChange:
-    """How ``old`` and ``new``, contents of a file at ``path``, differ."""
+    """The change from ``old`` to ``new``, contents of a file at ``path``."""
     _, dot, suffix = path.rpartition(b"/")[2].rpartition(b".")
     parse = _PARSERS.get(suffix.lower()) if dot else None
     if parse is not None and max(len(old), len(new)) <= _LARGEST:
         try:
             return ContentChange(keys=_by_key(parse(old.decode()), parse(new.decode())))
         except (ValueError, RecursionError, configparser.Error):
-            pass  # whatever is no JSON is text
+            pass  # what can't be parsed is compared as text
     if b"\0" in old[:_BINARY] or b"\0" in new[:_BINARY]:
         return ContentChange()
     return ContentChange(lines=_by_line(old, new))
@@ -54,7 +54,7 @@ def _by_key(old: Any, new: Any) -> tuple[KeyChange, ...]:
     check_depth(old)
     check_depth(new)
     tree = DeepDiff(old, new, view="tree", verbose_level=2)
-    if not tree and _plain_text(old) != _plain_text(new):  # in lists, 1 and true are one to it unless it goes by place
+    if not tree and _plain_text(old) != _plain_text(new):  # 1 and true in lists, unless by index
         tree = DeepDiff(old, new, view="tree", verbose_level=2, zip_ordered_iterables=True)
     found = []
     for what, levels in tree.items():
@@ -74,7 +74,7 @@ def _key_text(parts: list[Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can hold it: dates and such as text."""
+    """A value that JSON can hold: dates and the like as text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set):
@@ -87,7 +87,7 @@ def _plain_text(value: Any) -> str:
 
 
 def check_depth(value: Any, depth: int = 0) -> None:
-    """Raise ValueError for what is nested deeper than any configuration."""
+    """Raise ValueError for nesting deeper than any configuration has."""
     if depth > _DEEPEST:
         raise ValueError(f"it is nested deeper than {_DEEPEST}")
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -108,7 +108,7 @@ def _yaml(text: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Without aliases: a few lines of them are gigabytes."""
+        """Without aliases: a few lines of them can expand to gigabytes."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.events.AliasEvent):

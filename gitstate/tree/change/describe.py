@@ -1,4 +1,4 @@
-"""Changes in words: mode, owner, capabilities as getcap says them, ACLs as getfacl does; and changes as JSON.
+"""Describe changes: mode, owner, capabilities as getcap prints them, ACLs as getfacl does; and changes as JSON.
 
 deepdiff is not used: a record has nine known fields, and most differences must be decoded to be read.
 """
@@ -18,13 +18,13 @@ from gitstate.tree.manifest import format_time
 
 
 def details(change: Change, *, times: bool = False) -> list[str]:
-    """A change in words: those of ``metadata``, then ``content`` where a file's bytes or a target changed."""
+    """A change in words: those of ``metadata``, then ``content`` if a file's bytes or a link's target changed."""
     words = metadata(change, times=times)
     return [*words, "content"] if isinstance(change, Modified) and change.content else words
 
 
 def metadata(change: Change, *, times: bool = False) -> list[str]:
-    """A change of metadata in words; of an entry that came or went, what plain git wouldn't show of it."""
+    """A change of metadata in words; of an added or removed entry, what plain git doesn't show."""
     if not isinstance(change, Modified):
         return _notable(change.meta, times=times)
     old, new = change.old, change.new
@@ -44,7 +44,7 @@ def metadata(change: Change, *, times: bool = False) -> list[str]:
 
 
 def _notable(meta: Meta, *, times: bool) -> list[str]:
-    """What stands out in an entry: nothing for a file or symlink as git would make it."""
+    """The metadata of an entry that git wouldn't restore; nothing for an ordinary file or symlink."""
     words = []
     if meta.kind is Kind.FILE:
         if meta.mode not in (0o644, 0o755):
@@ -92,7 +92,7 @@ def _xattr_words(old: Mapping[bytes, bytes], new: Mapping[bytes, bytes]) -> list
 
 
 def _decoded(name: bytes, old: bytes | None, new: bytes | None) -> list[str]:
-    """An attribute whose values have a meaning; nothing where they haven't, or mean the same."""
+    """A change of capabilities or ACLs, decoded; empty if a value can't be decoded, or nothing else changed."""
     try:
         if name == CAPABILITY:
             return _capability_words(_capabilities(old), _capabilities(new))
@@ -107,10 +107,10 @@ _SHOWN: Final = 60
 
 
 def _raw(name: bytes, old: bytes | None, new: bytes | None) -> str:
-    shown, spell = display(name, word=True), _hex if name in (CAPABILITY, ACL_ACCESS, ACL_DEFAULT) else _text
+    shown, format_value = display(name, word=True), _hex if name in (CAPABILITY, ACL_ACCESS, ACL_DEFAULT) else _text
     if old is None or new is None:
-        return f"+{shown} {spell(new or b'')}" if old is None else f"-{shown}"
-    return f"{shown} {spell(old)} -> {spell(new)}"
+        return f"+{shown} {format_value(new or b'')}" if old is None else f"-{shown}"
+    return f"{shown} {format_value(old)} -> {format_value(new)}"
 
 
 def _hex(value: bytes) -> str:
@@ -118,7 +118,7 @@ def _hex(value: bytes) -> str:
 
 
 def _text(value: bytes) -> str:
-    """Printable text in quotes, all else in base64 as getfattr writes it."""
+    """Printable text in quotes, anything else in base64 as getfattr writes it."""
     text = value.removesuffix(b"\0").decode("utf-8", "replace")
     if visible(text) != text or "\ufffd" in text:
         return _shortened(f"0s{base64.b64encode(value).decode()}")
@@ -172,10 +172,10 @@ def _capabilities(value: bytes | None) -> _Capabilities | None:
 def _capability_words(old: _Capabilities | None, new: _Capabilities | None) -> list[str]:
     if old is None or new is None:
         return [f"+{_capability_text(new)}"] if new else [f"-{_capability_list(old)}"] if old else []
-    come = {bit: flags for bit, flags in new.flags.items() if bit not in old.flags}
-    gone = {bit: flags for bit, flags in old.flags.items() if bit not in new.flags}
-    words = [f"+{_grouped(come)}"] if come else []
-    words += [f"-{_listed(gone)}"] if gone else []
+    added = {bit: flags for bit, flags in new.flags.items() if bit not in old.flags}
+    removed = {bit: flags for bit, flags in old.flags.items() if bit not in new.flags}
+    words = [f"+{_grouped(added)}"] if added else []
+    words += [f"-{_listed(removed)}"] if removed else []
     for bit in old.flags.keys() & new.flags.keys():
         if old.flags[bit] != new.flags[bit]:
             words.append(f"{_listed([bit])}={old.flags[bit]} -> {_listed([bit])}={new.flags[bit]}")
@@ -194,7 +194,7 @@ def _capability_list(found: _Capabilities) -> str:
 
 
 def _grouped(flags: Mapping[int, str]) -> str:
-    """``cap_net_admin,cap_net_raw=ep cap_chown+i``; ``=ep`` for all there are, ``=`` for none."""
+    """Such as ``cap_net_admin,cap_net_raw=ep cap_chown+i``; ``=ep`` for all capabilities, ``=`` for none."""
     kinds = set(flags.values())
     if not flags or (len(kinds) == 1 and flags.keys() == set(range(len(_CAPABILITY_NAMES)))):
         return "=" + "".join(kinds)
@@ -215,7 +215,7 @@ _IN_MODE: Final = ("user:", "other:")
 
 
 def _acl(value: bytes | None, name: bytes) -> dict[str, str]:
-    """Permissions by whom they are for, without what the mode tells. Raises ValueError, struct.error."""
+    """Permissions by user or group, without those in the mode. Raises ValueError, struct.error."""
     if value is None:
         return {}
     if struct.unpack_from("<I", value) != (2,) or len(value) % 8 != 4:
@@ -240,7 +240,7 @@ def _acl_words(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 
 def as_json(change: Change | LinksChanged) -> dict[str, Any]:
-    """A change for ``--json``: names in octal as in records, the root ``.``; see schemas/."""
+    """A change for ``--json``: names octal as in records, the root ``.``; see schemas/."""
     if isinstance(change, LinksChanged):
         parts = [[octal(path) for path in part] for part in change.parts]
         return {"links": "joined" if change.joined else "split", "parts": parts}

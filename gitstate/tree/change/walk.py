@@ -1,4 +1,4 @@
-"""What differs between two snapshots: an ordered walk of both that skips equal trees."""
+"""Compare two snapshots: an ordered walk of both that skips equal trees."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple, TypeAlias
 
-from gitstate.core.entry import Directory, Entry, Kind, Meta
+from gitstate.core.entry import Directory, Entry, Kind, Meta, ReadDirectory
 from gitstate.core.names import display, join
-
-ReadDirectory = Callable[[bytes, bytes], Directory]
-"""The directory of a tree id, and the path at which it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Modified:
-    """An entry that both have. ``content``: its blob is another (a directory's is told by its entries)."""
+    """An entry that both have. ``content``: its blob differs (never for a directory, whose entries differ)."""
 
     path: bytes
     old: Meta
@@ -46,12 +43,12 @@ class Modified:
 
     @property
     def letter(self) -> str:
-        """git's own: T where the type has changed, else M."""
+        """git's status letter: T where the type has changed, else M."""
         return "M" if self.old.kind is self.new.kind else "T"
 
     @property
     def is_time_only(self) -> bool:
-        """Nothing but the modification time differs."""
+        """Whether only the modification time differs."""
         return not self.content and self.old._replace(time=None) == self.new._replace(time=None)
 
 
@@ -62,7 +59,7 @@ Change: TypeAlias = Added | Removed | Modified
 
 
 class _DirectoryPair(NamedTuple):
-    """A pair of directories to go into."""
+    """A directory in both snapshots, to be compared."""
 
     path: bytes
     old: Directory
@@ -79,10 +76,10 @@ def compare(
     *,
     within: Callable[[bytes], bool] = lambda path: True,
 ) -> Iterator[Change]:
-    """The changes from root tree ``old`` to ``new`` (None: empty), bytewise by path.
+    """The changes from root tree ``old`` to ``new`` (None: empty), in bytewise order of paths.
 
-    So a directory stands before its contents. Equal trees are not read. Paths for which ``within`` is false
-    are left out with all that is below them.
+    So a directory comes before its contents. Equal trees are not read. Paths for which ``within`` is false are left
+    out, with everything below them.
     """
     if old == new:
         return
@@ -106,7 +103,7 @@ def _open(read: ReadDirectory, path: bytes, old: bytes | None, new: bytes | None
 def _inside(
     read: ReadDirectory, pair: _DirectoryPair, within: Callable[[bytes], bool]
 ) -> Iterator[Change | _DirectoryPair]:
-    """One directory's own steps. Going into ``etc`` sorts as ``etc/``: ``etc-old`` stands between the two."""
+    """The changes in one directory, and its subdirectories: ``etc`` sorts as ``etc/``, behind ``etc-old``."""
     path, old, new = pair
     files = {name for name, entry in new.files.items() if old.files.get(name) != entry}
     files |= old.files.keys() - new.files.keys()
@@ -146,14 +143,14 @@ _Group = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class LinksChanged:
-    """A hard-link group made of ``parts`` that were not one file before, or one that fell into ``parts``."""
+    """A hard-link group that was joined from ``parts``, or split into them."""
 
     joined: bool
     parts: tuple[_Group, ...]
 
     @property
     def words(self) -> str:
-        """``a = b + c``: c was joined to a and b, which were one already; ``a | b``: they no longer are."""
+        """``a = b + c``: c was joined to a and b, one file before; ``a | b``: no longer one file."""
         return (" + " if self.joined else " | ").join(
             " = ".join(display(path, word=True) for path in part) for part in self.parts
         )
@@ -166,14 +163,14 @@ Groups = Iterable[Iterable[bytes]]
 
 
 def compare_links(old: Groups, new: Groups) -> list[LinksChanged]:
-    """How hard-link groups changed, sorted: first what was joined, then what was split."""
+    """The changes of hard-link groups, sorted: first joined, then split ones."""
     before, after = [tuple(sorted(group)) for group in old], [tuple(sorted(group)) for group in new]
     joined = [LinksChanged(True, parts) for parts in _parts(after, before)]
     return joined + [LinksChanged(False, parts) for parts in _parts(before, after)]
 
 
 def _parts(groups: list[_Group], others: list[_Group]) -> list[tuple[_Group, ...]]:
-    """Those of ``groups`` that are not one in ``others``, taken apart as ``others`` has them."""
+    """Those of ``groups`` that aren't one group in ``others``, split as they are there."""
     home = {path: group[0] for group in others for path in group}
     found = []
     for group in groups:

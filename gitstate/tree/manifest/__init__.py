@@ -1,4 +1,4 @@
-"""Entries <-> records: the mtree(5) text of ``.gitstate``, ``.gitstate-links`` and full manifests.
+"""Entries to records and back: the mtree(5) text of ``.gitstate``, ``.gitstate-links`` and full manifests.
 
 Pure functions over bytes; docs/format.md (sections 2, 3, 5 and 9) is their specification.
 """

@@ -1,4 +1,4 @@
-"""POSIX ACLs as the kernel hands them out (linux/posix_acl_xattr.h)."""
+"""POSIX ACLs in the kernel's own format (linux/posix_acl_xattr.h)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _OWNER, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x10, 0x20
 
 
 def follow_mode(acl: bytes, mode: int) -> bytes:
-    """An access ACL with the bits of ``mode`` for owner, mask (without one the group) and others, as chmod(2) has it.
+    """An access ACL with the bits of ``mode`` for owner, mask (or group, if there is none) and others, as by chmod(2).
 
-    An ACL is set after the mode and would undo what somebody made of it.
+    An ACL is set after the mode, and would undo an edit of the mode.
     """
     if len(acl) % _ENTRY.size != _HEAD:
         return acl

@@ -1,4 +1,4 @@
-"""Precedence: git's entry wins, its record considered (docs/format.md, section 5)."""
+"""Join git's entry with its record: git's entry wins (docs/format.md, section 5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _X_BITS: Final = 0o111
 
 
 def resolve(name: bytes, kind: Kind, executable: bool, oid: bytes, records: Records) -> Entry:
-    """The entry that git's file or symlink ``name`` stands for, its record considered."""
+    """The entry for git's file or symlink ``name``, with the metadata of its record where that still applies."""
     fallback_time = records.own.time if records.own and records.own.time is not None else 0
     record = records.entries.get(name)
     if record is None or record.meta.kind is not kind:
@@ -28,6 +28,6 @@ def resolve(name: bytes, kind: Kind, executable: bool, oid: bytes, records: Reco
 
 
 def _chmod(meta: Meta, mode: int) -> Meta:
-    """``meta`` with another mode."""
+    """``meta`` with another mode, its access ACL changed accordingly."""
     xattrs = tuple((name, follow_mode(value, mode) if name == ACL_ACCESS else value) for name, value in meta.xattrs)
     return meta._replace(mode=mode, xattrs=xattrs)

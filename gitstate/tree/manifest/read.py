@@ -1,4 +1,4 @@
-"""Records as entries: what ``.gitstate`` and ``.gitstate-links`` say (docs/format.md, sections 2 and 3)."""
+"""Parse ``.gitstate`` and ``.gitstate-links`` (docs/format.md, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _oid(value: bytes) -> bytes:
 
 
 def is_account(name: bytes) -> bool:
-    """Whether a user or group may be called so."""
+    """Whether a user or group may have this name."""
     return _ACCOUNT.fullmatch(name) is not None
 
 
@@ -178,7 +178,7 @@ def _parse_record(name: bytes, words: list[bytes], defaults: Mapping[bytes, Any]
 
 
 def _check_record(name: bytes, meta: Meta) -> None:
-    """Raise ValueError for what is well-formed and still can't be."""
+    """Raise ValueError for a well-formed record of something that can't exist."""
     if b"/" in name or b"\0" in name or name in (b"", b".."):
         raise ValueError(f"{display(name)} can't be a name here")
     if (name == b".") != (meta.kind is Kind.DIRECTORY):
@@ -188,7 +188,7 @@ def _check_record(name: bytes, meta: Meta) -> None:
 
 
 def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
-    """The records of one ``.gitstate``; ``where`` names it in errors. Raises Unreadable with the line.
+    """The records of one ``.gitstate``; ``where`` names it in errors. Raises UnreadableError.
 
     Only the root's file may carry the version line. Of a newer version nothing but its number is read.
     """
@@ -233,7 +233,7 @@ def _version(line: bytes, where: str, *, root: bool) -> int:
 
 
 def parse_links(text: bytes) -> list[tuple[bytes, ...]]:
-    """The groups of a ``.gitstate-links``. Raises Unreadable with the line."""
+    """The groups of a ``.gitstate-links``. Raises UnreadableError."""
     groups = []
     seen: set[bytes] = set()
     for number, line in enumerate(text.split(b"\n"), 1):

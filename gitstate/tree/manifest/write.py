@@ -1,4 +1,4 @@
-"""Entries as records: the text of ``.gitstate`` and ``.gitstate-links`` (docs/format.md, sections 2 and 3)."""
+"""Format entries as ``.gitstate`` and ``.gitstate-links`` (docs/format.md, sections 2 and 3)."""
 
 from __future__ import annotations
 
@@ -70,6 +70,6 @@ def format_directory(own: Meta, entries: Iterable[Entry], *, root: bool) -> byte
 
 
 def format_links(groups: Iterable[Iterable[bytes]]) -> bytes:
-    """The ``.gitstate-links`` of hard-link groups, canonical whatever the order given; empty for no groups."""
+    """The ``.gitstate-links`` of hard-link groups, in canonical order; empty without groups."""
     lines = sorted(sorted(group) for group in groups)
     return "".join(" ".join(octal(path) for path in group) + "\n" for group in lines).encode("ascii")

@@ -103,7 +103,7 @@ class PolicyFile(Document, frozen=True, kw_only=True):
 
         return Rules(
             skip=encoded(self.record.skip),
-            hollow=encoded(self.record.metadata_only),
+            metadata_only=encoded(self.record.metadata_only),
             keep=encoded(self.record.keep),
             refuse=encoded(self.refuse.paths),
             allow=tuple((one.path.encode(), one.because) for one in self.allow),

@@ -1,8 +1,8 @@
 """The pattern language of policy files, translated into regular expressions that can't run away.
 
-docs/policy.md is the specification. A pattern is matched against a whole path. Every choice of the matcher is made
-once: what stands between two stars is taken as far to the left as possible, which never hides a match, and atomic
-groups forbid to try anything else. So a match takes at most (length of the pattern) x (length of the path) steps.
+docs/policy.md is the specification. A pattern is matched against a whole path. The matcher never backtracks: the part
+between two stars is matched as far to the left as possible, which never misses a match, and atomic groups prevent
+another try. So a match takes at most (length of the pattern) x (length of the path) steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MATCHES_NOTHING: Final = rb"(?!)"
 
 
 def translate(pattern: bytes) -> bytes:
-    """The regular expression that matches what ``pattern`` does. Raises ValueError with what is wrong."""
+    """The regular expression for ``pattern``. Raises ValueError with what is wrong."""
     names = pattern.split(b"/")
     for name in names:
         _check(name)
@@ -36,12 +36,12 @@ def translate(pattern: bytes) -> bytes:
 
 
 def union(patterns: Iterable[bytes]) -> bytes:
-    """One regular expression, without capturing groups, for all of ``patterns``; none of them matches nothing."""
+    """One regular expression, without capturing groups, for any of ``patterns``; without patterns nothing matches."""
     return b"|".join(translate(pattern) for pattern in sorted(set(patterns))) or MATCHES_NOTHING
 
 
 def literal_parents(pattern: bytes) -> list[bytes]:
-    """The directories that any match of ``pattern`` lies in, as far as they are written without wildcards."""
+    """The parent directories of any match of ``pattern``, up to the first wildcard."""
     parents: list[bytes] = []
     for name in pattern.split(b"/")[:-1]:
         if b"*" in name or b"?" in name:
@@ -68,7 +68,7 @@ def _plain(match: re.Match[bytes]) -> bytes:
 
 
 def _split(names: list[bytes]) -> list[list[bytes]]:
-    """The names before, between and after every ``**``; neighbouring ones count once."""
+    """The names before, between and after each ``**``; adjacent ones count once."""
     groups: list[list[bytes]] = [[]]
     for name in names:
         if name != _DEEP:

@@ -1,6 +1,6 @@
-"""What is a private key: decided by parsing, so that a program or a manual that only speaks of keys is none.
+"""Recognise private keys by parsing, so that programs and manuals that only mention keys are not refused.
 
-Every search looks at each byte a fixed number of times: files are hostile until proved otherwise.
+Every search reads each byte a fixed number of times: files may be hostile.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TOR: Final = b"== ed25519v1-secret: "
 
 
 def find(data: bytes) -> str:
-    """What private key ``data`` is or holds, in words; empty for none."""
+    """The kind of private key that ``data`` is or contains; empty for none."""
     return _by_beginning(data) or _in_pem(data) or _in_text(data)
 
 
@@ -110,7 +110,7 @@ _Element = tuple[int, bytes]
 
 
 def _in_der(data: bytes, *, named: bool) -> str:
-    """``named``: a PEM label says that this is a private key, so the algorithm doesn't have to."""
+    """The kind of key in DER. ``named``: a PEM label says that it is a private key; else the algorithm must."""
     outer = _elements(data)
     if len(outer) != 1 or outer[0][0] != _SEQUENCE:
         return ""
@@ -127,7 +127,7 @@ def _in_der(data: bytes, *, named: bool) -> str:
 
 
 def _is_key(tags: bytes, parts: list[_Element]) -> bool:
-    """PKCS #8, SEC 1 (elliptic curves), PKCS #1 (RSA) or OpenSSL's DSA, by what follows the version."""
+    """Whether what follows the version is PKCS #8, SEC 1 (elliptic curves), PKCS #1 (RSA) or OpenSSL's DSA."""
     if tags[:2] == bytes((_SEQUENCE, _OCTETS)):
         return bool(_algorithm(parts[1]))
     if tags[:1] == bytes((_OCTETS,)):
@@ -144,7 +144,7 @@ def _algorithm(part: _Element) -> bytes:
 
 
 def _elements(data: bytes, most: int = 16) -> list[_Element]:
-    """The elements that make up ``data`` exactly; none if they don't, or are more than ``most``."""
+    """The elements that make up ``data`` exactly; empty if they don't, or if there are more than ``most``."""
     found: list[_Element] = []
     at = 0
     while at < len(data):

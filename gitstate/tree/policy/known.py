@@ -1,7 +1,7 @@
-"""Which files of a Linux system hold secrets: by their path, each with a look at its content.
+"""The files of a Linux system that hold secrets: by path, each with a finder for its content.
 
-A table: the rule's name, patterns of globs.py, what to look for (secrets.py), and what to do besides --allow. The first
-rule with the path counts.
+A table: the rule's name, patterns of globs.py, a finder of secrets.py, and what to do other than --allow. The first
+rule that has the path counts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gitstate.tree.policy.secrets import (
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One rule. ``paths`` are patterns of globs.py; ``hint`` is what to do besides --allow."""
+    """One rule. ``paths`` are patterns of globs.py; ``hint`` is what to do other than --allow."""
 
     rule: str
     paths: tuple[bytes, ...]

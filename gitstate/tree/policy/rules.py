@@ -1,4 +1,4 @@
-"""The rules in force: what a path's treatment is, and whether content may be recorded."""
+"""A policy in force: how a path is treated, and whether content may be recorded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Treatment(enum.Enum):
     RECORD = "record"
     SKIP = "skip"
     """Never recorded."""
-    HOLLOW = "hollow"
-    """A directory kept with mode and owner, without time and without content."""
+    METADATA_ONLY = "metadata_only"
+    """A directory of which mode and owner are recorded, without time and content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What may not be recorded: where, by which rule, and in words why, and what to do."""
+    """What may not be recorded: the path, the rule, why, and what to do."""
 
     path: bytes
     rule: str
@@ -40,10 +40,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a policy file says; patterns as they stand in it."""
+    """The content of a policy file; patterns as written there."""
 
     skip: tuple[bytes, ...] = ()
-    hollow: tuple[bytes, ...] = ()
+    metadata_only: tuple[bytes, ...] = ()
     keep: tuple[bytes, ...] = ()
     refuse: tuple[bytes, ...] = ()
     allow: tuple[tuple[bytes, str], ...] = ()
@@ -79,13 +79,13 @@ SKIPPED_FILES: Final = (
     b"var/cache/ldconfig/aux-cache",
     b"var/**/*.pid",
 )
-"""Only regular files: a directory or link of such a name is something else."""
+"""Regular files only: a directory or link of such a name is recorded."""
 
 LARGEST: Final = 1 << 20
-"""No larger file is searched for private keys; in bytes."""
+"""Larger files (bytes) are not searched for private keys."""
 
 _RULES_VERSION: Final = 1
-"""Raised with every change of what ``inspect`` finds, so that caches made before are not believed."""
+"""To be raised with every change of what ``inspect`` finds, so that older caches are not used."""
 
 # Trees of packaged content, where keys are samples: /usr but what an administrator puts there, and app stores.
 _PACKAGED: Final = (
@@ -100,7 +100,7 @@ _KEY_HINT: Final = "move it out of the prototype"
 
 
 def _compile(*groups: bytes) -> re.Pattern[bytes]:
-    """One expression; ``lastindex`` of a match tells the first of ``groups`` that matches."""
+    """One expression; ``lastindex`` of a match is the number of the first of ``groups`` that matches."""
     return re.compile(b"|".join(b"(" + group + b")" for group in groups), re.DOTALL)
 
 
@@ -110,7 +110,7 @@ _known_secret = _compile(*(union(secret.paths) for secret in SECRETS)).fullmatch
 class Policy:
     """What is never recorded and what is refused. Immutable: threads may share it.
 
-    ``digest`` changes whenever a rule does, so a cache made under other rules can be told.
+    ``digest`` changes whenever a rule does, so that a cache made under other rules is recognised.
     """
 
     __slots__ = (
@@ -131,20 +131,20 @@ class Policy:
 
     def __init__(self, rules: Rules, *, defaults: bool = True, once: tuple[bytes, ...] = ()) -> None:
         keep, skip = union(rules.keep), union(rules.skip)
-        hollow = METADATA_ONLY_DIRECTORIES if defaults else ()
+        directories = METADATA_ONLY_DIRECTORIES if defaults else ()
         files = SKIPPED_FILES if defaults else ()
         self._rules, self._once = rules, once
-        self._directory = _compile(keep, skip, union((*hollow, *rules.hollow))).fullmatch
+        self._directory = _compile(keep, skip, union((*directories, *rules.metadata_only))).fullmatch
         self._file = _compile(keep, union((*files, *rules.skip))).fullmatch
         self._other = _compile(keep, skip).fullmatch
         self._allowed = _compile(union((*(pattern for pattern, _ in rules.allow), *once))).fullmatch
         self._refused = _compile(union(rules.refuse)).fullmatch if rules.refuse else None
         self._packaged = _compile(_PACKAGED if defaults else b".*").fullmatch
         self.selinux = rules.selinux
-        self.digest = _digest(rules, hollow, files)
+        self.digest = _digest(rules, directories, files)
 
     def treatment(self, path: bytes, kind: Kind) -> Treatment:
-        """What to do with the entry at ``path``, relative to the root and never the root itself."""
+        """How to treat the entry at ``path``, relative to the root and never the root itself."""
         if kind is _FILE:
             match = self._file(path)
         elif kind is _DIRECTORY:
@@ -154,9 +154,9 @@ class Policy:
         return _RECORD if match is None else _BY_GROUP[match.lastindex or 0]
 
     def inspects(self, path: bytes, size: int) -> bool:
-        """Whether the content of this new or changed file, ``size`` bytes long, must be looked at.
+        """Whether the content of a new or changed file of ``size`` bytes must be inspected.
 
-        Where that is too long to be held in memory, ``inspect`` is content with the beginning.
+        Of a file too large for memory, ``inspect`` needs the beginning only.
         """
         if not size:
             return False
@@ -181,9 +181,9 @@ class Policy:
         return _refusal(path, _KEY_RULE, why, _KEY_HINT) if why else None
 
     def allowing(self, paths: Iterable[tuple[bytes, str]]) -> Policy:
-        """This policy, and nothing at ``paths`` refused: patterns, each with the reason. Raises UsageError.
+        """This policy with nothing refused at ``paths``, pairs of a pattern and the reason. Raises UsageError.
 
-        The digest stays: what is recorded by an allowance is recorded.
+        The digest stays the same: a cache made with an allowance is valid without it.
         """
         patterns = [*self._once]
         for path, because in paths:
@@ -198,13 +198,14 @@ class Policy:
         return Policy(self._rules, once=tuple(patterns))
 
     def recording_everything(self) -> Policy:
-        """Records, refuses and skips nothing: for a tree that was a snapshot already."""
+        """A policy that records everything and refuses nothing: for a tree that has been a snapshot."""
         return Policy(Rules(selinux=self.selinux), defaults=False)
 
 
-def _digest(rules: Rules, hollow: Iterable[bytes], files: Iterable[bytes]) -> bytes:
+def _digest(rules: Rules, directories: Iterable[bytes], files: Iterable[bytes]) -> bytes:
     known = [(secret.rule, secret.paths) for secret in SECRETS]
-    lists = [rules.skip, rules.keep, rules.refuse, (*hollow, *rules.hollow), files, [one for one, _ in rules.allow]]
+    directories, allowed = (*directories, *rules.metadata_only), [pattern for pattern, _ in rules.allow]
+    lists = [rules.skip, rules.keep, rules.refuse, directories, files, allowed]
     text = repr((_RULES_VERSION, rules.selinux, known, [sorted(set(patterns)) for patterns in lists]))
     return hashlib.sha1(text.encode("ascii"), usedforsecurity=False).digest()
 

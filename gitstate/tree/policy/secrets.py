@@ -1,7 +1,7 @@
-"""How the content of a known file is looked at: each finder sees the secret itself, and nothing less.
+"""Finders of secrets in the content of known files: each recognises the secret itself.
 
-So what packages install, with everything commented out or left empty, is no alarm. Expressions are linear: no two
-neighbouring repetitions can take the same bytes.
+So a file as a package installs it, with everything commented out or empty, raises no alarm. Expressions are linear: no
+two neighbouring repetitions can match the same bytes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def always(why: str) -> Finder:
 
 
 def matching(why: str, *expressions: bytes) -> Finder:
-    """For text in which any of ``expressions`` is found; ``^`` is the start of a line."""
+    """A finder for text that matches any of ``expressions``; ``^`` is the start of a line."""
     search = re.compile(b"|".join(b"(?:" + one + b")" for one in expressions), re.MULTILINE).search
     return lambda data: why if search(data) else ""
 
 
 def assigned(why: str, keys: bytes, value: bytes = rb"[^\s#\"']") -> Finder:
-    """For lines that give one of ``keys`` a value: ``key = value``, ``key=value``, ``key: "value"``."""
+    """A finder for lines that assign one of ``keys``: ``key = value``, ``key=value``, ``key: "value"``."""
     return matching(why, rb"^[ \t]*(?:- )?(?:" + keys + rb")[ \t]*[=:][ \t]*[\"']?" + value)
 
 
@@ -39,12 +39,12 @@ _SHADOW_FIELDS: Final = 9
 
 
 def _is_hash(field: bytes) -> bool:
-    """crypt(3)'s forms. Locked by ``!`` in front it is still a hash that can be cracked, and unlocked again."""
+    """Whether it is a hash of crypt(3). With ``!`` in front it is locked, but can still be cracked, or unlocked."""
     return _HASH.fullmatch(field) is not None
 
 
 def _accounts(data: bytes) -> Iterable[list[bytes]]:
-    """The lines of passwd(5) and its kin; those of NIS (``+::::::``) carry no password of their own."""
+    """The lines of passwd(5) and similar files; those of NIS (``+::::::``) have no password of their own."""
     lines = (line.split(b":") for line in data.split(b"\n") if not line.startswith((b"+", b"-", b"#")))
     return (fields for fields in lines if len(fields) > 1 and fields[0])
 
@@ -59,7 +59,7 @@ def hashes(data: bytes) -> str:
 
 
 def logins(data: bytes) -> str:
-    """passwd and shadow: an empty field there is a login without a password. In group files it means nothing."""
+    """passwd and shadow: an empty field allows a login without a password, unlike in group files."""
     empty = [
         _name(fields[0])
         for fields in _accounts(data)
