@@ -24,7 +24,9 @@ class Site:
         """Run ``gitstate WORDS`` and insist on its exit code."""
         environment = {**os.environ, "GITSTATE_SITE": str(self.path), "PYTHONPATH": str(PROJECT)}
         argv = [sys.executable, "-m", "gitstate", *words]
-        done = subprocess.run(argv, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            argv, env=environment, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False
+        )
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -65,6 +67,8 @@ def make_site(path: Path) -> Site:
 
 def git(directory: Path, *words: str) -> str:
     """Plain git; what it prints. A complaint is an error."""
-    done = subprocess.run(["git", "-C", str(directory), *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(directory), *words], capture_output=True, text=True, errors="surrogateescape", check=False
+    )
     assert done.returncode == 0, f"git {words}: {done.stderr}"
     return done.stdout

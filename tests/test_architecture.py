@@ -32,7 +32,7 @@ DISTRICTS: Final = {
             manifest change policy snapshot scan checkin owners export verify history merge bootstrap prototypes
             maintenance prepare local
         """,
-        "directory": "model options netgroups protocol check git plan transfer ldap importing",
+        "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",
         "boot": "checks options request templates plan render files doctor creation",
         "release": """

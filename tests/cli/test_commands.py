@@ -257,7 +257,7 @@ def test_an_unknown_command_suggests_the_nearest(site: Site, words: tuple[str, .
     text = said(site, *words, code=2)
     assert text.startswith("gitstate: no command ")
     assert len(text.splitlines()) == 2
-    assert (f"did you mean {near}?" in text) if near else ("mean" not in text)
+    assert (near in text) if near else ("mean" not in text)
 
 
 @pytest.mark.parametrize("words", [(), ("prototype",)])
@@ -314,7 +314,7 @@ def test_whatever_is_raised_is_told(
 
     words = {"text": [], "json": ["--json"], "verbose": ["-v"]}[form]
     monkeypatch.setattr("sys.argv", ["gitstate", *words, "fsck", "desktop"])
-    monkeypatch.setattr(OpenedSite, "repository", fail)
+    monkeypatch.setattr(OpenedSite, "open", fail)
     with pytest.raises(SystemExit) as end:
         cli.main()
     told = capfd.readouterr()
@@ -411,7 +411,7 @@ def test_unusual_paths_are_printed_as_they_are(tmp_path: Path) -> None:
         return subprocess.run(argv, env=environment(Site(tmp_path)), capture_output=True, check=False)
 
     assert run(b"init").stdout == b"site " + place + b"\n"
-    assert b"sm\\udcf8rrebr" in run(b"init").stderr
+    assert b"sm\\370rrebr" in run(b"init").stderr
     assert json.loads(run(b"prototype", b"create", b"a", b"--json").stdout)["live"].endswith(
         "/sm\\370rrebr\\370d/live/a"
     )
@@ -432,7 +432,12 @@ def test_unusual_paths_are_printed_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("most", [0, 1])
 def test_a_closed_pipe_is_no_error(site: Site, words: tuple[str, ...], most: int) -> None:
     child = subprocess.Popen(
-        [*GITSTATE, *words], env=environment(site), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*GITSTATE, *words],
+        env=environment(site),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="surrogateescape",
     )
     assert child.stdout
     assert child.stderr
@@ -611,7 +616,7 @@ def test_less_is_told_of_colours(site: Site, tmp_path: Path) -> None:
 
 
 def test_removal_asks_on_a_terminal(site: Site) -> None:
-    assert "say --yes" in said(site, "prototype", "remove", "desktop", code=2)
+    assert "--yes" in site.refuses(2, "prototype", "remove", "desktop", naming="desktop")
     screen = on_terminal([*GITSTATE, "prototype", "remove", "desktop"], environment(site), typed=b"n\n")
     assert screen.code == 130
     assert "with all history? [y/N]" in screen.text

@@ -10,8 +10,6 @@ import click
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.client.options import (
-    ClientNames,
-    all_names,
     assigned_values,
     authorship_options,
     client_values,
@@ -22,8 +20,9 @@ from gitstate.cli.client.options import (
 from gitstate.cli.client.told import make
 from gitstate.core import names
 from gitstate.core.errors import NotFoundError, UsageError
-from gitstate.directory import Client, Directory, plan
+from gitstate.directory import Client, Directory, plan, selection
 from gitstate.directory.importing.plan import plan_new
+from gitstate.directory.selection import ClientNames
 
 
 @click.command(
@@ -49,7 +48,7 @@ def add(session: Session, /, who: ClientNames, message: str | None, author: str 
     """
     given = {key: value for key, value in values.items() if value}
     directory = session.opened.directory
-    make(session, plan_new(session.opened.site, directory, all_names(directory, who), given), message, author)
+    make(session, plan_new(session.opened.site, directory, selection.all_names(directory, who), given), message, author)
 
 
 @click.command(
@@ -79,10 +78,11 @@ def adopt(
     author: str | None,
     **values: Any,
 ) -> None:
-    """Make the machine with address MAC, which asked how to boot, the client NAME.
+    """Make a machine that asked how to boot a client.
 
-    gitstate client list --new lists such machines. A client NAME without a MAC
-    gets this one, and keeps its other values.
+    MAC is the machine's address, NAME the client. gitstate client list --new
+    lists such machines. A client NAME without a MAC gets this one, and keeps
+    its other values.
     """
     given = {key: value for key, value in values.items() if value} | {"macs": (mac,)}
     directory = session.opened.directory

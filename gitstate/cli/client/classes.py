@@ -152,7 +152,7 @@ def _client_lines(plan: hardware.RulesPlan) -> list[str]:
 @common
 @pass_session
 def list_(session: Session) -> None:
-    """List the hardware classes in order, and the number of clients in each."""
+    """List the hardware classes in order."""
     directory = session.opened.directory
     found, layers = directory.classes(), set(session.opened.site.layers())
     counts = Counter(name for one in directory.clients().values() for name in one.classes)
@@ -184,7 +184,11 @@ def list_(session: Session) -> None:
 @common
 @pass_session
 def of(session: Session, name: str) -> None:
-    """Show which hardware classes the client NAME has by its last report, and why."""
+    """Show the hardware classes of the client NAME.
+
+    They follow from its last report; the rules and devices that match are
+    shown.
+    """
     client = session.opened.directory.client(name)
     report = Reports(session.opened.site).get(client.name)
     if report is None:
@@ -199,10 +203,11 @@ def of(session: Session, name: str) -> None:
 @common
 @pass_session
 def test(session: Session, file: Path) -> None:
-    """Show which hardware classes a machine would have, and why.
+    """Show the hardware classes of any machine.
 
-    FILE is the output of gitstate probe, of lspci -n, -nn or -nm, or a list of
-    modaliases; - is standard input.
+    The rules and devices that match are shown. FILE is the output of gitstate
+    probe, of lspci -n, -nn or -nm, or a list of modaliases; - is standard
+    input.
     """
     data = content(file, probe.LONGEST)
     rules = session.opened.directory.classes()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import click
@@ -13,23 +11,12 @@ from gitstate.cli.base.app import Session, common, complete_repository, pass_ses
 from gitstate.cli.base.app import names as printing_names
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, table, talk, write_name
-from gitstate.cli.client.options import all_names, complete_client, parse_names, parsed_option
+from gitstate.cli.client.options import complete_client, parsed_option
 from gitstate.cli.client.told import as_json
 from gitstate.core import names
 from gitstate.core.errors import UsageError
-from gitstate.directory import Client, Directory
+from gitstate.directory import Client, selection
 from gitstate.directory.model import clients as model
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def _network(text: str) -> Network:
-    """An address, or a network of them. Raises UsageError."""
-    try:
-        return ipaddress.ip_network(text) if "/" in text else ipaddress.ip_network(names.ip_address(text))
-    except ValueError:
-        raise UsageError(f"{text!r} is not an IP address or network", "10.77.0.12, or 10.77.0.0/24") from None
-
 
 _FILTERS: Final = (
     parsed_option("--kind", "kind", "KIND", model.client_kind, "Only clients of this kind."),
@@ -48,17 +35,14 @@ _FILTERS: Final = (
     parsed_option("--workload", "workload", "NAME", model.workload_name, "Only clients of this workload."),
     parsed_option("--class", "class", "NAME", model.class_name, "Only clients of this hardware class."),
     parsed_option("--mac", "mac", "MAC", names.mac_address, "Only the client with this address."),
-    parsed_option("--ip", "ip", "IP", _network, "Only clients with this address, or in this network (10.77.0.0/24)."),
+    parsed_option(
+        "--ip",
+        "ip",
+        "IP",
+        selection.parse_network,
+        "Only clients with this address, or in this network (10.77.0.0/24).",
+    ),
 )
-_KEYS: Final = {
-    "kind": "kind",
-    "channel": "channel",
-    "pin": "pin",
-    "workload": "workload",
-    "class": "classes",
-    "mac": "macs",
-}
-"""What the directory looks for, by the keys of ``Client``."""
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,14 +74,13 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
     netgroup (@lab3). Only clients that pass all filters are listed.
     """
     raw, directory = session.raw, session.opened.directory
-    asked = {key: value for key, value in filters.items() if value is not None}
+    given = {key: value for key, value in filters.items() if value is not None}
     if unknown:
-        if patterns or asked:
+        if patterns or given:
             raise UsageError("--new lists machines that aren't clients yet", "remove the names and filters")
         _list_new(session, directory.clients(), raw=raw)
         return
-    is_meant = _name_filter(directory, patterns)
-    found = [one for one in _matching(directory, asked) if is_meant(one)]
+    found = selection.search(directory, patterns, given)
     if raw:
         for one in found:
             write_name(one.name.encode())
@@ -107,28 +90,6 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
     emit(session, "client-list/1", value, [] if session.json else _table(found, colour=session.colour))
     if not found and not directory.clients():
         talk(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
-
-
-def _matching(directory: Directory, asked: Mapping[str, Any]) -> list[Client]:
-    """The clients that pass all filters, sorted by name."""
-    wanted = {key: str(asked[word]) for word, key in _KEYS.items() if word in asked}
-    found = list((directory.find(wanted) if wanted else directory.clients()).values())
-    if "prototype" in asked:
-        found = [one for one in found if one.pin is not None and one.pin.prototype == asked["prototype"]]
-    if "ip" in asked:
-        network: Network = asked["ip"]
-        found = [one for one in found if any(ipaddress.ip_address(ip) in network for ip in one.ips)]
-    return found
-
-
-def _name_filter(directory: Directory, patterns: tuple[str, ...]) -> Callable[[Client], bool]:
-    """Whether a client is one of those that ``patterns`` mean. Raises NotFoundError, UsageError."""
-    if not patterns:
-        return lambda one: True
-    wanted = all_names(directory, parse_names(patterns, str.lower))
-    plain = {name for name in wanted if not set("*?") & set(name)}
-    others = [name for name in wanted if name not in plain]
-    return lambda one: one.name in plain or any(fnmatchcase(one.name, pattern) for pattern in others)
 
 
 def _list_new(session: Session, clients: Mapping[str, Client], *, raw: bool) -> None:

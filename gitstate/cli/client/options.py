@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import click
 
 from gitstate.cli.base.app import Session
 from gitstate.core import names
-from gitstate.core.errors import GitstateError, NotFoundError, UsageError
+from gitstate.core.errors import GitstateError, UsageError
 from gitstate.core.wording import some_of
-from gitstate.directory import STATES, Directory, Kind, netgroups
+from gitstate.directory import STATES, Kind, selection
 from gitstate.directory.model import clients as model
-from gitstate.directory.model.ranges import expand
+from gitstate.directory.selection import ClientNames
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -112,52 +112,16 @@ def changed_values(options: Mapping[str, Any]) -> dict[str, Any]:
 # --- who --------------------------------------------------------------------------------------------------------------
 
 
-class ClientNames(NamedTuple):
-    """Who is meant: ``lab3-12``, ``lab3-[01-24]``, ``@lab3``."""
-
-    names: tuple[str, ...]
-    netgroups: tuple[str, ...]
-
-
-def parse_names(words: Iterable[str], parse: Callable[[str], str] = names.host_name) -> ClientNames:
-    """Words for clients, ranges expanded. Raises UsageError."""
-    hosts: dict[str, None] = {}
-    groups: dict[str, None] = {}
-    for word in words:
-        if word.startswith("@"):
-            groups[netgroups.netgroup_name(word[1:])] = None
-        else:
-            hosts |= dict.fromkeys(parse(name) for name in expand(word))
-    return ClientNames(tuple(hosts), tuple(groups))
-
-
-def all_names(directory: Directory, who: ClientNames) -> list[str]:
-    """The names of all machines that are meant, each once. Raises NotFoundError, UsageError."""
-    found = dict.fromkeys(who.names)
-    for group in who.netgroups:
-        found |= dict.fromkeys(directory.netgroup(group))
-    return list(found)
-
-
-def existing_clients(session: Session, directory: Directory, who: ClientNames) -> list[str]:
-    """As ``all_names``; of a netgroup those that are clients, and the others are told. Raises NotFoundError."""
-    found = dict.fromkeys(who.names)
-    for group in who.netgroups:
-        clients = directory.clients()
-        members = directory.netgroup(group)
-        ours = [name for name in members if name in clients]
-        others = [name for name in members if name not in clients]
-        if not ours:
-            hint = f"to add all of them: gitstate client add @{group}"
-            raise NotFoundError(f"no machine of the netgroup {group} is a client", hint)
-        if others:
-            session.observer.notice(f"of @{group} these aren't clients: {some_of(others)}")
-        found |= dict.fromkeys(ours)
-    return list(found)
+def existing_clients(session: Session, who: ClientNames) -> list[str]:
+    """The names of clients; machines of netgroups that aren't clients are noted. Raises NotFoundError."""
+    found, strangers = selection.existing_clients(session.opened.directory, who)
+    for group, others in strangers.items():
+        session.observer.notice(f"of @{group} these aren't clients: {some_of(others)}")
+    return found
 
 
 def _parse_names(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> ClientNames:
-    return parse_names(words)
+    return selection.parse_names(words)
 
 
 def complete_client(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -37,10 +37,11 @@ from gitstate.machine.hardware.match import Match
 @writes
 @pass_session
 def report(session: Session, name: str, file: Path, author: str | None) -> None:
-    """Record the hardware of the machine NAME, as gitstate probe printed it.
+    """Record a hardware report of the machine NAME.
 
-    - is standard input. The rules of gitstate class decide which hardware
-    classes it has. gitstate probe --report does the same on the machine itself.
+    FILE is the output of gitstate probe on that machine; - is standard input.
+    The rules of gitstate class decide which hardware classes it has. gitstate
+    probe --report does the same on the machine itself.
     """
     _record(session, name, content(file, probe.LONGEST), settings.author(session.settings, author))
 

@@ -14,12 +14,14 @@ from gitstate.cli.base.app import Function, Session, common, pass_session, write
 from gitstate.cli.base.help import Group
 from gitstate.cli.base.input import content
 from gitstate.cli.base.output import ago, emit, moment, size, table, talk
-from gitstate.cli.client.options import ClientNames, complete_client, existing_clients, parse_names, parsed
+from gitstate.cli.client.options import complete_client, existing_clients, parsed
 from gitstate.cli.client.renewal import renew_archives
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
+from gitstate.directory import selection
+from gitstate.directory.selection import ClientNames
 from gitstate.machine import secrets
 from gitstate.machine.secrets import Secret
 
@@ -47,7 +49,7 @@ _one_host = click.argument("host", callback=parsed(names.host_name), shell_compl
 
 def _some_hosts(*, required: bool) -> Callable[[Function], Function]:
     def read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> ClientNames:
-        return parse_names(words)
+        return selection.parse_names(words)
 
     return click.argument(
         "who", metavar="HOST...", nargs=-1, required=required, callback=read, shell_complete=complete_client
@@ -71,7 +73,10 @@ def _path(text: str) -> bytes:
 @common
 @pass_session
 def list_(session: Session, host: str | None) -> None:
-    """List the secrets of HOST or of all machines, without their content."""
+    """List the secrets of HOST, or of all machines.
+
+    Their content is not shown.
+    """
     found, errors = secrets.listing(session.opened.site, host)
     clients = session.opened.directory.clients()
     heads = ("HOST", "PATH", "MODE", "OWNER", "SIZE", "CHANGED")
@@ -150,10 +155,11 @@ def _owner(text: str) -> tuple[int, int]:
 @writes
 @pass_session
 def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: tuple[int, int]) -> None:
-    """Give HOST the file PATH, with the content of FILE or standard input (-).
+    """Give HOST the file PATH.
 
-    An existing file is replaced. With a private ssh host key, its public key is
-    written, too. HOST may be a client or become one later.
+    Its content is that of FILE, or of standard input (-). An existing file is
+    replaced. With a private ssh host key, its public key is written, too. HOST
+    may be a client or become one later.
     """
     site, options = session.opened.site, secrets.load(session.opened.site)
     data = content(file, secrets.LARGEST)
@@ -213,13 +219,13 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
 @common
 @pass_session
 def known_hosts(session: Session, who: ClientNames) -> None:
-    """Print the machines' public keys in the format of ssh_known_hosts.
+    """Print the machines' public ssh host keys.
 
-    Each line has a client's names and addresses. Without HOST, all clients are
-    printed.
+    The format is that of ssh_known_hosts; each line has a client's names and
+    addresses. Without HOST, all clients are printed.
     """
     directory = session.opened.directory
-    hosts = existing_clients(session, directory, who) if any(who) else sorted(directory.clients())
+    hosts = existing_clients(session, who) if any(who) else sorted(directory.clients())
     found = secrets.known_hosts(session.opened.site, map(directory.client, hosts))
     value = {"keys": [one._asdict() for one in found]}
     emit(session, "secret-known-hosts/1", value, [f"{','.join(one.names)} {one.key}" for one in found])
@@ -240,7 +246,7 @@ def renew(session: Session, who: ClientNames) -> None:
     """
     site, options = session.opened.site, secrets.load(session.opened.site)
     directory = session.opened.directory
-    hosts = existing_clients(session, directory, who)
+    hosts = existing_clients(session, who)
     for host in hosts:
         directory.client(host)
     made = (

@@ -10,7 +10,6 @@ from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import talk
 from gitstate.cli.client.options import (
-    ClientNames,
     authorship_options,
     changed_values,
     client_values,
@@ -21,6 +20,7 @@ from gitstate.cli.client.options import (
 from gitstate.cli.client.told import make
 from gitstate.core.errors import UsageError
 from gitstate.directory import plan
+from gitstate.directory.selection import ClientNames
 
 
 @click.command(
@@ -48,7 +48,7 @@ def set_(session: Session, /, who: ClientNames, message: str | None, author: str
     """
     values = changed_values(options)
     directory = session.opened.directory
-    hosts = existing_clients(session, directory, who)
+    hosts = existing_clients(session, who)
     if len(hosts) > 1 and (values.get("macs") or values.get("ips")):
         raise UsageError("--mac and --ip take a single client", "run it once for each client")
     make(session, plan.plan_set(session.opened.site, directory, hosts, values), message, author)
@@ -70,7 +70,7 @@ def remove(session: Session, who: ClientNames, message: str | None, author: str 
     shows them.
     """
     directory = session.opened.directory
-    hosts = existing_clients(session, directory, who)
+    hosts = existing_clients(session, who)
     make(session, plan.plan_remove(directory, hosts), message, author)
     kept = [] if session.dry_run else [host for host in hosts if (session.opened.site.path / "secrets" / host).is_dir()]
     if kept:

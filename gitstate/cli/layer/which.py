@@ -49,10 +49,10 @@ _WORDS: Final = {
 @names
 @pass_session
 def which(session: Session, host: str, path: str, at: str | None, everything: bool) -> None:
-    """Show who set PATH on HOST: layer, commit, author and date of each line.
+    """Show who set PATH on HOST, line by line.
 
-    The lines are those of the layer's file; for a template, of the template.
-    What it hides is named, too.
+    With layer, commit, author and date. The lines are those of the layer's
+    file; for a template, of the template. What it hides is named, too.
     """
     raw = session.raw
     state = state_of(session, host, at)

@@ -73,7 +73,7 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
 @common
 @pass_session
 def list_(session: Session) -> None:
-    """List the channels, what they run, and how many clients follow them."""
+    """List the channels and what they run."""
     book, followers = session.opened.releases, _followers(session)
     found = [(one, book.current(one.name)) for one in channels.all_channels(session.opened.site).values()]
     rows = [

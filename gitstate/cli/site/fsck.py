@@ -16,9 +16,10 @@ from gitstate.tree import verify
 @common
 @pass_session
 def fsck(session: Session, repo: str | None) -> None:
-    """Check REPO, or all repositories: git's objects, then every record.
+    """Check REPO, or all repositories.
 
-    Every snapshot that a branch or tag reaches is read.
+    Checks git's objects, then the records of every snapshot that a branch or
+    tag reaches.
     """
     names = [repo] if repo else session.opened.site.repositories()
     found = [(name, _problems(session, name, alone=repo is not None)) for name in names]

@@ -20,7 +20,7 @@ from gitstate.tree.maintenance import Repacked, Size
 @writes
 @pass_session
 def gc(session: Session, repo: str | None, aggressive: bool) -> None:
-    """Repack REPO, or all repositories, and drop old unreachable objects.
+    """Repack REPO, or all repositories.
 
     What check-ins wrote is compressed, packs are joined where that pays, and
     objects that no branch or tag has reached for two weeks are dropped.

@@ -26,11 +26,11 @@ from gitstate.tree import export as exporting
 @writes
 @pass_session
 def export(session: Session, repo: str | None, rev: str | None, to: Path | None) -> None:
-    """Export snapshot REV as an immutable directory, and print its path.
+    """Export snapshot REV as an immutable directory.
 
-    Files are hard-linked from the nearest export of REPO. An export that exists
-    is not made again. A directory of your own (--to) shares no files with
-    exports; on btrfs and XFS it shares their disk space.
+    Prints its path. Files are hard-linked from the nearest export of REPO. An
+    export that exists is not made again. A directory of your own (--to) shares
+    no files with exports; on btrfs and XFS it shares their disk space.
     """
     name, (revision,) = session.take(repo, rev)
     repository = session.opened.repository(name)

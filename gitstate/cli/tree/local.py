@@ -114,10 +114,11 @@ def list_(session: Session, repo: str | None) -> None:
 @writes
 @pass_session
 def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> None:
-    """Restore links that a package update has replaced, in REPO's live tree and base.
+    """Restore links that a package update has replaced.
 
     The package's new file becomes the original in base, unless you have changed
-    that one; then the link is restored. Without PATH all files are fixed.
+    that one; then the link in REPO's live tree is restored. Without PATH all
+    files are fixed.
     """
     policy = _conflict_policy(keep, replace)
     name, paths = _parse(session, words)
@@ -133,9 +134,10 @@ def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
 @writes
 @pass_session
 def autofix(session: Session, repo: str | None) -> None:
-    """Fix as package managers need it: silent if there is nothing to do.
+    """Fix, as run by package managers.
 
-    Originals that you have changed in base are kept and reported.
+    Prints nothing if there is nothing to do. Originals that you have changed in
+    base are kept and reported.
     """
     name = _prototype(session, session.name(repo))
     done = _run(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), ConflictPolicy.KEEP))
