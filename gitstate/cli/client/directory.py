@@ -106,12 +106,12 @@ def check(session: Session, finish: bool) -> None:
     Reports wrong entries, addresses that two clients have, missing channels,
     and changes that were interrupted.
     """
-    from gitstate.directory.check import check as look
+    from gitstate.directory.check import check as find_problems
 
     opened = session.opened.directory
     if finish:
         opened.finish()
-    report = look(opened)
+    report = find_problems(opened)
     value = {
         "about": report.about,
         "clients": report.clients,
@@ -124,9 +124,7 @@ def check(session: Session, finish: bool) -> None:
         counts += f", {report.classes} hardware class{'es' * (report.classes != 1)}"
     emit(session, "directory-check/1", value, [report.about, counts, *(report.problems or ("ok",))])
     if report.problems:
-        raise ConfigError(
-            "the directory is not in order", "--finish does what is left of a half done change; correct the rest"
-        )
+        raise ConfigError("the directory is inconsistent", "--finish completes an interrupted change; correct the rest")
 
 
 def _counted(number: int, word: str) -> str:

@@ -1,4 +1,4 @@
-"""layer diff: how what machines get differs."""
+"""layer diff."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ def diff(
         lines = [] if session.json else [line for one in found for line in _lines(session, one)]
         emit(session, "layer-diff/1", value, lines)
         if not found:
-            talk(session, f"no difference: {_named(old)}, {_named(new)}")
+            talk(session, f"no difference: {_title(old)}, {_title(new)}")
     context.exit(1 if exit_code and found else 0)
 
 
-def _named(state: MachineState) -> str:
-    return f"{state.client.name} by {source_of(state)}"
+def _title(state: MachineState) -> str:
+    return f"{state.client.name} ({source_of(state)})"
 
 
 def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None) -> tuple[MachineState, MachineState]:
-    """Two hosts by one release, or one host by two. Raises UsageError."""
+    """Two hosts at one release, or one host at two. Raises UsageError."""
     if len(others) != 1:
         raise UsageError(
             "two hosts, or one host and two releases, are needed",

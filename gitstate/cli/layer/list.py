@@ -1,4 +1,4 @@
-"""layer list: the layers, and who gets them."""
+"""layer list."""
 
 from __future__ import annotations
 

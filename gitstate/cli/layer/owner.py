@@ -1,4 +1,4 @@
-"""layer owner: owners by name, in a layer's records."""
+"""layer owner."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     found = owners.plan(repository, wanted, [_path(word) for word in rest[1:]], recursive=recursive)
     new = None
     if found.paths and not session.dry_run:
-        told = message or _message(wanted, found.paths)
+        text = message or _message(wanted, found.paths)
         who = settings.author(session.settings, author)
-        new = owners.apply(found, repository, who, settings.committer(), told)
+        new = owners.apply(found, repository, who, settings.committer(), text)
     value = {
         "repository": name,
         "commit": new.hex() if new else None,

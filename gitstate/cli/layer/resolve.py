@@ -8,12 +8,7 @@ from gitstate.cli.base.app import Session, common, names, pass_session
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, talk, write_name
 from gitstate.cli.layer.options import at_option, host_argument
-from gitstate.cli.layer.state import (
-    commits_json,
-    source_of,
-    state_json,
-    state_of,
-)
+from gitstate.cli.layer.state import commits_json, source_of, state_json, state_of
 
 
 @click.command(cls=Command, examples=("gitstate layer resolve lab3-14", "gitstate layer resolve lab3-14 --at lab3/12"))
@@ -42,4 +37,4 @@ def resolve(session: Session, host: str, at: str | None) -> None:
     lines = [f"{one.name:<{width}}  {commits[one.name].hex()[:7]}  {one.why}" for one in resolution.layers]
     emit(session, "layer-resolve/1", value, lines)
     if not lines:
-        talk(session, f"{state.client.name} gets no layers at {source_of(state)}")
+        talk(session, f"{state.client.name} gets no layers from {source_of(state)}")

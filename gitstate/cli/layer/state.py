@@ -1,4 +1,4 @@
-"""What one machine gets its layers from, for people and for programs."""
+"""The state that commands show: a machine, its release and its layers, for people and for programs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from gitstate.release.state_at import MachineState, state_at
 
 
 def state_of(session: Session, host: str, at: str | None) -> MachineState:
-    """What ``host`` runs, or ran by the release, or on the day, ``at``. Raises NotFoundError, UsageError."""
+    """The state of ``host``: now, or at the release or day ``at``. Raises NotFoundError, UsageError."""
     return state_at(session.opened, host, at, session.observer)
 
 
 def source_of(state: MachineState) -> str:
-    """In words, what a client's layers are taken from."""
-    return str(state.release.name) if state.release else "layers' main"
+    """In words, which release or snapshots a client's layers are taken from."""
+    return str(state.release.name) if state.release else "the latest snapshots"
 
 
 def commits_json(state: MachineState) -> list[dict[str, Any]]:
-    """The layers of a client, the lowest first."""
+    """The layers of a client for JSON, the lowest first."""
     commits = state.context.layers
     return [
         {"repository": one.name, "commit": commits[one.name].hex(), "why": one.why} for one in state.resolution.layers
@@ -27,7 +27,7 @@ def commits_json(state: MachineState) -> list[dict[str, Any]]:
 
 
 def state_json(state: MachineState) -> dict[str, Any]:
-    """Which machine it is about, and by what."""
+    """The machine, its release and its prototype, for JSON."""
     return {
         "host": state.client.name,
         "release": str(state.release.name) if state.release else None,
@@ -36,6 +36,6 @@ def state_json(state: MachineState) -> dict[str, Any]:
 
 
 def image_json(state: MachineState) -> dict[str, Any] | None:
-    """The snapshot that the layers are laid over."""
+    """The snapshot that the layers are laid over, for JSON."""
     prototype = state.context.prototype
     return {"repository": prototype[0], "commit": prototype[1].hex()} if prototype else None

@@ -1,4 +1,4 @@
-"""layer which: who set a path."""
+"""layer which."""
 
 from __future__ import annotations
 

@@ -101,8 +101,8 @@ def _result(name: str, result: engine.Result) -> str:
         return f"{name}: nothing changed"
     counts = Counter(item.letter for item in result.status.changes if not item.is_time_only)
     parts = [f"{counts[key]} {word}" for key, word in _WORDS.items() if counts[key]]
-    told = f"  {', '.join(parts)}" if parts else ""
-    return f"{result.commit.hex()[:7]}  {result.status.findings.entries} entries{told}  {seconds(result.seconds)}"
+    counted = f"  {', '.join(parts)}" if parts else ""
+    return f"{result.commit.hex()[:7]}  {result.status.findings.entries} entries{counted}  {seconds(result.seconds)}"
 
 
 _WORDS = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}

@@ -33,11 +33,11 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     changed in its metadata. Without REPO and outside any live tree: an overview
     of the site.
     """
-    raw, name = session.raw, repo or _here(session)
+    raw, name = session.raw, repo or _current_repository(session)
     if name is None:
         if live or times or raw:
             raise UsageError("--live, --times and -z need a REPO", "gitstate status REPO")
-        from gitstate.cli.site.status import glance  # whoever asks for one tree needn't wait for it
+        from gitstate.cli.site.status import glance  # slow to load, and only the overview needs it
 
         return glance(session, quick=quick, exit_code=exit_code)
     if quick:
@@ -55,10 +55,10 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     return 1 if exit_code and found.tree != found.old_tree else 0
 
 
-def _here(session: Session) -> str | None:
-    """The repository whose live tree we stand in. Raises NotFoundError, ConfigError if there is no site."""
+def _current_repository(session: Session) -> str | None:
+    """The repository of the current live tree. Raises NotFoundError, ConfigError if there is no site."""
     site = session.opened.site
     try:
         return site.repository_of(Path.cwd())
-    except GitstateError:  # a repository that can't be read is told of by the glance
+    except GitstateError:  # a repository that can't be read is reported by the overview
         return None
