@@ -26,7 +26,7 @@ DISTRICTS: Final = {
         """,
         "store": """
             objects tags edit loose reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
-            repository small repack site
+            repository small repack site_file site
         """,
         "tree": """
             manifest change policy snapshot scan checkin owners export verify history merge bootstrap prototypes

@@ -87,7 +87,7 @@ def _description(repository: Repository, snapshot: Snapshot) -> str | None:
     item = next((item for item in repository.tree(snapshot.tree) if item.name == b"layer.toml"), None)
     try:
         text = repository.read(item.oid) if item and item.mode == FILE else b""
-        return layer_toml.parse(text, "").description or None
+        return layer_toml.parse_layer(text, "").description or None
     except (LayerError, DamagedError):
         return None
 

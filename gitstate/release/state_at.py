@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
+from gitstate.core.documents import read_toml
 from gitstate.core.errors import DamagedError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display
@@ -134,10 +134,7 @@ def _options(opened: OpenedSite, release: Release) -> layers.Options:
     repository = opened.releases.open()
     oid = _child(repository, repository.snapshot(release.oid).tree, b"site.toml", FILE)
     where = f"site.toml of {release.name}"
-    try:
-        return layers.parse(tomllib.loads(repository.read(oid).decode()) if oid else {}, where)
-    except ValueError as error:
-        raise DamagedError(f"{where}: {error}", "git fsck in site.git; take it from a backup") from None
+    return layers.options_of(read_toml(repository.read(oid) if oid else b"", where, DamagedError))
 
 
 def _prototype(opened: OpenedSite, client: Client) -> tuple[str, bytes] | None:

@@ -9,13 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gitstate.core import fs
 from gitstate.core.errors import ConfigError, HostError, NotFoundError, UsageError
 from gitstate.core.names import LAYER_KINDS, layer_word, repo_name
 from gitstate.store.lock import exclusive
 from gitstate.store.repository import Repository
+
+if TYPE_CHECKING:
+    from gitstate.core.documents import Source
 
 SITE_FORMAT: Final = 1
 _PRIVATE: Final = ("prototypes", "layers", "live", "exports", "secrets")
@@ -73,29 +76,38 @@ class Site:
         """The site at ``path``. Raises NotFoundError, HostError, ConfigError."""
         site = cls(path.absolute())
         try:
-            document = tomllib.loads(site.file.read_text())
+            version = tomllib.loads(site.file.read_text()).get("version")
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(
                 f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another"
             ) from None
         except PermissionError:
             raise HostError(f"{site.file}: permission denied", "run it as root") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-            raise ConfigError(f"{site.file}: {error}", "mend it with an editor") from None
-        version = document.get("version")
+        except (ValueError, IsADirectoryError):
+            version = None
         if version != SITE_FORMAT:
-            raise ConfigError(f"{site.file}: version is {version!r}, not {SITE_FORMAT}", "install a newer gitstate")
+            site.source()  # says what is wrong
         return site
+
+    def source(self) -> Source:
+        """``site.toml``, its tables not checked yet. Raises NotFoundError, ConfigError."""
+        from gitstate.core.documents import parse, read_toml
+        from gitstate.store.site_file import SiteFile
+
+        try:
+            text = self.file.read_bytes()
+        except FileNotFoundError:
+            raise NotFoundError(f"{self.path} is not a site", "gitstate init makes one") from None
+        except IsADirectoryError:
+            raise ConfigError(f"{self.file} is a directory", "a site has a file there") from None
+        source = read_toml(text, str(self.file))
+        parse(SiteFile, source)
+        return source
 
     def settings(self) -> Mapping[str, Any]:
         """All of ``site.toml`` as plain values. Raises NotFoundError, ConfigError."""
-        try:
-            settings: Mapping[str, Any] = tomllib.loads(self.file.read_text())
-        except FileNotFoundError:
-            raise NotFoundError(f"{self.path} is not a site", "gitstate init makes one") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self.file}: {error}", "mend it with an editor") from None
-        return settings
+        values: Mapping[str, Any] = self.source().values
+        return values
 
     def lock(self) -> AbstractContextManager[None]:
         """Be the only one who creates repositories. Raises LockedError."""

@@ -27,7 +27,7 @@ SCHEMAS: Final = {
     path.name.removesuffix(".schema.json"): json.loads(path.read_text("utf-8"))
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
-NOT_PRINTED: Final = {"definitions", "policy", "probe", "site"}
+NOT_PRINTED: Final = {"definitions", "layer", "policy", "probe", "site"}
 OF_OPTIONS: Final = {"client-list-new", "site-status", "layer-clients", "layer-shipped"}
 """What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})

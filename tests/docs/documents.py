@@ -11,15 +11,19 @@ from typing import Any, Final
 
 from gitstate.core.documents import Document
 from gitstate.core.documents.explain import expected, phrase, schema
+from gitstate.machine.layers import Options as LayersTable
+from gitstate.machine.render.layer_toml import LayerFile
 from gitstate.tree.policy.declaration import PolicyFile
 from tests.support import PROJECT
 
 SCHEMAS: Final[dict[str, tuple[type[Document], str]]] = {
+    "layer": (LayerFile, "gitstate layer file"),
     "policy": (PolicyFile, "gitstate policy file"),
 }
 """The documents with a schema, by its name, and its title."""
 
 TABLES: Final[dict[str, tuple[type[Document], str]]] = {
+    "layers": (LayersTable, "docs/layers.md"),
     "policy": (PolicyFile, "docs/policy.md"),
 }
 """The documents with a table of keys, by the name in the comment in front of it, and the page."""
@@ -34,13 +38,26 @@ def schema_text(name: str) -> str:
         "$id": f"urn:gitstate:{name}:1",
         "title": title,
         "description": (kind.__doc__ or "").strip(),
-        **schema(kind),
+        **without_null(schema(kind)),
     }
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
+def without_null(node: Any) -> Any:
+    """A schema for TOML, which has no null: a key that may be None may be left out."""
+    if isinstance(node, list):
+        return [without_null(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: without_null(value) for key, value in node.items() if not (key == "default" and value is None)}
+    if {"type": "null"} in found.get("anyOf", ()):
+        [other] = [one for one in found.pop("anyOf") if one != {"type": "null"}]
+        found = {**other, **found}
+    return found
+
+
 def table(kind: type[Document]) -> str:
-    whole = schema(kind)
+    whole = without_null(schema(kind))
     return _HEAD + "".join(rows(whole, whole, ""))
 
 
@@ -56,7 +73,7 @@ def rows(whole: dict[str, Any], node: dict[str, Any], above: str) -> Iterator[st
         else:
             default = "required" if name in node["required"] else shown(value.get("default"))
             meaning = phrase(value["description"].rstrip("."))
-            yield f"| `{above}{name}` | {expected(value)} | {default} | {meaning} |\n"
+            yield f"| `{above}{name}` | {expected({**resolved(whole, value), **value})} | {default} | {meaning} |\n"
 
 
 def resolved(whole: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

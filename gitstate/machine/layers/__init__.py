@@ -1,6 +1,6 @@
 """Which layers a machine gets, and in which order: pure, from names, addresses and the directory's entry."""
 
-from gitstate.machine.layers.options import ORDER, Classes, Missing, Options, load, parse
+from gitstate.machine.layers.options import ORDER, Classes, Missing, Options, load, options_of
 from gitstate.machine.layers.resolve import ExistingLayers, Machine, Resolution, ChosenLayer, name_problem, resolve, with_netmasks
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "ChosenLayer",
     "load",
     "name_problem",
-    "parse",
+    "options_of",
     "resolve",
     "with_netmasks",
 ]

@@ -94,7 +94,7 @@ class Batch:
         if client not in self._machines:
             self._machines[client] = Machine(
                 client.name,
-                choosing.with_netmasks(client.ips, self._context.options.networks),
+                choosing.with_netmasks(client.ips, self._context.options.known_networks()),
                 hardware.in_order(client.classes, self._context.rules),
                 client.workload,
                 client.layers,

@@ -1,53 +1,48 @@
-"""``layer.toml`` in a layer's root: what it is for, and which units its files concern. schemas/layer.schema.json."""
+"""``layer.toml`` in a layer's root: what it is for, and which units its files concern."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Any, Final
 
+from gitstate.core.documents import Document, FieldError, Meta, about, field, parse, read_toml
 from gitstate.machine.render.models import GLOB, UNIT, LayerError, LayerSettings, Reload
-from gitstate.tree.change.content import check_depth
 
-_LARGEST: Final = 1 << 20
-_KEYS: Final = ("description", "reload")
-_MEND: Final = "mend it, check it in, and push it; docs/layers.md tells what it may say"
+_UNIT_SCHEMA: Final = {"type": "string", "pattern": rf"^{UNIT.pattern}(?![\s\S])"}
 
 
-def parse(text: bytes, where: str) -> LayerSettings:
+class LayerFile(Document, frozen=True):
+    """layer.toml of a layer: what it is for, and which units its files concern."""
+
+    description: Annotated[
+        str, Meta(max_length=200), about("What the layer is for.", "one line of at most 200 characters")
+    ] = ""
+    reload: Annotated[
+        dict[str, Any],
+        about(
+            "Units to reload or restart when a file changes: a pattern for paths, and a unit or a list of units.",
+            "a table",
+            propertyNames={"pattern": rf"^{GLOB.pattern}(?![\s\S])"},
+            additionalProperties={"anyOf": [_UNIT_SCHEMA, {"type": "array", "minItems": 1, "items": _UNIT_SCHEMA}]},
+        ),
+    ] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.description.isprintable():
+            raise FieldError("description", f"is {self.description[:60]!a}, not one line of text")
+        for glob, units in self.reload.items():
+            if not GLOB.fullmatch(glob):
+                hint = "a path from the root, with * ? and [ ]"
+                raise FieldError("reload", f"{glob[:60]!a} can't be a pattern", hint)
+            if not _units(units) or not all(isinstance(one, str) and UNIT.fullmatch(one) for one in _units(units)):
+                raise FieldError("reload", f"{glob[:60]!a} names no unit", "such as cups.service, or a list of units")
+
+
+def _units(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def parse_layer(text: bytes, where: str) -> LayerSettings:
     """The settings of the layer that ``where`` names. Raises LayerError."""
-    try:
-        if len(text) > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST >> 20} MiB")
-        table = tomllib.loads(text.decode())
-        check_depth(table)
-        if wrong := [key for key in table if key not in _KEYS]:
-            raise ValueError(f"{ascii(wrong[0])[1:-1][:60]} is no key of it; there are: {', '.join(_KEYS)}")
-        return LayerSettings(_description(table.get("description", "")), _reload(table.get("reload", {})))
-    except (ValueError, RecursionError) as error:
-        raise LayerError(f"{where}: layer.toml: {error}", _MEND) from None
-
-
-def _description(value: object) -> str:
-    if not isinstance(value, str) or not (value == "" or value.isprintable()) or len(value) > 200:
-        raise ValueError("description is not one line of at most 200 characters")
-    return value
-
-
-def _reload(table: object) -> tuple[Reload, ...]:
-    if not isinstance(table, Mapping):
-        raise ValueError('[reload] is not a table: write "etc/cups/*" = "cups.service" below it')
-    return tuple(_one(glob, units) for glob, units in table.items())
-
-
-def _one(glob: str, units: object) -> Reload:
-    named = [units] if isinstance(units, str) else units
-    if not GLOB.fullmatch(glob):
-        raise ValueError(f"[reload] {ascii(glob)[:60]} can't be a pattern: paths from the root, with * ? and [ ]")
-    if (
-        not isinstance(named, list)
-        or not named
-        or not all(isinstance(one, str) and UNIT.fullmatch(one) for one in named)
-    ):
-        raise ValueError(f"[reload] {ascii(glob)[:60]} names no unit such as cups.service, and no list of them")
-    return Reload(glob.removeprefix("/"), tuple(named))
+    found = parse(LayerFile, read_toml(text, f"{where}: layer.toml" if where else "layer.toml", LayerError))
+    reload = (Reload(glob.removeprefix("/"), tuple(_units(units))) for glob, units in found.reload.items())
+    return LayerSettings(found.description, tuple(reload))

@@ -49,7 +49,7 @@ def read_layer(read: ReadObject, name: str, commit: bytes, tree: bytes) -> Layer
         tuple(kept),
         files,
         _vars(read(variables), where) if variables else {},
-        layer_toml.parse(read(settings), where) if settings else LayerSettings(),
+        layer_toml.parse_layer(read(settings), where) if settings else LayerSettings(),
     )
 
 

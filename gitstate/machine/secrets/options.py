@@ -1,17 +1,34 @@
-"""``[secrets]`` of site.toml, parsed at the door. schemas/site.schema.json says the same."""
+"""``[secrets]`` of site.toml; schemas/site.schema.json comes from here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Final, Literal
 
-from gitstate.core.errors import ConfigError
+from gitstate.core.documents import Document, FieldError, Source, about, parse
 from gitstate.store.site import Site
 
 KEY_TYPES: Final = ("ed25519", "ecdsa", "rsa")
 DEFAULT_KEYS: Final = ("ed25519", "ecdsa")
 """Without rsa: such a key takes 0.4 s, both others together 5 ms, and only OpenSSH older than 5.7 wants it."""
+
+KeyType = Literal["ed25519", "ecdsa", "rsa"]
+
+
+class SecretsTable(Document, frozen=True):
+    """Per-machine secrets."""
+
+    host_keys: Annotated[
+        tuple[KeyType, ...],
+        about(
+            "The types of ssh host keys that each machine gets, made once, if its root has an sshd; none for `[]`.",
+            uniqueItems=True,
+        ),
+    ] = DEFAULT_KEYS
+
+    def __post_init__(self) -> None:
+        if len(set(self.host_keys)) < len(self.host_keys):
+            raise FieldError("host_keys", "has a type twice", f"each at most once: {', '.join(KEY_TYPES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +41,9 @@ class Options:
 
 def load(site: Site) -> Options:
     """What ``site.toml`` says. Raises NotFoundError, ConfigError."""
-    return parse(site.settings(), str(site.file))
+    return options_of(site.source())
 
 
-def parse(settings: Mapping[str, Any], where: str) -> Options:
-    """The options of a site's settings; ``where`` names their file. Raises ConfigError."""
-    table = settings.get("secrets", {})
-    if not isinstance(table, Mapping):
-        raise ConfigError(f"{where}: [secrets] is not a table", "write: [secrets], and its keys below")
-    for key in table:
-        if key != "host_keys":
-            raise ConfigError(f"{where}: [secrets] {ascii(key)[1:-1]} is no key of it", "there is: host_keys")
-    keys = table.get("host_keys", list(DEFAULT_KEYS))
-    if not isinstance(keys, list) or any(one not in KEY_TYPES or keys.count(one) > 1 for one in keys):
-        hint = f"a list of {', '.join(KEY_TYPES)}, each at most once; [] for none"
-        raise ConfigError(f"{where}: [secrets] host_keys is {ascii(keys)[:60]}", hint)
-    return Options(str(settings.get("uuid", "")), tuple(keys))
+def options_of(source: Source) -> Options:
+    """The options in a site's settings. Raises ConfigError."""
+    return Options(str(source.values.get("uuid", "")), parse(SecretsTable, source, "secrets").host_keys)

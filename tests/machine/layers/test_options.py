@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from ipaddress import ip_network
 from typing import Any, Final
 
 import jsonschema
 import pytest
 
+from gitstate.core.documents import Source
 from gitstate.core.errors import ConfigError
-from gitstate.machine.layers import ORDER, Missing, Options, parse
+from gitstate.machine.layers import ORDER, Missing, Options, options_of
 from tests.boot.harness import UUID
 from tests.support import PROJECT
 
@@ -54,32 +54,32 @@ def fits_schema(table: object) -> bool:
 
 @pytest.mark.parametrize("table", GOOD)
 def test_good_tables(table: dict[str, Any]) -> None:
-    parse({"layers": table}, "site.toml")
+    options_of(Source("site.toml", {"layers": table}))
     assert fits_schema(table)
 
 
 @pytest.mark.parametrize(("table", "word"), BAD)
 def test_bad_tables(table: dict[str, Any], word: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^site\.toml: \[layers\] {word} ") as caught:
-        parse({"layers": table}, "site.toml")
+    with pytest.raises(ConfigError, match=rf"^site\.toml: layers\.{word}\b") as caught:
+        options_of(Source("site.toml", {"layers": table}))
     assert caught.value.hint
     assert not fits_schema(table)
 
 
 @pytest.mark.parametrize("table", [[], 1, "x"])
 def test_no_table(table: object) -> None:
-    with pytest.raises(ConfigError, match="is not a table"):
-        parse({"layers": table}, "site.toml")
+    with pytest.raises(ConfigError, match="layers"):
+        options_of(Source("site.toml", {"layers": table}))
     assert not fits_schema(table)
 
 
 def test_bits_behind_the_mask_are_refused() -> None:
-    with pytest.raises(ConfigError, match="no network"):
-        parse({"layers": {"networks": ["192.168.1.1/24"]}}, "site.toml")
+    with pytest.raises(ConfigError, match=r"layers\.networks\[0\].*192"):
+        options_of(Source("site.toml", {"layers": {"networks": ["192.168.1.1/24"]}}))
 
 
 def test_defaults_and_the_boot_network() -> None:
-    assert parse({}, "x") == Options(ORDER, Missing.WARN, None, ())
-    both = parse({"layers": {"networks": ["10.0.0.0/8"]}, "boot": {"network": "10.77.0.0/24"}}, "x").networks
-    assert both == (ip_network("10.0.0.0/8"), ip_network("10.77.0.0/24"))
-    assert parse({"boot": {"network": "nonsense"}}, "x").networks == ()
+    assert options_of(Source("x", {})) == Options(order=ORDER, missing=Missing.WARN, domain=None, networks=())
+    both = options_of(Source("x", {"layers": {"networks": ["10.0.0.0/8"]}, "boot": {"network": "10.77.0.0/24"}})).networks
+    assert both == ("10.0.0.0/8", "10.77.0.0/24")
+    assert options_of(Source("x", {"boot": {"network": "nonsense"}})).networks == ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_obje
 from tests.machine.render.harness import ROOT, Objects
 
 ADA = Signature("Ada <ada@example.org>", 1)
-OPTIONS = Options(networks=(ip_network("10.0.0.0/24"),))
+OPTIONS = Options(networks=("10.0.0.0/24",))
 
 
 class Repositories:

@@ -8,8 +8,9 @@ from typing import Any, Final
 import pytest
 from jsonschema import Draft202012Validator
 
+from gitstate.core.documents import Source
 from gitstate.core.errors import ConfigError
-from gitstate.machine.secrets.options import DEFAULT_KEYS, parse
+from gitstate.machine.secrets.options import DEFAULT_KEYS, options_of
 from tests.support import PROJECT
 
 SCHEMA: Final = json.loads((PROJECT / "schemas" / "site.schema.json").read_text("utf-8"))
@@ -40,17 +41,17 @@ def site(table: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("table", GOOD)
 def test_good(table: Any) -> None:
-    assert parse(site(table), "x").uuid == UUID
+    assert options_of(Source("x", site(table))).uuid == UUID
     assert Draft202012Validator(SCHEMA).is_valid(site(table))
 
 
 @pytest.mark.parametrize("table", BAD)
 def test_bad(table: Any) -> None:
-    with pytest.raises(ConfigError, match=r"^x: \[secrets\]"):
-        parse(site(table), "x")
+    with pytest.raises(ConfigError, match=r"^x: secrets\b"):
+        options_of(Source("x", site(table)))
     assert not Draft202012Validator(SCHEMA).is_valid(site(table))
 
 
 def test_the_default_is_told() -> None:
-    assert parse({"uuid": UUID}, "x").host_keys == DEFAULT_KEYS
+    assert options_of(Source("x", {"uuid": UUID})).host_keys == DEFAULT_KEYS
     assert SCHEMA["properties"]["secrets"]["properties"]["host_keys"]["default"] == list(DEFAULT_KEYS)
