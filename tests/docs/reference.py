@@ -24,11 +24,11 @@ Rows = list[tuple[str, str]]
 # --- what isn't said in the code; in Markdown, of which only `code` and [links](x.md) are used ------------------------
 
 ABOUT: Final = (
-    "`REPO` is a prototype (`desktop`) or a layer (`lab/lab3`). Inside its live tree it may be left out. `REV` is a"
-    " revision in git's own syntax (`HEAD~1`, a tag, an id); left out it is `HEAD`. Common options may stand before or"
+    "`REPO` is a prototype (`desktop`) or a layer (`lab/lab3`). Inside its live tree it may be omitted. `REV` is a"
+    " revision in git's own syntax (`HEAD~1`, a tag, an id), by default `HEAD`. Common options may come before or"
     " after the command.",
     "Results go to standard output; notes, progress and errors to standard error. Progress is shown on a terminal only,"
-    " and only by what takes a while. `log`, `show` and `diff` go through the pager if they don't fit on the terminal.",
+    " by commands that take a while. `log`, `show` and `diff` use the pager if they don't fit on the terminal.",
     "Names are printed as they are, if they are UTF-8. `\\ooo`, a byte in octal, stands for what isn't, for control and"
     " invisible characters, for `\\` itself, and for spaces that couldn't be seen, at an end of a path or side by side;"
     " in lists of hard links, for any space. [JSON](#json) has octal for more, `-z` for nothing; git"
@@ -36,66 +36,66 @@ ABOUT: Final = (
 )
 
 CODES: Final[Rows] = [
-    ("0", "Done. Differences are no error."),
+    ("0", "Done. Differences are not an error."),
     ("1", "There are differences: `verify`; `status` and `diff` with `--exit-code`; `diff -q`."),
-    ("2", "Usage: a wrong option, a name that can't be one, an impossible combination."),
-    ("3", "Partly done: the message names what was not. What could not be read keeps its last record."),
+    ("2", "Usage: a wrong option or name, or options that exclude each other."),
+    ("3", "Partly done: the message names what was not done. Files that could not be read keep their last records."),
     ("4", "Refused by [policy](policy.md): nothing was recorded."),
     ("5", "Environment: not root, a program is missing, a read-only file system, no live tree."),
-    ("6", "Input or output failed, or the disk is full. Nothing half done is left."),
-    ("7", "A configuration file is wrong, or of a newer version."),
+    ("6", "Input or output failed, or the disk is full. Nothing is left half done."),
+    ("7", "A configuration file or template is wrong, or of a newer version."),
     ("10", "Not found: the site, a repository, a revision, a path."),
-    ("11", "Locked by another command, or the branch was moved meanwhile. Try again."),
-    ("12", "Conflict: two states that can't be joined without a decision."),
-    ("13", "The directory (LDAP) doesn't answer, or doesn't let us in."),
-    ("14", "Damaged data: a broken record, a corrupt pack, a hostile tree."),
-    ("70", "A bug. With `-v` there is a traceback to report."),
-    ("130", "Interrupted by Ctrl-C. Nothing half done is left."),
-    ("141", "Who read the output closed it (`| head`)."),
+    ("11", "Locked by another command, or the branch has moved meanwhile. Try again."),
+    ("12", "Conflict: two states that can't be merged without a decision."),
+    ("13", "The directory (LDAP) doesn't answer, or denies access."),
+    ("14", "Damaged data: a broken record, a corrupt pack, a malicious tree."),
+    ("70", "An internal error. Report the traceback that `-v` shows."),
+    ("130", "Interrupted by Ctrl-C. Nothing is left half done."),
+    ("141", "The reader of the output closed it (`| head`)."),
 ]
 
 VARIABLES: Final[Rows] = [
-    ("GITSTATE_SITE", "The site's directory; `--site` wins. `/srv/gitstate` if neither says."),
+    ("GITSTATE_SITE", "The site's directory; `--site` wins. The default is `/srv/gitstate`."),
     (
         "GIT_AUTHOR_NAME, GIT_AUTHOR_EMAIL",
-        "Who makes a commit, unless `--author` says. Any other `GIT_…` is ignored.",
+        "Author of commits, unless `--author` is given. Any other `GIT_…` is ignored.",
     ),
-    ("HOME", "git's configuration stands there: its `user.name` and `user.email` come next."),
-    ("SUDO_USER", "Who makes a commit, if nothing else says."),
-    ("SSH_ORIGINAL_COMMAND", "What somebody's ssh asked for, for `gitstate serve`."),
+    ("HOME", "Directory of git's configuration: its `user.name` and `user.email` come next."),
+    ("SUDO_USER", "Author of commits, if nothing else names one."),
+    ("SSH_ORIGINAL_COMMAND", "The command that an ssh client requested, for `gitstate serve`."),
     ("CREDENTIALS_DIRECTORY", "Where systemd puts the password for the directory server."),
-    ("NO_COLOR", "No colours, if it is set. Nor are there any with `TERM=dumb`, or where no terminal is."),
+    ("NO_COLOR", "No colours if it is set, as with `TERM=dumb` or without a terminal."),
     ("PAGER, LESS", "The pager of `log`, `show` and `diff`, and its options."),
-    ("TZ", "The zone of dates for people. JSON is in UTC."),
-    ("_GITSTATE_COMPLETE", "What shell completion wants."),
+    ("TZ", "Time zone of dates for people. JSON is in UTC."),
+    ("_GITSTATE_COMPLETE", "Used by shell completion."),
 ]
 
 SITE_KEYS: Final[Rows] = [
     ("version", "The version of this file: 1. A newer one is refused (exit code 7)."),
     ("uuid", "The site's own id, made by `init`."),
-    ("keep", "For how many days an export stays that nothing uses any more. Planned; nothing is deleted yet."),
+    ("keep", "Days for which an unused export is kept. Planned; nothing is deleted yet."),
 ]
 
 REPOSITORY_KEYS: Final[Rows] = [
     ("gitstate.live", "The live tree: an absolute path. Change it if you move the tree."),
     ("gitstate.format", "The version of the on-disk format; a newer one is refused (exit code 7)."),
-    ("gc.auto, receive.autogc, maintenance.auto", "Off: `gitstate gc` repacks, and nothing else."),
-    ("core.bigFileThreshold", "32m: larger files are kept whole, so that they stream."),
-    ("transfer.fsckObjects", "true: what is pushed is checked."),
+    ("gc.auto, receive.autogc, maintenance.auto", "Off: only `gitstate gc` repacks."),
+    ("core.bigFileThreshold", "32m: larger files are stored whole, so that they can be streamed."),
+    ("transfer.fsckObjects", "true: pushed objects are checked."),
     ("transfer.unpackLimit", "1: a push stays one pack, which git syncs to disk; it doesn't sync loose objects."),
     ("merge.directoryRenames", "false: git would take a removed and a new empty directory for a rename."),
-    ("core.logAllRefUpdates", "true: git's log of where each branch stood."),
+    ("core.logAllRefUpdates", "true: git's log of each branch's positions."),
     ("diff.gitstate.textconv", "How git shows records; set in clones, too."),
     ("merge.gitstate.name, merge.gitstate.driver", "How git merges records; set in clones, too."),
 ]
 
 JSON: Final = (
     'With `--json` a command prints one object in one line: `{"schema": "NAME/1", …}`. The schema of each is in'
-    " [schemas](../schemas), as JSON Schema 2020-12, and holds: keys may be added to a shape; one that goes or means"
-    " something else makes the next number.",
+    " [schemas](../schemas), as JSON Schema 2020-12, and is stable: keys may be added; removing one or"
+    " changing its meaning makes the next number.",
     "Paths are octal: every byte but `A-Z a-z 0-9 . _ + @ , : ~ / -` is written `\\ooo`, as in records. Paths inside a"
-    " snapshot have no slash in front, the root is `.`; places on the machine are absolute. Ids are 40 hex digits,"
-    " sizes are bytes, durations seconds, moments UTC in ISO 8601; times of files are seconds and nanoseconds as in"
+    " snapshot have no leading slash, the root is `.`; paths on the machine are absolute. Ids are 40 hex digits, sizes"
+    " bytes, durations seconds, points in time UTC in ISO 8601; times of files are seconds and nanoseconds as in"
     " records.",
     "With `-n` the object is the same, with `dry_run` true. An error is an object on standard error:"
     ' `{"error": {"code": 10, "message": "…", "hint": "…"}}`, and the exit code is `code`'
@@ -103,7 +103,7 @@ JSON: Final = (
     " printed. `client list --new` ([schema](../schemas/client-list-new.schema.json)), `layer list --shipped`"
     " ([schema](../schemas/layer-shipped.schema.json)), `layer list LAYER`"
     " ([schema](../schemas/layer-clients.schema.json)) and `status` without a repository"
-    " ([schema](../schemas/site-status.schema.json)) have shapes of their own.",
+    " ([schema](../schemas/site-status.schema.json)) have their own shapes.",
 )
 
 COMPLETION: Final = (
@@ -195,7 +195,7 @@ def markdown() -> str:
     lines += ["## Configuration", "", "`site.toml` in the site's directory:", "", *_table("key", SITE_KEYS)]
     lines += ["Each repository's own git configuration (`git -C REPO.git config …`):", ""]
     lines += _table("key", REPOSITORY_KEYS)
-    lines += ["What is recorded and what is refused stands in the prototype or layer itself: [policy](policy.md).", ""]
+    lines += ["What is recorded and what is refused is part of the prototype or layer itself: [policy](policy.md).", ""]
     lines += ["## JSON", "", *_wrapped(JSON)]
     lines += ["## Shell completion", "", "Commands, options, repositories and revisions are completed.", ""]
     lines += ["| shell | line | in |", "|---|---|---|"]
@@ -275,7 +275,7 @@ def roff() -> str:
             ("/srv/gitstate/site.toml", "The site's settings; `[boot]` says how machines boot."),
             ("/srv/gitstate/directory.git", "Which client runs what."),
             ("/srv/gitstate/tftp", "What boot loaders may read."),
-            ("/srv/gitstate/secrets/HOST", "What one machine alone may have."),
+            ("/srv/gitstate/secrets/HOST", "Secrets of one machine."),
             ("etc/gitstate/policy.toml", "In a prototype: what is recorded and what is refused."),
             ("policy.toml", "The same, in a layer's root."),
         ]
