@@ -103,11 +103,7 @@ class Paths:
     def of_records(self) -> list[bytes]:
         """git's pathspecs for a superset of the commits that changed their content, records or links."""
         positive = self._positive
-        return [
-            *(spec.for_git for spec in positive),
-            *(spec.record for spec in positive),
-            b":(literal)" + LINKS,
-        ]
+        return [*(spec.for_git for spec in positive), *(spec.record for spec in positive), b":(literal)" + LINKS]
 
 
 def pathspec(text: str) -> Pathspec:

@@ -7,7 +7,7 @@ to the file that was there before, for admins who work in the tree and for machi
 last, each step atomic, so a killed run loses nothing and the next one finishes.
 """
 
-from gitstate.tree.local.listing import LIST, parse_path
+from gitstate.tree.local.listing import parse_path
 from gitstate.tree.local.plan import (
     BASE,
     ConflictPolicy,
@@ -20,20 +20,17 @@ from gitstate.tree.local.plan import (
     open_trees,
     remove,
 )
-from gitstate.tree.local.state import File, Original, State, Trees
-from gitstate.tree.local.steps import Link, Restore, Step
+from gitstate.tree.local.state import Original, State, Trees
+from gitstate.tree.local.steps import Link, Restore
 
 __all__ = [
     "BASE",
-    "LIST",
     "ConflictPolicy",
-    "File",
     "Link",
     "Original",
     "Plan",
     "Restore",
     "State",
-    "Step",
     "Trees",
     "add",
     "apply",

@@ -109,7 +109,7 @@ def remove(trees: Trees, paths: Iterable[bytes]) -> Plan:
     _check_listed(wanted, before)
     restored = [step for path in wanted for step in _restore(trees, path)]
     after = tuple(path for path in before if path not in wanted)
-    return Plan((*restored, *(Remove(content_path(path)) for path in wanted), WriteList(after)))
+    return Plan((*restored, *(Remove(content_path(path)) for path in wanted), WriteList(LIST, after)))
 
 
 def apply(todo: Plan, trees: Trees) -> None:
@@ -132,7 +132,7 @@ def _plan(
     directories = [MakeDirectory(path) for path in folders if trees.live.lstat(path) is None]
     fetched = [CopyFromBase(content_path(file.path), file.path) for file in work if _has_no_content(trees, file)]
     links = [Link(file.path) for file in work if file.state is not State.DANGLING]
-    new_list: list[Step] = [WriteList(after)] if list(after) != list(before) else []
+    new_list: list[Step] = [WriteList(LIST, after)] if list(after) != list(before) else []
     kept = tuple(file.path for file in found if _is_conflict(file) and not _is_replaced(trees, file, policy))
     return Plan((*copies, *directories, *new_list, *fetched, *links), kept)
 

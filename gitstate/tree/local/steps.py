@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from gitstate.core.fs import DescriptorTree
-from gitstate.tree.local.listing import DIRECTORY, LIST, content_path, link_target, text
+from gitstate.tree.local.listing import DIRECTORY, content_path, link_target, text
 from gitstate.tree.local.state import Trees
 
 
-class Step(Protocol):
+@dataclass(frozen=True, slots=True)
+class Step(ABC):
     """One step in the live tree ``tree``: of the ``prototype`` or of ``base``."""
 
     action: ClassVar[str]
-    tree: ClassVar[str]
+    tree: ClassVar[str] = "prototype"
+    path: bytes
 
-    @property
-    def path(self) -> bytes: ...
-
+    @abstractmethod
     def apply(self, trees: Trees) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class CopyToBase:
+class CopyToBase(Step):
     """Copy the prototype's file ``source`` to ``path`` in the base layer."""
 
     action: ClassVar[str] = "copy"
     tree: ClassVar[str] = "base"
-    path: bytes
     source: bytes
 
     def apply(self, trees: Trees) -> None:
@@ -37,12 +37,10 @@ class CopyToBase:
 
 
 @dataclass(frozen=True, slots=True)
-class CopyFromBase:
+class CopyFromBase(Step):
     """Copy the base layer's file ``source`` to ``path`` in the prototype."""
 
     action: ClassVar[str] = "copy"
-    tree: ClassVar[str] = "prototype"
-    path: bytes
     source: bytes
 
     def apply(self, trees: Trees) -> None:
@@ -50,43 +48,34 @@ class CopyFromBase:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeDirectory:
+class MakeDirectory(Step):
     """Make a directory ``local`` with the metadata of its parent."""
 
     action: ClassVar[str] = "make"
-    tree: ClassVar[str] = "prototype"
-    path: bytes
 
     def apply(self, trees: Trees) -> None:
         trees.live.make_like(self.path, trees.live, self.path.rpartition(b"/")[0])
 
 
 @dataclass(frozen=True, slots=True)
-class WriteList:
+class WriteList(Step):
     """Write the list, or remove it if it is empty."""
 
     action: ClassVar[str] = "write"
-    tree: ClassVar[str] = "prototype"
     paths: tuple[bytes, ...]
-
-    @property
-    def path(self) -> bytes:
-        return LIST
 
     def apply(self, trees: Trees) -> None:
         if self.paths:
-            trees.live.write(LIST, text(self.paths), 0o644)
-        elif trees.live.lstat(LIST):
-            trees.live.remove(LIST)
+            trees.live.write(self.path, text(self.paths), 0o644)
+        elif trees.live.lstat(self.path):
+            trees.live.remove(self.path)
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Link(Step):
     """Replace a file by a link, and move the file itself to the link's target."""
 
     action: ClassVar[str] = "link"
-    tree: ClassVar[str] = "prototype"
-    path: bytes
 
     @property
     def target(self) -> bytes:
@@ -100,24 +89,20 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Restore:
+class Restore(Step):
     """Replace a link by its target."""
 
     action: ClassVar[str] = "restore"
-    tree: ClassVar[str] = "prototype"
-    path: bytes
 
     def apply(self, trees: Trees) -> None:
         trees.live.alias(content_path(self.path), self.path)
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Step):
     """Remove what is no link's target any more, and then an empty directory ``local``."""
 
     action: ClassVar[str] = "remove"
-    tree: ClassVar[str] = "prototype"
-    path: bytes
 
     def apply(self, trees: Trees) -> None:
         if trees.live.lstat(self.path):

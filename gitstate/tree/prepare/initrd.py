@@ -22,7 +22,7 @@ from gitstate.tree.prepare.debian import STATUS, Kernel
 _STAMPS: Final = b"var/lib/gitstate/initrd"
 """A line per kernel: version, digest of its initrd's inputs, digest of the initrd."""
 
-_INPUT_DIRECTORIES: Final = (
+_DIRECTORIES: Final = (
     b"etc/initramfs-tools",
     b"etc/ld.so.conf.d",
     b"etc/modprobe.d",
@@ -31,15 +31,8 @@ _INPUT_DIRECTORIES: Final = (
     b"etc/console-setup",
     b"usr/lib/gitstate/boot",
 )
-_INPUT_FILES: Final = (
-    STATUS,
-    b"etc/crypttab",
-    b"etc/default/keyboard",
-    b"etc/ld.so.conf",
-    b"etc/modules",
-    b"etc/os-release",
-)
-_NEEDED_MODULES: Final = ("nfs", "nfsv3", "nfsv4", "overlay")
+_FILES: Final = (STATUS, b"etc/crypttab", b"etc/default/keyboard", b"etc/ld.so.conf", b"etc/modules", b"etc/os-release")
+_MODULES: Final = ("nfs", "nfsv3", "nfsv4", "overlay")
 _HOOK: Final = b"scripts/gitstate"
 _MODULE: Final = re.compile(rb"(?:.*/)?([^/]+)\.ko(?:\.[a-z0-9]+)?", re.DOTALL)
 # The latest time in an initrd: the same files make the same initrd.
@@ -99,7 +92,7 @@ def _check(tree: DescriptorTree, kernel: Kernel, new: bytes) -> None:
     for line in (tree.read(kernel.modules + b"/modules.builtin") or b"").splitlines():
         if match := _MODULE.fullmatch(line):
             modules.add(_module_name(match[1]))
-    if missing := [name for name in _NEEDED_MODULES if name not in modules]:
+    if missing := [name for name in _MODULES if name not in modules]:
         raise StorageError(
             f"kernel {kernel.version} has no module {', '.join(missing)}",
             "install one of the distribution's kernels, or remove this one: it can't boot over NFS",
@@ -150,9 +143,9 @@ def _inputs_digest(tree: DescriptorTree, kernel: Kernel) -> str:
 
 
 def _inputs(tree: DescriptorTree, kernel: Kernel) -> Iterator[bytes]:
-    for path in (*_INPUT_FILES, kernel.modules + b"/modules.dep", kernel.modules + b"/modules.order"):
+    for path in (*_FILES, kernel.modules + b"/modules.dep", kernel.modules + b"/modules.order"):
         yield from _file_line(tree, path)
-    for directory in _INPUT_DIRECTORIES:
+    for directory in _DIRECTORIES:
         for path, found in tree.walk(directory):
             yield b"%o %s\n" % (found.st_mode, path)
             if stat.S_ISREG(found.st_mode):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree
@@ -31,44 +32,34 @@ class Concern(StrEnum):
     INITRD = "initrd"
 
 
-class Step(Protocol):
+@dataclass(frozen=True, slots=True)
+class Step(ABC):
     """One step. ``reason`` says more than the concern where that helps."""
 
     action: ClassVar[str]
+    path: bytes
+    concern: Concern
+    reason: str
 
-    @property
-    def path(self) -> bytes: ...
-
-    @property
-    def concern(self) -> Concern: ...
-
-    @property
-    def reason(self) -> str: ...
-
+    @abstractmethod
     def apply(self, tree: DescriptorTree) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Step):
     """Remove a file, or a directory with everything below it."""
 
     action: ClassVar[str] = "remove"
-    path: bytes
-    concern: Concern
-    reason: str
 
     def apply(self, tree: DescriptorTree) -> None:
         tree.remove(self.path)
 
 
 @dataclass(frozen=True, slots=True)
-class Clear:
+class Clear(Step):
     """Remove everything in a directory, or only its files."""
 
     action: ClassVar[str] = "clear"
-    path: bytes
-    concern: Concern
-    reason: str
     files_only: bool = False
 
     def apply(self, tree: DescriptorTree) -> None:
@@ -84,26 +75,20 @@ class Clear:
 
 
 @dataclass(frozen=True, slots=True)
-class Empty:
+class Empty(Step):
     """Truncate a file."""
 
     action: ClassVar[str] = "empty"
-    path: bytes
-    concern: Concern
-    reason: str
 
     def apply(self, tree: DescriptorTree) -> None:
         tree.truncate(self.path)
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class Write(Step):
     """Write a file owned by root; ``time`` in nanoseconds."""
 
     action: ClassVar[str] = "write"
-    path: bytes
-    concern: Concern
-    reason: str
     data: bytes
     mode: int = 0o644
     time: int | None = None
@@ -113,13 +98,10 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Link(Step):
     """Make a symlink."""
 
     action: ClassVar[str] = "link"
-    path: bytes
-    concern: Concern
-    reason: str
     target: bytes
 
     def apply(self, tree: DescriptorTree) -> None:
@@ -127,13 +109,10 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(Step):
     """Set the time of modification, in nanoseconds."""
 
     action: ClassVar[str] = "touch"
-    path: bytes
-    concern: Concern
-    reason: str
     time: int
 
     def apply(self, tree: DescriptorTree) -> None:
@@ -141,13 +120,10 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True)
-class MakeDirectory:
+class MakeDirectory(Step):
     """Make an empty directory."""
 
     action: ClassVar[str] = "make"
-    path: bytes
-    concern: Concern
-    reason: str
     mode: int = 0o755
 
     def apply(self, tree: DescriptorTree) -> None:

@@ -13,7 +13,7 @@ import pytest
 from gitstate.core import cpio
 from gitstate.core.monitor import SILENT
 from gitstate.tree import prepare
-from gitstate.tree.prepare import chroot as inside
+from gitstate.tree.prepare import chroot
 from tests import roots
 from tests.cli.harness import listing
 from tests.gitstate_command import Site, make_site
@@ -75,7 +75,7 @@ def test_the_initrd_has_what_a_machine_without_a_disk_needs(live: Path) -> None:
 
 def test_the_programs_in_the_initrd_run(live: Path) -> None:
     """With the libraries that are in it, and with the applets that the hook calls."""
-    inside.run(live, ("unmkinitramfs", f"/boot/{initrd(live).name}", "/root/initrd"), SILENT)
+    chroot.run(live, ("unmkinitramfs", f"/boot/{initrd(live).name}", "/root/initrd"), SILENT)
     try:
         unpacked = live / "root/initrd"
         root = unpacked / "main" if (unpacked / "main").is_dir() else unpacked
@@ -139,7 +139,7 @@ def test_two_trees_with_the_same_files_get_the_same_initrd(live: Path, tmp_path:
 def test_a_kernel_upgrade_in_a_chroot_takes_the_hook_along(live: Path) -> None:
     """As its postinst would: `update-initramfs -c` for the new version."""
     old = initrd(live).read_bytes()
-    inside.run(live, ("update-initramfs", "-u", "-k", version(live)), SILENT)
+    chroot.run(live, ("update-initramfs", "-u", "-k", version(live)), SILENT)
     try:
         assert "scripts/gitstate" in members(initrd(live))
         assert [kernel.version for kernel in prepare.plan(live).kernels] == [version(live)]
