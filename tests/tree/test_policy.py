@@ -727,8 +727,8 @@ def test_the_digest_is_of_the_rules_not_of_the_text() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("_EDITION", rules._RULES_VERSION + 1),
-        ("HOLLOW_DIRECTORIES", METADATA_ONLY_DIRECTORIES[1:]),
+        ("_RULES_VERSION", rules._RULES_VERSION + 1),
+        ("METADATA_ONLY_DIRECTORIES", METADATA_ONLY_DIRECTORIES[1:]),
         ("SKIPPED_FILES", SKIPPED_FILES[1:]),
         ("SECRETS", SECRETS[1:]),
     ],

@@ -33,6 +33,10 @@ class Secret:
     hint: str
 
 
+def _paths(text: bytes) -> tuple[bytes, ...]:
+    return tuple(text.split())
+
+
 _KEY_44 = rb"[A-Za-z0-9+/]{43}="
 _WIREGUARD = rb"^[ \t]*(?i:PrivateKey|PresharedKey)[ \t]*=[ \t]*" + _KEY_44
 _AGAIN = "each machine makes its own again"
@@ -40,63 +44,49 @@ _AGAIN = "each machine makes its own again"
 SECRETS: Final = (
     Secret(
         "host-key",
-        (b"etc/ssh/ssh_host_*_key", b"etc/dropbear/dropbear_*_host_key", b"etc/tinyssh/sshkeydir/.*.sk"),
+        _paths(b"etc/ssh/ssh_host_*_key etc/dropbear/dropbear_*_host_key etc/tinyssh/sshkeydir/.*.sk"),
         always("the ssh host key of one machine"),
         "remove it: every machine needs its own, and `gitstate prepare` will remove it for you",
     ),
     Secret(
         "machine-id",
-        (b"etc/machine-id", b"var/lib/dbus/machine-id"),
+        _paths(b"etc/machine-id var/lib/dbus/machine-id"),
         machine_id,
         "empty it with `truncate -s 0`: every machine needs its own, and `gitstate prepare` will empty it for you",
     ),
     Secret(
         "random-seed",
-        (
-            b"var/lib/systemd/random-seed",
-            b"var/lib/urandom/random-seed",
-            b"var/lib/random-seed",
-            b"var/lib/misc/random-seed",
-            b"var/lib/seedrng/*",
-            b"boot/**/loader/random-seed",
-            b"efi/loader/random-seed",
+        _paths(
+            b"var/lib/systemd/random-seed var/lib/urandom/random-seed var/lib/random-seed "
+            b"var/lib/misc/random-seed var/lib/seedrng/* boot/**/loader/random-seed efi/loader/random-seed"
         ),
         always("the random seed of one machine"),
         f"remove it: {_AGAIN}",
     ),
     Secret(
         "machine-secret",
-        (
-            b"var/lib/systemd/credential.secret",
-            b"var/lib/NetworkManager/secret_key",
-            b"var/lib/ubuntu-advantage/private/**",
+        _paths(
+            b"var/lib/systemd/credential.secret var/lib/NetworkManager/secret_key var/lib/ubuntu-advantage/private/**"
         ),
         always("a secret made for one machine"),
         f"remove it: {_AGAIN}",
     ),
     Secret(
         "login-password",
-        (b"etc/passwd*", b"etc/shadow*", b"var/backups/passwd.bak", b"var/backups/shadow.bak"),
+        _paths(b"etc/passwd* etc/shadow* var/backups/passwd.bak var/backups/shadow.bak"),
         logins,
         "lock it with `usermod -p '*' NAME` (`passwd -l` keeps the hash), in backup copies too",
     ),
     Secret(
         "login-password",
-        (
-            b"etc/group*",
-            b"etc/gshadow*",
-            b"var/backups/group.bak",
-            b"var/backups/gshadow.bak",
-            b"**/.htpasswd",
-            b"**/htpasswd",
-        ),
+        _paths(b"etc/group* etc/gshadow* var/backups/group.bak var/backups/gshadow.bak **/.htpasswd **/htpasswd"),
         hashes,
         "remove the hash (of a group: `gpasswd -r NAME`)",
     ),
-    Secret("login-password", (b"etc/security/opasswd",), old_hashes, "empty it with `truncate -s 0`"),
+    Secret("login-password", _paths(b"etc/security/opasswd"), old_hashes, "empty it with `truncate -s 0`"),
     Secret(
         "login-password",
-        (b"root/*-ks.cfg",),
+        _paths(b"root/*-ks.cfg"),
         matching(
             "a password of the installation",
             rb"^[ \t]*(?:rootpw|user)\b[^\n]*[ =\"']\$[0-9a-z]+\$",
@@ -106,39 +96,30 @@ SECRETS: Final = (
     ),
     Secret(
         "login-password",
-        (b"etc/grub.d/*", b"boot/**/grub.cfg", b"boot/**/user.cfg"),
+        _paths(b"etc/grub.d/* boot/**/grub.cfg boot/**/user.cfg"),
         matching("GRUB's password hash", rb"grub\.pbkdf2\.sha512\.[0-9]{1,9}\.[0-9A-Fa-f]{32}"),
         "take it out: clients boot from the network, without this GRUB",
     ),
     Secret(
         "shared-key",
-        (b"**/*.keytab", b"**/.k5.*"),
+        _paths(b"**/*.keytab **/.k5.*"),
         keytab,
         "move it out of the prototype: a machine's keytab belongs to that machine",
     ),
     Secret(
         "shared-key",
-        (
-            b"etc/munge/munge.key",
-            b"etc/corosync/authkey",
-            b"etc/pacemaker/authkey",
-            b"etc/cryptsetup-keys.d/*.key",
-            b"crypto_keyfile.bin",
-            b"etc/credstore/*",
+        _paths(
+            b"etc/munge/munge.key etc/corosync/authkey etc/pacemaker/authkey etc/cryptsetup-keys.d/*.key "
+            b"crypto_keyfile.bin etc/credstore/*"
         ),
         always("a secret key or credential"),
         "move it out of the prototype: who has it can pass for any machine that has it",
     ),
     Secret(
         "shared-key",
-        (
-            b"etc/bind/*.key",
-            b"etc/rndc.key",
-            b"etc/ceph/*.keyring",
-            b"etc/chrony*/**",
-            b"etc/chrony.keys",
-            b"etc/ntp.keys",
-            b"etc/ntp*/*.keys",
+        _paths(
+            b"etc/bind/*.key etc/rndc.key etc/ceph/*.keyring etc/chrony*/** etc/chrony.keys etc/ntp.keys "
+            b"etc/ntp*/*.keys"
         ),
         matching(
             "a shared key",
@@ -150,19 +131,19 @@ SECRETS: Final = (
     ),
     Secret(
         "vpn-key",
-        (b"etc/wireguard/*private*", b"etc/wireguard/*.key", b"etc/wireguard/*.psk"),
+        _paths(b"etc/wireguard/*private* etc/wireguard/*.key etc/wireguard/*.psk"),
         matching("a WireGuard key", _WIREGUARD, rb"\A" + _KEY_44 + rb"\s*\Z"),
         "move it out of the prototype: every machine needs its own",
     ),
     Secret(
         "vpn-key",
-        (b"etc/wireguard/*", b"etc/systemd/network/**"),
+        _paths(b"etc/wireguard/* etc/systemd/network/**"),
         matching("a WireGuard key", _WIREGUARD),
         "keep it in a file that only that machine has, and name it there (PrivateKeyFile=, or `PostUp = wg set …`)",
     ),
     Secret(
         "vpn-key",
-        (b"etc/ipsec.secrets", b"etc/ipsec.d/*.secrets", b"etc/swanctl/**"),
+        _paths(b"etc/ipsec.secrets etc/ipsec.d/*.secrets etc/swanctl/**"),
         matching(
             "a VPN's secret",
             rb"^[^#\n]*:[ \t]*(?:PSK|EAP|XAUTH|NTLM|PIN)[ \t]+[^\s#]",
@@ -172,7 +153,7 @@ SECRETS: Final = (
     ),
     Secret(
         "network-password",
-        (b"etc/NetworkManager/system-connections/*",),
+        _paths(b"etc/NetworkManager/system-connections/*"),
         matching(
             "the password of a network connection",
             rb"^(?:[\w-]+[ -])?(?:psk|password|password-raw|secret|pin|preshared-key|wep-key[0-3])[ \t]*=[ \t]*\S",
@@ -182,7 +163,7 @@ SECRETS: Final = (
     ),
     Secret(
         "network-password",
-        (b"etc/wpa_supplicant/*", b"etc/wpa_supplicant.conf", b"etc/netplan/*.yaml"),
+        _paths(b"etc/wpa_supplicant/* etc/wpa_supplicant.conf etc/netplan/*.yaml"),
         assigned(
             "the password of a network connection",
             rb"\w{0,40}psk|sae_password|(?:client-key-)?password|wep_key[0-3]|private_key_passwd",
@@ -192,7 +173,7 @@ SECRETS: Final = (
     ),
     Secret(
         "network-password",
-        (b"var/lib/iwd/**", b"var/lib/connman/**", b"etc/network/interfaces", b"etc/network/interfaces.d/**"),
+        _paths(b"var/lib/iwd/** var/lib/connman/** etc/network/interfaces etc/network/interfaces.d/**"),
         matching(
             "the password of a network connection",
             rb"^(?:Passphrase|PreSharedKey|SAE-PT-Group[0-9]+|[\w-]*Password)[ \t]*=[ \t]*\S",
@@ -202,14 +183,14 @@ SECRETS: Final = (
     ),
     Secret(
         "network-password",
-        (b"var/lib/bluetooth/**/info",),
+        _paths(b"var/lib/bluetooth/**/info"),
         matching("the key of a Bluetooth device", rb"^\[(?:LinkKey|[\w]*LongTermKey|IdentityResolvingKey)\]"),
         "remove it: the pairing belongs to one machine",
     ),
-    Secret("stored-password", (b"etc/ppp/*-secrets",), ppp, "move it out of the prototype"),
+    Secret("stored-password", _paths(b"etc/ppp/*-secrets"), ppp, "move it out of the prototype"),
     Secret(
         "stored-password",
-        (b"etc/apt/auth.conf", b"etc/apt/auth.conf.d/*", b"**/.netrc", b"**/.git-credentials"),
+        _paths(b"etc/apt/auth.conf etc/apt/auth.conf.d/* **/.netrc **/.git-credentials"),
         matching(
             "the password of an account elsewhere",
             rb"^(?![ \t]*#)[^\n]*\bpassword[ \t]+[^\s#]",
@@ -219,20 +200,15 @@ SECRETS: Final = (
     ),
     Secret(
         "stored-password",
-        (b"etc/ldap.secret", b"etc/pam_ldap.secret", b"etc/libnss-ldap.secret"),
+        _paths(b"etc/ldap.secret etc/pam_ldap.secret etc/libnss-ldap.secret"),
         always("the password of a directory account"),
         "use an account without a password, or the machine's keytab",
     ),
     Secret(
         "stored-password",
-        (
-            b"etc/nslcd.conf",
-            b"etc/pam_ldap.conf",
-            b"etc/libnss-ldap.conf",
-            b"etc/sssd/**",
-            b"etc/mysql/debian.cnf",
-            b"etc/iscsi/*.conf",
-            b"var/cache/debconf/passwords.dat",
+        _paths(
+            b"etc/nslcd.conf etc/pam_ldap.conf etc/libnss-ldap.conf etc/sssd/** etc/mysql/debian.cnf "
+            b"etc/iscsi/*.conf var/cache/debconf/passwords.dat"
         ),
         matching(
             "a stored password",
@@ -244,13 +220,13 @@ SECRETS: Final = (
     ),
     Secret(
         "stored-password",
-        (b"etc/fstab",),
+        _paths(b"etc/fstab"),
         matching("the password of a network share", rb"^[ \t]*[^\s#][^\n]*[ \t,](?:password2?|passwd|pass)=[^\s,]"),
         "use credentials=FILE with a file that only that machine has, or Kerberos (sec=krb5)",
     ),
     Secret(
         "stored-password",
-        (b"etc/exim4/passwd.client", b"etc/postfix/sasl_passwd", b"etc/postfix/sasl/passwd"),
+        _paths(b"etc/exim4/passwd.client etc/postfix/sasl_passwd etc/postfix/sasl/passwd"),
         matching(
             "the password of a mail account",
             rb"^[^\s#:][^\s:]*:[^\s:]+:\S",
@@ -260,7 +236,7 @@ SECRETS: Final = (
     ),
     Secret(
         "stored-password",
-        (b"var/lib/samba/private/*.tdb", b"var/lib/samba/*.tdb", b"etc/samba/*.tdb"),
+        _paths(b"var/lib/samba/private/*.tdb var/lib/samba/*.tdb etc/samba/*.tdb"),
         matching("Samba's passwords", rb"SECRETS/MACHINE_PASSWORD|\bUSER_[^\0]{1,64}\0"),
         "leave the domain and delete the accounts in the prototype: a machine joins by itself",
     ),

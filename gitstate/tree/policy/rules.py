@@ -50,28 +50,13 @@ class Rules:
     selinux: bool = False
 
 
-METADATA_ONLY_DIRECTORIES: Final = (
-    b"proc",
-    b"sys",
-    b"run",
-    b"tmp",
-    b"var/tmp",
-    b"dev/shm",
-    b"dev/pts",
-    b"dev/mqueue",
-    b"dev/hugepages",
-    b"var/cache/apt/archives",
-    b"var/lib/apt/lists",
-    b"var/cache/dnf",
-    b"var/cache/libdnf5",
-    b"var/cache/yum",
-    b"var/cache/PackageKit",
-    b"var/cache/zypp",
-    b"var/cache/pacman/pkg",
-    b"var/lib/pacman/sync",
-    b"var/cache/apk",
-    b"var/lib/docker",
-    b"var/lib/containers",
+METADATA_ONLY_DIRECTORIES: Final = tuple(
+    b"""
+    proc sys run tmp var/tmp dev/shm dev/pts dev/mqueue dev/hugepages
+    var/cache/apt/archives var/lib/apt/lists var/cache/dnf var/cache/libdnf5 var/cache/yum var/cache/PackageKit
+    var/cache/zypp var/cache/pacman/pkg var/lib/pacman/sync var/cache/apk
+    var/lib/docker var/lib/containers
+    """.split()
 )
 SKIPPED_FILES: Final = (
     b"var/cache/apt/*.bin",
@@ -112,22 +97,6 @@ class Policy:
 
     ``digest`` changes whenever a rule does, so that a cache made under other rules is recognised.
     """
-
-    __slots__ = (
-        "_allowed",
-        "_directory",
-        "_file",
-        "_once",
-        "_other",
-        "_packaged",
-        "_refused",
-        "_rules",
-        "digest",
-        "selinux",
-    )
-
-    digest: bytes
-    selinux: bool
 
     def __init__(self, rules: Rules, *, defaults: bool = True, once: tuple[bytes, ...] = ()) -> None:
         keep, skip = union(rules.keep), union(rules.skip)

@@ -142,10 +142,8 @@ class Recorder:
         return oid, refusal
 
     def _stream(self, task: FileTask, descriptor: int, size: int) -> tuple[bytes, Refusal | None] | None:
-        if self._policy.inspects(task.path, size):
-            refusal = self._policy.inspect(task.path, os.pread(descriptor, _PIECE, 0))
-        else:
-            refusal = None
+        inspected = self._policy.inspects(task.path, size)
+        refusal = self._policy.inspect(task.path, os.pread(descriptor, _PIECE, 0)) if inspected else None
         os.lseek(descriptor, 0, os.SEEK_SET)
         old = task.old.oid if task.old is not None else b""
         with self._count:
