@@ -90,7 +90,7 @@ def test_a_writer_beside_a_checkin_says_who_is_in_the_way(harness: Harness, word
     said = file.read_text()
     code, parent = re.findall(r"code (\d+) parent (\d+)", said)[0]
     assert code == "11", said
-    assert f"locked by checkin (pid {parent})" in said
+    assert f"locked by checkin (pid {parent}, since " in said
     assert harness("status", "p", "--exit-code").well()
     harness.sound()
     harness.tidy()
@@ -104,7 +104,7 @@ def test_two_checkins_at_once(harness: Harness) -> None:
         assert 0 in [one.code for one in said], said
         for one in said:
             if one.code:
-                assert re.search(r"locked by checkin \(pid \d+\)", one.told(11).err)
+                assert re.search(r"locked by checkin \(pid \d+, since ", one.told(11).err)
         harness("status", "p", "--exit-code").well()
     harness.sound()
     harness.tidy()
