@@ -261,7 +261,7 @@ def wait_for(port: int) -> None:
 def test_parts_are_installed_where_the_program_looks() -> None:
     text = (CLIENT / "gitstate").read_text()
     assert "${GITSTATE_LIB:-/usr/lib/gitstate}" in text
-    named = {word for line in text.splitlines() if line.strip().startswith("part ") for word in line.split()[1:]}
+    named = {word for line in text.splitlines() if line.strip().startswith("load ") for word in line.split()[1:]}
     assert all((PROJECT / "hooks" / name).is_file() for name in named)
     installed = {f"client/{path.name}" for path in Path(CLIENT).iterdir()} - {"client/gitstate"}
     assert installed <= named

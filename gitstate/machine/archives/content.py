@@ -59,7 +59,7 @@ def write(archive: Archive) -> Iterator[bytes]:
         place = FOLDER + b"/class/" + one.name.encode()
         texts |= _texts(place, one.layout)
         members += [_folder(place), _folder(place + b"/files"), *_files(place, one.layout)]
-    texts[FOLDER + b"/whole"] = _whole(texts)
+    texts[FOLDER + b"/checksums"] = _checksums(texts)
     members += [Member(path, Meta(Kind.FILE, 0o600), text) for path, text in texts.items()]
     return cpio.write(one._replace(meta=_dated(one.meta, archive.when)) for one in members)
 
@@ -211,7 +211,7 @@ def _classes(archive: Archive) -> bytes:
     return _lines(lines)
 
 
-def _whole(texts: Mapping[bytes, bytes]) -> bytes:
+def _checksums(texts: Mapping[bytes, bytes]) -> bytes:
     """What ``sha256sum -c`` reads: nothing is laid down unless all of this is there."""
     below = len(FOLDER) + 1
     return _lines(

@@ -122,7 +122,7 @@ def unpacked_as_far_as_it_goes(data: bytes, place: Path) -> None:
         (lambda place: (place / "files/etc/l").unlink(), "etc/l is missing or damaged"),
         (lambda place: (place / "files/etc/a b").write_text("c"), "etc/a b is missing or damaged"),
         (lambda place: (place / "list").write_text("x"), "its lists are damaged"),
-        (lambda place: (place / "whole").write_text("x\n"), "its lists are damaged"),
+        (lambda place: (place / "checksums").write_text("x\n"), "its lists are damaged"),
         (lambda place: (place / "about").unlink(), "about is missing"),
         (lambda place: (place / "class/intel/files/etc/i").write_text("x"), "etc/i is missing or damaged"),
         (lambda place: shutil.rmtree(place / "class/intel"), "its lists are damaged"),
