@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from gitstate.core import documents
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import layer_word
@@ -94,7 +95,7 @@ def _description(repository: Repository, snapshot: Snapshot) -> str | None:
 
 def _uses(opened: OpenedSite, repositories: Mapping[str, Repository]) -> dict[str, list[LayerUse]]:
     """Who gets each layer, sorted by client: by the release that its channel runs, else by the ``main`` branches."""
-    options = replace(load(opened.site), missing=Missing.WARN)
+    options = documents.replace(load(opened.site), missing=Missing.WARN)
     used: dict[str, list[LayerUse]] = {name: [] for name in repositories}
     for release, clients in _by_release(opened):
         tips = ((name, repository.ref(MAIN)) for name, repository in repositories.items())
