@@ -9,6 +9,6 @@ _PACKAGE: Final = Path(__file__).parents[1]
 
 
 def data_file(*names: str) -> Path:
-    """A file or folder by its path in the checkout: there, or in an installed package's data."""
+    """A file or folder by its path in the checkout, also when gitstate is installed."""
     installed = _PACKAGE / "_data"
     return (installed if installed.is_dir() else _PACKAGE.parent).joinpath(*names)

@@ -1,4 +1,4 @@
-"""What a snapshot knows of one directory entry."""
+"""Entries of a snapshot and their metadata."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class GitstateError(Exception):
-    """Anything a user is told in one line.
+    """An error that the user is told in one line.
 
     ``message`` says what and where, ``hint`` what to do; ``code`` is the documented exit code.
     """
@@ -66,7 +66,7 @@ class NotFoundError(GitstateError):
 
 
 class LockedError(GitstateError):
-    """Somebody else holds the lock, or moved the ref first."""
+    """Another process holds the lock, or moved the ref first."""
 
     code, kind = 11, "locked"
 

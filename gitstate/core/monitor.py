@@ -1,4 +1,4 @@
-"""How long work tells what it is doing, without knowing who listens."""
+"""Reports of progress, independent of who displays them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Told of progress. Every method may be called from the working thread only, and often: keep them cheap."""
+    """Receives reports of progress. Methods are called from the working thread only, and often: keep them cheap."""
 
     def phase(self, what: str, total: int | None = None, unit: str = "entries") -> None:
         """A new phase begins; ``total`` units of work are expected if that is known."""
@@ -15,11 +15,11 @@ class Observer(Protocol):
         """``amount`` more units of the current phase are done."""
 
     def notice(self, text: str) -> None:
-        """Something the user should know that is no error."""
+        """A message to the user that is no error."""
 
 
 class Silent:
-    """The observer of tests and scripts."""
+    """An observer that ignores everything."""
 
     def phase(self, what: str, total: int | None = None, unit: str = "entries") -> None:
         pass

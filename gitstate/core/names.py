@@ -19,7 +19,7 @@ ESCAPED: Final = b".gitstate="
 LAYER_KINDS: Final = ("network", "class", "workload", "lab", "host", "ip")
 RESERVED: Final = frozenset({"base", *LAYER_KINDS})
 _SERVED: Final = frozenset({"boot", "archives"})
-"""What stands in ``tftp/`` beside the prototypes."""
+"""Names in ``tftp/`` that prototypes can't have."""
 
 _WORD: Final = re.compile(
     r"(?!.*(?:\.\.|\.git$|\.lock$))[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,98}[A-Za-z0-9_+-])?", re.DOTALL
@@ -91,7 +91,7 @@ def ip_address(text: str) -> str:
 
 
 def layer_word(text: str) -> str:
-    """What stands behind ``KIND/`` in a layer's name: a network's ``/`` as ``_``, an IPv6 address's ``:`` as ``-``."""
+    """The part of a layer's name after ``KIND/``: ``/`` of a network as ``_``, ``:`` of an IPv6 address as ``-``."""
     word = text.replace("/", "_").replace(":", "-")
     return f"0{word}" if word.startswith("-") else word
 
@@ -107,7 +107,7 @@ class Pin(NamedTuple):
 
 
 def pin(text: str) -> Pin:
-    """``PROTOTYPE@REV``; whether REV exists is the repository's to say. Raises UsageError."""
+    """Parse ``PROTOTYPE@REV``, without looking whether they exist. Raises UsageError."""
     prototype, at, revision = text.partition("@")
     if not at or not _REVISION.fullmatch(revision):
         raise UsageError(f"{text!r} is not a pinned snapshot", "write PROTOTYPE@REV: desktop@v12")

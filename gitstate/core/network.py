@@ -1,4 +1,4 @@
-"""What this machine's network looks like, and who else gives addresses there. The only user of sockets."""
+"""This machine's network: addresses, listeners, DHCP servers. The only user of sockets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ETHERNET: Final = b"\xff" * 6
 
 
 def dhcp_servers(interface: str, seconds: float = 2.0) -> list[str]:
-    """The addresses of the DHCP servers that would give one to a machine on ``interface``, sorted.
+    """The addresses of the DHCP servers that answer on ``interface``, sorted.
 
     A DISCOVER is sent and the OFFERs that come within ``seconds`` are read. Nothing is requested, so no lease is
     taken. Proxy servers keep silent: they answer to boot loaders only. Raises HostError, NotFoundError.
@@ -63,13 +63,13 @@ def dhcp_servers(interface: str, seconds: float = 2.0) -> list[str]:
     transaction = secrets.randbits(32)
     found: set[str] = set()
     try:
-        with _packets(interface) as door:
-            own = door.getsockname()[4]
+        with _packets(interface) as sock:
+            own = sock.getsockname()[4]
             question = discover(own, transaction)
             # Twice, because a switch may just have opened the port.
             for _ in range(2):
-                door.sendto(question, (interface, _IP_TYPE, 0, 0, _ETHERNET))
-                found |= set(_answers(door, transaction, seconds / 2))
+                sock.sendto(question, (interface, _IP_TYPE, 0, 0, _ETHERNET))
+                found |= set(_answers(sock, transaction, seconds / 2))
     except PermissionError:
         raise HostError(f"{interface}: asking for DHCP servers is not permitted", "run it as root") from None
     except OSError as error:
@@ -81,22 +81,22 @@ _IP_TYPE: Final = 0x0800
 
 
 def _packets(interface: str) -> socket.socket:
-    """IP packets as they come, whether or not the interface has an address, and whoever else listens on port 68."""
-    door = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_IP_TYPE))
+    """A socket for raw IP packets: needs no address, and works while a DHCP client listens on port 68."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_IP_TYPE))
     try:
-        door.bind((interface, _IP_TYPE))
+        sock.bind((interface, _IP_TYPE))
     except BaseException:
-        door.close()
+        sock.close()
         raise
-    return door
+    return sock
 
 
-def _answers(door: socket.socket, transaction: int, seconds: float) -> Iterator[str]:
+def _answers(sock: socket.socket, transaction: int, seconds: float) -> Iterator[str]:
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        door.settimeout(left)
+        sock.settimeout(left)
         try:
-            packet = door.recv(65535)
+            packet = sock.recv(65535)
         except TimeoutError:
             return
         if server := offer(packet, transaction):
@@ -104,7 +104,7 @@ def _answers(door: socket.socket, transaction: int, seconds: float) -> Iterator[
 
 
 def discover(mac: bytes, transaction: int) -> bytes:
-    """The IP packet of a DISCOVER, whose answers shall be broadcast."""
+    """The IP packet of a DHCPDISCOVER that asks for broadcast answers."""
     message = _BOOTP.pack(1, 1, 6, 0, transaction, 0, 0x8000, b"", b"", b"", b"", mac, b"", b"")
     # The server identifier, that is what is asked for, besides mask and router.
     options = bytes((_TYPE, 1, _DISCOVER, 55, 3, 1, 3, 54, _END))
@@ -122,7 +122,7 @@ def _checksum(head: bytes) -> bytes:
 
 
 def offer(packet: bytes, transaction: int) -> str | None:
-    """The server that an IP packet is an OFFER of, in answer to our question; None for any other packet."""
+    """The server that sent a DHCPOFFER for ``transaction``; None for any other packet."""
     payload = _datagram(packet)
     if len(payload) < _BOOTP.size + len(_COOKIE) or payload[_BOOTP.size :][: len(_COOKIE)] != _COOKIE:
         return None
@@ -135,7 +135,7 @@ def offer(packet: bytes, transaction: int) -> str | None:
 
 
 def _datagram(packet: bytes) -> bytes:
-    """What a UDP packet for a DHCP client carries; its checksum is none where it was made on this machine."""
+    """The payload of a UDP packet for a DHCP client. Its checksum may be missing if it was sent by this machine."""
     if len(packet) < 28 or packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_UDP:
         return b""
     head = (packet[0] & 0xF) * 4
@@ -158,7 +158,7 @@ def _options(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class Listener(NamedTuple):
-    """A socket that takes connections or datagrams; the address may be 0.0.0.0 or ::, which is any."""
+    """A listening socket; the address 0.0.0.0 or :: means any."""
 
     protocol: Protocol
     address: IPv4Address | IPv6Address
@@ -169,7 +169,7 @@ _LISTENS: Final[dict[Protocol, str]] = {"tcp": "0A", "udp": "07"}
 
 
 def listening(protocol: Protocol, port: int, address: str = "") -> bool:
-    """Whether something takes ``protocol`` at ``port`` here: at ``address``, or at any address."""
+    """Whether a process on this machine listens on ``port``, at ``address`` or at any address."""
     wanted = ip_address(address) if address else None
     return any(
         one.port == port and (wanted is None or one.address.is_unspecified or one.address == wanted)
@@ -178,7 +178,7 @@ def listening(protocol: Protocol, port: int, address: str = "") -> bool:
 
 
 def listeners(protocol: Protocol) -> Iterator[Listener]:
-    """Every socket of ``protocol`` that is open to others, as the kernel lists them."""
+    """The listening sockets of ``protocol``, from /proc/net."""
     for name in (protocol, f"{protocol}6"):
         try:
             lines = Path("/proc/net", name).read_text().splitlines()[1:]
@@ -190,7 +190,7 @@ def listeners(protocol: Protocol) -> Iterator[Listener]:
 
 
 def parse_listener(protocol: Protocol, line: str) -> Listener | None:
-    """A line of /proc/net/tcp, udp or their kin; None for a socket that is connected or closed."""
+    """Parse a line of /proc/net/tcp, udp, tcp6 or udp6; None for a socket that doesn't listen."""
     _, local, _, state, *_ = line.split(maxsplit=4)
     if state != _LISTENS[protocol]:
         return None
@@ -212,17 +212,17 @@ _BLOCK: Final = 512
 
 
 def tftp_read(server: str, path: str, seconds: float = 3.0) -> int:
-    """The size of the file ``path`` on a TFTP server, read to its end as boot loaders do (RFC 1350).
+    """The size of the file ``path`` on a TFTP server, found by reading it as boot loaders do (RFC 1350).
 
     Raises NotFoundError with what the server says, HostError if it is silent.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
-        door.settimeout(seconds)
-        door.sendto(struct.pack("!H", _READ) + path.encode() + b"\0octet\0", (server, _TFTP_PORT))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(seconds)
+        sock.sendto(struct.pack("!H", _READ) + path.encode() + b"\0octet\0", (server, _TFTP_PORT))
         size = 0
         while True:
             try:
-                packet, peer = door.recvfrom(65535)
+                packet, peer = sock.recvfrom(65535)
             except OSError:
                 raise HostError(f"{server} doesn't answer by TFTP", "is a firewall before it?") from None
             kind, number = struct.unpack("!HH", packet[:4].ljust(4, b"\0"))
@@ -230,14 +230,14 @@ def tftp_read(server: str, path: str, seconds: float = 3.0) -> int:
                 said = packet[4:].rstrip(b"\0").decode(errors="replace")
                 raise NotFoundError(f"{server} says of {path} by TFTP: {said}", "gitstate boot write; is it readable?")
             if kind == _DATA:
-                door.sendto(struct.pack("!HH", 4, number), peer)
+                sock.sendto(struct.pack("!HH", 4, number), peer)
                 size += len(packet) - 4
                 if len(packet) - 4 < _BLOCK:
                     return size
 
 
 def http_read(url: str, seconds: float = 3.0) -> int:
-    """The size of what ``url`` gives. Raises NotFoundError with what the server says, HostError if it is silent."""
+    """The size of the content at ``url``. Raises NotFoundError with the server's answer, HostError if there is none."""
     from urllib.error import HTTPError, URLError
     from urllib.request import ProxyHandler, build_opener
 
@@ -257,7 +257,7 @@ def http_read(url: str, seconds: float = 3.0) -> int:
 
 
 def tls_fault(host: str, port: int, authority: Path | None, opening: bytes, seconds: float) -> str | None:
-    """Why a server's certificate isn't taken, in OpenSSL's words; None if it is, or if that can't be found out.
+    """Why a server's certificate isn't accepted, in OpenSSL's words; None if it is, or if that can't be found out.
 
     ``opening`` is what asks the server for TLS; empty where it begins with that. For libraries that fail without
     saying why. Raises OSError if nobody answers.

@@ -1,4 +1,4 @@
-"""The one door to other programs. No shell, no inherited standard input, errors as ours."""
+"""Running other programs: no shell, no inherited standard input, failures as our own errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _is_noise: Final = re.compile("tar: (Removing leading|Exiting with|.*: implausib
 
 
 class ProgramError(StorageError):
-    """A program that ended badly, the disk and our rights not being to blame; ``said`` is all of its complaint."""
+    """A program failed, and not because of the disk or of permissions; ``said`` is its whole complaint."""
 
     def __init__(self, message: str, hint: str, said: str) -> None:
         super().__init__(message, hint)
@@ -40,12 +40,12 @@ class ProgramError(StorageError):
 
     @property
     def tells_of_damage(self) -> bool:
-        """Whether git found an object that it can't read, rather than a word that it doesn't understand."""
+        """Whether git failed to read an object, rather than to understand an argument."""
         return _DAMAGE.search(self.said) is not None
 
 
 class GitError(ProgramError):
-    """git couldn't do what it always can: the repository is to blame."""
+    """git failed: probably the repository is damaged."""
 
     code, kind = 14, "damaged"
 
@@ -99,12 +99,12 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageError |
 
 
 def _verb(words: Sequence[str]) -> list[str]:
-    """The program and what it was to do: ``git update-ref``."""
+    """The program and its subcommand: ``git update-ref``."""
     return [words[0], *[word for word in words[1:] if not word.startswith(("-", "/"))][:1]]
 
 
 def complaints(argv: Sequence[Argument]) -> list[str]:
-    """Run a checker and return what it says on both outputs if it fails; nothing if it is content."""
+    """Run a checker; the lines of both its outputs if it fails, none if it succeeds."""
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What the environment says: the only reader of environment variables, the clock's zone and the host's name."""
+"""The only reader of environment variables, the time zone and the host name."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Settings:
     colour: bool
     author: str | None
     ssh_command: str | None = None
-    """What somebody's ssh asked to run, where a key has a forced command."""
+    """The command that an ssh client asked for, where its key has a forced command."""
     credentials: Path | None = None
-    """Where systemd puts what is secret for this process."""
+    """systemd's directory of this process's credentials."""
 
 
 def read() -> Settings:
-    """Read the environment, and clear from it whatever would make git work on some other repository."""
+    """Read the environment, and remove variables that would make git work on another repository."""
     environment = os.environ
     author = None
     if environment.get("GIT_AUTHOR_NAME"):
@@ -59,7 +59,7 @@ def author(settings: Settings, given: str | None) -> Signature:
 
 
 def committer() -> Signature:
-    """gitstate itself, on this host."""
+    """The signature of gitstate on this host."""
     return Signature(f"gitstate <root@{os.uname().nodename}>", *_now())
 
 
@@ -73,7 +73,7 @@ def _configured() -> str | None:
 
 
 def caller() -> str:
-    """Whose account started us: of sudo the one who called it."""
+    """The account that started us; under sudo, the caller's."""
     name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     return f"{name} <{name}@{os.uname().nodename}>"
 

@@ -1,4 +1,4 @@
-"""How our repositories are configured, and whose configuration we can't serve."""
+"""The configuration of our repositories, and which configurations we can't read."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol di
 
 
 def read_plain(text: str) -> dict[str, str] | None:
-    """The values of a configuration file, keys in lower case; None for what only git knows how to read.
+    """The values of a configuration file, keys in lower case; None if only git can parse it.
 
     To ask git takes as long as many a command does for its own work.
     """

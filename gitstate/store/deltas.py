@@ -1,4 +1,4 @@
-"""Deltas (gitformat-pack(5)): an object told as pieces of another one in the same pack, and of new bytes.
+"""Deltas (gitformat-pack(5)): an object made of pieces of another one in the same pack, and of new bytes.
 
 libgit2 could read them, but to load it takes as long as a whole ``diff``, it keeps hundreds of megabytes of what it has
 read, and it holds the interpreter's lock.
@@ -20,7 +20,7 @@ _KEPT: Final = 32 << 20
 
 
 class Bases:
-    """What deltas were last made of, of all packs together: the next delta is often of the same."""
+    """A cache of delta bases, of all packs together: the next delta often has the same one."""
 
     def __init__(self, most: int = _KEPT) -> None:
         self._kept: OrderedDict[tuple[Pack, int], tuple[Type, bytes]] = OrderedDict()
@@ -28,7 +28,7 @@ class Bases:
         self._size, self._most = 0, most
 
     def get(self, pack: Pack, offset: int) -> tuple[Type, bytes] | None:
-        """The object at ``offset``, if it is kept."""
+        """The object at ``offset``, if it is cached."""
         with self._lock:
             found = self._kept.get((pack, offset))
             if found is not None:
@@ -36,7 +36,7 @@ class Bases:
             return found
 
     def keep(self, pack: Pack, offset: int, kind: Type, data: bytes) -> None:
-        """Keep an object, and forget the one that was of no use for longest."""
+        """Cache an object, and drop those least recently used."""
         with self._lock:
             if (pack, offset) in self._kept or len(data) > self._most // 4:
                 return
@@ -83,7 +83,7 @@ def _kind(pack: Pack, number: int) -> Type:
 
 
 def _base_before(pack: Pack, offset: int, start: int) -> tuple[int, int]:
-    """Where the base stands, told by how far it is before the delta; and where the delta's own data begins."""
+    """The offset of a base that is given by its distance, and where the delta's own data begins."""
     distance = -1
     for used, byte in enumerate(pack.raw(start, 10), 1):
         distance = distance + 1 << 7 | byte & 0x7F
@@ -95,7 +95,7 @@ def _base_before(pack: Pack, offset: int, start: int) -> tuple[int, int]:
 
 
 def _base_by_name(pack: Pack, offset: int, start: int) -> tuple[int, int]:
-    """As ``_base_before``, of a base told by its id."""
+    """The same for a base that is given by its id."""
     place = pack.find(pack.raw(start, 20))
     if place is None:
         raise pack.damaged("a delta's base is missing")
@@ -106,11 +106,11 @@ _SHIFTS: Final = [
     ([8 * bit for bit in range(4) if code & 1 << bit], [8 * bit for bit in range(3) if code & 0x10 << bit])
     for code in range(256)
 ]
-"""By a copy's first byte: which bytes of the start and of the length follow, as what they are shifted by."""
+"""By the first byte of a copy instruction: the shifts of the bytes of its start and of its length that follow."""
 
 
 def apply(base: bytes, delta: bytes) -> bytes:
-    """What ``delta`` makes of ``base``. Raises ValueError, IndexError for what is no delta of it."""
+    """Apply ``delta`` to ``base``. Raises ValueError, IndexError if it is no delta of it."""
     base_size, place = _number(delta, 0)
     size, place = _number(delta, place)
     if base_size != len(base):

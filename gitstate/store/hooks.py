@@ -1,4 +1,4 @@
-"""git's hooks of a site's repositories: small scripts that ask gitstate, as files of their own."""
+"""git's hooks in a site's repositories: small scripts that call gitstate."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gitstate.core import fs
 from gitstate.core.data import data_file
 
 _MARK: Final = b"gitstate's hook"
-"""What stands in the second line of each: a file without it is somebody else's, and stays."""
+"""In the second line of each of our hooks; a file without it isn't ours and is left alone."""
 _LINE: Final = "\ngitstate=gitstate\n"
 
 
 def install(repository: Path) -> list[str]:
-    """Put the hooks in order; the names of those that are somebody else's and were left alone. Raises OSError."""
+    """Install or update our hooks; the names of hooks that aren't ours and were left alone. Raises OSError."""
     directory = repository / "hooks"
     directory.mkdir(mode=0o700, exist_ok=True)
     foreign = []
@@ -41,6 +41,6 @@ def _texts() -> dict[str, bytes]:
 
 
 def _program() -> str:
-    """The command that a hook calls: that of the installation which we are of, else whatever is on PATH then."""
+    """The command that a hook calls: our own installation's, else the one on PATH."""
     beside = Path(sys.executable).with_name("gitstate")
     return str(beside) if beside.is_file() else "gitstate"

@@ -1,4 +1,4 @@
-"""Loose objects, read by ourselves: over one that a crash has cut short, libgit2 1.9 loops for ever."""
+"""Loose objects, read by ourselves: libgit2 1.9 loops for ever on a truncated one."""
 
 from __future__ import annotations
 

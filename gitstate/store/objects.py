@@ -96,7 +96,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What a commit says, as bytes; ``author`` without the time, ``when`` the committer's seconds since the epoch."""
+    """A commit as bytes; ``author`` without the time, ``when`` the committer's seconds since the epoch."""
 
     tree: bytes
     parents: tuple[bytes, ...]
@@ -106,7 +106,7 @@ class Headers:
     message: bytes
 
     def text(self, part: bytes) -> str:
-        """A part of the commit in the encoding it claims, if there is one of that name."""
+        """A field decoded as the commit says, or as UTF-8 if that encoding is unknown."""
         try:
             return part.decode(self.encoding.decode() or "utf-8", "replace")
         except (LookupError, ValueError):
@@ -125,7 +125,7 @@ _TAGGED: Final = re.compile(rb"object ([0-9a-f]{40})\n")
 
 
 def parse_commit(data: bytes) -> Headers:
-    """A commit object taken apart. Raises DamagedError."""
+    """Parse a commit object. Raises DamagedError."""
     found = _COMMIT.fullmatch(data)
     if found is None:
         raise DamagedError("a commit object is malformed", "run: gitstate fsck")
@@ -142,7 +142,7 @@ def parse_commit(data: bytes) -> Headers:
 
 
 def tagged(data: bytes) -> bytes:
-    """What a tag object names. Raises DamagedError."""
+    """The id of the object that a tag object names. Raises DamagedError."""
     found = _TAGGED.match(data)
     if found is None:
         raise DamagedError("a tag object is malformed", "run: gitstate fsck")

@@ -52,7 +52,7 @@ def deflate(data: bytes) -> bytes:
 
 
 def _deflater(beginning: bytes) -> _Deflater:
-    """The same for a stream, judged by its beginning."""
+    """A compressor for a stream, chosen by its beginning."""
     return zlib.compressobj(0) if _is_incompressible(beginning) else isal_zlib.compressobj(LEVEL)
 
 
@@ -170,7 +170,7 @@ class StagedPack:
         return digest.digest()
 
     def _write_at(self, data: bytes, offset: int) -> None:
-        """All of ``data``: on a full disk the kernel may write its beginning and call that no error."""
+        """Write all of ``data``: on a full disk the kernel may write only its beginning, without an error."""
         while data:
             written = os.pwrite(self._file, data, offset)
             data, offset = data[written:], offset + written
@@ -209,12 +209,12 @@ class StagedPack:
             os.fsync(file.fileno())
 
     def drop(self) -> None:
-        """Forget this pack and give its space back."""
+        """Discard this pack and free its space."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of file and ids; what was not published stays in the staging directory, which its owner removes."""
+        """Close the file and drop the ids; unpublished packs stay in the staging directory, which its owner removes."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -35,12 +35,12 @@ _CORRUPT: Final = cast("type[Exception]", igzip_lib.IsalError)  # its stub calls
 
 
 def _room(size: int) -> int:
-    """The most that ``size`` bytes take when they are deflated."""
+    """The largest deflated size of ``size`` bytes."""
     return size + size // 8 + _SLACK
 
 
 def _inflated(raw: memoryview, size: int) -> tuple[bytes, int] | None:
-    """The ``size`` bytes that ``raw`` begins with when it is inflated, and how much of it they took."""
+    """The ``size`` bytes inflated from the beginning of ``raw``, and how much of it they took; None if corrupt."""
     inflate = isal_zlib.decompressobj()
     try:
         data = inflate.decompress(raw, size + 1)
@@ -50,7 +50,7 @@ def _inflated(raw: memoryview, size: int) -> tuple[bytes, int] | None:
 
 
 class Whole(NamedTuple):
-    """A whole (not deltified) entry: where it stands, how long its header and its object are, its CRC-32."""
+    """A whole (not deltified) entry: its offset, the sizes of header and object, its CRC-32."""
 
     pack: Pack
     kind: Type
@@ -81,7 +81,7 @@ class Whole(NamedTuple):
         return bytes(data)
 
     def _read_alone(self) -> bytes | None:
-        """The content, found without the entry's end: that takes a sort of all offsets. None if it can't be so."""
+        """The content, read without knowing the entry's end, which takes a sort of all offsets. None if that fails."""
         raw = self.pack.raw(self.offset, self.header + _room(self.size))
         found = _inflated(memoryview(raw)[self.header :], self.size)
         if found is None or isal_zlib.crc32(raw[: self.header + found[1]]) != self.checksum:
@@ -148,7 +148,7 @@ class Pack:
         )
 
     def find(self, oid: bytes) -> int | None:
-        """The place of object ``oid`` in this pack's index, if it is here."""
+        """The place of object ``oid`` in this pack's index; None if it isn't in there."""
         low = self._fanout[oid[0] - 1] if oid[0] else 0
         high = self._fanout[oid[0]]
         index = self._index
@@ -176,7 +176,7 @@ class Pack:
         return int.from_bytes(self._index[start : start + size], "big")
 
     def is_read_much(self) -> bool:
-        """Whether so much is read from here that it pays to know where all entries end; counts the call as a read."""
+        """Whether so much is read that sorting all offsets pays off; counts the call as a read."""
         self._reads += 1
         return self._reads > max(_FEW, self.count // _FEW)
 

@@ -1,6 +1,6 @@
-"""Refs, read by ourselves (gitrepository-layout(5)): to load libgit2 takes longer than most commands take in all.
+"""Refs, read by ourselves (gitrepository-layout(5)): loading libgit2 takes longer than most commands.
 
-What is not plain is left to git: it has the last word on what a revision means.
+Anything unusual is left to git, which has the last word on what a revision means.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,199}")
 
 
 def read_ref(repository: Path, name: str) -> bytes | None:
-    """The raw id at which ``HEAD`` or a full ref name stands; None if there is no such ref. Raises DamagedError."""
+    """The raw id of ``HEAD`` or of a full ref name; None if there is no such ref. Raises DamagedError."""
     asked = name
     for _ in range(_DEEPEST):
         text = _loose(repository, name)
@@ -72,7 +72,7 @@ def short_names(repository: Path) -> list[str]:
 
 
 def read_refs(repository: Path, prefix: str) -> dict[str, bytes]:
-    """The refs whose full names begin with ``prefix``, sorted, and the raw ids at which they stand.
+    """The refs whose full names begin with ``prefix``, sorted, with their raw ids.
 
     Raises DamagedError.
     """
@@ -98,7 +98,7 @@ def _loose_names(repository: Path, directory: str) -> Iterator[str]:
 
 
 def plain_name(repository: Path, word: str) -> bytes | None:
-    """The object at which ``HEAD``, a ref, or a tag or branch by its short name stands; None: ask git.
+    """The object of ``HEAD``, a ref, or a tag or branch by its short name; None: ask git.
 
     Raises DamagedError.
     """

@@ -1,4 +1,4 @@
-"""One repository: objects read, packs published, refs moved by compare-and-swap, one writer at a time."""
+"""One repository: reads objects, publishes packs, moves refs by compare-and-swap; one writer at a time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Snapshot:
 
 
 class Repository(Objects):
-    """A bare repository that gitstate made, or can read as such."""
+    """A bare repository, created by gitstate or compatible."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         super().__init__(path)
@@ -133,12 +133,12 @@ class Repository(Objects):
 
     @property
     def private(self) -> Path:
-        """Where gitstate's own files of this repository stand: lock, stat cache, staged packs."""
+        """The directory of gitstate's own files in this repository: lock, stat cache, staged packs."""
         return self.path / "gitstate"
 
     @property
     def is_layer(self) -> bool:
-        """Whether it holds a layer; its place, ``layers/base.git`` or ``layers/KIND/NAME.git``, tells."""
+        """Whether it holds a layer, by its path: ``layers/base.git`` or ``layers/KIND/NAME.git``."""
         return self.path.name == "base.git" or self.path.parent.name in LAYER_KINDS
 
     @property
@@ -162,7 +162,7 @@ class Repository(Objects):
         return short_names(self.path)
 
     def ref(self, name: str) -> bytes | None:
-        """The commit that a full ref name stands at, None if there is no such ref. Raises DamagedError."""
+        """The commit of a full ref name, None if there is no such ref. Raises DamagedError."""
         oid = read_ref(self.path, name)
         return None if oid is None else self.commit(oid)[0]
 
@@ -228,26 +228,29 @@ class Repository(Objects):
         return [name.removeprefix("refs/tags/") for name in found if name.startswith("refs/tags/")]
 
     def refs(self, prefix: str) -> dict[str, bytes]:
-        """The refs whose full names begin with ``prefix``, sorted, and the objects that they stand at, as they are.
+        """The refs whose full names begin with ``prefix``, sorted, with their objects; tags aren't peeled.
 
         Raises DamagedError.
         """
         return read_refs(self.path, prefix)
 
     def object_at(self, name: str) -> bytes | None:
-        """The object, a tag's too, that a full ref name stands at; None if there is no such ref.
+        """The object of a full ref name, tags not peeled; None if there is no such ref.
 
         Raises DamagedError.
         """
         return read_ref(self.path, name)
 
     def tag(self, oid: bytes) -> Tag | None:
-        """The tag object ``oid``; None if it is no tag. Raises DamagedError."""
+        """The annotated tag ``oid``; None if it is no tag. Raises DamagedError."""
         kind, data = self.typed(oid)
         return parse_tag(data) if kind is Type.TAG else None
 
     def clone(self, directory: Path) -> None:
-        """An ordinary clone in which git converts no byte and records read well. Raises UsageError, StorageError."""
+        """Clone into ``directory``, set up so that git converts no byte and records are readable in diffs.
+
+        Raises UsageError, StorageError.
+        """
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageError(f"{directory} is not an empty directory", "clone into a new one")
         ours = not directory.exists()
@@ -273,7 +276,7 @@ class Repository(Objects):
     # --- maintenance ---
 
     def fsck(self) -> list[str]:
-        """What ``git fsck --strict`` complains of."""
+        """The complaints of ``git fsck --strict``."""
         options = ["--strict", "--full", "--no-dangling", "--no-progress"]
         said = process.complaints(["git", f"--git-dir={self.path}", "fsck", *options])
         return [line for line in said if not line.startswith("notice:")]
@@ -289,7 +292,7 @@ class Repository(Objects):
         return lock_repository(self.path, self.private, command)
 
     def scratch(self) -> AbstractContextManager[Path]:
-        """A directory for this process alone, removed at the end; a killed owner's goes with the next check-in."""
+        """A directory for this process alone, removed at the end; if it is killed, by the next lock."""
         return scratch(self.private)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""One server's data: where repositories, live trees and exports stand, and who owns which name."""
+"""One server's data: the paths of repositories, live trees and exports."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Site:
 
     path: Path
     credentials: Path | None = field(default=None, compare=False, repr=False)
-    """Where systemd puts what is secret for this process."""
+    """systemd's directory of this process's credentials."""
 
     @classmethod
     def create(cls, path: Path, interface: str | None = None) -> Site:
@@ -119,7 +119,7 @@ class Site:
         return self.path / _FILE
 
     def repository_path(self, name: str) -> Path:
-        """Where the repository ``name`` (a prototype, ``base`` or ``KIND/NAME``) stands. Raises UsageError."""
+        """The path of the repository ``name``: a prototype, ``base`` or ``KIND/NAME``. Raises UsageError."""
         if name == "base":
             return self.path / "layers" / "base.git"
         kind, slash, rest = name.partition("/")
@@ -158,12 +158,12 @@ class Site:
         return sorted(name.removesuffix(".git") for name in names)
 
     def live_path(self, name: str) -> Path:
-        """Where a live tree of ``name`` stands unless it was adopted elsewhere."""
+        """The path of the live tree of ``name``, unless one was adopted elsewhere."""
         return self.path / "live" / name
 
     @property
     def releases_path(self) -> Path:
-        """The repository that holds what channels run and ran."""
+        """The path of the repository of releases."""
         return self.path / "site.git"
 
     def releases(self) -> Repository:
@@ -172,7 +172,7 @@ class Site:
 
     @property
     def directory_path(self) -> Path:
-        """The repository of the embedded directory."""
+        """The path of the repository of the embedded directory."""
         return self.path / "directory.git"
 
     def directory_repository(self) -> Repository:
@@ -188,7 +188,7 @@ class Site:
 
     @property
     def tftp(self) -> Path:
-        """What boot loaders may read."""
+        """The directory that boot loaders read."""
         return self.path / "tftp"
 
     @property
@@ -210,7 +210,7 @@ class Site:
         yield from self.layers()
 
     def name_of(self, repository: Path) -> str | None:
-        """The name of the prototype or layer whose repository stands at ``repository``; None if none does."""
+        """The name of the prototype or layer with the repository at ``repository``; None if there is none."""
         place = Path(os.path.realpath(repository))
         for folder in ("prototypes", "layers"):
             above = Path(os.path.realpath(self.path / folder))
@@ -219,7 +219,7 @@ class Site:
         return None
 
     def repository_of(self, directory: Path) -> str:
-        """The repository whose live tree ``directory`` lies in. Raises UsageError."""
+        """The name of the repository whose live tree contains ``directory``. Raises UsageError."""
         here = Path(os.path.realpath(directory))
         for name in self.repositories():
             live = self.repository(name).live

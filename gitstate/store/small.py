@@ -14,13 +14,13 @@ from gitstate.store.repository import Repository
 from gitstate.store.staging import Move
 
 FEW: Final = 64
-"""Up to here loose objects: a pack for each small change would make thousands of packs, which every read looks into."""
+"""The most that are written as loose objects. A pack for each small change would make thousands of packs."""
 
 
 def write_objects(
     repository: Repository, objects: Mapping[bytes, tuple[Type, bytes]], moves: Sequence[Move], reason: str
 ) -> None:
-    """Make ``objects`` by their ids durable, then move the refs. The caller holds the repository's lock.
+    """Write ``objects``, given by their ids, durably, then move the refs. The caller holds the repository's lock.
 
     Raises LockedError, RefusedError, StorageError as ``Repository.move_refs``, and OSError; no ref has moved then.
     """

@@ -1,4 +1,4 @@
-"""The packs of one check-in, out of git's sight until they are published together under one ref update."""
+"""The packs of one check-in, hidden from git until they are published together with one update of refs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gitstate.store.objects import Type, object_id
 from gitstate.store.packs import StagedPack, deflate
 
 Move = tuple[str, bytes, bytes | None]
-"""A full ref name, its new commit, its old one."""
+"""A full ref name, its new commit, its old commit."""
 
 
 class Staging:
-    """Packs written in ``directory`` for a repository whose objects stand in ``objects``.
+    """Packs written in ``directory`` for a repository with the object directory ``objects``.
 
     ``move_refs`` moves refs all or none, see ``Repository.move_refs``.
     """
@@ -65,7 +65,7 @@ class Staging:
         return oid
 
     def publish(self, moves: Sequence[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
-        """Make the packs visible, then move the refs. Raises LockedError, StorageError; nothing is lost either way."""
+        """Make the packs visible, then move the refs. Raises LockedError, StorageError."""
         self.objects = len(self.main) + len(self._large)
         keep = f"gitstate {os.getpid()}\n".encode()
         kept: list[Path] = []
@@ -85,6 +85,6 @@ class Staging:
             pack.publish(objects, b"", [], lambda name: None)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for pack in [self.main, *self._large]:
             pack.close()

@@ -23,7 +23,7 @@ _SIGNED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """An annotated tag; ``name`` is the one inside, whatever ref stands at it. ``message`` is without a signature."""
+    """An annotated tag; ``name`` is the one inside, not that of its ref. ``message`` is without the signature."""
 
     target: bytes
     kind: Type
@@ -34,7 +34,7 @@ class Tag:
 
 
 def parse_tag(data: bytes) -> Tag:
-    """A tag object taken apart. Raises DamagedError."""
+    """Parse a tag object. Raises DamagedError."""
     found = _TAG.fullmatch(data)
     if found is None:
         raise DamagedError("a tag object is malformed", "run: gitstate fsck")

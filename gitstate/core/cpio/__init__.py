@@ -1,4 +1,4 @@
-"""cpio archives as the kernel unpacks them at boot: written from entries, and looked into.
+"""cpio archives as the kernel unpacks them at boot: writing and reading.
 
 The format is "newc" of Linux's Documentation/driver-api/early-userspace/buffer-format.rst: an initrd is a row of
 archives, each plain or compressed as a whole, with zeros between them.

@@ -1,4 +1,4 @@
-"""One member of an archive, and the words that reader and writer share."""
+"""One member of an archive, and the constants of the format."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class Member(NamedTuple):
 
 
 def plain(path: bytes) -> bytes:
-    """A path as an archive has it (``./a``, ``/a``, ``a``), in the way that ``Member`` has it; the root is ``.``."""
+    """A path of an archive (``./a``, ``/a``, ``a``) as ``Member`` has it; the root is ``.``."""
     return b"/".join(part for part in path.split(b"/") if part not in (b"", b".")) or b"."

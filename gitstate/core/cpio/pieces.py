@@ -1,4 +1,4 @@
-"""A stream of pieces, taken in whatever amounts are wanted, with little in memory."""
+"""A stream of pieces, read in any amounts, with little in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pieces:
         self.position = 0
 
     def _fill(self) -> bool:
-        """Have at least a byte; False at the end."""
+        """Make at least one byte available; False at the end."""
         while self._start == len(self._piece):
             piece = next(self._source, None)
             if piece is None:
@@ -67,7 +67,7 @@ class Pieces:
             count -= passed
 
     def peek(self, count: int) -> bytes:
-        """The next ``count`` bytes, fewer at the end, which stay."""
+        """The next ``count`` bytes, fewer at the end, without taking them."""
         while len(self._piece) - self._start < count:
             piece = next(self._source, None)
             if piece is None:
@@ -76,7 +76,7 @@ class Pieces:
         return self._piece[self._start : self._start + count]
 
     def skip_zeros(self) -> None:
-        """Pass over what pads archives. Raises DamagedError."""
+        """Skip the padding between archives. Raises DamagedError."""
         while self._fill():
             rest = self._piece[self._start :]
             zeros = len(rest) - len(rest.lstrip(b"\0"))
@@ -86,6 +86,6 @@ class Pieces:
                 return
 
     def give_back(self, data: bytes) -> None:
-        """Put the last bytes that were taken in front again."""
+        """Return the last bytes taken to the stream."""
         self._piece, self._start = data + self._piece[self._start :], 0
         self.position -= len(data)

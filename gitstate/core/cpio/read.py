@@ -1,4 +1,4 @@
-"""An initrd's bytes -> its members, in one pass, whatever hostile hands made of it."""
+"""Reading the members of an initrd in one pass; its content isn't trusted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an archive may demand: bytes unpacked, members, and the size of a file that is read."""
+    """Limits of an archive: bytes unpacked, members, and the size of a file that is read."""
 
     unpacked: int = 4 << 30
     members: int = 1_000_000
@@ -83,7 +83,7 @@ class _Reader:
                 yield member
 
     def _member(self, path: bytes, header: bytes, source: Pieces) -> Member | None:
-        """What header and source say of the member ``path``; ``source`` is behind it then."""
+        """The member ``path`` of this header; ``source`` is behind it then."""
         mode, uid, gid, _, time, size, _, _, major, minor = (
             int(header[start : start + 8], 16) for start in range(14, 94, 8)
         )
@@ -103,7 +103,7 @@ class _Reader:
 
 
 def _ahead(source: Pieces) -> bytes:
-    """What an archive, plain or compressed, begins with; nothing at the end."""
+    """The first bytes of the next archive, plain or compressed; empty at the end."""
     source.skip_zeros()
     return source.peek(6)
 

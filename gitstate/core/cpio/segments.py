@@ -1,4 +1,4 @@
-"""The compressed parts of an initrd, unpacked piece by piece: memory stays bounded whatever they claim to hold."""
+"""The compressed parts of an initrd, unpacked piece by piece in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ZSTD_PIECE: Final = 1024
 
 
 class OpaqueArchiveError(HostError):
-    """Compressed in a way that nothing here can read."""
+    """An archive compressed in a way that gitstate can't read."""
 
 
 def unpacked(source: Pieces) -> Iterator[bytes] | None:
