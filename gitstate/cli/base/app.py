@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from gitstate import __version__
-from gitstate.cli.base.help import CommonOption, LazyGroup
+from gitstate.cli.base.help import Command, CommonOption, Group, LazyGroup
 from gitstate.core import fs, settings
 from gitstate.core.errors import GitstateError, HostError, UsageError
 from gitstate.core.monitor import Observer
@@ -214,6 +214,52 @@ def writes(function: Function) -> Function:
 def names(function: Function) -> Function:
     """``-z`` for commands that print names."""
     return _flag("-z", name="zero", text="Print only names, raw, each ended by NUL.")(function)
+
+
+def command(
+    *examples: str,
+    name: str | None = None,
+    group: click.Group | None = None,
+    writes: bool = False,
+    names: bool = False,
+    cls: type[Command] = Command,
+    **attributes: Any,
+) -> Callable[[Callable[..., Any]], Command]:
+    """Make a command of a function that takes a session.
+
+    It has the common options, ``-n`` if it writes and ``-z`` if it prints names.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Command:
+        own = vars(function).pop("__click_params__", [])
+        function = pass_session(function)
+        if writes:
+            function = _flag("-n", "--dry-run", name="dry_run", text="Show what would be done; write nothing.")(
+                function
+            )
+        if names:
+            function = _flag("-z", name="zero", text="Print only names, raw, each ended by NUL.")(function)
+        function = common(function)
+        vars(function)["__click_params__"] += own  # click reverses them
+        made = click.command(name, cls=cls, examples=examples, **attributes)(function)
+        if group is not None:
+            group.add_command(made)
+        return made
+
+    return decorate
+
+
+def group(
+    *examples: str, name: str | None = None, modules: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., Any]], Group]:
+    """Make a group of commands, of which ``modules`` are imported when they are called."""
+
+    def decorate(function: Callable[..., Any]) -> Group:
+        if modules is None:
+            return click.group(name, cls=Group, examples=examples)(common(function))
+        return click.group(name, cls=LazyGroup, examples=examples, modules=modules)(common(function))
+
+    return decorate
 
 
 # --- completion -------------------------------------------------------------------------------------------------------

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Group
+from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.output import emit, talk
 from gitstate.cli.client.options import authorship_options
 from gitstate.core import settings
@@ -17,8 +16,7 @@ from gitstate.core.errors import ConfigError, UsageError
 _SHOWN = 20
 
 
-@click.group(cls=Group, examples=("gitstate directory check", "gitstate directory export >clients.ldif"))
-@common
+@group("gitstate directory check", "gitstate directory export >clients.ldif")
 def directory() -> None:
     """The directory: clients, channels and hardware classes.
 
@@ -27,15 +25,12 @@ def directory() -> None:
     """
 
 
-@directory.command(
-    examples=(
-        "gitstate directory export >clients.ldif",
-        "gitstate directory export | ldapadd -Y EXTERNAL -H ldapi:///",
-    )
+@command(
+    "gitstate directory export >clients.ldif",
+    "gitstate directory export | ldapadd -Y EXTERNAL -H ldapi:///",
+    group=directory,
 )
 @click.option("--base", metavar="DN", default=None, help="Base DN of the printed entries [o=gitstate].")
-@common
-@pass_session
 def export(session: Session, base: str | None) -> None:
     """Print all entries as LDIF.
 
@@ -50,16 +45,16 @@ def export(session: Session, base: str | None) -> None:
     emit(session, "directory-export/1", {"ldif": text}, text.split("\n")[:-1])
 
 
-@directory.command(
-    "import",
-    examples=("gitstate directory import clients.ldif", "gitstate directory import -n --replace clients.ldif"),
+@command(
+    "gitstate directory import clients.ldif",
+    "gitstate directory import -n --replace clients.ldif",
+    name="import",
+    group=directory,
+    writes=True,
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
 @click.option("--replace", is_flag=True, help="Remove clients, channels and hardware classes that FILE doesn't have.")
 @authorship_options
-@common
-@writes
-@pass_session
 def import_(session: Session, file: Path, replace: bool, message: str | None, author: str | None) -> None:
     """Add the clients, channels and hardware classes of an LDIF file.
 
@@ -96,10 +91,8 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
         talk(session, "next: gitstate boot write")
 
 
-@directory.command(examples=("gitstate directory check", "gitstate directory check --finish"))
+@command("gitstate directory check", "gitstate directory check --finish", group=directory)
 @click.option("--finish", is_flag=True, help="Finish a change that was interrupted.")
-@common
-@pass_session
 def check(session: Session, finish: bool) -> None:
     """Check that the directory can be reached and is consistent.
 

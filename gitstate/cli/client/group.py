@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import click
-
-from gitstate.cli.base.app import common
-from gitstate.cli.base.help import LazyGroup
+from gitstate.cli.base.app import group
 
 
-@click.group(
-    cls=LazyGroup,
-    examples=("gitstate client list", "gitstate client add --help"),
+@group(
+    "gitstate client list",
+    "gitstate client add --help",
     modules={
         "add": "client.add",
         "adopt": "client.add",
@@ -22,7 +19,6 @@ from gitstate.cli.base.help import LazyGroup
         "show": "client.show",
     },
 )
-@common
 def client() -> None:
     """Clients: which machine runs what.
 

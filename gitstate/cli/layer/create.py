@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, location, talk
 from gitstate.machine.layers import name_problem
 from gitstate.release import layers
 
 
-@click.command(cls=Command, examples=("gitstate layer create lab/lab3", "gitstate layer create base --shipped"))
+@command("gitstate layer create lab/lab3", "gitstate layer create base --shipped", writes=True)
 @click.argument("name")
 @click.option("--shipped", is_flag=True, help="Fill it with the layer of that name that comes with gitstate.")
-@common
-@writes
-@pass_session
 def create(session: Session, name: str, shipped: bool) -> None:
     """Create the layer NAME and an empty live tree.
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, names, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, letter, talk, visible_line, write_name
 from gitstate.cli.client.options import complete_client
 from gitstate.cli.layer.options import at_option
@@ -23,25 +22,17 @@ from gitstate.tree.change import meta_json
 from gitstate.tree.change.content import ContentChange, KeyChange
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate layer diff lab3-14 lab3-15",
-        "gitstate layer diff lab3-14 --at lab3/11 lab3/12",
-        "gitstate layer diff lab3-14 lab3-15 --at lab3/12",
-    ),
+@command(
+    "gitstate layer diff lab3-14 lab3-15",
+    "gitstate layer diff lab3-14 --at lab3/11 lab3/12",
+    "gitstate layer diff lab3-14 lab3-15 --at lab3/12",
+    names=True,
 )
 @click.argument("host", shell_complete=complete_client)
 @click.argument("others", metavar="[HOST | RELEASE]...", nargs=-1, shell_complete=complete_client)
 @at_option
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences.")
-@common
-@names
-@pass_session
-@click.pass_context
-def diff(
-    context: click.Context, session: Session, host: str, others: tuple[str, ...], at: str | None, exit_code: bool
-) -> None:
+def diff(session: Session, host: str, others: tuple[str, ...], at: str | None, exit_code: bool) -> int:
     """Compare what two machines get from their layers.
 
     With one HOST and --at OLD NEW: what it got from two releases. JSON, YAML,
@@ -64,7 +55,7 @@ def diff(
         emit(session, "layer-diff/1", value, lines)
         if not found:
             talk(session, f"no difference: {_title(old)}, {_title(new)}")
-    context.exit(1 if exit_code and found else 0)
+    return 1 if exit_code and found else 0
 
 
 def _title(state: MachineState) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import click
-
-from gitstate.cli.base.app import common
-from gitstate.cli.base.help import LazyGroup
+from gitstate.cli.base.app import group
 
 
-@click.group(
-    cls=LazyGroup,
-    examples=("gitstate layer list", "gitstate layer create lab/lab3"),
+@group(
+    "gitstate layer list",
+    "gitstate layer create lab/lab3",
     modules={
         "create": "layer.create",
         "diff": "layer.diff",
@@ -21,7 +18,6 @@ from gitstate.cli.base.help import LazyGroup
         "which": "layer.which",
     },
 )
-@common
 def layer() -> None:
     """Layers: files laid over the root of some clients.
 

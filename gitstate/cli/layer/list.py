@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import date, emit, location, moment, shortened, table, talk
 from gitstate.cli.layer import shipped as layer_shipped
 from gitstate.core.errors import GitstateError, UsageError
@@ -23,15 +22,9 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
         return []
 
 
-@click.command(
-    "list",
-    cls=Command,
-    examples=("gitstate layer list", "gitstate layer list lab/lab3", "gitstate layer list --shipped"),
-)
+@command("gitstate layer list", "gitstate layer list lab/lab3", "gitstate layer list --shipped", name="list")
 @click.argument("name", required=False, shell_complete=_complete)
 @click.option("--shipped", is_flag=True, help="List the layers that come with gitstate instead.")
-@common
-@pass_session
 def list_(session: Session, name: str | None, shipped: bool) -> None:
     """List the layers, their latest snapshots, and who gets them.
 

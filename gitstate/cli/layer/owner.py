@@ -6,8 +6,7 @@ import os
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, talk
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
@@ -17,21 +16,16 @@ from gitstate.tree import owners
 from gitstate.tree.owners import Owner
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate layer owner lab/lab3 root:lp /etc/cups/printers.conf",
-        "gitstate layer owner -R workload/kiosk kiosk:kiosk /home/kiosk",
-        "gitstate layer owner lab/lab3 - /etc/cups/printers.conf",
-    ),
+@command(
+    "gitstate layer owner lab/lab3 root:lp /etc/cups/printers.conf",
+    "gitstate layer owner -R workload/kiosk kiosk:kiosk /home/kiosk",
+    "gitstate layer owner lab/lab3 - /etc/cups/printers.conf",
+    writes=True,
 )
 @click.argument("words", nargs=-1, required=True, metavar="[LAYER] USER[:GROUP] PATH...")
 @click.option("-R", "--recursive", is_flag=True, help="Include everything below directories.")
 @click.option("-m", "--message", metavar="TEXT", help="What was changed and why, for history.")
 @click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
-@common
-@writes
-@pass_session
 def owner(session: Session, words: tuple[str, ...], recursive: bool, message: str | None, author: str | None) -> None:
     """Set owners of files in LAYER by the names of accounts.
 

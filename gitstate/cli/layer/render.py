@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, names, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, letter, location, talk, write_name
 from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import commits_json, source_of, state_json, state_of
@@ -20,14 +19,13 @@ from gitstate.release import layers
 from gitstate.release.layers import RenderedEntry
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate layer render lab3-14",
-        "gitstate layer render lab3-14 --to /tmp/lab3-14",
-        "gitstate layer render lab3-14 --at lab3/12 --to /tmp/lab3-14 -n",
-        "gitstate layer render lab3-14 --to /srv/lab3-14/layers --overlay",
-    ),
+@command(
+    "gitstate layer render lab3-14",
+    "gitstate layer render lab3-14 --to /tmp/lab3-14",
+    "gitstate layer render lab3-14 --at lab3/12 --to /tmp/lab3-14 -n",
+    "gitstate layer render lab3-14 --to /srv/lab3-14/layers --overlay",
+    names=True,
+    writes=True,
 )
 @host_argument
 @at_option
@@ -35,10 +33,6 @@ from gitstate.release.layers import RenderedEntry
     "--to", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="A new or empty directory to write to."
 )
 @click.option("--overlay", is_flag=True, help="Make DIR usable as a lower directory of an overlay.")
-@common
-@names
-@writes
-@pass_session
 def render(session: Session, host: str, at: str | None, to: Path | None, overlay: bool) -> None:
     """Render all that HOST gets from its layers, and list it.
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import click
-
-from gitstate.cli.base.app import Session, common, names, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, talk, write_name
 from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import commits_json, source_of, state_json, state_of
 
 
-@click.command(cls=Command, examples=("gitstate layer resolve lab3-14", "gitstate layer resolve lab3-14 --at lab3/12"))
+@command("gitstate layer resolve lab3-14", "gitstate layer resolve lab3-14 --at lab3/12", names=True)
 @host_argument
 @at_option
-@common
-@names
-@pass_session
 def resolve(session: Session, host: str, at: str | None) -> None:
     """Show which layers HOST gets, the lowest first, and why.
 

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, common, names, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import date, emit, moment, visible_line, write_name
 from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import image_json, state_json, state_of
@@ -33,21 +32,16 @@ _WORDS: Final = {
 }
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate layer which lab3-14 /etc/motd",
-        "gitstate layer which lab3-14 etc/passwd --all",
-        "gitstate layer which lab3-14 /etc/motd --at lab3/12",
-    ),
+@command(
+    "gitstate layer which lab3-14 /etc/motd",
+    "gitstate layer which lab3-14 etc/passwd --all",
+    "gitstate layer which lab3-14 /etc/motd --at lab3/12",
+    names=True,
 )
 @host_argument
 @click.argument("path")
 @at_option
 @click.option("--all", "everything", is_flag=True, help="Show all layers that have PATH, not only the one that wins.")
-@common
-@names
-@pass_session
 def which(session: Session, host: str, path: str, at: str | None, everything: bool) -> None:
     """Show who set PATH on HOST, line by line.
 

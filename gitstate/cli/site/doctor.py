@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-import click
-
 from gitstate.boot.doctor.models import Check, State
-from gitstate.cli.base.app import Session, common, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit
 from gitstate.core.names import visible
 from gitstate.release.doctor import examine
@@ -16,9 +13,7 @@ from gitstate.release.doctor import examine
 _COLOURS = {State.OK: "32", State.NOTE: "33", State.BAD: "31"}
 
 
-@click.command(cls=Command, examples=("gitstate doctor", "gitstate doctor --json"))
-@common
-@pass_session
+@command("gitstate doctor", "gitstate doctor --json")
 def doctor(session: Session) -> int:
     """Check whether this server can boot machines, and how to fix it.
 

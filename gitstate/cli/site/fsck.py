@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import click
-
-from gitstate.cli.base.app import Session, common, pass_session, repo_argument
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit
 from gitstate.core.errors import DamagedError, GitstateError
 from gitstate.tree import verify
 
 
-@click.command(cls=Command, examples=("gitstate fsck desktop", "gitstate fsck --json"))
+@command("gitstate fsck desktop", "gitstate fsck --json")
 @repo_argument
-@common
-@pass_session
 def fsck(session: Session, repo: str | None) -> None:
     """Check REPO, or all repositories.
 

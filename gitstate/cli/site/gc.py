@@ -6,19 +6,15 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit, size
 from gitstate.tree import maintenance
 from gitstate.tree.maintenance import Repacked, Size
 
 
-@click.command(cls=Command, examples=("gitstate gc", "gitstate gc --aggressive desktop"))
+@command("gitstate gc", "gitstate gc --aggressive desktop", writes=True)
 @repo_argument
 @click.option("--aggressive", is_flag=True, help="Look for better deltas: slow, for long-term storage.")
-@common
-@writes
-@pass_session
 def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     """Repack REPO, or all repositories.
 

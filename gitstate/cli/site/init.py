@@ -7,16 +7,12 @@ from dataclasses import asdict
 import click
 
 from gitstate.boot import creation
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, location, talk
 
 
-@click.command(cls=Command, examples=("gitstate init", "gitstate init --interface eth1"))
+@command("gitstate init", "gitstate init --interface eth1", writes=True)
 @click.option("--interface", metavar="IF", help="Network interface on which machines boot.")
-@common
-@writes
-@pass_session
 def init(session: Session, interface: str | None) -> None:
     """Create a site, the home of all data on one server.
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit, seconds
 from gitstate.cli.tree.changes import live_option, note_skipped, status_json, status_lines, unread_error
 from gitstate.core import settings
@@ -19,12 +18,10 @@ from gitstate.tree import checkin as engine
 from gitstate.tree.checkin import Allowance
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate checkin desktop -m 'printer in room 3'",
-        "gitstate checkin desktop -m 'test key' \\\n    --allow etc/ssl/private/test.key --because 'a public test key'",
-    ),
+@command(
+    "gitstate checkin desktop -m 'printer in room 3'",
+    "gitstate checkin desktop -m 'test key' \\\n    --allow etc/ssl/private/test.key --because 'a public test key'",
+    writes=True,
 )
 @repo_argument
 @click.option("-m", "--message", metavar="TEXT", required=True, help="What was changed and why.")
@@ -34,9 +31,6 @@ from gitstate.tree.checkin import Allowance
 @click.option("--allow", multiple=True, metavar="PATH", help="Record this path although policy refuses it; repeatable.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why it may be in history; one for each --allow.")
 @click.option("--replace", is_flag=True, help="Record this tree over commits that it doesn't contain.")
-@common
-@writes
-@pass_session
 def checkin(
     session: Session,
     repo: str | None,

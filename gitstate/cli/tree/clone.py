@@ -6,18 +6,14 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, complete_repository
 from gitstate.cli.base.output import emit, location
 from gitstate.core.errors import UsageError
 
 
-@click.command(cls=Command, examples=("gitstate clone desktop ~/desktop",))
+@command("gitstate clone desktop ~/desktop", writes=True)
 @click.argument("repo", required=False, shell_complete=complete_repository)
 @click.argument("directory", required=False, metavar="DIRECTORY", type=click.Path(readable=False))
-@common
-@writes
-@pass_session
 def clone(session: Session, repo: str | None, directory: str | None) -> None:
     """Clone REPO to DIRECTORY by plain git.
 

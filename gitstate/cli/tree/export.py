@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, repo_argument, rev_argument, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location
 from gitstate.tree import export as exporting
 
 
-@click.command(cls=Command, examples=("gitstate export desktop", "gitstate export desktop v12 --to /mnt/root"))
+@command("gitstate export desktop", "gitstate export desktop v12 --to /mnt/root", writes=True)
 @repo_argument
 @rev_argument
 @click.option(
@@ -22,9 +21,6 @@ from gitstate.tree import export as exporting
     type=click.Path(path_type=Path, readable=False),
     help="A new or empty directory, instead of the site's exports.",
 )
-@common
-@writes
-@pass_session
 def export(session: Session, repo: str | None, rev: str | None, to: Path | None) -> None:
     """Export snapshot REV as an immutable directory.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, takewhile
 from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Function, Session, common, complete_repository, pass_session
+from gitstate.cli.base.app import Function, Session, command, complete_repository
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import emit, put
 from gitstate.tree import history
@@ -47,10 +47,6 @@ def _git_arguments(function: Function) -> Function:
     return click.argument("words", nargs=-1, metavar=metavar, shell_complete=complete_repository)(function)
 
 
-def _command(*examples: str) -> Callable[[Callable[..., Any]], click.Command]:
-    return click.command(cls=_GitCommand, examples=examples)
-
-
 def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """REPO, wherever it is among git's arguments, and the other arguments."""
     plain = [word for word in takewhile(lambda word: word != "--", words) if not word.startswith("-")]
@@ -58,10 +54,13 @@ def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, tuple[str, ..
     return name, tuple(rest)
 
 
-@_command("gitstate log desktop -- etc/fstab", "gitstate log desktop -p -3", "gitstate log desktop --since=yesterday")
+@command(
+    "gitstate log desktop -- etc/fstab",
+    "gitstate log desktop -p -3",
+    "gitstate log desktop --since=yesterday",
+    cls=_GitCommand,
+)
 @_git_arguments
-@common
-@pass_session
 def log(session: Session, words: tuple[str, ...]) -> None:
     """Show history. Takes the options of git log.
 
@@ -76,10 +75,13 @@ def log(session: Session, words: tuple[str, ...]) -> None:
         _page(session, history.log(repository, arguments, color=session.colour))
 
 
-@_command("gitstate show desktop", "gitstate show desktop HEAD~1 -- etc", "gitstate show desktop v1:etc/fstab")
+@command(
+    "gitstate show desktop",
+    "gitstate show desktop HEAD~1 -- etc",
+    "gitstate show desktop v1:etc/fstab",
+    cls=_GitCommand,
+)
 @_git_arguments
-@common
-@pass_session
 def show(session: Session, words: tuple[str, ...]) -> None:
     """Show what snapshots changed. Takes the options of git show.
 
@@ -95,14 +97,15 @@ def show(session: Session, words: tuple[str, ...]) -> None:
         _page(session, history.show(repository, arguments, color=session.colour))
 
 
-@_command(
-    "gitstate diff desktop", "gitstate diff desktop v1 v2 -- etc", "gitstate diff desktop --stat HEAD~5 -- usr/bin"
+@command(
+    "gitstate diff desktop",
+    "gitstate diff desktop v1 v2 -- etc",
+    "gitstate diff desktop --stat HEAD~5 -- usr/bin",
+    cls=_GitCommand,
 )
 @_git_arguments
 @click.option("--times", is_flag=True, help="Show changes of times alone, too.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences; with -q, print nothing.")
-@common
-@pass_session
 def diff(session: Session, words: tuple[str, ...], times: bool, exit_code: bool) -> int:
     """Compare snapshots, or one with the live tree.
 

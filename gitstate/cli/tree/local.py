@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Function, Session, common, names, pass_session, repo_argument, writes
-from gitstate.cli.base.help import Group
+from gitstate.cli.base.app import Function, Session, command, group, repo_argument
 from gitstate.cli.base.output import emit, location, table, talk, write_name
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
@@ -20,8 +19,7 @@ from gitstate.tree.local import ConflictPolicy, Plan, Trees
 Planner = Callable[[Trees, list[bytes]], Plan]
 
 
-@click.group(cls=Group, examples=("gitstate local add desktop /etc/fstab", "gitstate local list desktop"))
-@common
+@group("gitstate local add desktop /etc/fstab", "gitstate local list desktop")
 def local() -> None:
     """Files that machines may write although their root is read-only.
 
@@ -42,12 +40,9 @@ def _words(metavar: str, required: bool) -> Callable[[Function], Function]:
     return click.argument("words", nargs=-1, required=required, metavar=metavar)
 
 
-@local.command(examples=("gitstate local add desktop /etc/fstab /etc/hosts",))
+@command("gitstate local add desktop /etc/fstab /etc/hosts", group=local, writes=True)
 @_words("[REPO] PATH...", True)
 @_conflict_options
-@common
-@writes
-@pass_session
 def add(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> None:
     """Make files of REPO's live tree writable on machines.
 
@@ -63,11 +58,8 @@ def add(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
     _suggest_checkin(session, name, done)
 
 
-@local.command(examples=("gitstate local remove desktop /etc/fstab",))
+@command("gitstate local remove desktop /etc/fstab", group=local, writes=True)
 @_words("[REPO] PATH...", True)
-@common
-@writes
-@pass_session
 def remove(session: Session, words: tuple[str, ...]) -> None:
     """Turn links of REPO's live tree into files again.
 
@@ -80,11 +72,8 @@ def remove(session: Session, words: tuple[str, ...]) -> None:
     _suggest_checkin(session, name, done)
 
 
-@local.command("list", examples=("gitstate local list desktop",))
+@command("gitstate local list desktop", name="list", group=local, names=True)
 @repo_argument
-@common
-@names
-@pass_session
 def list_(session: Session, repo: str | None) -> None:
     """List the writable files and their state.
 
@@ -107,12 +96,9 @@ def list_(session: Session, repo: str | None) -> None:
         talk(session, f"no files yet: gitstate local add {name} /PATH")
 
 
-@local.command(examples=("gitstate local fix desktop", "gitstate local fix desktop /etc/fstab --keep"))
+@command("gitstate local fix desktop", "gitstate local fix desktop /etc/fstab --keep", group=local, writes=True)
 @_words("[REPO] [PATH]...", False)
 @_conflict_options
-@common
-@writes
-@pass_session
 def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> None:
     """Restore links that a package update has replaced.
 
@@ -128,11 +114,8 @@ def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
     _suggest_checkin(session, name, done)
 
 
-@local.command(examples=("gitstate local autofix desktop",))
+@command("gitstate local autofix desktop", group=local, writes=True)
 @repo_argument
-@common
-@writes
-@pass_session
 def autofix(session: Session, repo: str | None) -> None:
     """Fix, as run by package managers.
 

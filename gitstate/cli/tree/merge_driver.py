@@ -7,20 +7,15 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.core.names import display
 from gitstate.tree import merge
 
 
-@click.command(
-    "merge-driver", cls=Command, hidden=True, examples=("git merge runs it: gitstate merge-driver %O %A %B",)
-)
+@command("git merge runs it: gitstate merge-driver %O %A %B", name="merge-driver", hidden=True)
 @click.argument("base", type=click.Path(path_type=Path, readable=False))
 @click.argument("ours", type=click.Path(path_type=Path, readable=False))
 @click.argument("theirs", type=click.Path(path_type=Path, readable=False))
-@common
-@pass_session
 def merge_driver(session: Session, base: Path, ours: Path, theirs: Path) -> int:
     """Merge three .gitstate files into OURS, entry by entry.
 

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, repo_argument, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit, location, table, talk
 from gitstate.core.names import display, octal
 from gitstate.tree import checkin
@@ -24,15 +23,11 @@ _SUMMARY: Final = {
 }
 
 
-@click.command(
-    cls=Command,
-    examples=("gitstate prepare desktop --dry-run", "gitstate prepare desktop", "gitstate prepare desktop --install"),
+@command(
+    "gitstate prepare desktop --dry-run", "gitstate prepare desktop", "gitstate prepare desktop --install", writes=True
 )
 @repo_argument
 @click.option("--install", is_flag=True, help="Install missing packages with apt-get in the live tree.")
-@common
-@writes
-@pass_session
 def prepare(session: Session, repo: str | None, install: bool) -> None:
     """Make REPO's live tree bootable without a disk.
 

@@ -6,26 +6,21 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, common, names, pass_session, repo_argument
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit
 from gitstate.cli.tree.changes import live_option, note_skipped, status_json, status_lines, unread_error, write_changed
 from gitstate.core.errors import GitstateError, UsageError
 from gitstate.tree import checkin as engine
 
 
-@click.command(
-    cls=Command,
-    examples=("gitstate status", "gitstate status desktop", "cd /srv/gitstate/live/desktop/etc && gitstate status"),
+@command(
+    "gitstate status", "gitstate status desktop", "cd /srv/gitstate/live/desktop/etc && gitstate status", names=True
 )
 @repo_argument
 @live_option
 @click.option("--times", is_flag=True, help="Show entries of which only the time changed, too.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there is anything to record.")
 @click.option("--quick", is_flag=True, help="Without REPO: skip live trees and boot files.")
-@common
-@names
-@pass_session
 def status(session: Session, repo: str | None, live: Path | None, times: bool, exit_code: bool, quick: bool) -> int:
     """Show what a check-in of REPO's live tree would record.
 

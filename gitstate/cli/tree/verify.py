@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, common, names, pass_session, repo_argument, rev_argument
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location, put
 from gitstate.cli.tree.changes import change_lines, unrecorded_json, write_changed
 from gitstate.core.errors import NotFoundError
@@ -17,14 +16,9 @@ from gitstate.tree import verify as verifying
 from gitstate.tree.change import as_json
 
 
-@click.command(
-    cls=Command,
-    examples=("gitstate manifest desktop v12 > v12.mtree && mtree -f v12.mtree -p /mnt/root",),
-)
+@command("gitstate manifest desktop v12 > v12.mtree && mtree -f v12.mtree -p /mnt/root")
 @repo_argument
 @rev_argument
-@common
-@pass_session
 def manifest(session: Session, repo: str | None, rev: str | None) -> None:
     """Print snapshot REV as an mtree specification.
 
@@ -45,13 +39,10 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
         emit(session, "manifest/1", value, [])
 
 
-@click.command(cls=Command, examples=("gitstate verify desktop v12", "gitstate verify desktop v12 /mnt/root"))
+@command("gitstate verify desktop v12", "gitstate verify desktop v12 /mnt/root", names=True)
 @repo_argument
 @rev_argument
 @click.argument("directory", required=False, type=click.Path(readable=False))
-@common
-@names
-@pass_session
 def verify(session: Session, repo: str | None, rev: str | None, directory: str | None) -> int:
     """Compare DIRECTORY with snapshot REV, byte by byte.
 
