@@ -56,7 +56,7 @@ class Plan:
         source = self.source
         made = f"make {self.live}"
         if source.adopt:
-            lines = [f"adopt {self.live} where it stands"]
+            lines = [f"adopt {self.live} in place"]
         elif source.copy:
             lines = [f"{made} from {source.copy}"]
         elif source.fork:
@@ -74,7 +74,7 @@ def plan(site: Site, name: str, source: Source) -> Plan:
     plan = Plan(site, name, site.repository_path(repo_name(name)), live, source)
     _check_name_is_free(plan)
     if source.adopt is not None and not live.is_dir():
-        raise HostError(f"{live} is not a directory", "--live adopts a root file system that stands somewhere")
+        raise HostError(f"{live} is not a directory", "--live adopts an existing root file system")
     if source.copy is not None and not source.copy.exists():
         raise NotFoundError(f"{source.copy} doesn't exist", "--from takes a directory, a tarball or PROTOTYPE[@REV]")
     if source.fork is not None:

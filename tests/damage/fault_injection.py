@@ -1,7 +1,7 @@
 """Faults injected into a running command: it is killed, or a shell command runs, at a step or before a file operation.
 
-Steps are those that ``checkin.record`` and ``export.apply`` tell. Operations are what Python's audit hooks tell of:
-opening, renaming, linking and so on.
+Steps are those that ``checkin.record`` and ``export.apply`` report. Operations are those that Python's audit hooks
+report: opening, renaming, linking and so on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPERATIONS = frozenset(
 
 class Fault(TypedDict):
     """``when``: a step's name, ``pack:2`` for the second of that name, or the number of an operation, which is then
-    not carried out. ``what``: ``kill``, or a shell command. ``witness``: the file that is told what it was."""
+    not carried out. ``what``: ``kill``, or a shell command. ``witness``: the file that names it afterwards."""
 
     when: str
     what: str
@@ -44,13 +44,13 @@ class _Injector:
     def step(self, name: str) -> None:
         self._steps[name] += 1
         if self._fault["when"] in (name, f"{name}:{self._steps[name]}"):
-            self._strike(name)
+            self._trigger(name)
 
     def hook(self, event: str, _arguments: tuple[object, ...]) -> None:
         if not self._idle and event in _OPERATIONS:
             self._operations += 1
             if self._fault["when"] == str(self._operations):
-                self._strike(event)
+                self._trigger(event)
 
     def begin(self) -> None:
         self._idle = False
@@ -60,7 +60,7 @@ class _Injector:
         if self._fault["when"] == NEVER:
             Path(self._fault["witness"]).write_text(str(self._operations))
 
-    def _strike(self, where: str) -> None:
+    def _trigger(self, where: str) -> None:
         self._idle = True
         Path(self._fault["witness"]).write_text(where)
         if self._fault["what"] == KILL:
@@ -70,24 +70,24 @@ class _Injector:
         self._idle = False
 
 
-def seal(fault: Fault) -> None:
+def inject(fault: Fault) -> None:
     """Inject ``fault`` into the command that this process is about to run."""
     from gitstate.tree import bootstrap, checkin, export
 
-    fault_injection = _Injector(fault)
-    sys.addaudithook(fault_injection.hook)
+    injector = _Injector(fault)
+    sys.addaudithook(injector.hook)
     for module, name in ((checkin, "record"), (export, "apply")):
-        setattr(module, name, _injected(getattr(module, name), fault_injection, fault_injection.step))
+        setattr(module, name, _injected(getattr(module, name), injector, injector.step))
     for name in ("apply", "apply_removal"):
-        setattr(bootstrap, name, _injected(getattr(bootstrap, name), fault_injection))
+        setattr(bootstrap, name, _injected(getattr(bootstrap, name), injector))
 
 
-def _injected(function: Any, fault_injection: _Injector, *step: Any) -> Any:
+def _injected(function: Any, injector: _Injector, *step: Any) -> Any:
     def run(*arguments: object) -> object:
-        fault_injection.begin()
+        injector.begin()
         try:
             return function(*arguments, *step)
         finally:
-            fault_injection.end()
+            injector.end()
 
     return run

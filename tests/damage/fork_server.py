@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from tests.damage import fault_injection as fault_injection
+from tests.damage import fault_injection
 from tests.damage.fault_injection import Fault
 
 _MODULES = (
@@ -97,7 +97,7 @@ def _become(order: dict[str, Any]) -> None:
     code = 70
     try:
         if order["fault"]:
-            fault_injection.seal(order["fault"])
+            fault_injection.inject(order["fault"])
         importlib.import_module("gitstate.cli").main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 70

@@ -270,7 +270,7 @@ def roff() -> str:
         [
             ("/srv/gitstate", "The site, unless `--site` or `GITSTATE_SITE` says otherwise."),
             ("/srv/gitstate/prototypes/NAME.git", "A prototype's repository."),
-            ("/srv/gitstate/live/NAME", "Its live tree, unless it was adopted where it stands."),
+            ("/srv/gitstate/live/NAME", "Its live tree, unless it was adopted with --live."),
             ("/srv/gitstate/exports/NAME/COMMIT", "An export."),
             ("/srv/gitstate/site.toml", "The site's settings; `[boot]` says how machines boot."),
             ("/srv/gitstate/directory.git", "Which client runs what."),

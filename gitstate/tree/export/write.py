@@ -175,7 +175,7 @@ class Exporter:
 
     def _write_path(self, path: bytes, entry: Entry | None, old_root: int) -> None:
         if entry is None:
-            raise DamagedError(f"/{display(path)} stands in an export but not in its snapshot", "remove that export")
+            raise DamagedError(f"/{display(path)} is in an export but not in its snapshot", "remove that export")
         parent = path.rpartition(b"/")[0]
         with self._opened(parent) as new:
             old = fs.open_path(parent, old_root)

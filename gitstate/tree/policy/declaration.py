@@ -73,7 +73,7 @@ class Allowance(Document, frozen=True):
     """Files that may be recorded although they would be refused."""
 
     path: Annotated[Pattern, about("Files that may be recorded although refused; wins over `refuse.paths`.")]
-    because: Annotated[Reason, about("Why they may stand in history.")]
+    because: Annotated[Reason, about("Why they may be in history.")]
 
     def __post_init__(self) -> None:
         _check(self, "path")

@@ -18,7 +18,7 @@ _LARGEST: Final = 32 << 10
 
 
 def policy_path(*, is_layer: bool) -> bytes:
-    """Where the policy stands in the tree of a layer, or of a prototype."""
+    """The path of the policy file in a layer or a prototype."""
     return LAYER_POLICY_PATH if is_layer else POLICY_PATH
 
 

@@ -55,7 +55,7 @@ def _in_text(data: bytes) -> str:
     return "a GnuPG private key" if _GNUPG_AGENT.search(data) else ""
 
 
-# --- PEM and what looks like it -------------------------------------------------------------------------------------
+# --- PEM and similar forms --------------------------------------------------------------------------------------------
 
 
 def _in_pem(data: bytes) -> str:
@@ -70,7 +70,7 @@ def _in_pem(data: bytes) -> str:
 
 
 def _block(label: bytes, body: bytes) -> str:
-    """``body`` may be indented, quoted or commented out, or stand in one line with ``\\n`` between, as in JSON."""
+    """``body`` may be indented, quoted or commented out, or all in one line with ``\\n`` between, as in JSON."""
     unescaped = body.replace(rb"\r", b"").replace(rb"\n", b"\n").replace(rb"\/", b"/")
     lines = [line.strip(_AROUND_LINES) for line in unescaped.split(b"\n")]
     headers = [line for line in lines if b":" in line]

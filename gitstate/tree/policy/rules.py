@@ -157,7 +157,7 @@ class Policy:
         patterns = [*self._once]
         for path, because in paths:
             if not because.strip():
-                raise UsageError(f"--allow {display(path)} has no reason", "add --because TEXT: it stands in history")
+                raise UsageError(f"--allow {display(path)} has no reason", "add --because TEXT, which history keeps")
             pattern = tree_path(path)
             try:
                 union((pattern,))

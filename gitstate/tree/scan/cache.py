@@ -24,7 +24,7 @@ UNKNOWN: Final = bytes(_STAT.size)
 
 
 class Row(NamedTuple):
-    """What is known of a directory: its tree's id, how many entries it has besides subdirectories, its signature."""
+    """What is known of a directory: its tree's id, its number of entries without subdirectories, its signature."""
 
     tree: bytes
     entries: int
