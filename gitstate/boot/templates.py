@@ -61,7 +61,7 @@ class Templates:
             raise self._fault(name, error) from None
 
     def _fault(self, name: str, error: Exception) -> ConfigError:
-        hint = f"mend it, or remove it: gitstate has a template of its own for {name}"
+        hint = f"fix it, or remove it: gitstate has a template of its own for {name}"
         file, line = str(self._own / f"{name}.j2"), 0
         if isinstance(error, TemplateSyntaxError):
             file, line = error.filename or file, error.lineno

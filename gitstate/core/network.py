@@ -224,7 +224,7 @@ def tftp_read(server: str, path: str, seconds: float = 3.0) -> int:
             try:
                 packet, peer = sock.recvfrom(65535)
             except OSError:
-                raise HostError(f"{server} doesn't answer by TFTP", "is a firewall before it?") from None
+                raise HostError(f"{server} doesn't answer by TFTP", "is there a firewall in between?") from None
             kind, number = struct.unpack("!HH", packet[:4].ljust(4, b"\0"))
             if kind == _ERROR:
                 said = packet[4:].rstrip(b"\0").decode(errors="replace")

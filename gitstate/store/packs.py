@@ -178,7 +178,7 @@ class StagedPack:
     def publish(self, objects: Path, keep: bytes, kept: list[Path], step: Callable[[str], None]) -> None:
         """Enter ``objects/pack`` under a ``.keep`` holding ``keep``, which joins ``kept``, for the caller to remove.
 
-        The keep file stands before the index makes the pack visible and is removed after a ref names its commit:
+        The keep file is written before the index makes the pack visible, and removed after a ref names its commit:
         a fresh pack that no ref reaches yet was lost to a concurrent ``git repack -ad``.
         """
         checksum = self.finish()

@@ -122,7 +122,7 @@ class Repository(Objects):
         try:
             listed = process.run(["git", "config", "--null", "--list", "--file", str(path)])
         except process.ProgramError as error:
-            raise ConfigError(f"{path}: {error.message}", "mend it with an editor") from None
+            raise ConfigError(f"{path}: {error.message}", "fix it with an editor") from None
         pairs = (item.partition("\n") for item in listed.decode(errors="surrogateescape").split("\0") if item)
         return {key.lower(): value for key, _, value in pairs}
 
@@ -190,7 +190,7 @@ class Repository(Objects):
     def move_refs(self, moves: Sequence[Move], reason: str) -> None:
         """Move refs all or none, each from its old to its new commit (old None: must not exist), running git's hooks.
 
-        Raises LockedError if one of them stands elsewhere or is being moved, RefusedError if a hook says no,
+        Raises LockedError if one of them is at another commit or is being moved, RefusedError if a hook says no,
         StorageError if it can't be written.
         """
         lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]

@@ -63,7 +63,7 @@ def _ask_git(objects: Objects, revision: str) -> str:
 
 
 def _not_found(objects: Objects, revision: str, name: str, damage: DamagedError | None) -> DamagedError | NotFoundError:
-    """The error for a revision that git doesn't find: ``damage`` if a branch stands at the commit that is damaged."""
+    """The error for a revision that git doesn't find: ``damage`` if a branch is at a damaged commit."""
     first = re.split("[~^:@]", revision, maxsplit=1)[0] or "HEAD"
     _check_ref(objects, first)
     if damage is not None and (first == "HEAD" or read_ref(objects.path, f"refs/heads/{first}")):

@@ -93,7 +93,7 @@ def test_what_is_wrong_is_told_by_file_and_line(site: Path, text: str, line: int
     fault = caught.value
     assert fault.message.startswith(f"{path}, line {line}: ")
     assert what in fault.message
-    assert "mend it" in fault.hint
+    assert "fix it" in fault.hint
     assert str(fault).isprintable()
 
 

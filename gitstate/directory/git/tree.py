@@ -17,7 +17,7 @@ from gitstate.store.objects import FILE, TREE, parse_tree
 
 _TOP: Final = b"clients"
 _SUFFIX: Final = ".ldif"
-_HINT: Final = "clone directory.git, mend it, and push: a client's file stands at clients/12/lab3-12.ldif"
+_HINT: Final = "clone directory.git, fix it, and push: a client's file stands at clients/12/lab3-12.ldif"
 
 
 def folder_of(name: str) -> str:

@@ -25,7 +25,7 @@ from gitstate.directory.model.entries import Entry, EntryError
 from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.directory.model.schema import schema
 
-HINT: Final = "clone directory.git, mend it, and push"
+HINT: Final = "clone directory.git, fix it, and push"
 BASE: Final = "ou=clients,o=gitstate"
 _LONGEST: Final = 64 * 1024
 _ONE_LINE: Final = _LONGEST  # a value in one line reads well in a diff

@@ -117,7 +117,7 @@ def _vars(text: bytes, where: str) -> Mapping[str, Any]:
         check_depth(found)
         return found
     except (ValueError, RecursionError) as error:
-        raise LayerError(f"{where}: vars.toml: {error}", "mend it, check it in, and push it") from None
+        raise LayerError(f"{where}: vars.toml: {error}", "fix it, check it in, and push it") from None
 
 
 def merged_vars(low: Mapping[str, Any], high: Mapping[str, Any]) -> Mapping[str, Any]:

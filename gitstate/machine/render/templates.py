@@ -14,7 +14,7 @@ from gitstate.machine.render.sandbox import Budget, LimitError, Sandbox, Skipped
 
 _LARGEST: Final = 256 << 10
 _PARSED: Final = 4096
-_HINT: Final = "mend it, check it in, and push it; docs/layers.md tells what templates know"
+_HINT: Final = "fix it, check it in, and push it; docs/layers.md tells what templates know"
 
 
 class Templates:
