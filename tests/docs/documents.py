@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gitstate.core.documents import Document
 from gitstate.core.documents.explain import expected, phrase, schema
+from gitstate.machine.hardware.probe import Report
 from gitstate.machine.layers import Options as LayersTable
 from gitstate.machine.render.layer_toml import LayerFile
 from gitstate.tree.policy.declaration import PolicyFile
@@ -19,6 +20,7 @@ from tests.support import PROJECT
 SCHEMAS: Final[dict[str, tuple[type[Document], str]]] = {
     "layer": (LayerFile, "gitstate layer file"),
     "policy": (PolicyFile, "gitstate policy file"),
+    "probe": (Report, "gitstate probe"),
 }
 """The documents with a schema, by its name, and its title."""
 
@@ -38,7 +40,7 @@ def schema_text(name: str) -> str:
         "$id": f"urn:gitstate:{name}:1",
         "title": title,
         "description": (kind.__doc__ or "").strip(),
-        **without_null(schema(kind)),
+        **(schema(kind) if kind is Report else without_null(schema(kind))),
     }
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 

@@ -23,7 +23,7 @@ _MODALIAS: Final = re.compile(r"pci:[!-~]{1,150}")
 def modaliases(data: bytes) -> list[str]:
     """Those that a report, a list of modaliases, or ``lspci -n``, ``-nn`` or ``-nm`` tells of. Raises UsageError."""
     if data.lstrip()[:1] == b"{":
-        return probe.modaliases(probe.parse(data))
+        return probe.modaliases(probe.parse_report(data))
     if len(data) > probe.LONGEST:
         raise UsageError(f"the list is longer than {probe.LONGEST >> 10} KiB", "leave in it what matters")
     found = []

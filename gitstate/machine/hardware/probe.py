@@ -1,182 +1,94 @@
-"""What a machine says of its hardware (``gitstate probe`` there), parsed at the door: who sends it may be anybody."""
+"""What a machine says of its hardware (``gitstate probe`` there); anybody may send anything.
+
+schemas/probe.schema.json comes from the classes here.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
+from gitstate.core.documents import UNSET, Document, Meta, Unset, about, field, parse, plain, read_json
 from gitstate.core.errors import UsageError
 
 LONGEST: Final = 64 * 1024
-SCHEMA: Final = "probe/1"
-_HINT: Final = "a report is what gitstate probe prints on the machine; schemas/probe.schema.json tells its shape"
-_MOST: Final = 512
-"""Devices of one kind."""
-_LARGEST: Final = (1 << 53) - 1
-"""What every reader of JSON can hold."""
+_HINT: Final = "a report is what gitstate probe prints on the machine; schemas/probe.schema.json describes it"
 _STEADY: Final = 64
 """Another kernel takes a little more or less of the memory: that is no news."""
 
-Parse = Callable[[object], Any]
-
-
-class _ReportError(ValueError):
-    """What is wrong with which value; the places above it are put before it on the way up."""
-
-    def __init__(self, what: str, place: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.place = place
-
-    def below(self, place: str) -> _ReportError:
-        """The same, seen from one level above."""
-        return _ReportError(self.what, f"{place}.{self.place}" if self.place else place)
-
-
-def parse(data: bytes) -> dict[str, Any]:
-    """A report of a machine: its values as they are, its keys in one order. Raises UsageError."""
-    if len(data) > LONGEST:
-        raise UsageError(f"the report is longer than {LONGEST >> 10} KiB", _HINT)
-    try:
-        found = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_constant)
-        return _report(found)
-    except UnicodeDecodeError:
-        raise UsageError("the report is not UTF-8", _HINT) from None
-    except RecursionError:
-        raise UsageError("the report is nested too deeply", _HINT) from None
-    except _ReportError as wrong:
-        raise UsageError(f"the report: {wrong.place or 'it'} {wrong.what}", _HINT) from None
-    except ValueError as error:
-        raise UsageError(f"the report is no JSON: {str(error)[:100]}", _HINT) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise _ReportError("has a key twice")
-    return found
-
-
-def _constant(name: str) -> Any:
-    raise _ReportError(f"has {name}, which is no JSON")
-
-
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
-def _text(pattern: str, what: str) -> Parse:
-    shape = re.compile(pattern)
-
-    def read(value: object) -> Any:
-        if value is not None and (not isinstance(value, str) or not shape.fullmatch(value)):
-            raise _ReportError(f"is not {what}")
-        return value
-
-    return read
-
-
-def _number(value: object) -> Any:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST):
-        raise _ReportError("is not a number from 0 on")
-    return value
-
-
-def _switch(value: object) -> Any:
-    if value is not None and not isinstance(value, bool):
-        raise _ReportError("is not true, false or null")
-    return value
-
-
-def _table(fields: Mapping[str, Parse], optional: Iterable[str] = ()) -> Parse:
-    may_lack = frozenset(optional)
-
-    def read(value: object) -> Any:
-        if not isinstance(value, dict):
-            raise _ReportError("is not an object")
-        for key in value:
-            if key not in fields:
-                raise _ReportError(f"has the key {ascii(key)[:60]}, which no report has")
-        found = {}
-        for key, field in fields.items():
-            if key in value:
-                try:
-                    found[key] = field(value[key])
-                except _ReportError as wrong:
-                    raise wrong.below(key) from None
-            elif key not in may_lack:
-                raise _ReportError(f"has no {key}")
-        return found
-
-    return read
-
-
-def _list(of: Parse) -> Parse:
-    def read(value: object) -> Any:
-        if not isinstance(value, list) or len(value) > _MOST:
-            raise _ReportError(f"is not a list of at most {_MOST}")
-        found = []
-        for place, one in enumerate(value):
-            try:
-                found.append(of(one))
-            except _ReportError as wrong:
-                raise wrong.below(str(place)) from None
-        return found
-
-    return read
-
-
-def _schema(value: object) -> str:
-    if value != SCHEMA:
-        raise _ReportError(f'is not "{SCHEMA}"')
-    return SCHEMA
-
-
-_PLAIN: Final = _text(r"[ -~]{0,200}", "text of at most 200 printable ASCII characters")
-_WORD: Final = _text(r"[!-~]{1,64}", "a word of at most 64 ASCII characters")
-_REPORT: Final = _table(
-    {
-        "schema": _schema,
-        "host": _text(r"[!-~]{0,253}", "a host name"),
-        "architecture": _WORD,
-        "cpu": _PLAIN,
-        "cpus": _number,
-        "memory": _number,
-        "dmi": _table(
-            dmi := {
-                f"{key}": _PLAIN
-                for key in (
-                    *("sys_vendor", "product_name", "product_version", "product_serial", "product_uuid"),
-                    *("board_vendor", "board_name", "bios_version"),
-                )
-            },
-            dmi,
-        ),
-        "pci": _list(
-            _table(
-                {
-                    "slot": _text(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", "a place on the PCI bus"),
-                    "vendor": _text(r"0x[0-9a-f]{4}", "four hex digits after 0x"),
-                    "device": _text(r"0x[0-9a-f]{4}", "four hex digits after 0x"),
-                    "class": _text(r"0x[0-9a-f]{6}", "six hex digits after 0x"),
-                    "modalias": _text(r"pci:[!-~]{1,150}", "a modalias of a PCI device"),
-                }
-            )
-        ),
-        "network": _list(_table({"name": _WORD, "mac": _text(r"[0-9a-f:]{0,95}", "an address in hex")})),
-        "disks": _list(_table({"name": _WORD, "size": _number, "model": _PLAIN, "rotational": _switch})),
-    },
-    ("cpu",),
+# Whatever a machine doesn't tell is null.
+Text = Annotated[str, about(what="text of at most 200 printable ASCII characters", pattern="[ -~]{0,200}")] | None
+Word = Annotated[str, about(what="a word of at most 64 ASCII characters", pattern="[!-~]{1,64}")] | None
+HostName = Annotated[str, about(what="a host name", pattern="[!-~]{0,253}")] | None
+Number = Annotated[int, Meta(ge=0, le=(1 << 53) - 1, title="a number from 0 on")] | None  # any reader of JSON holds it
+Slot = (
+    Annotated[str, about(what="a place on the PCI bus", pattern=r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")] | None
 )
+Hex4 = Annotated[str, about(what="four hex digits after 0x", pattern="0x[0-9a-f]{4}")] | None
+Hex6 = Annotated[str, about(what="six hex digits after 0x", pattern="0x[0-9a-f]{6}")] | None
+Modalias = Annotated[str, about(what="a modalias of a PCI device", pattern="pci:[!-~]{1,150}")] | None
+Mac = Annotated[str, about(what="an address in hex", pattern="[0-9a-f:]{0,95}")] | None
+_MANY: Final = Meta(max_length=512, title="a list of at most 512")
 
 
-def _report(value: object) -> dict[str, Any]:
-    found: dict[str, Any] = _REPORT(value)
-    return found
+class Dmi(Document, frozen=True):
+    """What the makers wrote into the machine."""
+
+    sys_vendor: Annotated[Text | Unset, about("Who made the machine.")] = UNSET
+    product_name: Annotated[Text | Unset, about("The machine's model.")] = UNSET
+    product_version: Annotated[Text | Unset, about("The model's version.")] = UNSET
+    product_serial: Annotated[Text | Unset, about("The machine's serial number.")] = UNSET
+    product_uuid: Annotated[Text | Unset, about("The machine's UUID.")] = UNSET
+    board_vendor: Annotated[Text | Unset, about("Who made the board.")] = UNSET
+    board_name: Annotated[Text | Unset, about("The board's model.")] = UNSET
+    bios_version: Annotated[Text | Unset, about("The version of the firmware.")] = UNSET
 
 
-# --- what is made of it -----------------------------------------------------------------------------------------------
+class PciDevice(Document, frozen=True, kw_only=True):
+    """A PCI device."""
+
+    slot: Annotated[Slot, about("Its place on the bus.")]
+    vendor: Annotated[Hex4, about("Its vendor.")]
+    device: Annotated[Hex4, about("Its model.")]
+    kind: Annotated[Hex6, about("Its PCI class.")] = field(name="class")
+    modalias: Annotated[Modalias, about("The name by which the kernel finds its driver.")]
+
+
+class Card(Document, frozen=True):
+    """A network card."""
+
+    name: Annotated[Word, about("Its name on the machine.")]
+    mac: Annotated[Mac, about("Its address.")]
+
+
+class Disk(Document, frozen=True):
+    """A disk."""
+
+    name: Annotated[Word, about("Its name on the machine.")]
+    size: Annotated[Number, about("Its size in bytes.")]
+    model: Annotated[Text, about("Its model.")]
+    rotational: Annotated[bool | None, about("Whether it has rotating platters.")]
+
+
+class Report(Document, frozen=True, kw_only=True):
+    """What a machine says of its hardware, at most 64 KiB; null for what it doesn't tell."""
+
+    schema: Annotated[Literal["probe/1"], about("The name and version of this shape.")]
+    host: Annotated[HostName, about("The machine's name as its kernel has it.")]
+    architecture: Annotated[Word, about("The architecture, as uname -m prints it.")]
+    cpu: Annotated[Text | Unset, about("The processor's name.")] = UNSET
+    cpus: Annotated[Number, about("Processors as the kernel counts them.")]
+    memory: Annotated[Number, about("Bytes of memory that the kernel has.")]
+    dmi: Annotated[Dmi, about("What the makers wrote into the machine.")]
+    pci: Annotated[list[PciDevice], _MANY, about("PCI devices.")]
+    network: Annotated[list[Card], _MANY, about("Network cards.")]
+    disks: Annotated[list[Disk], _MANY, about("Disks.")]
+
+
+def parse_report(data: bytes) -> dict[str, Any]:
+    """A report of a machine: its values as they are, its keys in one order. Raises UsageError."""
+    report: dict[str, Any] = plain(parse(Report, read_json(data, "the report", UsageError, _HINT, LONGEST)))
+    return report
 
 
 def modaliases(report: Mapping[str, Any]) -> list[str]:

@@ -43,7 +43,7 @@ class _Parsed(Mapping[str, Mapping[str, Any]]):
 
 def _parsed(host: str, data: bytes) -> Mapping[str, Any]:
     try:
-        return MappingProxyType(probe.parse(data))
+        return MappingProxyType(probe.parse_report(data))
     except UsageError as fault:
         hint = "let the machine report again, or gitstate client report HOST FILE"
         raise DamagedError(f"site.git, {REF}: {host}.json: {fault.message}", hint) from None

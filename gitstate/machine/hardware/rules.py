@@ -53,7 +53,7 @@ def plan_report(site: Site, host: str, data: bytes) -> ReportPlan:
     """Look into a report of the client ``host``. Raises NotFoundError, UsageError."""
     directory = open_directory(site)
     client = directory.client(host)
-    report = probe.parse(data)
+    report = probe.parse_report(data)
     rules = directory.classes()
     why = _matches(site, rules.values(), report)
     classes = _names(why) if rules else client.classes
