@@ -76,7 +76,7 @@ class Comparison:
 
 @contextmanager
 def open_comparison(repository: Repository, arguments: Sequence[str], observer: Observer) -> Iterator[Comparison]:
-    """What ``diff`` is parsed to compare; the live tree's new objects are in a scratch directory meanwhile.
+    """The comparison that the arguments of ``diff`` ask for; new objects of the live tree are in a scratch directory.
 
     Without a revision the live tree is compared with the commit that it was last recorded as.
 
@@ -104,9 +104,9 @@ def _recorded(repository: Repository) -> str:
 def compare(
     repository: Repository, arguments: Sequence[str], default: Callable[[], str] = lambda: "HEAD"
 ) -> Comparison:
-    """What ``diff`` is parsed to compare.
+    """The comparison that the arguments of ``diff`` ask for.
 
-    ``default`` is what the live tree is compared with where ``arguments`` name no revision.
+    ``default`` returns the revision to compare with the live tree if ``arguments`` name none.
 
     Raises NotFoundError, UsageError.
     """
