@@ -239,7 +239,7 @@ def told() -> Iterator[None]:
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         kind = StorageError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else HostError
-        raise kind(f"{where}{error.strerror or error}", "mend that, then: gitstate reconcile") from None
+        raise kind(f"{where}{error.strerror or error}", "fix that, then: gitstate reconcile") from None
 
 
 def _in_order(publisher: Publisher, channel: Channel, outcome: Outcome) -> list[ReleaseRequest]:

@@ -303,7 +303,8 @@ def test_a_branch_is_moved_during_a_checkin_to_it(harness: Harness) -> None:
     harness.interrupted("idx", move, "checkin", "p", "-m", "m", "--branch", "side").told(11)
     assert harness.git("rev-parse", "side") == beside
     harness.sound()
-    harness.check_in("again", "--branch", "side")
+    assert beside[:7] in harness("checkin", "p", "-m", "again", "--branch", "side").told(12).err
+    harness.check_in("again", "--branch", "side", "--replace")
     assert harness.git("rev-parse", "side^") == beside
 
 

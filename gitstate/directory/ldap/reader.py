@@ -19,7 +19,7 @@ from gitstate.directory.options import LdapOptions, Mode
 CREATOR: Final = "creatorsName"
 BATCH: Final = 100
 """Names or addresses that one search asks for."""
-_HINT: Final = "mend that entry with the tools of the LDAP server"
+_HINT: Final = "fix that entry with the tools of the LDAP server"
 Rows = dict[str, dict[str, list[bytes]]]
 """Entries by their place in the tree."""
 

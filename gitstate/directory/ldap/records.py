@@ -43,7 +43,7 @@ class LdapRecords(Generic[Record]):
                 found.append(self._record_type.read(_name(dn, entry), entry))
             except EntryError as fault:
                 raise ConfigError(
-                    f"{self._connection.uri}: {dn}: {fault.why}", "mend that entry with the tools of the LDAP server"
+                    f"{self._connection.uri}: {dn}: {fault.why}", "fix that entry with the tools of the LDAP server"
                 ) from None
         return self._record_type.by_name(found)
 
