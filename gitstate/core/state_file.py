@@ -6,7 +6,6 @@ from, and is ``-`` if that doesn't matter; the checksum is the body's CRC-32.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -57,6 +56,8 @@ class StateFormat:
 
     def read_json(self, path: Path, key: bytes = b"") -> Any:
         """The value that ``write_json`` wrote."""
+        import json  # a check-in reads and writes none of it
+
         body = self.read(path, key)
         return None if body is None else json.loads(body)
 
@@ -67,4 +68,6 @@ class StateFormat:
 
 def to_json(value: Any) -> bytes:
     """``value`` as compact JSON."""
+    import json
+
     return json.dumps(value, separators=(",", ":")).encode()
