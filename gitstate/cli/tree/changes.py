@@ -17,7 +17,7 @@ from gitstate.tree.change import Change, LinksChanged, as_json, details
 from gitstate.tree.checkin import Status
 
 _NAMED = 3
-"""So many paths stand in one line."""
+"""At most this many paths are named in one line."""
 
 
 live_option = click.option(

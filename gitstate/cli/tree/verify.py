@@ -1,4 +1,4 @@
-"""manifest and verify: a snapshot held against a directory."""
+"""manifest and verify: compare a directory with a snapshot."""
 
 from __future__ import annotations
 
