@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -265,23 +265,29 @@ def group(
 # --- completion -------------------------------------------------------------------------------------------------------
 
 
-def complete_repository(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of repositories; none on any error."""
-    session = context.ensure_object(Session)
-    try:
-        return [name for name in session.opened.site.repositories() if name.startswith(incomplete)]
-    except (GitstateError, OSError):
-        return []
+Completion = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
-def complete_revision(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The branches and tags of the repository on the command line; none on any error."""
-    session = context.ensure_object(Session)
-    try:
-        repository = session.opened.repository(session.name(context.params.get("repo")))
-        return [name for name in ["HEAD", *repository.names()] if name.startswith(incomplete)]
-    except (GitstateError, OSError):
-        return []
+def completion(find: Callable[[Session, Mapping[str, Any]], Iterable[str]]) -> Completion:
+    """Complete a word from the names that ``find`` gives for a session and the parameters so far; none on any error."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            found = find(context.ensure_object(Session), context.params)
+            return [name for name in found if name.startswith(incomplete)]
+        except (GitstateError, OSError):
+            return []
+
+    return complete
+
+
+complete_repository = completion(lambda session, parameters: session.opened.site.repositories())
+complete_revision = completion(
+    lambda session, parameters: [
+        "HEAD",
+        *session.opened.repository(session.name(parameters.get("repo"))).names(),
+    ]
+)
 
 
 def repo_argument(function: Function) -> Function:

@@ -11,7 +11,7 @@ from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.output import emit, talk
 from gitstate.cli.client.options import authorship_options
 from gitstate.core import settings
-from gitstate.core.errors import ConfigError, UsageError
+from gitstate.core.errors import ConfigError
 
 _SHOWN = 20
 
@@ -63,8 +63,6 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
     """
     from gitstate.directory import transfer
 
-    if message is not None and not message.strip():
-        raise UsageError("the message is empty", "without -m, history describes the change")
     data, where = (sys.stdin.buffer.read(), "standard input") if str(file) == "-" else (file.read_bytes(), str(file))
     content = transfer.parse(data, where)
     plan = transfer.plan_import(session.opened.directory, content, replace=replace)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session
+from gitstate.cli.base.app import Function, Session, completion
 from gitstate.core import names
-from gitstate.core.errors import GitstateError, UsageError
+from gitstate.core.errors import UsageError
 from gitstate.core.wording import some_of
 from gitstate.directory import STATES, Kind, selection
 from gitstate.directory.model import clients as model
 from gitstate.directory.selection import ClientNames
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -31,7 +29,7 @@ def parsed(parse: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
 
 def parsed_option(
     word: str, key: str, metavar: str, parse: Callable[[str], Any], text: str, **more: Any
-) -> Callable[[_Function], _Function]:
+) -> Callable[[Function], Function]:
     """An option whose text goes through ``parse``."""
     return click.option(word, key, metavar=metavar, callback=parsed(parse), help=text, **more)
 
@@ -60,21 +58,21 @@ _EMPTY: Final[dict[str, tuple[str, Any]]] = {
 }
 
 
-def client_values(function: _Function) -> _Function:
+def client_values(function: Function) -> Function:
     """All that a client may have."""
     for option in reversed(_ADDRESSES + _ASSIGNED):
         function = option(function)
     return function
 
 
-def assigned_values(function: _Function) -> _Function:
+def assigned_values(function: Function) -> Function:
     """All that a client may have besides addresses."""
     for option in reversed(_ASSIGNED):
         function = option(function)
     return function
 
 
-def removals(function: _Function) -> _Function:
+def removals(function: Function) -> Function:
     """What of it can be taken away."""
     for flag in reversed(_EMPTY):
         word = f"--{flag.replace('_', '-')}"
@@ -87,12 +85,17 @@ def _value_name(flag: str) -> str:
     return {"mac": "MACs", "ip": "IPs", "layer": "extra layers"}.get(word, word)
 
 
-def authorship_options(function: _Function) -> _Function:
-    """Who makes a change and why."""
+def _message(text: str) -> str:
+    if not text.strip():
+        raise UsageError("the message is empty", "without -m, history describes the change")
+    return text
+
+
+def authorship_options(function: Function) -> Function:
+    """Author and message of a change."""
     author = click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
-    return click.option("-m", "--message", metavar="TEXT", help="What was changed and why, for history.")(
-        author(function)
-    )
+    text = "What was changed and why, for history."
+    return click.option("-m", "--message", metavar="TEXT", callback=parsed(_message), help=text)(author(function))
 
 
 def changed_values(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,15 +127,7 @@ def _parse_names(context: click.Context, parameter: click.Parameter, words: tupl
     return selection.parse_names(words)
 
 
-def complete_client(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of clients that begin so; none where anything is wrong."""
-    session = context.ensure_object(Session)
-    try:
-        return [name for name in session.opened.directory.clients() if name.startswith(incomplete)]
-    except (GitstateError, OSError):
-        return []
-
-
+complete_client = completion(lambda session, parameters: session.opened.directory.clients())
 one_name = click.argument("name", callback=parsed(names.host_name), shell_complete=complete_client)
 many_names = click.argument(
     "who", metavar="NAME...", nargs=-1, required=True, callback=_parse_names, shell_complete=complete_client

@@ -6,20 +6,14 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, command
+from gitstate.cli.base.app import Session, command, completion
 from gitstate.cli.base.output import date, emit, location, moment, shortened, table, talk
 from gitstate.cli.layer import shipped as layer_shipped
-from gitstate.core.errors import GitstateError, UsageError
+from gitstate.core.errors import UsageError
 from gitstate.release import layers
 from gitstate.release.layers import LayerSummary
 
-
-def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    session = context.ensure_object(Session)
-    try:
-        return [name for name in session.opened.site.layers() if name.startswith(incomplete)]
-    except (GitstateError, OSError):
-        return []
+_complete = completion(lambda session, parameters: session.opened.site.layers())
 
 
 @command("gitstate layer list", "gitstate layer list lab/lab3", "gitstate layer list --shipped", name="list")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
+from gitstate.cli.base.app import Function
 from gitstate.cli.client.options import complete_client
-
-Function = Callable[..., Any]
 
 
 def host_argument(function: Function) -> Function:
