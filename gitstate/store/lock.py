@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
@@ -73,17 +73,9 @@ def retry(do: Callable[[], T], seconds: float = _REPORTS) -> T:
 @contextmanager
 def wait_for_lock(lock: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     """Hold ``lock`` once its holder is done. Raises LockedError after ten minutes."""
-
-    def enter() -> AbstractContextManager[None]:
-        held = lock()
-        held.__enter__()
-        return held
-
-    held = retry(enter, _EXPORT)
-    try:
+    with ExitStack() as stack:
+        retry(lambda: stack.enter_context(lock()), _EXPORT)
         yield
-    finally:
-        held.__exit__(None, None, None)
 
 
 def _clear_leftovers(repository: Path, private: Path) -> None:

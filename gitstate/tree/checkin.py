@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -218,7 +219,7 @@ def _scan(
         )
         return scanner.run(), policy
     finally:
-        fs.close(root)
+        os.close(root)
 
 
 def _status(repository: Repository, base: bytes | None, scan: Scan, read: ReadObject) -> Status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -52,7 +53,7 @@ def verify(repository: Repository, commit: bytes, directory: Path, observer: Obs
         base = BaseSnapshot(repository.read, repository.has_packed, tree)
         scan = Scanner(root, base, NO_CACHE, policy, sink, observer).run()
     finally:
-        fs.close(root)
+        os.close(root)
     if scan.tree == tree and not scan.findings.unrecorded:
         return Difference([], [], [])
     changes = change.compare(partial(read_directory, sink.read), tree, scan.tree)

@@ -62,7 +62,7 @@ def trees(tmp_path: Path) -> Iterator[tuple[Path, Path, Ask]]:
     opened = [fs.open_tree(path) for path in (new, old)]
     yield old, new, lambda: TreePair(opened[0], opened[1]).link([b""], lambda amount: None, single=False)
     for descriptor in opened:
-        fs.close(descriptor)
+        os.close(descriptor)
 
 
 def seen(tree: Path) -> dict[str, tuple[Any, ...]]:

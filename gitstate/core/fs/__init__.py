@@ -19,7 +19,6 @@ from gitstate.core.fs.kernel import (
     sync_file_system,
 )
 from gitstate.core.fs.read import (
-    close,
     descriptor_xattrs,
     list_directory,
     named_xattrs,
@@ -49,7 +48,6 @@ __all__ = [
     "apply_metadata",
     "apply_metadata_by_name",
     "clone_file",
-    "close",
     "copy_metadata",
     "create_file",
     "descriptor_xattrs",

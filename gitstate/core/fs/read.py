@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +23,6 @@ def open_tree(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise HostError(f"{path}: {error.strerror}", "is it the right directory, and is it mounted?") from None
-
-
-def close(descriptor: int) -> None:
-    """Close a descriptor."""
-    os.close(descriptor)
 
 
 def open_directory(name: bytes, parent: int) -> int:
@@ -73,22 +68,14 @@ def read_link(name: bytes, parent: int) -> bytes:
 
 def read_below(root: int, path: bytes, limit: int) -> bytes | None:
     """The first ``limit`` bytes of the file ``path`` below ``root``, no symlink followed; None if it isn't a file."""
-    *parents, name = path.split(b"/")
-    opened: list[int] = []
-    try:
-        current = root
-        for part in parents:
-            current = open_directory(part, current)
-            opened.append(current)
-        opened.append(open_file(name, current))
-        if not stat.S_ISREG(os.fstat(opened[-1]).st_mode):
-            return None
-        return os.read(opened[-1], limit)
-    except OSError:
-        return None
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
+    above, _, name = path.rpartition(b"/")
+    with suppress(OSError), ExitStack() as stack:
+        parent = open_path(above, root)
+        stack.callback(os.close, parent)
+        descriptor = open_file(name, parent)
+        stack.callback(os.close, descriptor)
+        return os.read(descriptor, limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    return None
 
 
 def by_descriptor(name: bytes, parent: int) -> bytes:

@@ -54,8 +54,8 @@ def write_entries(
         _close_below(stack, 0)
     finally:
         for one in stack:
-            fs.close(one.descriptor)
-        fs.close(root)
+            os.close(one.descriptor)
+        os.close(root)
 
 
 def _open_parent(stack: list[_Open], root: int, path: bytes, standing: Callable[[bytes], Meta]) -> int:
@@ -80,7 +80,7 @@ def _close_below(stack: list[_Open], depth: int) -> None:
         try:
             fs.apply_metadata(one.descriptor, one.meta)
         finally:
-            fs.close(one.descriptor)
+            os.close(one.descriptor)
 
 
 def _write(
@@ -123,4 +123,4 @@ def _file(name: bytes, parent: int, meta: Meta, content: bytes) -> None:
         os.ftruncate(descriptor, len(content))
         fs.apply_metadata(descriptor, meta)
     finally:
-        fs.close(descriptor)
+        os.close(descriptor)

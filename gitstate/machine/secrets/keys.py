@@ -86,7 +86,7 @@ def open_for_writing(site: Site) -> Iterator[DescriptorTree]:
         with fs.open_descriptor_tree(folder(site)) as secrets:
             yield secrets
     finally:
-        fs.close(lock)
+        os.close(lock)
 
 
 def machine_folder(secrets: DescriptorTree, host: str) -> None:
@@ -149,7 +149,7 @@ def _sync(site: Site) -> None:
     try:
         fs.sync_file_system(descriptor)
     finally:
-        fs.close(descriptor)
+        os.close(descriptor)
 
 
 # --- what others may know ---------------------------------------------------------------------------------------------

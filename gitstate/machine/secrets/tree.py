@@ -72,12 +72,12 @@ def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
     except PermissionError:
         raise HostError(f"{folder(site)}: permission denied", "run it as root") from None
     finally:
-        fs.close(above)
+        os.close(above)
     try:
         reader = _Reader(folder(site) / name)
         reader.read(root, b"", 0)
     finally:
-        fs.close(root)
+        os.close(root)
     laid, private = tuple(sorted(reader.entries, key=lambda one: one.path)), tuple(sorted(reader.private))
     return Secrets(laid, _digest(laid, private, options.uuid), private) if laid else NONE
 
@@ -140,7 +140,7 @@ class _Reader:
                 self._add(path, meta._replace(time=None))
             self.read(descriptor, path, depth + 1)
         finally:
-            fs.close(descriptor)
+            os.close(descriptor)
 
     def _file(self, parent: int, name: bytes, path: bytes) -> None:
         descriptor = fs.open_file(name, parent)
@@ -151,7 +151,7 @@ class _Reader:
             content = os.read(descriptor, LARGEST + 1)
             meta = _meta(Kind.FILE, status, descriptor)
         finally:
-            fs.close(descriptor)
+            os.close(descriptor)
         check_secret(self._where, path, meta, content)
         self._add(path, meta, content)
 

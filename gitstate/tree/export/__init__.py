@@ -85,9 +85,9 @@ def _clone_error(exports: Path, target: Path) -> int:
         try:
             return fs.why_no_clones(source, descriptor)
         finally:
-            fs.close(descriptor)
+            os.close(descriptor)
     finally:
-        fs.close(source)
+        os.close(source)
 
 
 def _nearest(repository: Repository, commit: bytes, exports: Path, *, linkable: bool = True) -> NearestExport | None:

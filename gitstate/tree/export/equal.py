@@ -70,7 +70,7 @@ class TreePair:
         try:
             return _DirectoryPair(path, new, fs.open_path(path, self._roots[1]))
         except BaseException:
-            fs.close(new)
+            os.close(new)
             raise
 
     def _copy_metadata(self, path: bytes) -> None:
@@ -96,7 +96,7 @@ class TreePair:
         try:
             level.link_files(linked)
             for name in level.pending:
-                fs.close(fs.make_directory(name, level.new))
+                os.close(fs.make_directory(name, level.new))
         finally:
             level.close()
         return [join(path, name) for name in level.pending]
@@ -192,8 +192,8 @@ class _DirectoryPair:
     pending: list[bytes] = field(default_factory=list)
 
     def close(self) -> None:
-        fs.close(self.new)
-        fs.close(self.old)
+        os.close(self.new)
+        os.close(self.old)
 
     def link_files(self, linked: LinkResult) -> None:
         """Link everything but the subdirectories, which are added to ``pending``."""

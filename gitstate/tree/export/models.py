@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from gitstate.core import fs
 from gitstate.core.entry import Entry, Meta
 
 
@@ -47,9 +47,9 @@ class Frame:
 
     def close(self) -> None:
         """Close the descriptors."""
-        fs.close(self.new)
+        os.close(self.new)
         if self.old >= 0:
-            fs.close(self.old)
+            os.close(self.old)
 
 
 class EntryTask(NamedTuple):

@@ -84,9 +84,9 @@ class Exporter:
                 self._pool.shutdown(cancel_futures=True)
             for frame in [*self._parents, *self._unfinished]:
                 frame.close()
-            fs.close(self._root)
+            os.close(self._root)
             if nearest:
-                fs.close(old_root)
+                os.close(old_root)
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
@@ -129,8 +129,8 @@ class Exporter:
         """Make the files of a directory, leaving its subdirectories to the walk; an equal directory is linked later."""
         if self._links and tree == old_tree and path not in self._groups.ancestors:
             self._equal.append(path)
-            fs.close(new)
-            fs.close(old)
+            os.close(new)
+            os.close(old)
             return
         directory = read_directory(self._read, tree, path)
         before = None
@@ -182,7 +182,7 @@ class Exporter:
             try:
                 self._count(self._maker.entry(path, entry, new, old))
             finally:
-                fs.close(old)
+                os.close(old)
 
     def _join(self, path: bytes, others: list[bytes]) -> None:
         for other in others:
@@ -198,7 +198,7 @@ class Exporter:
         try:
             yield descriptor
         finally:
-            fs.close(descriptor)
+            os.close(descriptor)
 
     # --- entries ---
 

@@ -77,7 +77,7 @@ class Scanner:
         finally:
             pool.shutdown(cancel_futures=True)
             for descriptor in self._open:
-                fs.close(descriptor)
+                os.close(descriptor)
         self._findings.bytes_read = self._recorder.bytes_read
         self._findings.sort()
         return Scan(self._root_tree, self._findings, self._rows if self._use_cache else None)
@@ -117,7 +117,7 @@ class Scanner:
         try:
             return self._descend(parent, name, old, descriptor)
         except OSError as error:
-            fs.close(descriptor)
+            os.close(descriptor)
             self._keep_directory(parent, name, old, error)
             return None
 
@@ -128,7 +128,7 @@ class Scanner:
         if treatment is Treatment.RECORD and not mounted:
             return self._visit(descriptor, name, parent, old)
         tree = old if mounted and old else self._assembler.metadata_only(path, descriptor, old, extended=not mounted)
-        fs.close(descriptor)
+        os.close(descriptor)
         if treatment is Treatment.RECORD:
             self._findings.mounts.append(path)
             self._assembler.keep(path)
@@ -270,7 +270,7 @@ class Scanner:
 
     def _close(self, frame: Frame) -> None:
         tree = self._assembler.finish(frame)
-        fs.close(frame.descriptor)
+        os.close(frame.descriptor)
         self._open.remove(frame.descriptor)
         self._findings.entries += 1
         if frame.parent is None:
