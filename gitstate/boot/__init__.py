@@ -3,7 +3,7 @@
 A site overrides a template by ``SITE/templates/NAME.j2``; ``{% extends "gitstate/NAME.j2" %}`` is ours.
 """
 
-from gitstate.boot.options import Dhcp, Nfs, Options, load, parse
+from gitstate.boot.options import Dhcp, Nfs, Options, load, options_of
 from gitstate.boot.plan import BootChannel, BootClient, BootPlan, Image, machine_id
 from gitstate.boot.render import ETC_FILES, MARK, Renderer, render
 from gitstate.boot.request import BootRequest, asked
@@ -23,6 +23,6 @@ __all__ = [
     "asked",
     "load",
     "machine_id",
-    "parse",
+    "options_of",
     "render",
 ]

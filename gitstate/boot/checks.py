@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from gitstate.core.errors import ConfigError
@@ -32,15 +32,6 @@ _KINDS: Final[dict[str, tuple[Callable[[str], object], str]]] = {
         re.compile(r"(?!.*/\.\.?(?:/|$))(?:/[A-Za-z0-9._+@~-]{1,100}){1,40}").fullmatch,
         "an absolute path of letters, digits and . _ + @ ~ -",
     ),
-    "interface": (re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,14}").fullmatch, "such as eth1, br0, eth0.10"),
-    "group": (re.compile(r"[a-z_][a-z0-9_-]{0,30}").fullmatch, "a system group's name"),
-    "size": (
-        re.compile(r"(?:[1-9][0-9]?|100)%|[1-9][0-9]{0,9}[kmgKMG]?").fullmatch,
-        "such as 50% of memory, or 2g",
-    ),
-    "network": (re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}/[0-9]{1,2}").fullmatch, "such as 10.77.0.0/24"),
-    "port": (re.compile(r"[1-9][0-9]{0,4}").fullmatch, "a number from 1 to 65535"),
-    "NFS version": (re.compile(r"3|4\.2").fullmatch, "3 or 4.2"),
     "time": (re.compile(r"[0-9]{1,12}").fullmatch, "seconds since 1970"),
     "UUID": (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch, "as uuidgen prints it"),
 }
@@ -69,24 +60,9 @@ def _address(text: str) -> object:
     return IPv6Address(text) if ":" in text else IPv4Address(text)
 
 
-def _network(text: str) -> object:
-    found = IPv4Network(text)
-    if not found.prefixlen or str(found) != text:
-        raise ValueError(text)
-    return found
-
-
-def _port(text: str) -> object:
-    if int(text) > 65535:
-        raise ValueError(text)
-    return text
-
-
 _PARSED: Final[dict[str, Callable[[str], object]]] = {
     "IPv4 address": IPv4Address,
     "IP address": _address,
-    "network": _network,
-    "port": _port,
 }
 
 

@@ -41,8 +41,9 @@ def apply(creation: Creation) -> None:
 def _network(path: Path, interface: str) -> BootNetwork:
     from gitstate.boot import checks, options  # most sites are made without an interface
     from gitstate.core import network
+    from gitstate.core.documents import Source
 
     checks.checked("path", str(path), "the site's directory")
-    found = options.parse({"interface": interface}, "--interface")
+    found = options.options_of(Source("--interface", {"boot": {"interface": interface}}))
     servers = network.dhcp_servers(interface)
     return BootNetwork(interface, found.server, found.network, found.dhcp.value, servers)

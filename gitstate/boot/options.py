@@ -1,21 +1,23 @@
-"""``[boot]`` of site.toml, parsed at the door. schemas/site.schema.json says the same."""
+"""``[boot]`` of site.toml; schemas/site.schema.json and the table in docs/netboot.md come from here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from gitstate.boot import checks
 from gitstate.core import network
+from gitstate.core.documents import Document, FieldError, Meta, Source, about, field, parse, replace
 from gitstate.core.errors import ConfigError, NotFoundError
 from gitstate.store.site import Site
 
-_SEE: Final = "see docs/netboot.md"
-_LONGEST_ARGUMENTS: Final = 1000  # of the 2047 characters that an x86 kernel takes
+_BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_WORD: Final = r"[A-Za-z0-9_][A-Za-z0-9_.,:=+/@%~\[\]-]{0,254}"
+
+Address = Annotated[str, about(what="an IPv4 address", pattern=rf"{_BYTE}(?:\.{_BYTE}){{3}}", example="10.77.0.1")]
+Lookup = Callable[[str], Iterable[IPv4Interface | IPv6Interface]]
 
 
 class Dhcp(StrEnum):
@@ -33,169 +35,140 @@ class Nfs(StrEnum):
     GANESHA = "ganesha"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How machines boot here; every value can stand in any boot file as it is."""
+class Options(Document, frozen=True, kw_only=True):
+    """How machines boot here; every value can stand in any boot file as it is, without quotes."""
 
-    interface: str
-    server: str
-    """Our IPv4 address on the clients' network."""
-    network: str
-    """The clients' network, as 10.77.0.0/24."""
-    dhcp: Dhcp = Dhcp.PROXY
-    range: tuple[str, str] | None = None
-    """First and last address that we give; with ``dhcp = "own"``."""
-    http: bool = True
-    http_port: int = 80
-    nfs: Nfs = Nfs.KERNEL
-    nfs_version: str = "3"
-    arguments: tuple[str, ...] = ()
-    """Further words of every kernel line."""
-    overlay_size: str = "50%"
-    etc: Path = Path("/etc")
-    """Where the system's configuration goes."""
-    group: str = "gitstate"
-    """The system group that may read ``tftp/``."""
+    interface: Annotated[
+        str,
+        about(
+            "The network interface on the machines' network.",
+            "an interface",
+            "[A-Za-z0-9_][A-Za-z0-9._-]{0,14}",
+            "eth1",
+        ),
+    ]
+    server: Annotated[Address, about("Our address there. Without it: the interface's first IPv4 address.")] = field(
+        default_factory=str
+    )
+    network: Annotated[
+        str,
+        about(
+            "The machines' network: nobody else may mount exports or read boot files. Without it: that of `server`.",
+            "an IPv4 network",
+            rf"{_BYTE}(?:\.{_BYTE}){{3}}/(?:[1-9]|[12][0-9]|3[0-2])",
+            "10.77.0.0/24",
+        ),
+    ] = field(default_factory=str)
+    dhcp: Annotated[
+        Dhcp,
+        about(
+            "Who gives addresses: another server, and we answer beside it (`proxy`); we (`own`); another server, which"
+            " names what to boot as well (`none`)."
+        ),
+    ] = Dhcp.PROXY
+    range: Annotated[
+        tuple[Address, Address] | None,
+        about('The first and the last address that we give, with `dhcp = "own"` only.', "two IPv4 addresses"),
+    ] = None
+    http: Annotated[bool, about("Whether larger files come by HTTP, from nginx; TFTP is slower.")] = True
+    http_port: Annotated[int, Meta(ge=1, le=65535), about("The port of HTTP.")] = 80
+    nfs: Annotated[Nfs, about("Who serves the exports: the kernel, or NFS-Ganesha.")] = Nfs.KERNEL
+    nfs_version: Annotated[
+        Literal["3", "4.2"],
+        about(
+            "The version of NFS. With version 4 on ext4, running machines read again whatever a later export is"
+            " linked to."
+        ),
+    ] = "3"
+    arguments: Annotated[
+        str,
+        Meta(max_length=1000),  # of the 2047 characters that an x86 kernel takes
+        about(
+            "Further kernel arguments, separated by spaces; no quotes.",
+            "words of letters, digits and _ . , : = + / @ % ~ [ ] -, at most 1000 characters",
+            rf" *(?:{_WORD}(?: +|(?![\s\S])))*",
+            "console=ttyS0,115200n8",
+        ),
+    ] = ""
+    overlay_size: Annotated[
+        str,
+        about(
+            "How much a machine may write: a part of its memory, or a size.",
+            "a size",
+            "(?:[1-9][0-9]?|100)%|[1-9][0-9]{0,9}[kmgKMG]?",
+            "2g",
+        ),
+    ] = "50%"
+    etc: Annotated[
+        str,
+        about(
+            "Where the configuration of dnsmasq, nginx and the NFS server goes.",
+            "an absolute path of letters, digits and . _ + @ ~ -",
+            r"(?![\s\S]*/\.\.?(?:/|(?![\s\S])))(?:/[A-Za-z0-9._+@~-]{1,100}){1,40}",
+        ),
+    ] = "/etc"
+    group: Annotated[
+        str,
+        about(
+            "The system group that may read `tftp/`. nginx's user becomes a member.",
+            "a group's name",
+            "[a-z_][a-z0-9_-]{0,30}",
+        ),
+    ] = "gitstate"
 
+    conditions: ClassVar[Mapping[str, Any]] = {
+        "if": {"required": ["dhcp"], "properties": {"dhcp": {"const": "own"}}},
+        "then": {"required": ["range"]},
+        "else": {"not": {"required": ["range"]}},
+    }
 
-Lookup = Callable[[str], Iterable[IPv4Interface | IPv6Interface]]
+    def __post_init__(self) -> None:
+        if self.dhcp is not Dhcp.OWN and self.range:
+            raise FieldError("range", "is for our own DHCP", 'write: dhcp = "own", or leave range out')
+        if self.dhcp is Dhcp.OWN and not self.range:
+            hint = 'write: range = ["10.77.0.100", "10.77.0.200"], the first and the last address to give'
+            raise FieldError("range", 'is missing, with dhcp = "own"', hint)
+        if self.network:
+            try:
+                IPv4Network(self.network)
+            except ValueError:
+                hint = "write an address, a slash and a prefix, no bits behind it: 10.77.0.0/24"
+                raise FieldError("network", f"is {self.network!a}, not an IPv4 network", hint) from None
 
-_KEYS: Final = (
-    "interface",
-    "server",
-    "network",
-    "dhcp",
-    "range",
-    "http",
-    "http_port",
-    "nfs",
-    "nfs_version",
-    "arguments",
-    "overlay_size",
-    "etc",
-    "group",
-)
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The further kernel arguments, one by one."""
+        return tuple(self.arguments.split())
 
-
-class _FieldError(ValueError):
-    """What is wrong with which key; ``parse`` adds the file."""
-
-    def __init__(self, key: str, what: str, hint: str = _SEE) -> None:
-        super().__init__(f"{key} {what}")
-        self.hint = hint
+    @property
+    def etc_path(self) -> Path:
+        """Where the system's configuration goes."""
+        return Path(self.etc)
 
 
 def load(site: Site) -> Options:
     """What ``site.toml`` says. Raises NotFoundError, ConfigError, HostError."""
-    settings = site.settings()
-    if "boot" not in settings:
+    source = site.source()
+    if "boot" not in source.values:
         raise ConfigError(
             f"{site.file}: there is no table [boot]",
             'write: [boot] and below it interface = "IF", the clients\' network',
         )
-    return parse(settings["boot"], str(site.file))
+    return options_of(source)
 
 
-def parse(table: object, where: str, lookup: Lookup = network.addresses) -> Options:
-    """The options that the table ``[boot]`` of the file ``where`` asks for.
+def options_of(source: Source, lookup: Lookup = network.addresses) -> Options:
+    """The options in a site's settings, with the server's address and the network. Raises ConfigError.
 
-    ``lookup`` gives an interface's addresses; it is asked only if the table doesn't say both the server's address
-    and the network. Raises ConfigError.
+    ``lookup`` gives an interface's addresses; it is asked only if the table doesn't say both.
     """
+    options = parse(Options, source, "boot")
     try:
-        options = from_table(table)
         options = _settled(options, lookup)
         _check_dhcp(options)
-    except _FieldError as fault:
-        raise ConfigError(f"{where}: {fault}", fault.hint) from None
+    except FieldError as fault:
+        raise source.fault(f"boot.{fault.key}", fault.problem, fault.hint) from None
     return options
-
-
-def from_table(table: object) -> Options:
-    """What the table says by itself: server and network may be empty still. Raises ValueError."""
-    if not isinstance(table, Mapping):
-        raise _FieldError("boot", "is not a table", "write: [boot]")
-    for key in table:
-        if key not in _KEYS:
-            raise _FieldError(f"boot.{ascii(key)[1:-1]}", "is not a key", f"known here: {', '.join(_KEYS)}")
-    if "interface" not in table:
-        raise _FieldError("boot.interface", "is missing", 'write: interface = "eth1", on the clients\' network')
-    dhcp = Dhcp(_choice(table, "dhcp", Dhcp, Dhcp.PROXY))
-    return Options(
-        interface=_text(table, "interface", "interface"),
-        server=_text(table, "server", "IPv4 address", ""),
-        network=_text(table, "network", "network", ""),
-        dhcp=dhcp,
-        range=_range(table, dhcp),
-        http=_flag(table, "http", True),
-        http_port=_port(table, "http_port", 80),
-        nfs=Nfs(_choice(table, "nfs", Nfs, Nfs.KERNEL)),
-        nfs_version=_choice(table, "nfs_version", ("3", "4.2"), "3"),
-        arguments=_arguments(table),
-        overlay_size=_text(table, "overlay_size", "size", "50%"),
-        etc=Path(_text(table, "etc", "path", "/etc")),
-        group=_text(table, "group", "group", "gitstate"),
-    )
-
-
-def _text(table: Mapping[str, Any], key: str, kind: str, default: str | None = None) -> str:
-    value = table.get(key, default)
-    if key in table and not checks.is_good(kind, value):
-        raise _FieldError(f"boot.{key}", f"{_shown(value)} is no {kind}", checks.expected(kind))
-    assert isinstance(value, str)
-    return value
-
-
-def _shown(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _choice(table: Mapping[str, Any], key: str, known: Iterable[str], default: str) -> str:
-    value = table.get(key, default)
-    if not isinstance(value, str) or value not in list(known):
-        raise _FieldError(f"boot.{key}", f"{_shown(value)} is not known", f"write one of: {', '.join(known)}")
-    return value
-
-
-def _flag(table: Mapping[str, Any], key: str, default: bool) -> bool:
-    value = table.get(key, default)
-    if not isinstance(value, bool):
-        raise _FieldError(f"boot.{key}", "is neither true nor false", f"write: {key} = true")
-    return value
-
-
-def _port(table: Mapping[str, Any], key: str, default: int) -> int:
-    value = table.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
-        raise _FieldError(f"boot.{key}", f"{_shown(value)} is no port", "a number from 1 to 65535")
-    return value
-
-
-def _range(table: Mapping[str, Any], dhcp: Dhcp) -> tuple[str, str] | None:
-    value = table.get("range")
-    if dhcp is not Dhcp.OWN:
-        if "range" in table:
-            raise _FieldError("boot.range", "is for our own DHCP", 'write: dhcp = "own", or leave range out')
-        return None
-    hint = 'write: range = ["10.77.0.100", "10.77.0.200"], the first and the last address to give'
-    if "range" not in table:
-        raise _FieldError("boot.range", 'is missing, with dhcp = "own"', hint)
-    if not isinstance(value, list) or len(value) != 2 or not all(checks.is_good("IPv4 address", one) for one in value):
-        raise _FieldError("boot.range", "is not two IPv4 addresses", hint)
-    return value[0], value[1]
-
-
-def _arguments(table: Mapping[str, Any]) -> tuple[str, ...]:
-    value = table.get("arguments", "")
-    if not isinstance(value, str) or len(value) > _LONGEST_ARGUMENTS:
-        raise _FieldError("boot.arguments", f"is not a text of at most {_LONGEST_ARGUMENTS} characters")
-    for word in filter(None, value.split(" ")):
-        if not checks.is_good("kernel argument", word):
-            raise _FieldError(
-                "boot.arguments", f"{_shown(word)} is no kernel argument", checks.expected("kernel argument")
-            )
-    return tuple(filter(None, value.split(" ")))
 
 
 # --- what the machine's own addresses say -----------------------------------------------------------------------------
@@ -208,18 +181,18 @@ def _settled(options: Options, lookup: Lookup) -> Options:
     try:
         found = [one for one in lookup(options.interface) if isinstance(one, IPv4Interface)]
     except NotFoundError as error:
-        raise _FieldError("boot.interface:", error.message, error.hint) from None
+        raise FieldError("interface", f"is {options.interface}: {error.message}", error.hint) from None
     if not found:
-        raise _FieldError(
-            f"boot.interface: {options.interface}",
-            "has no IPv4 address",
+        raise FieldError(
+            "interface",
+            f"{options.interface} has no IPv4 address",
             "give it one, or write server and network into [boot]",
         )
     fitting = [one for one in found if _fits(one, options)]
     if not fitting:
         key, value = ("server", options.server) if options.server else ("network", options.network)
         theirs = ", ".join(map(str, found))
-        raise _FieldError(f"boot.{key}", f"{value} isn't on {options.interface}", f"it has {theirs}")
+        raise FieldError(key, f"{value} isn't on {options.interface}", f"it has {theirs}")
     server, net = str(fitting[0].ip), str(fitting[0].network)
     return replace(options, server=options.server or server, network=options.network or net)
 
@@ -233,13 +206,11 @@ def _fits(address: IPv4Interface, options: Options) -> bool:
 def _check_dhcp(options: Options) -> None:
     net = IPv4Network(options.network)
     if options.dhcp is not Dhcp.NONE and IPv4Address(options.server) not in net:
-        raise _FieldError(
-            "boot.server", f"{options.server} is not in the network {net}", "clients find us by broadcasts"
-        )
+        raise FieldError("server", f"{options.server} is not in the network {net}", "clients find us by broadcasts")
     if options.range is None:
         return
     first, last = map(IPv4Address, options.range)
     if first not in net or last not in net:
-        raise _FieldError("boot.range", f"is not in the network {net}")
+        raise FieldError("range", f"is not in the network {net}", "give addresses of the machines' network")
     if first > last:
-        raise _FieldError("boot.range", "ends before it begins", "write the lower address first")
+        raise FieldError("range", "ends before it begins", "write the lower address first")

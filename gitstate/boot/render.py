@@ -34,7 +34,6 @@ class Renderer:
         """Raises ConfigError if the site can't be named in boot files."""
         checked("path", str(site), "the site's directory")
         checked("UUID", uuid, f"{site}/site.toml: uuid")
-        _check_options(options, f"{site}/site.toml: boot")
         from gitstate.boot.templates import Templates  # Jinja2, for who renders
 
         self._options = options
@@ -126,21 +125,6 @@ def _hosts(client: BootClient) -> list[dict[str, str]]:
 
 
 # --- nothing reaches a template unchecked -----------------------------------------------------------------------------
-
-
-def _check_options(options: Options, where: str) -> None:
-    checked("interface", options.interface, where)
-    checked("IPv4 address", options.server, where)
-    checked("network", options.network, where)
-    for address in options.range or ():
-        checked("IPv4 address", address, where)
-    for word in options.arguments:
-        checked("kernel argument", word, where)
-    checked("port", str(options.http_port), where)
-    checked("NFS version", options.nfs_version, where)
-    checked("size", options.overlay_size, where)
-    checked("path", str(options.etc), where)
-    checked("group", options.group, where)
 
 
 def _check_image(image: Image) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.boot import BootClient, BootPlan, Image, Options, machine_id, parse
+from gitstate.boot import BootClient, BootPlan, Image, Options, machine_id, options_of
+from gitstate.core.documents import Source
 
 UUID: Final = "6f1e4e0a-0f8c-4c1f-8a60-9f1f4a8f0f10"
 SITE: Final = Path("/srv/gitstate")
@@ -17,7 +18,7 @@ OWN: Final = {"dhcp": "own", "range": ["10.77.0.100", "10.77.0.200"]}
 
 def options(**table: Any) -> Options:
     """What ``[boot]`` with these keys asks for, server and network given."""
-    return parse(MINIMAL | table, "site.toml")
+    return options_of(Source("site.toml", {"boot": MINIMAL | table}))
 
 
 def image(**fields: Any) -> Image:

@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gitstate.boot import ETC_FILES, MARK, BootChannel, BootPlan, Dhcp, Nfs, Renderer, machine_id, render
+from gitstate.core import documents
 from gitstate.core.errors import ConfigError
 from tests.boot.harness import COMMIT, MAC, OWN, SITE, UUID, client, commands, image, lines_of, options, plan
 
@@ -326,13 +327,13 @@ FIELDS: Final[dict[str, Callable[[str], BootPlan]]] = {
     "interface": lambda text: with_options(interface=text),
     "server": lambda text: with_options(server=text),
     "network": lambda text: with_options(network=text),
-    "range": lambda text: with_options(range=("10.77.0.9", text)),
+    "range": lambda text: with_options(range=["10.77.0.9", text]),
     "port": lambda text: with_options(http_port=text),
     "NFS version": lambda text: with_options(nfs_version=text),
-    "argument": lambda text: with_options(arguments=(text,)),
+    "argument": lambda text: with_options(arguments=text.replace(" ", "\t") or "\t"),  # a space parts words
     "overlay size": lambda text: with_options(overlay_size=text),
-    "etc": lambda text: with_options(etc=Path(text)),
-    "etc, below": lambda text: with_options(etc=Path(f"/{text}")),
+    "etc": lambda text: with_options(etc=text),
+    "etc, below": lambda text: with_options(etc=f"/{text}"),
     "group": lambda text: with_options(group=text),
 }
 
@@ -355,7 +356,7 @@ def with_image(**fields: Any) -> BootPlan:
 
 
 def with_options(**fields: Any) -> BootPlan:
-    return dataclasses.replace(base(), options=dataclasses.replace(base().options, **fields))
+    return dataclasses.replace(base(), options=options(**{**OWN, "arguments": "quiet", **fields}))
 
 
 WHOLE: Final = {nfs: outcome(lambda nfs=nfs: with_options(nfs=nfs)) for nfs in Nfs}
@@ -368,7 +369,7 @@ CASES: Final = [*((field, Nfs.KERNEL) for field in FIELDS), *((field, Nfs.GANESH
 def test_no_value_changes_what_a_file_is_made_of(field: str, nfs: Nfs) -> None:
     def made(text: str) -> BootPlan:
         found = FIELDS[field](text)
-        return dataclasses.replace(found, options=dataclasses.replace(found.options, nfs=nfs))
+        return dataclasses.replace(found, options=documents.replace(found.options, nfs=nfs))
 
     @settings(max_examples=50)
     @given(TEXTS)

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from gitstate.boot import Options as BootTable
 from gitstate.core.documents import Document
 from gitstate.core.documents.explain import expected, phrase, schema
+from gitstate.directory.options import LdapOptions
 from gitstate.machine.hardware.probe import Report
 from gitstate.machine.layers import Options as LayersTable
 from gitstate.machine.render.layer_toml import LayerFile
+from gitstate.machine.secrets.options import SecretsTable
+from gitstate.store.site_file import SiteFile
 from gitstate.tree.policy.declaration import PolicyFile
 from tests.support import PROJECT
 
@@ -21,10 +25,21 @@ SCHEMAS: Final[dict[str, tuple[type[Document], str]]] = {
     "layer": (LayerFile, "gitstate layer file"),
     "policy": (PolicyFile, "gitstate policy file"),
     "probe": (Report, "gitstate probe"),
+    "site": (SiteFile, "gitstate site file"),
 }
 """The documents with a schema, by its name, and its title."""
 
+SECTIONS: Final[dict[str, type[Document]]] = {
+    "boot": BootTable,
+    "directory": LdapOptions,
+    "layers": LayersTable,
+    "secrets": SecretsTable,
+}
+"""The tables of the site file."""
+
 TABLES: Final[dict[str, tuple[type[Document], str]]] = {
+    "boot": (BootTable, "docs/netboot.md"),
+    "directory": (LdapOptions, "docs/directory.md"),
     "layers": (LayersTable, "docs/layers.md"),
     "policy": (PolicyFile, "docs/policy.md"),
 }
@@ -38,11 +53,28 @@ def schema_text(name: str) -> str:
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:gitstate:{name}:1",
+        **made_of(kind),
         "title": title,
-        "description": (kind.__doc__ or "").strip(),
-        **(schema(kind) if kind is Report else without_null(schema(kind))),
     }
+    if kind is SiteFile:
+        for key, section in SECTIONS.items():
+            whole["properties"][key] = made_of(section)
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def made_of(kind: type[Document]) -> dict[str, Any]:
+    """The schema of a document, in one piece."""
+    whole = schema(kind)
+    found: dict[str, Any] = inlined(whole, whole)
+    return (found if kind is Report else without_null(found)) | kind.conditions
+
+
+def inlined(whole: dict[str, Any], node: Any) -> Any:
+    if isinstance(node, list):
+        return [inlined(whole, one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: inlined(whole, value) for key, value in (resolved(whole, node) | node).items() if key[0] != "$"}
 
 
 def without_null(node: Any) -> Any:
@@ -59,23 +91,19 @@ def without_null(node: Any) -> Any:
 
 
 def table(kind: type[Document]) -> str:
-    whole = without_null(schema(kind))
-    return _HEAD + "".join(rows(whole, whole, ""))
+    return _HEAD + "".join(rows(made_of(kind), ""))
 
 
-def rows(whole: dict[str, Any], node: dict[str, Any], above: str) -> Iterator[str]:
+def rows(node: dict[str, Any], above: str) -> Iterator[str]:
     """A row for each key, those of tables below it by their full names."""
-    node = resolved(whole, node)
     for name, value in node["properties"].items():
-        inner = resolved(whole, value)
-        if "properties" not in inner:
-            inner = resolved(whole, inner.get("items") or {})  # [[allow]]
+        inner = value if "properties" in value else value.get("items") or {}  # [[allow]]
         if "properties" in inner:
-            yield from rows(whole, inner, f"{above}{name}.")
+            yield from rows(inner, f"{above}{name}.")
         else:
             default = "required" if name in node["required"] else shown(value.get("default"))
             meaning = phrase(value["description"].rstrip("."))
-            yield f"| `{above}{name}` | {expected({**resolved(whole, value), **value})} | {default} | {meaning} |\n"
+            yield f"| `{above}{name}` | {expected(value)} | {default} | {meaning} |\n"
 
 
 def resolved(whole: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

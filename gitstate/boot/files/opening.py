@@ -17,9 +17,9 @@ def open_output(site: Site, options: Options, observer: Observer) -> OutputRoot:
         observer.notice(f"made the group {planned.name}, which may read {site.tftp}")
     for user in planned.join:
         observer.notice(f"{user} is a member of the group {planned.name} now")
-    return OutputRoot(site.tftp, options.etc, gid)
+    return OutputRoot(site.tftp, options.etc_path, gid)
 
 
 def inspect_output(site: Site, options: Options) -> OutputRoot:
     """Return the output root for reading only."""
-    return OutputRoot(site.tftp, options.etc, group.plan(options).gid)
+    return OutputRoot(site.tftp, options.etc_path, group.plan(options).gid)

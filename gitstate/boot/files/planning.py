@@ -47,7 +47,7 @@ class Plan:
     def location(self, path: str) -> Path:
         """Where ``tftp/…`` or ``etc/…`` is on this machine."""
         top, _, rest = path.partition("/")
-        return (self.site.tftp if top == TFTP else self.options.etc) / rest
+        return (self.site.tftp if top == TFTP else self.options.etc_path) / rest
 
     def __bool__(self) -> bool:
         """Whether anything that others see is to be made, changed or removed."""
@@ -90,7 +90,7 @@ def plan(
     commits = wanted.resolve(site, clients, channels)
     snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
     its_group = group.plan(options)
-    with OutputRoot(site.tftp, options.etc, its_group.gid) as output:
+    with OutputRoot(site.tftp, options.etc_path, its_group.gid) as output:
         its_images = images.plan(site, options, snapshots, output, known, observer)
         boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)
@@ -125,7 +125,7 @@ def plan_release(
     uuid = str(site.settings().get("uuid"))
     known = state.load(site.path)
     its_group = group.plan(options)
-    with OutputRoot(site.tftp, options.etc, its_group.gid) as output:
+    with OutputRoot(site.tftp, options.etc_path, its_group.gid) as output:
         its_images = images.plan(site, options, [snapshot], output, known, observer)
         channels = [channel] if channel else []
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, [], channels, IPXE)

@@ -39,7 +39,7 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Non
         group.make_log(log_path(plan.site), gid)
     _export(plan, observer)
     step("exported")
-    with OutputRoot(plan.site.tftp, plan.options.etc, gid) as output:
+    with OutputRoot(plan.site.tftp, plan.options.etc_path, gid) as output:
         _clear(plan, output)
         copied = _copy(plan, output, observer)
         step("copied")
@@ -125,7 +125,7 @@ def tell(plan: Plan) -> list[services.ReloadResult]:
 
     Raises OSError.
     """
-    found = list(services.tell(plan.pending, plan.options.etc))
+    found = list(services.tell(plan.pending, plan.options.etc_path))
     failed = {path for path, told in found if told.outcome is services.Outcome.FAILED}
     known = state.load(plan.site.path)
     if known.pending != failed:

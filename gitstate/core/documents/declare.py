@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 from msgspec import UNSET, Meta, Struct, field
 from msgspec import UnsetType as Unset
@@ -16,6 +17,9 @@ _END: Final = r"(?![\s\S])"
 
 class Document(Struct, frozen=True, forbid_unknown_fields=True):
     """A document or a table in one. Subclasses may check what concerns several keys in ``__post_init__``."""
+
+    conditions: ClassVar[Mapping[str, Any]] = {}
+    """The same as keywords of JSON Schema, as far as it can say that."""
 
 
 class FieldError(ValueError):

@@ -211,7 +211,7 @@ class Connection:
 
     def _check_files(self) -> None:
         for path in (self._options.ca, self._options.certificate, self._options.key):
-            if path is not None and not path.is_file():
+            if path is not None and not Path(path).is_file():
                 raise ConfigError(f"{path}: no such file", "see [directory] of site.toml")
 
     def _prepare_tls(self, opened: LDAPObject) -> None:
@@ -223,7 +223,7 @@ class Connection:
             (ldap.OPT_X_TLS_KEYFILE, options.key),
         ):
             if path is not None:
-                opened.set_option(option, str(path))
+                opened.set_option(option, path)
         try:
             opened.set_option(ldap.OPT_X_TLS_NEWCTX, 0)  # last: it takes what was set before
         except (ValueError, ldap.LDAPError):
@@ -237,7 +237,7 @@ class Connection:
     def _password(self) -> str:
         options = self._options
         if options.password_file is not None:
-            return read_secret(options.password_file, private=True)
+            return read_secret(Path(options.password_file), private=True)
         assert options.password_credential is not None
         if self._credentials is None:
             raise ConfigError(

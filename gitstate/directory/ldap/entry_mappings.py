@@ -61,7 +61,7 @@ class EntryMapping(Protocol):
 
 def entry_mapping(options: LdapOptions) -> EntryMapping:
     """The form of a site's entries."""
-    return StockMapping(options.map) if options.mode is Mode.MAP else SchemaMapping()
+    return StockMapping(options.places) if options.mode is Mode.MAP else SchemaMapping()
 
 
 def any_of(parts: Iterable[str]) -> str:

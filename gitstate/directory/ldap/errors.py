@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -82,7 +83,7 @@ def certificate_fault(uri: str, options: LdapOptions) -> str | None:
         return None
     opening = b"" if parts.scheme == "ldaps" else _START_TLS
     port = parts.port or (636 if parts.scheme == "ldaps" else 389)
-    return network.tls_fault(parts.hostname, port, options.ca, opening, options.timeout)
+    return network.tls_fault(parts.hostname, port, Path(options.ca) if options.ca else None, opening, options.timeout)
 
 
 def hint_for(reasons: list[str]) -> str:
