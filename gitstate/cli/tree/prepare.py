@@ -44,18 +44,13 @@ def prepare(session: Session, repo: str | None, install: bool) -> None:
         value |= _as_json(plan.install, plan.steps, plan.kernels)
         emit(session, "prepare/1", value, _rows(plan) if plan else [f"{name}: nothing to do"])
         return
-    with repository.lock("prepare"):
-        done = engine.apply(engine.plan(live, install=install, name=name), session.observer)
+    done = engine.prepare(repository, live, session.observer, install=install, name=name)
     value |= _as_json(done.installed, done.steps, done.kernels)
     summary = [text for concern, text in _SUMMARY.items() if concern in done.concerns]
     if done.installed:
         summary.insert(0, f"{len(done.installed)} packages installed")
-    emit(
-        session,
-        "prepare/1",
-        value,
-        [", ".join(summary) if summary else f"{name}: {'tidied' if done else 'nothing to do'}"],
-    )
+    line = ", ".join(summary) or f"{name}: {'tidied' if done else 'nothing to do'}"
+    emit(session, "prepare/1", value, [line])
     if done:
         talk(session, f"next: gitstate checkin {name} -m 'ready to boot'")
 

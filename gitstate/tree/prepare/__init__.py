@@ -12,11 +12,12 @@ from pathlib import Path
 from gitstate.core.errors import HostError
 from gitstate.core.fs import DescriptorTree, open_descriptor_tree
 from gitstate.core.monitor import Observer
+from gitstate.store import Repository
 from gitstate.tree.prepare import configure, debian, initrd, tidy, tree_files
 from gitstate.tree.prepare.debian import Kernel
 from gitstate.tree.prepare.steps import Concern, Step
 
-__all__ = ["Concern", "Kernel", "Plan", "Result", "Step", "apply", "plan"]
+__all__ = ["Concern", "Kernel", "Plan", "Result", "Step", "apply", "plan", "prepare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,12 @@ def _plan(tree: DescriptorTree, live: Path, missing: tuple[str, ...], name: str)
     kernels = debian.kernels(tree)
     hook_changed = any(step.concern is Concern.HOOK for step in written)
     return Plan(live, missing, steps, tuple(kernels if hook_changed else initrd.outdated(tree, kernels)), name)
+
+
+def prepare(repository: Repository, live: Path, observer: Observer, *, install: bool, name: str) -> Result:
+    """Plan and apply under the repository's lock. Raises HostError, StorageError, LockedError."""
+    with repository.lock("prepare"):
+        return apply(plan(live, install=install, name=name), observer)
 
 
 def apply(todo: Plan, observer: Observer) -> Result:
