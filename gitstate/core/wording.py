@@ -12,6 +12,11 @@ def some_of(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     return separator.join(items[:most]) + (more if left > 0 else "")
 
 
+def counted(number: int, word: str, plural: str = "") -> str:
+    """``number`` and ``word``, in the plural unless it is one."""
+    return f"{number} {word if number == 1 else plural or f'{word}s'}"
+
+
 def nearest(word: str, words: Iterable[str]) -> list[str]:
     """Up to three of ``words`` that ``word`` may be a misspelling of, the nearest first."""
     import difflib  # slow to load, and only errors need it

@@ -12,6 +12,7 @@ from gitstate.cli.base.output import emit, talk
 from gitstate.cli.client.options import authorship_options
 from gitstate.core import settings
 from gitstate.core.errors import ConfigError
+from gitstate.core.wording import counted
 
 _SHOWN = 20
 
@@ -110,13 +111,9 @@ def check(session: Session, finish: bool) -> None:
         "classes": report.classes,
         "problems": list(report.problems),
     }
-    counts = f"{_counted(report.clients, 'client')}, {_counted(report.channels, 'channel')}"
+    counts = f"{counted(report.clients, 'client')}, {counted(report.channels, 'channel')}"
     if report.classes:
-        counts += f", {report.classes} hardware class{'es' * (report.classes != 1)}"
+        counts += f", {counted(report.classes, 'hardware class', 'hardware classes')}"
     emit(session, "directory-check/1", value, [report.about, counts, *(report.problems or ("ok",))])
     if report.problems:
         raise ConfigError("the directory is inconsistent", "--finish completes an interrupted change; correct the rest")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"

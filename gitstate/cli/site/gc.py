@@ -8,6 +8,7 @@ import click
 
 from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit, size
+from gitstate.core.wording import counted
 from gitstate.tree import maintenance
 from gitstate.tree.maintenance import Repacked, Size
 
@@ -39,7 +40,7 @@ def _line(session: Session, name: str, one: Repacked) -> str:
 
 
 def _size(one: Size) -> str:
-    return f"{size(one.size)} in {one.packs} pack{'' if one.packs == 1 else 's'}"
+    return f"{size(one.size)} in {counted(one.packs, 'pack')}"
 
 
 def _as_json(name: str, one: Repacked) -> dict[str, Any]:

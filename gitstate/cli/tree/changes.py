@@ -12,7 +12,7 @@ from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import letter, location, write_name
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import columns, display, octal, padded
-from gitstate.core.wording import some_of
+from gitstate.core.wording import counted, some_of
 from gitstate.tree.change import Change, LinksChanged, as_json, details
 from gitstate.tree.checkin import Status
 
@@ -63,8 +63,7 @@ def change_lines(
     for link in links:
         yield str(link)
     if len(shown) < len(changes):
-        count = len(changes) - len(shown)
-        yield f"({count} {'entry' if count == 1 else 'entries'} differ only in time: --times)"
+        yield f"({counted(len(changes) - len(shown), 'entry', 'entries')} differ only in time: --times)"
 
 
 def note_skipped(session: Session, found: Status) -> None:
