@@ -7,10 +7,10 @@ existed before we look, and if it lives, it is seen in /proc:
 - It is git, which closes a lock file of a ref before it renames it. Then it works in the repository: its current
   directory is in there, an argument or a variable (``GIT_DIR``) names it, or it has a file of it open.
 
-Only holders of our own lock on the repository's directory remove lock files, so a file that we found stale is still
-the same one, or gone, when we remove it. Whatever can't be read in /proc counts as an owner. Processes that /proc
-doesn't show, those of another machine or outside of our container, mustn't write to a site's repositories
-(docs/decisions/0010-stale-lock-files.md).
+A file that is still the same one after the look had no owner while we looked, so nobody but us will remove it; and
+only holders of our own lock on the repository's directory do. Whatever can't be read in /proc counts as an owner.
+Processes that /proc doesn't show, those of another machine or outside of our container, mustn't write to a site's
+repositories (docs/decisions/0010-stale-lock-files.md).
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ def clear(repository: Path, message: str) -> None:
     until = time.monotonic() + _TIMEOUT
     while any(lock_files(repository)):
         with exclusive(repository):
-            found = {path: _identity(path) for path in lock_files(repository)}
-            owners = _owners(repository, set(found.values()))
+            found = {path: one for path in lock_files(repository) if (one := _identity(path))}
+            owners = _owners(repository, {one[:2] for one in found.values()})
             if not owners:
-                for path in found:
-                    path.unlink(missing_ok=True)
-                names = some_of([str(path.relative_to(repository)) for path in found])
-                warnings.warn(f"{repository.name}: removed what a killed git had left: {names}", stacklevel=2)
+                stale = [path for path, one in found.items() if _identity(path) == one]
+                for path in stale:
+                    path.unlink()
+                if stale:
+                    names = some_of([str(path.relative_to(repository)) for path in stale])
+                    warnings.warn(f"{repository.name}: removed what a killed git had left: {names}", stacklevel=2)
                 return
         if time.monotonic() > until:
             raise LockedError(message, f"try again when this is done: {some_of(owners, 1)}")
@@ -60,21 +62,22 @@ def lock_files(repository: Path) -> Iterator[Path]:
         yield from (repository / folder).rglob("*.lock")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Device, inode and ctime: an inode's number may be used again."""
     with suppress(FileNotFoundError):
         status = path.lstat()
-        return status.st_dev, status.st_ino
+        return status.st_dev, status.st_ino, status.st_ctime_ns
     return None
 
 
-def _owners(repository: Path, locks: set[tuple[int, int] | None]) -> list[str]:
+def _owners(repository: Path, locks: set[tuple[int, int]]) -> list[str]:
     """The live processes that may own one of ``locks``, for people to read."""
     place = Path(os.path.realpath(repository))
     pids = [name for name in os.listdir(_PROC) if name.isdigit() and int(name) not in (_INIT, os.getpid())]
     return [_described(pid) for pid in pids if _may_own(_PROC / pid, place, locks)]
 
 
-def _may_own(process: Path, repository: Path, locks: set[tuple[int, int] | None]) -> bool:
+def _may_own(process: Path, repository: Path, locks: set[tuple[int, int]]) -> bool:
     try:
         is_git = _is_git(process)
         for descriptor in os.listdir(process / "fd"):

@@ -135,3 +135,17 @@ def test_what_can_not_be_read_counts_as_an_owner(repository: Repository, monkeyp
     with pytest.raises(LockedError):
         repository.move_refs([(MAIN, oid, None)], "test")
     assert (repository.path / LOCK).exists()
+
+
+def test_a_lock_that_is_made_while_we_look_stays(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = repository.path / LOCK
+    lock.touch()
+
+    def meanwhile(*_: object) -> list[str]:
+        lock.rename(lock.with_name("committed"))
+        lock.touch()
+        return []
+
+    monkeypatch.setattr(stale_locks, "_owners", meanwhile)
+    stale_locks.clear(repository.path, "")
+    assert lock.exists()
