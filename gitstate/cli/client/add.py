@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.client.options import (
     assigned_values,
     authorship_options,
@@ -25,20 +24,15 @@ from gitstate.directory.importing.plan import plan_new
 from gitstate.directory.selection import ClientNames
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate client add lab3-12 --mac 52:54:00:12:34:56 --pin desktop@v12",
-        "gitstate client add lab3-13 --mac 525400123457 \\\n    --ip 10.77.0.13 --pin desktop@v12 --workload kiosk",
-        "gitstate client add 'lab3-[01-24]' --channel lab3",
-    ),
+@command(
+    "gitstate client add lab3-12 --mac 52:54:00:12:34:56 --pin desktop@v12",
+    "gitstate client add lab3-13 --mac 525400123457 \\\n    --ip 10.77.0.13 --pin desktop@v12 --workload kiosk",
+    "gitstate client add 'lab3-[01-24]' --channel lab3",
+    writes=True,
 )
 @new_names
 @client_values
 @authorship_options
-@common
-@writes
-@pass_session
 def add(session: Session, /, who: ClientNames, message: str | None, author: str | None, **values: Any) -> None:
     """Add clients.
 
@@ -51,12 +45,10 @@ def add(session: Session, /, who: ClientNames, message: str | None, author: str 
     make(session, plan_new(session.opened.site, directory, selection.all_names(directory, who), given), message, author)
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate client adopt 52:54:00:12:34:56 lab3-12 --channel lab3",
-        "gitstate client adopt 52:54:00:12:34:56 lab3-12 --pin desktop@v12 --ip",
-    ),
+@command(
+    "gitstate client adopt 52:54:00:12:34:56 lab3-12 --channel lab3",
+    "gitstate client adopt 52:54:00:12:34:56 lab3-12 --pin desktop@v12 --ip",
+    writes=True,
 )
 @click.argument("mac", callback=parsed(names.mac_address))
 @click.argument("name", callback=parsed(names.host_name), shell_complete=complete_client)
@@ -64,9 +56,6 @@ def add(session: Session, /, who: ClientNames, message: str | None, author: str 
 @click.option("--ip", "with_ip", is_flag=True, help="Give it the address from which it asked.")
 @click.option("--force", is_flag=True, help="Adopt it although it never asked how to boot.")
 @authorship_options
-@common
-@writes
-@pass_session
 def adopt(
     session: Session,
     /,

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Group
+from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.input import content
 from gitstate.cli.base.output import emit, table, talk
 from gitstate.cli.client.options import authorship_options, one_name, parsed
@@ -39,8 +38,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
         return []
 
 
-@click.group("class", cls=Group, examples=("gitstate class list", "gitstate class set nvidia '10de:*:03'"))
-@common
+@group("gitstate class list", "gitstate class set nvidia '10de:*:03'", name="class")
 def class_() -> None:
     """Hardware classes: which devices put a machine into which class.
 
@@ -49,13 +47,13 @@ def class_() -> None:
     """
 
 
-@class_.command(
-    "set",
-    examples=(
-        "gitstate class set --shipped",
-        "gitstate class set nvidia '10de:*:03' --order 10",
-        "gitstate class set fpga '10ee:*' 'pci:v00001172d*bc12*'",
-    ),
+@command(
+    "gitstate class set --shipped",
+    "gitstate class set nvidia '10de:*:03' --order 10",
+    "gitstate class set fpga '10ee:*' 'pci:v00001172d*bc12*'",
+    name="set",
+    group=class_,
+    writes=True,
 )
 @click.argument("name", required=False, callback=parsed(model.class_name), shell_complete=_complete)
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1, callback=parsed(classes.pattern))
@@ -67,9 +65,6 @@ def class_() -> None:
 )
 @click.option("--shipped", is_flag=True, help="Create the classes nvidia, intel and virtual, unless they exist.")
 @authorship_options
-@common
-@writes
-@pass_session
 def set_(
     session: Session,
     name: str | None,
@@ -102,12 +97,9 @@ def set_(
         talk(session, "next: gitstate layer create class/nvidia --shipped, and so on")
 
 
-@class_.command(examples=("gitstate class remove fpga",))
+@command("gitstate class remove fpga", group=class_, writes=True)
 @click.argument("name", nargs=-1, required=True, shell_complete=_complete)
 @authorship_options
-@common
-@writes
-@pass_session
 def remove(session: Session, name: tuple[str, ...], message: str | None, author: str | None) -> None:
     """Remove hardware classes. Clients keep their other classes."""
     plan = hardware.plan_rules(session.opened.site, (), name)
@@ -148,9 +140,7 @@ def _client_lines(plan: hardware.RulesPlan) -> list[str]:
     return [*lines[:_SHOWN], f"and {more} more clients"] if more > 1 else lines
 
 
-@class_.command("list", examples=("gitstate class list",))
-@common
-@pass_session
+@command("gitstate class list", name="list", group=class_)
 def list_(session: Session) -> None:
     """List the hardware classes in order."""
     directory = session.opened.directory
@@ -179,10 +169,8 @@ def list_(session: Session) -> None:
         talk(session, "no hardware classes yet: gitstate class set --shipped")
 
 
-@class_.command(examples=("gitstate class of lab3-12",))
+@command("gitstate class of lab3-12", group=class_)
 @one_name
-@common
-@pass_session
 def of(session: Session, name: str) -> None:
     """Show the hardware classes of the client NAME.
 
@@ -198,10 +186,8 @@ def of(session: Session, name: str) -> None:
     _print_matches(session, "class-of", hardware.matches(session.opened.site, report))
 
 
-@class_.command(examples=("gitstate class test probe.json", "lspci -n | gitstate class test -"))
+@command("gitstate class test probe.json", "lspci -n | gitstate class test -", group=class_)
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
-@common
-@pass_session
 def test(session: Session, file: Path) -> None:
     """Show the hardware classes of any machine.
 

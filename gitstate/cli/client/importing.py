@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, flush, put, talk
 from gitstate.cli.client.options import assigned_values, authorship_options, parsed_option
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
@@ -35,14 +34,12 @@ def _form(text: str) -> ListFormat:
         raise UsageError(f"{text!r} is not a list's format", f"one of {', '.join(ListFormat)}") from None
 
 
-@click.command(
-    "import",
-    cls=Command,
-    examples=(
-        "gitstate client import lab3.csv --channel lab3 -n",
-        "gitstate client import /var/lib/misc/dnsmasq.leases --pin desktop@v12",
-        "gitstate client import /etc/dhcp/dhcpd.conf --channel lab3 --update",
-    ),
+@command(
+    "gitstate client import lab3.csv --channel lab3 -n",
+    "gitstate client import /var/lib/misc/dnsmasq.leases --pin desktop@v12",
+    "gitstate client import /etc/dhcp/dhcpd.conf --channel lab3 --update",
+    name="import",
+    writes=True,
 )
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
 @parsed_option(
@@ -53,9 +50,6 @@ def _form(text: str) -> ListFormat:
 @click.option("--update", is_flag=True, help="Change clients that differ from the list.")
 @click.option("--skip-bad", is_flag=True, help="Skip wrong lines, and exit with 3.")
 @authorship_options
-@common
-@writes
-@pass_session
 def import_(
     session: Session,
     /,

@@ -7,9 +7,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, common, complete_repository, pass_session
-from gitstate.cli.base.app import names as printing_names
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, complete_repository
 from gitstate.cli.base.output import emit, table, talk, write_name
 from gitstate.cli.client.options import complete_client, parsed_option
 from gitstate.cli.client.told import as_json
@@ -51,22 +49,17 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@click.command(
-    "list",
-    cls=Command,
-    examples=(
-        "gitstate client list",
-        "gitstate client list 'lab3-*' --prototype desktop",
-        "gitstate client list 'lab3-[01-12]' @kiosks -z",
-        "gitstate client list --mac 52:54:00:12:34:56",
-    ),
+@command(
+    "gitstate client list",
+    "gitstate client list 'lab3-*' --prototype desktop",
+    "gitstate client list 'lab3-[01-12]' @kiosks -z",
+    "gitstate client list --mac 52:54:00:12:34:56",
+    name="list",
+    names=True,
 )
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1, shell_complete=complete_client)
 @_filters
 @click.option("--new", "unknown", is_flag=True, help="List machines that asked how to boot and aren't clients.")
-@common
-@printing_names
-@pass_session
 def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filters: Any) -> None:
     """List clients.
 

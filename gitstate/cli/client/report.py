@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.input import content
 from gitstate.cli.base.output import emit
 from gitstate.cli.client.options import one_name
@@ -23,19 +22,14 @@ from gitstate.machine.hardware import rules as hardware
 from gitstate.machine.hardware.match import Match
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate client report lab3-12 probe.json",
-        "ssh lab3-12 gitstate probe | gitstate client report lab3-12 -",
-    ),
+@command(
+    "gitstate client report lab3-12 probe.json",
+    "ssh lab3-12 gitstate probe | gitstate client report lab3-12 -",
+    writes=True,
 )
 @one_name
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
 @click.option("--author", metavar="NAME", help="Author of the report: 'Name <mail>'.")
-@common
-@writes
-@pass_session
 def report(session: Session, name: str, file: Path, author: str | None) -> None:
     """Record a hardware report of the machine NAME.
 

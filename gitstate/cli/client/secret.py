@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Function, Session, common, pass_session, writes
-from gitstate.cli.base.help import Group
+from gitstate.cli.base.app import Function, Session, command, group
 from gitstate.cli.base.input import content
 from gitstate.cli.base.output import ago, emit, moment, size, table, talk
 from gitstate.cli.client.options import complete_client, existing_clients, parsed
@@ -31,10 +30,7 @@ _LAST_ID: Final = (1 << 32) - 2
 _SECOND: Final = 10**9
 
 
-@click.group(
-    cls=Group, examples=("gitstate secret list", "gitstate secret add lab3-12 /etc/krb5.keytab lab3-12.keytab")
-)
-@common
+@group("gitstate secret list", "gitstate secret add lab3-12 /etc/krb5.keytab lab3-12.keytab")
 def secret() -> None:
     """Per-machine secrets: host keys, keytabs, certificates.
 
@@ -63,15 +59,13 @@ def _path(text: str) -> bytes:
 # --- list -------------------------------------------------------------------------------------------------------------
 
 
-@secret.command("list", examples=("gitstate secret list", "gitstate secret list lab3-12"))
+@command("gitstate secret list", "gitstate secret list lab3-12", name="list", group=secret)
 @click.argument(
     "host",
     required=False,
     callback=parsed(names.host_name),
     shell_complete=complete_client,
 )
-@common
-@pass_session
 def list_(session: Session, host: str | None) -> None:
     """List the secrets of HOST, or of all machines.
 
@@ -131,11 +125,11 @@ def _owner(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-@secret.command(
-    examples=(
-        "gitstate secret add lab3-12 /etc/krb5.keytab lab3-12.keytab",
-        "gitstate secret add lab3-12 /etc/ssl/private/host.key host.key \\\n    --mode 0640 --owner 0:110",
-    )
+@command(
+    "gitstate secret add lab3-12 /etc/krb5.keytab lab3-12.keytab",
+    "gitstate secret add lab3-12 /etc/ssl/private/host.key host.key \\\n    --mode 0640 --owner 0:110",
+    group=secret,
+    writes=True,
 )
 @_one_host
 @click.argument("path", callback=parsed(_path))
@@ -151,9 +145,6 @@ def _owner(text: str) -> tuple[int, int]:
     callback=parsed(_owner),
     help="Owner on the machine.",
 )
-@common
-@writes
-@pass_session
 def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: tuple[int, int]) -> None:
     """Give HOST the file PATH.
 
@@ -186,13 +177,12 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
         renew_archives(session, [host])
 
 
-@secret.command(examples=("gitstate secret remove lab3-12 /etc/krb5.keytab", "gitstate secret remove lab3-12 --all"))
+@command(
+    "gitstate secret remove lab3-12 /etc/krb5.keytab", "gitstate secret remove lab3-12 --all", group=secret, writes=True
+)
 @_one_host
 @click.argument("path", required=False, callback=parsed(_path))
 @click.option("--all", "everything", is_flag=True, help="Remove all secrets of HOST.")
-@common
-@writes
-@pass_session
 def remove(session: Session, host: str, path: bytes | None, everything: bool) -> None:
     """Remove the secret PATH of HOST, or all of them.
 
@@ -214,10 +204,8 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
 # --- ssh host keys ----------------------------------------------------------------------------------------------------
 
 
-@secret.command("known-hosts", examples=("gitstate secret known-hosts >/etc/ssh/ssh_known_hosts",))
+@command("gitstate secret known-hosts >/etc/ssh/ssh_known_hosts", name="known-hosts", group=secret)
 @_some_hosts(required=False)
-@common
-@pass_session
 def known_hosts(session: Session, who: ClientNames) -> None:
     """Print the machines' public ssh host keys.
 
@@ -233,11 +221,8 @@ def known_hosts(session: Session, who: ClientNames) -> None:
         talk(session, "no ssh host keys yet")
 
 
-@secret.command(examples=("gitstate secret renew lab3-12", "gitstate secret renew 'lab3-[01-24]' -n"))
+@command("gitstate secret renew lab3-12", "gitstate secret renew 'lab3-[01-24]' -n", group=secret, writes=True)
 @_some_hosts(required=True)
-@common
-@writes
-@pass_session
 def renew(session: Session, who: ClientNames) -> None:
     """Make new ssh host keys for HOST.
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import talk
 from gitstate.cli.client.options import (
     authorship_options,
@@ -23,22 +20,17 @@ from gitstate.directory import plan
 from gitstate.directory.selection import ClientNames
 
 
-@click.command(
-    "set",
-    cls=Command,
-    examples=(
-        "gitstate client set lab3-12 --pin desktop@v13",
-        "gitstate client set 'lab3-[01-24]' @kiosks --kind diskless --no-pin",
-        "gitstate client set lab3-12 --mac 52:54:00:aa:bb:cc -m 'new network card'",
-    ),
+@command(
+    "gitstate client set lab3-12 --pin desktop@v13",
+    "gitstate client set 'lab3-[01-24]' @kiosks --kind diskless --no-pin",
+    "gitstate client set lab3-12 --mac 52:54:00:aa:bb:cc -m 'new network card'",
+    name="set",
+    writes=True,
 )
 @many_names
 @client_values
 @removals
 @authorship_options
-@common
-@writes
-@pass_session
 def set_(session: Session, /, who: ClientNames, message: str | None, author: str | None, **options: Any) -> None:
     """Change clients.
 
@@ -54,14 +46,9 @@ def set_(session: Session, /, who: ClientNames, message: str | None, author: str
     make(session, plan.plan_set(session.opened.site, directory, hosts, values), message, author)
 
 
-@click.command(
-    cls=Command, examples=("gitstate client remove lab3-12", "gitstate client remove 'lab3-[01-24]' -m 'sold'")
-)
+@command("gitstate client remove lab3-12", "gitstate client remove 'lab3-[01-24]' -m 'sold'", writes=True)
 @many_names
 @authorship_options
-@common
-@writes
-@pass_session
 def remove(session: Session, who: ClientNames, message: str | None, author: str | None) -> None:
     """Remove clients. History keeps their entries.
 

@@ -6,10 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import click
-
-from gitstate.cli.base.app import Session, common, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import date, emit, size
 from gitstate.cli.client.options import one_name
 from gitstate.cli.client.told import as_json, last_as_json
@@ -21,10 +18,8 @@ from gitstate.machine.hardware import probe
 _COMMIT: Final = re.compile("[0-9a-f]{40}")
 
 
-@click.command(cls=Command, examples=("gitstate client show lab3-12",))
+@command("gitstate client show lab3-12")
 @one_name
-@common
-@pass_session
 def show(session: Session, name: str) -> None:
     """Show one client, its last change and its hardware."""
     from gitstate.machine.hardware.reports import Reports  # whoever lists clients needn't wait for it

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
-from gitstate.cli.base.help import Group
+from gitstate.cli.base.app import Session, command, complete_repository, group
 from gitstate.cli.base.output import ago, date, emit, moment, shortened, table, talk
 from gitstate.cli.release.output import (
     complete_channel,
@@ -25,8 +24,7 @@ from gitstate.release.models import Release
 _LATEST: Final = 10
 
 
-@click.group(cls=Group, examples=("gitstate channel list", "gitstate channel create --help"))
-@common
+@group("gitstate channel list", "gitstate channel create --help")
 def channel() -> None:
     """Channels: the releases that clients follow.
 
@@ -39,16 +37,18 @@ _one_name = click.argument("name", shell_complete=complete_channel)
 _author = click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
 
 
-@channel.command(examples=("gitstate channel create lab3 --prototype desktop", "gitstate channel create lab4 --help"))
+@command(
+    "gitstate channel create lab3 --prototype desktop",
+    "gitstate channel create lab4 --help",
+    group=channel,
+    writes=True,
+)
 @click.argument("name")
 @click.option(
     "--prototype", metavar="NAME", required=True, shell_complete=complete_repository, help="The prototype it releases."
 )
 @click.option("--signed", is_flag=True, help="Release signed tags only.")
 @_author
-@common
-@writes
-@pass_session
 def create(session: Session, name: str, prototype: str, signed: bool, author: str | None) -> None:
     """Create the channel NAME."""
     session.opened.repository(prototype)
@@ -69,9 +69,7 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
         talk(session, f"next: gitstate push {prototype} {name}")
 
 
-@channel.command("list", examples=("gitstate channel list",))
-@common
-@pass_session
+@command("gitstate channel list", name="list", group=channel)
 def list_(session: Session) -> None:
     """List the channels and what they run."""
     book, followers = session.opened.releases, _followers(session)
@@ -102,10 +100,8 @@ def _followers(session: Session) -> dict[str, int]:
     return counts
 
 
-@channel.command(examples=("gitstate channel show lab3",))
+@command("gitstate channel show lab3", group=channel)
 @_one_name
-@common
-@pass_session
 def show(session: Session, name: str) -> None:
     """Show one channel and its latest releases.
 
@@ -144,13 +140,10 @@ def _what(release: Release) -> str:
     return shortened(said, 40)
 
 
-@channel.command(examples=("gitstate channel remove lab3 --yes",))
+@command("gitstate channel remove lab3 --yes", group=channel, writes=True)
 @_one_name
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @_author
-@common
-@writes
-@pass_session
 def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
     """Remove a channel that no client follows.
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, complete_repository, complete_revision, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command, complete_repository, complete_revision
 from gitstate.cli.base.output import emit, size
 from gitstate.cli.release.output import (
     client_lines,
@@ -29,14 +28,12 @@ from gitstate.release.difference import Difference
 from gitstate.release.models import Release, unfinished
 
 
-@click.command(
-    cls=Command,
-    examples=(
-        "gitstate push desktop lab3",
-        "gitstate push desktop lab3 v12 -m 'scratch disks' --yes",
-        "gitstate push lab/lab3 lab3 -n",
-        "gitstate push desktop lab4 --from lab3",
-    ),
+@command(
+    "gitstate push desktop lab3",
+    "gitstate push desktop lab3 v12 -m 'scratch disks' --yes",
+    "gitstate push lab/lab3 lab3 -n",
+    "gitstate push desktop lab4 --from lab3",
+    writes=True,
 )
 @click.argument("repo", shell_complete=complete_repository)
 @click.argument("channel", shell_complete=complete_channel)
@@ -48,9 +45,6 @@ from gitstate.release.models import Release, unfinished
 @click.option("--author", metavar="NAME", help="Author of the release: 'Name <mail>'.")
 @click.option("--sign", is_flag=True, help="Sign the tag with the key of git's configuration.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@common
-@writes
-@pass_session
 def push(
     session: Session,
     repo: str,

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import click
-
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, talk
 from gitstate.cli.release.output import (
     release_json,
@@ -31,10 +28,7 @@ def raise_problems(problems: Iterable[Problem]) -> None:
         raise PartlyDoneError(f"some releases failed: {said}", f"{found[0].error.hint}; then gitstate reconcile")
 
 
-@click.command(cls=Command, examples=("gitstate reconcile", "gitstate reconcile -n"))
-@common
-@writes
-@pass_session
+@command("gitstate reconcile", "gitstate reconcile -n", writes=True)
 def reconcile(session: Session) -> None:
     """Publish pending tags, and finish what was interrupted.
 

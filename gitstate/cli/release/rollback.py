@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit
 from gitstate.cli.release.output import (
     client_lines,
@@ -18,13 +17,10 @@ from gitstate.directory import Kind
 from gitstate.release import rollback as going_back
 
 
-@click.command(cls=Command, examples=("gitstate rollback lab3", "gitstate rollback lab3 lab3/12 -n"))
+@command("gitstate rollback lab3", "gitstate rollback lab3 lab3/12 -n", writes=True)
 @click.argument("channel", shell_complete=complete_channel)
 @click.argument("release", required=False)
 @click.option("--author", metavar="NAME", help="Author of the release: 'Name <mail>'.")
-@common
-@writes
-@pass_session
 def rollback(session: Session, channel: str, release: str | None, author: str | None) -> None:
     """Return CHANNEL to RELEASE: prototype, layers and boot files.
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, common, pass_session
-from gitstate.cli.base.help import Command
+from gitstate.cli.base.app import Session, command
 from gitstate.core import process, settings
 from gitstate.core.errors import GitstateError, HostError
 from gitstate.release import reconcile as reconciling
@@ -17,17 +16,12 @@ from gitstate.release.gate import serve as serving
 from gitstate.release.models import Name
 
 
-@click.command(
-    cls=Command,
+@command(
+    'command="sudo -n /usr/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',
+    'command="sudo -n /usr/bin/gitstate serve --report-only",restrict ssh-ed25519 AAAA… lab3',
     hidden=True,
-    examples=(
-        'command="sudo -n /usr/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',
-        'command="sudo -n /usr/bin/gitstate serve --report-only",restrict ssh-ed25519 AAAA… lab3',
-    ),
 )
 @click.option("--report-only", is_flag=True, help="Accept machines' hardware reports, and nothing else.")
-@common
-@pass_session
 def serve(session: Session, report_only: bool) -> int:
     """Serve a push, a fetch or a report over ssh: the forced command of a key.
 
@@ -76,11 +70,9 @@ def _print(line: str) -> None:
     print(f"gitstate: {line}", file=sys.stderr)
 
 
-@click.command(cls=Command, hidden=True, examples=("gitstate hook reference-transaction",))
+@command("gitstate hook reference-transaction", hidden=True)
 @click.argument("name", type=click.Choice(["reference-transaction", "pre-receive"]))
 @click.argument("objects", required=False, type=click.Path(path_type=Path))
-@common
-@pass_session
 def hook(session: Session, name: str, objects: Path | None) -> None:
     """Refuse what git's hooks shall refuse.
 

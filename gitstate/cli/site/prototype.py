@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, common, complete_repository, pass_session, writes
-from gitstate.cli.base.help import Group
+from gitstate.cli.base.app import Session, command, complete_repository, group
 from gitstate.cli.base.output import date, emit, location, moment, shortened, size, table, talk
 from gitstate.core.errors import PartlyDoneError, UsageError
 from gitstate.core.names import repo_name, visible
@@ -17,8 +16,7 @@ from gitstate.tree import bootstrap, prototypes
 from gitstate.tree.prototypes import Summary
 
 
-@click.group(cls=Group, examples=("gitstate prototype list", "gitstate prototype create --help"))
-@common
+@group("gitstate prototype list", "gitstate prototype create --help")
 def prototype() -> None:
     """Prototypes: root filesystems with their history.
 
@@ -26,13 +24,13 @@ def prototype() -> None:
     """
 
 
-@prototype.command(
-    examples=(
-        "gitstate prototype create desktop --bootstrap bookworm \\\n    --include xfce4,openssh-server",
-        "gitstate prototype create server --live /srv/roots/server",
-        "gitstate prototype create kiosk --from desktop@v12",
-        "gitstate prototype create old --from ./old-root.tar.zst",
-    )
+@command(
+    "gitstate prototype create desktop --bootstrap bookworm \\\n    --include xfce4,openssh-server",
+    "gitstate prototype create server --live /srv/roots/server",
+    "gitstate prototype create kiosk --from desktop@v12",
+    "gitstate prototype create old --from ./old-root.tar.zst",
+    group=prototype,
+    writes=True,
 )
 @click.argument("name")
 @click.option(
@@ -54,9 +52,6 @@ def prototype() -> None:
     "--variant", metavar="NAME", default=bootstrap.DEFAULT_VARIANT, show_default=True, help="Variant of mmdebstrap."
 )
 @click.option("--mirror", multiple=True, metavar="URI", help="Package mirror for mmdebstrap; repeatable.")
-@common
-@writes
-@pass_session
 def create(
     session: Session,
     name: str,
@@ -105,9 +100,7 @@ def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
     return None, (repo_name(name), revision or "HEAD")
 
 
-@prototype.command("list", examples=("gitstate prototype list",))
-@common
-@pass_session
+@command("gitstate prototype list", name="list", group=prototype)
 def list_(session: Session) -> None:
     """List the prototypes and their latest snapshots."""
     found = prototypes.summaries(session.opened.site)
@@ -131,10 +124,8 @@ def _row(one: Summary) -> tuple[str, ...]:
     return one.name, snapshot.oid.hex()[:7], date(snapshot.when), shortened(_subject(snapshot.message), 50), live
 
 
-@prototype.command(examples=("gitstate prototype show desktop",))
+@command("gitstate prototype show desktop", group=prototype)
 @click.argument("name", shell_complete=complete_repository)
-@common
-@pass_session
 def show(session: Session, name: str) -> None:
     """Show one prototype."""
     found = prototypes.details(session.opened.site, name, session.opened.repository(repo_name(name)))
@@ -172,12 +163,9 @@ def _subject(message: str) -> str:
     return message.partition("\n")[0]
 
 
-@prototype.command(examples=("gitstate prototype remove old --yes",))
+@command("gitstate prototype remove old --yes", group=prototype, writes=True)
 @click.argument("name", shell_complete=complete_repository)
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@common
-@writes
-@pass_session
 def remove(session: Session, name: str, yes: bool) -> None:
     """Remove a prototype, its history and its exports.
 
