@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from gitstate.core import network
-from gitstate.core.documents import Document, FieldError, Meta, Source, about, field, parse, replace
+from gitstate.core.documents import Document, FieldError, Meta, Source, about, parse, replace
 from gitstate.core.errors import ConfigError, NotFoundError
 from gitstate.store.site import Site
 
@@ -17,6 +17,29 @@ _BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _WORD: Final = r"[A-Za-z0-9_][A-Za-z0-9_.,:=+/@%~\[\]-]{0,254}"
 
 Address = Annotated[str, about(what="an IPv4 address", pattern=rf"{_BYTE}(?:\.{_BYTE}){{3}}", example="10.77.0.1")]
+Network = Annotated[
+    str, about("", "an IPv4 network", rf"{_BYTE}(?:\.{_BYTE}){{3}}/(?:[1-9]|[12][0-9]|3[0-2])", "10.77.0.0/24")
+]
+Interface = Annotated[str, about("", "an interface", "[A-Za-z0-9_][A-Za-z0-9._-]{0,14}", "eth1")]
+Arguments = Annotated[
+    str,
+    Meta(max_length=1000),  # of the 2047 characters that an x86 kernel takes
+    about(
+        "",
+        "words of letters, digits and _ . , : = + / @ % ~ [ ] -, at most 1000 characters",
+        rf" *(?:{_WORD}(?: +|(?![\s\S])))*",
+        "console=ttyS0,115200n8",
+    ),
+]
+Size = Annotated[str, about("", "a size", "(?:[1-9][0-9]?|100)%|[1-9][0-9]{0,9}[kmgKMG]?", "2g")]
+Directory = Annotated[
+    str,
+    about(
+        what="an absolute path of letters, digits and . _ + @ ~ -",
+        pattern=r"(?![\s\S]*/\.\.?(?:/|(?![\s\S])))(?:/[A-Za-z0-9._+@~-]{1,100}){1,40}",
+    ),
+]
+Group = Annotated[str, about("", "a group's name", "[a-z_][a-z0-9_-]{0,30}")]
 Lookup = Callable[[str], Iterable[IPv4Interface | IPv6Interface]]
 
 
@@ -38,27 +61,12 @@ class Nfs(StrEnum):
 class Options(Document, frozen=True, kw_only=True):
     """How machines boot here; every value can stand in any boot file as it is, without quotes."""
 
-    interface: Annotated[
-        str,
-        about(
-            "The network interface on the machines' network.",
-            "an interface",
-            "[A-Za-z0-9_][A-Za-z0-9._-]{0,14}",
-            "eth1",
-        ),
-    ]
-    server: Annotated[Address, about("Our address there. Without it: the interface's first IPv4 address.")] = field(
-        default_factory=str
-    )
+    interface: Annotated[Interface, about("The network interface on the machines' network.")]
+    server: Annotated[Address, about("Our address there. Without it: the interface's first IPv4 address.")] = ""
     network: Annotated[
-        str,
-        about(
-            "The machines' network: nobody else may mount exports or read boot files. Without it: that of `server`.",
-            "an IPv4 network",
-            rf"{_BYTE}(?:\.{_BYTE}){{3}}/(?:[1-9]|[12][0-9]|3[0-2])",
-            "10.77.0.0/24",
-        ),
-    ] = field(default_factory=str)
+        Network,
+        about("The machines' network: nobody else may mount exports or read boot files. Without it: that of `server`."),
+    ] = ""
     dhcp: Annotated[
         Dhcp,
         about(
@@ -76,45 +84,13 @@ class Options(Document, frozen=True, kw_only=True):
     nfs_version: Annotated[
         Literal["3", "4.2"],
         about(
-            "The version of NFS. With version 4 on ext4, running machines read again whatever a later export is"
-            " linked to."
+            "The version of NFS. With 4.2 on ext4, running machines read again whatever a later export is linked to."
         ),
     ] = "3"
-    arguments: Annotated[
-        str,
-        Meta(max_length=1000),  # of the 2047 characters that an x86 kernel takes
-        about(
-            "Further kernel arguments, separated by spaces; no quotes.",
-            "words of letters, digits and _ . , : = + / @ % ~ [ ] -, at most 1000 characters",
-            rf" *(?:{_WORD}(?: +|(?![\s\S])))*",
-            "console=ttyS0,115200n8",
-        ),
-    ] = ""
-    overlay_size: Annotated[
-        str,
-        about(
-            "How much a machine may write: a part of its memory, or a size.",
-            "a size",
-            "(?:[1-9][0-9]?|100)%|[1-9][0-9]{0,9}[kmgKMG]?",
-            "2g",
-        ),
-    ] = "50%"
-    etc: Annotated[
-        str,
-        about(
-            "Where the configuration of dnsmasq, nginx and the NFS server goes.",
-            "an absolute path of letters, digits and . _ + @ ~ -",
-            r"(?![\s\S]*/\.\.?(?:/|(?![\s\S])))(?:/[A-Za-z0-9._+@~-]{1,100}){1,40}",
-        ),
-    ] = "/etc"
-    group: Annotated[
-        str,
-        about(
-            "The system group that may read `tftp/`. nginx's user becomes a member.",
-            "a group's name",
-            "[a-z_][a-z0-9_-]{0,30}",
-        ),
-    ] = "gitstate"
+    arguments: Annotated[Arguments, about("Further kernel arguments, separated by spaces; no quotes.")] = ""
+    overlay_size: Annotated[Size, about("How much a machine may write: a part of its memory, or a size.")] = "50%"
+    etc: Annotated[Directory, about("Where the configuration of dnsmasq, nginx and the NFS server goes.")] = "/etc"
+    group: Annotated[Group, about("The system group that may read `tftp/`. nginx's user joins it.")] = "gitstate"
 
     conditions: ClassVar[Mapping[str, Any]] = {
         "if": {"required": ["dhcp"], "properties": {"dhcp": {"const": "own"}}},

@@ -109,21 +109,11 @@ class LdapOptions(Document, frozen=True, kw_only=True):
         Uri | Annotated[tuple[Uri, ...], Meta(min_length=1, title="a list of them")],
         about("The server, or several, of which the first that answers is used. Required with `ldap`."),
     ] = field(default_factory=tuple)
-    base: Annotated[Name, about("The entry below which everything is. Required with `ldap`.")] = field(
-        default_factory=str
-    )
-    clients: Annotated[Name, about("The entry of clients, or hosts. Without it: ou=clients,BASE.")] = field(
-        default_factory=str
-    )
-    channels: Annotated[Name, about("The entry of channels. Without it: ou=channels,BASE.")] = field(
-        default_factory=str
-    )
-    classes: Annotated[Name, about("The entry of hardware classes. Without it: ou=classes,BASE.")] = field(
-        default_factory=str
-    )
-    netgroups: Annotated[Name, about("The entry of netgroups. Without it: ou=netgroup,BASE.")] = field(
-        default_factory=str
-    )
+    base: Annotated[Name, about("The entry below which everything is. Required with `ldap`.")] = ""
+    clients: Annotated[Name, about("The entry of clients, or hosts. Without it: ou=clients,BASE.")] = ""
+    channels: Annotated[Name, about("The entry of channels. Without it: ou=channels,BASE.")] = ""
+    classes: Annotated[Name, about("The entry of hardware classes. Without it: ou=classes,BASE.")] = ""
+    netgroups: Annotated[Name, about("The entry of netgroups. Without it: ou=netgroup,BASE.")] = ""
     starttls: Annotated[bool, about("Whether to ask for TLS on ldap://.")] = False
     ca: Annotated[File | None, about("The certificate of the server's authority. Without it: those of the system.")] = (
         None
@@ -133,9 +123,7 @@ class LdapOptions(Document, frozen=True, kw_only=True):
     external: Annotated[
         bool, about("Whether to log in as the owner of the socket or of our certificate (SASL EXTERNAL).")
     ] = False
-    bind: Annotated[Name, about("Our name, to log in with a password. Without it and `external`: anonymous.")] = field(
-        default_factory=str
-    )
+    bind: Annotated[Name, about("Our name, to log in with a password. Without it and `external`: anonymous.")] = ""
     password_file: Annotated[File | None, about("The file whose first line is the password; only we may read it.")] = (
         None
     )
@@ -163,27 +151,27 @@ class LdapOptions(Document, frozen=True, kw_only=True):
             ]
             return [(key, 'is for LDAP, and the backend is "ldif"', 'write: backend = "ldap"') for key in given]
         secrets = [key for key in ("password_file", "password_credential") if getattr(self, key)]
-        in_clear = [uri for uri in self.uris if uri.startswith("ldap://") and not _LOOPBACK.fullmatch(uri)]
+        plain = [uri for uri in self.uris if uri.startswith("ldap://")]
+        exposed = " ".join(uri for uri in plain if not _LOOPBACK.fullmatch(uri))
         is_simple = self.login is Login.SIMPLE
         either = "write either password_file or password_credential, with bind and without external"
-        checks = {
-            ("uri", "is missing", 'write: uri = "ldaps://HOST"'): not self.uris,
-            ("base", "is missing", "such as dc=example,dc=org"): not self.base,
-            ("bind", "needs one password", either): is_simple and len(secrets) != 1,
+        checks = [
+            (not self.uris, "uri", "is missing", 'write: uri = "ldaps://HOST"'),
+            (not self.base, "base", "is missing", "such as dc=example,dc=org"),
+            (is_simple and len(secrets) != 1, "bind", "needs one password", either),
             (
+                is_simple and not self.starttls and exposed,
                 "uri",
-                f"{''.join(in_clear[:1])} would send the password unencrypted",
-                "write starttls = true, or ldaps://",
-            ): is_simple and not self.starttls and bool(in_clear),
-            ("".join(secrets[:1]), "is of no use", either): not is_simple and bool(secrets),
-            ("bind", "and external exclude each other", "remove one"): self.external and bool(self.bind),
-            ("certificate", "and key go together", "write both"): (self.certificate is None) != (self.key is None),
-            ("starttls", "is for ldap:// only", "ldaps:// has TLS, and ldapi:// needs none"): self.starttls
-            and not all(uri.startswith("ldap://") for uri in self.uris),
-            ("map", f'is for mode = "map", not "{self.mode}"', 'write: mode = "map"'): self.map is not None
-            and self.mode is not Mode.MAP,
-        }
-        return [problem for problem, is_wrong in checks.items() if is_wrong]
+                f"{exposed}: no TLS for the password",
+                "write starttls = true",
+            ),
+            (not is_simple and secrets, "".join(secrets[:1]), "is of no use", either),
+            (self.external and self.bind, "bind", "and external exclude each other", "remove one"),
+            (bool(self.certificate) != bool(self.key), "certificate", "and key go together", "write both"),
+            (self.starttls and len(plain) < len(self.uris), "starttls", "is for ldap:// only", "ldaps:// has TLS"),
+            (self.map and self.mode is not Mode.MAP, "map", f'is for mode = "map", not "{self.mode}"', "remove it"),
+        ]
+        return [(key, problem, hint) for is_wrong, key, problem, hint in checks if is_wrong]
 
     @property
     def uris(self) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def without_null(node: Any) -> Any:
         return [without_null(one) for one in node]
     if not isinstance(node, dict):
         return node
-    found = {key: without_null(value) for key, value in node.items() if not (key == "default" and value is None)}
+    found = {key: without_null(value) for key, value in node.items() if key != "default" or value not in (None, "")}
     if {"type": "null"} in found.get("anyOf", ()):
         [other] = [one for one in found.pop("anyOf") if one != {"type": "null"}]
         found = {**other, **found}
