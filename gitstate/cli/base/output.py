@@ -18,7 +18,7 @@ _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
 _DAY = 86400
 
 
-def put(data: str | bytes) -> None:
+def write_out(data: str | bytes) -> None:
     """Write to standard output."""
     with _name_standard_output():
         sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape"))
@@ -46,11 +46,11 @@ def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[s
 
         lines = [json.dumps({"schema": schema, **value})]
     for line in lines:
-        put(f"{line}\n")
+        write_out(f"{line}\n")
     flush()
 
 
-def talk(session: Session, line: str) -> None:
+def suggest(session: Session, line: str) -> None:
     """Advice for people on standard error, such as what to do next."""
     if not session.json and not session.quiet:
         print(line, file=sys.stderr)
@@ -117,7 +117,7 @@ def seconds(amount: float) -> str:
 
 def write_name(path: bytes) -> None:
     """A path alone, raw, ended by NUL; the root is ``.``."""
-    put((path or b".") + b"\0")
+    write_out((path or b".") + b"\0")
 
 
 def location(path: Path) -> str:

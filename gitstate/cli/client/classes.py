@@ -11,7 +11,7 @@ import click
 
 from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.input import content
-from gitstate.cli.base.output import emit, table, talk
+from gitstate.cli.base.output import emit, suggest, table
 from gitstate.cli.client.options import authorship_options, one_name, parsed
 from gitstate.cli.client.renewal import renew_archives
 from gitstate.cli.client.report import as_json as why_as_json
@@ -94,7 +94,7 @@ def set_(
     said = ", ".join(f"{one.name}: {' '.join(one.patterns)}" for one in plan.put)
     _apply(session, "class-set", plan, message or f"class set {said}", author)
     if name is None and plan.put and not session.dry_run:
-        talk(session, "next: gitstate layer create class/nvidia --shipped, and so on")
+        suggest(session, "next: gitstate layer create class/nvidia --shipped, and so on")
 
 
 @command("gitstate class remove fpga", group=class_, writes=True)
@@ -166,7 +166,7 @@ def list_(session: Session) -> None:
     heads = ("ORDER", "NAME", "LAYER", "CLIENTS", "PATTERNS")
     emit(session, "class-list/1", value, table(rows, heads, colour=session.colour))
     if not found:
-        talk(session, "no hardware classes yet: gitstate class set --shipped")
+        suggest(session, "no hardware classes yet: gitstate class set --shipped")
 
 
 @command("gitstate class of lab3-12", group=class_)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gitstate.cli.base.app import Session, command, group
-from gitstate.cli.base.output import emit, talk
+from gitstate.cli.base.output import emit, suggest
 from gitstate.cli.client.options import authorship_options
 from gitstate.core import settings
 from gitstate.core.errors import ConfigError
@@ -87,7 +87,7 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
         shown.append(f"and {len(lines) - _SHOWN} more")
     emit(session, "directory-import/1", value, shown or ["nothing to change"])
     if lines and not session.dry_run:
-        talk(session, "next: gitstate boot write")
+        suggest(session, "next: gitstate boot write")
 
 
 @command("gitstate directory check", "gitstate directory check --finish", group=directory)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, flush, put, talk
+from gitstate.cli.base.output import emit, flush, suggest, write_out
 from gitstate.cli.client.options import assigned_values, authorship_options, parsed_option
 from gitstate.cli.client.told import apply, as_changes, new_revision, signature
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
@@ -82,7 +82,7 @@ def import_(
     lines = list(_lines(found, source))
     if not session.json and not session.dry_run:  # the plan, before anything is done
         for line in lines:
-            put(f"{line}\n")
+            write_out(f"{line}\n")
         flush()
     why = found.message(source if source == _STDIN else visible(file.name)) if message is None else message
     made = may_apply and apply(session, found.plan, who, why)
@@ -128,7 +128,7 @@ def _tell(session: Session, found: ListImport, source: str, made: bool, lines: I
     }
     emit(session, "client-import/1", value, [*lines, f"{source}: {', '.join(words) or 'nothing to add'}"])
     if made:
-        talk(session, "next: gitstate boot write")
+        suggest(session, "next: gitstate boot write")
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.base.app import Session, command, complete_repository
-from gitstate.cli.base.output import emit, table, talk, write_name
+from gitstate.cli.base.output import emit, suggest, table, write_name
 from gitstate.cli.client.options import complete_client, parsed_option
 from gitstate.cli.client.told import as_json
 from gitstate.core import names
@@ -82,7 +82,7 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
     value = {"revision": revision or None, "clients": [as_json(one) for one in found]}
     emit(session, "client-list/1", value, [] if session.json else _table(found, colour=session.colour))
     if not found and not directory.clients():
-        talk(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
+        suggest(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
 
 
 def _list_new(session: Session, clients: Mapping[str, Client], *, raw: bool) -> None:
@@ -100,9 +100,9 @@ def _list_new(session: Session, clients: Mapping[str, Client], *, raw: bool) -> 
     lines = table(rows, ("MAC", "IP", "ASKED", "FIRMWARE"), colour=session.colour)
     emit(session, "client-list-new/1", {"machines": value}, lines)
     if found:
-        talk(session, f"next: gitstate client adopt {found[-1].mac} NAME --channel CHANNEL")
+        suggest(session, f"next: gitstate client adopt {found[-1].mac} NAME --channel CHANNEL")
     else:
-        talk(session, "no unknown machine has asked how to boot")
+        suggest(session, "no unknown machine has asked how to boot")
 
 
 def _table(clients: Iterable[Client], *, colour: bool) -> list[str]:

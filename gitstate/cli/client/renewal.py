@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gitstate.cli.base.app import Session
-from gitstate.cli.base.output import talk
+from gitstate.cli.base.output import suggest
 from gitstate.core.errors import GitstateError, PartlyDoneError
 
 _NAMED: Final = 5
@@ -29,4 +29,4 @@ def renew_archives(session: Session, hosts: Iterable[str] | None) -> None:
         names = [*one.added, *one.changed]
         what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"
         if names:
-            talk(session, f"machine archives of {one.release.name} rebuilt: {what}")
+            suggest(session, f"machine archives of {one.release.name} rebuilt: {what}")

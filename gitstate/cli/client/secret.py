@@ -12,7 +12,7 @@ import click
 
 from gitstate.cli.base.app import Function, Session, command, group
 from gitstate.cli.base.input import content
-from gitstate.cli.base.output import ago, emit, moment, size, table, talk
+from gitstate.cli.base.output import ago, emit, moment, size, suggest, table
 from gitstate.cli.client.options import complete_client, existing_clients, parsed
 from gitstate.cli.client.renewal import renew_archives
 from gitstate.core import names
@@ -83,7 +83,7 @@ def list_(session: Session, host: str | None) -> None:
     if errors:
         raise errors[0]
     if not found:
-        talk(session, f"{host} has no secrets" if host else "no machine has secrets")
+        suggest(session, f"{host} has no secrets" if host else "no machine has secrets")
 
 
 def _row(one: Secret) -> tuple[str, ...]:
@@ -218,7 +218,7 @@ def known_hosts(session: Session, who: ClientNames) -> None:
     value = {"keys": [one._asdict() for one in found]}
     emit(session, "secret-known-hosts/1", value, [f"{','.join(one.names)} {one.key}" for one in found])
     if not found:
-        talk(session, "no ssh host keys yet")
+        suggest(session, "no ssh host keys yet")
 
 
 @command("gitstate secret renew lab3-12", "gitstate secret renew 'lab3-[01-24]' -n", group=secret, writes=True)
@@ -245,6 +245,6 @@ def renew(session: Session, who: ClientNames) -> None:
     lines = [f"{host}: {word} {', '.join(kinds)}" for host, kinds in types.items() if kinds]
     emit(session, "secret-renew/1", value, lines)
     if not made:
-        talk(session, "no host keys, and [secrets] host_keys in site.toml requires none")
+        suggest(session, "no host keys, and [secrets] host_keys in site.toml requires none")
     elif not session.dry_run:
         renew_archives(session, hosts)

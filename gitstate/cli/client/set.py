@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import talk
+from gitstate.cli.base.output import suggest
 from gitstate.cli.client.options import (
     authorship_options,
     changed_values,
@@ -62,7 +62,7 @@ def remove(session: Session, who: ClientNames, message: str | None, author: str 
     kept = [] if session.dry_run else [host for host in hosts if (session.opened.site.path / "secrets" / host).is_dir()]
     if kept:
         more = f", and for {len(kept) - 1} more" if len(kept) > 1 else ""
-        talk(session, f"secrets are kept: gitstate secret remove {kept[0]} --all{more}")
+        suggest(session, f"secrets are kept: gitstate secret remove {kept[0]} --all{more}")
 
 
 # --- adopt ------------------------------------------------------------------------------------------------------------

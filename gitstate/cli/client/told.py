@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gitstate.cli.base.app import Session
-from gitstate.cli.base.output import emit, moment, talk
+from gitstate.cli.base.output import emit, moment, suggest
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, UsageError
 from gitstate.core.signature import Signature
@@ -27,7 +27,7 @@ def make(session: Session, planned: plan.Plan, message: str | None, author: str 
     lines = [f"{word} {line}" for line in planned.describe()]
     emit(session, f"client-{planned.verb}/1", value, lines or ["nothing to change"])
     if made:
-        talk(session, "next: gitstate boot write")
+        suggest(session, "next: gitstate boot write")
 
 
 def signature(session: Session, message: str | None, author: str | None) -> Signature:

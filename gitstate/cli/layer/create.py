@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, location, talk
+from gitstate.cli.base.output import emit, location, suggest
 from gitstate.machine.layers import name_problem
 from gitstate.release import layers
 
@@ -30,4 +30,4 @@ def create(session: Session, name: str, shipped: bool) -> None:
         session.observer.notice(f"only clients with --layer {plan.name} get it; others need {wanted}")
     if not session.dry_run:
         do = "edit vars.toml" if shipped else "add files"
-        talk(session, f"next: {do}, then gitstate checkin {plan.name} -m 'what they do'")
+        suggest(session, f"next: {do}, then gitstate checkin {plan.name} -m 'what they do'")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, letter, talk, visible_line, write_name
+from gitstate.cli.base.output import emit, letter, suggest, visible_line, write_name
 from gitstate.cli.client.options import complete_client
 from gitstate.cli.layer.options import at_option
 from gitstate.cli.layer.state import source_of, state_json, state_of
@@ -54,7 +54,7 @@ def diff(session: Session, host: str, others: tuple[str, ...], at: str | None, e
         lines = [] if session.json else [line for one in found for line in _lines(session, one)]
         emit(session, "layer-diff/1", value, lines)
         if not found:
-            talk(session, f"no difference: {_title(old)}, {_title(new)}")
+            suggest(session, f"no difference: {_title(old)}, {_title(new)}")
     return 1 if exit_code and found else 0
 
 

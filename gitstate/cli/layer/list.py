@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Session, command, completion
-from gitstate.cli.base.output import date, emit, location, moment, shortened, table, talk
+from gitstate.cli.base.output import date, emit, location, moment, shortened, suggest, table
 from gitstate.cli.layer import shipped as layer_shipped
 from gitstate.core.errors import UsageError
 from gitstate.release import layers
@@ -50,7 +50,7 @@ def _list_layers(session: Session) -> None:
     value = {"layers": [_as_json(one) for one in found]}
     emit(session, "layer-list/1", value, table(rows, heads, colour=session.colour))
     if not found:
-        talk(session, "no layers yet: gitstate layer create KIND/NAME")
+        suggest(session, "no layers yet: gitstate layer create KIND/NAME")
 
 
 def _subject(one: LayerSummary) -> str | None:
@@ -81,4 +81,4 @@ def _list_clients(session: Session, name: str) -> None:
     lines = table(rows, ("CLIENT", "RELEASE", "WHY"), colour=session.colour)
     emit(session, "layer-clients/1", {"repository": name, "clients": value}, lines)
     if not found:
-        talk(session, f"no client gets {name}")
+        suggest(session, f"no client gets {name}")

@@ -7,7 +7,7 @@ import os
 import click
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, talk
+from gitstate.cli.base.output import emit, suggest
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal, tree_path
@@ -57,9 +57,9 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     }
     emit(session, "layer-owner/1", value, [f"{wanted}  /{display(path)}" for path in found.paths])
     if not found.paths:
-        talk(session, f"{name}: the owners are set already")
+        suggest(session, f"{name}: the owners are set already")
     elif new:
-        talk(session, f"{name}: {new.hex()[:7]}; machines get it with the next push")
+        suggest(session, f"{name}: {new.hex()[:7]}; machines get it with the next push")
 
 
 def _path(word: str) -> bytes:

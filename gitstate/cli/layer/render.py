@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, letter, location, talk, write_name
+from gitstate.cli.base.output import emit, letter, location, suggest, write_name
 from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import commits_json, source_of, state_json, state_of
 from gitstate.core.entry import Kind
@@ -61,7 +61,7 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
     lines = [] if session.json else list(_lines(session, found.items))
     emit(session, "layer-render/1", value, lines)
     if not found.items:
-        talk(session, f"{state.client.name} gets nothing from layers ({source_of(state)})")
+        suggest(session, f"{state.client.name} gets nothing from layers ({source_of(state)})")
 
 
 def _lines(session: Session, items: Sequence[RenderedEntry]) -> Iterator[str]:

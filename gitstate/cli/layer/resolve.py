@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, talk, write_name
+from gitstate.cli.base.output import emit, suggest, write_name
 from gitstate.cli.layer.options import at_option, host_argument
 from gitstate.cli.layer.state import commits_json, source_of, state_json, state_of
 
@@ -31,4 +31,4 @@ def resolve(session: Session, host: str, at: str | None) -> None:
     lines = [f"{one.name:<{width}}  {commits[one.name].hex()[:7]}  {one.why}" for one in resolution.layers]
     emit(session, "layer-resolve/1", value, lines)
     if not lines:
-        talk(session, f"{state.client.name} gets no layers from {source_of(state)}")
+        suggest(session, f"{state.client.name} gets no layers from {source_of(state)}")

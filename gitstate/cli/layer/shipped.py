@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitstate.cli.base.app import Session
-from gitstate.cli.base.output import emit, table, talk
+from gitstate.cli.base.output import emit, suggest, table
 from gitstate.machine.layers import shipped
 
 
@@ -19,4 +19,4 @@ def list_shipped(session: Session) -> None:
         {"layers": value},
         table(rows, ("NAME", "HERE", "DESCRIPTION"), colour=session.colour),
     )
-    talk(session, "to copy one: gitstate layer create NAME --shipped")
+    suggest(session, "to copy one: gitstate layer create NAME --shipped")

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.base.app import Session, command, complete_repository, group
-from gitstate.cli.base.output import ago, date, emit, moment, shortened, table, talk
+from gitstate.cli.base.output import ago, date, emit, moment, shortened, suggest, table
 from gitstate.cli.release.output import (
     complete_channel,
     release_json,
@@ -64,9 +64,9 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
     }
     emit(session, "channel-create/1", value, [f"{word} channel {name}, of {prototype}"])
     if plan.waiting:
-        talk(session, f"tags that wait for it: {', '.join(plan.waiting)}; next: gitstate reconcile")
+        suggest(session, f"tags that wait for it: {', '.join(plan.waiting)}; next: gitstate reconcile")
     elif not session.dry_run:
-        talk(session, f"next: gitstate push {prototype} {name}")
+        suggest(session, f"next: gitstate push {prototype} {name}")
 
 
 @command("gitstate channel list", name="list", group=channel)
@@ -89,7 +89,7 @@ def list_(session: Session) -> None:
     value = {"channels": [_as_json(one, release, followers.get(one.name, 0)) for one, release in found]}
     emit(session, "channel-list/1", value, table(rows, heads, colour=session.colour))
     if not found:
-        talk(session, "no channels yet: gitstate channel create NAME --prototype P")
+        suggest(session, "no channels yet: gitstate channel create NAME --prototype P")
 
 
 def _followers(session: Session) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, talk
+from gitstate.cli.base.output import emit, suggest
 from gitstate.cli.release.output import (
     release_json,
     released_line,
@@ -43,7 +43,7 @@ def reconcile(session: Session) -> None:
     lines = list(outcome_lines(outcome))
     emit(session, "reconcile/1", _outcome_json(session, outcome), lines or ["nothing to publish"])
     for wish, newer in outcome.overtaken:
-        talk(
+        suggest(
             session,
             f"{wish.name} in {wish.repository} was never released, and {newer} is newer: delete it with git tag -d",
         )

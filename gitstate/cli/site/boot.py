@@ -13,7 +13,7 @@ import click
 from gitstate.boot import files as publish
 from gitstate.cli.base.app import Session, common, pass_session, writes
 from gitstate.cli.base.help import Command, Group
-from gitstate.cli.base.output import emit, location, table, talk
+from gitstate.cli.base.output import emit, location, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
 from gitstate.release import archives, refresh
@@ -79,7 +79,9 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
         _lines(session, plan, refreshed, told, diff),
     )
     if plan.pending and not tells:
-        talk(session, f"needs reload: {', '.join(publish.servers(plan.pending))}; next: gitstate boot write --reload")
+        suggest(
+            session, f"needs reload: {', '.join(publish.servers(plan.pending))}; next: gitstate boot write --reload"
+        )
     if failed := [one for one in told if one.outcome is publish.Outcome.FAILED]:
         raise PartlyDoneError(
             "everything is written, but " + "; ".join(f"{one.server} can't be reloaded: {one.why}" for one in failed),

@@ -8,7 +8,7 @@ import click
 
 from gitstate.boot import creation
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.output import emit, location, talk
+from gitstate.cli.base.output import emit, location, suggest
 
 
 @command("gitstate init", "gitstate init --interface eth1", writes=True)
@@ -30,7 +30,9 @@ def init(session: Session, interface: str | None) -> None:
     network = {**asdict(boot), "directory": "ldif"} if boot else None
     emit(session, "init/1", {"site": location(plan.path), "boot": network, "dry_run": session.dry_run}, [line])
     if boot and not boot.dhcp_servers:
-        talk(session, f'no DHCP server answers on {interface}: dhcp = "own" in site.toml makes gitstate give addresses')
+        suggest(
+            session, f'no DHCP server answers on {interface}: dhcp = "own" in site.toml makes gitstate give addresses'
+        )
 
 
 def _others(servers: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Session, command, complete_repository, group
-from gitstate.cli.base.output import date, emit, location, moment, shortened, size, table, talk
+from gitstate.cli.base.output import date, emit, location, moment, shortened, size, suggest, table
 from gitstate.core.errors import PartlyDoneError, UsageError
 from gitstate.core.names import repo_name, visible
 from gitstate.tree import bootstrap, prototypes
@@ -87,7 +87,7 @@ def create(
     lines = plan.describe() if session.dry_run else [f"{name}: live in {plan.live}"]
     emit(session, "prototype-create/1", value, lines)
     if not session.dry_run:
-        talk(session, f"next: gitstate checkin {name} -m 'as installed'")
+        suggest(session, f"next: gitstate checkin {name} -m 'as installed'")
 
 
 def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
@@ -109,7 +109,7 @@ def list_(session: Session) -> None:
     value = {"prototypes": [_as_json(one) | {"problem": one.problem} for one in found]}
     emit(session, "prototype-list/1", value, lines)
     if not found:
-        talk(session, "no prototypes yet: gitstate prototype create NAME")
+        suggest(session, "no prototypes yet: gitstate prototype create NAME")
     if problems := [one.problem for one in found if one.problem]:
         raise PartlyDoneError("; ".join(problems), "run gitstate fsck")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gitstate.cli.base.app import Session
-from gitstate.cli.base.output import ago, emit, location, moment, table, talk
+from gitstate.cli.base.output import ago, emit, location, moment, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of
@@ -22,7 +22,7 @@ def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
     session.observer.phase("")
     emit(session, "site-status/1", _as_json(session, found, quick=quick), _lines(session, found))
     if not found.trees:
-        talk(session, "no prototypes yet: gitstate prototype create NAME")
+        suggest(session, "no prototypes yet: gitstate prototype create NAME")
     if found.problem:
         raise found.problem
     if found.problems:

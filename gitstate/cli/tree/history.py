@@ -13,7 +13,7 @@ import click
 
 from gitstate.cli.base.app import Function, Session, command, complete_repository
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import emit, put
+from gitstate.cli.base.output import emit, write_out
 from gitstate.tree import history
 
 
@@ -143,7 +143,7 @@ def _page(session: Session, lines: Iterable[bytes]) -> None:
             click.echo_via_pager(text, color=None if session.colour else False)
             return
     for line in chain(head, stream):
-        put(line)
+        write_out(line)
 
 
 def _screen(lines: Iterator[bytes]) -> Iterator[bytes]:

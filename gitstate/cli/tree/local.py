@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Function, Session, command, group, repo_argument
-from gitstate.cli.base.output import emit, location, table, talk, write_name
+from gitstate.cli.base.output import emit, location, suggest, table, write_name
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
 from gitstate.tree import local as engine
@@ -93,7 +93,7 @@ def list_(session: Session, repo: str | None) -> None:
     lines = table(rows, ("PATH", "STATE", "ORIGINAL"), colour=session.colour)
     emit(session, "local-list/1", {**locations, "files": files}, lines)
     if not found:
-        talk(session, f"no files yet: gitstate local add {name} /PATH")
+        suggest(session, f"no files yet: gitstate local add {name} /PATH")
 
 
 @command("gitstate local fix desktop", "gitstate local fix desktop /etc/fstab --keep", group=local, writes=True)
@@ -110,7 +110,7 @@ def fix(session: Session, words: tuple[str, ...], keep: bool, replace: bool) -> 
     name, paths = _parse(session, words)
     done = _run(session, "local-fix/1", name, paths, lambda trees, paths: engine.fix(trees, paths, policy))
     if not done:
-        talk(session, f"{name}: nothing to fix")
+        suggest(session, f"{name}: nothing to fix")
     _suggest_checkin(session, name, done)
 
 
@@ -125,7 +125,7 @@ def autofix(session: Session, repo: str | None) -> None:
     name = _prototype(session, session.name(repo))
     done = _run(session, "local-autofix/1", name, [], lambda trees, _: engine.fix(trees, (), ConflictPolicy.KEEP))
     for path in done.kept:
-        talk(session, f"base keeps its /{display(path)}, which differs from the package's")
+        suggest(session, f"base keeps its /{display(path)}, which differs from the package's")
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------
@@ -180,4 +180,4 @@ def _lines(session: Session, todo: Plan) -> list[str]:
 
 def _suggest_checkin(session: Session, name: str, done: Plan) -> None:
     if done and not session.dry_run:
-        talk(session, f"next: gitstate checkin {name} -m '…', then the same for {engine.BASE}")
+        suggest(session, f"next: gitstate checkin {name} -m '…', then the same for {engine.BASE}")

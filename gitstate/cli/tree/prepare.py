@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.base.app import Session, command, repo_argument
-from gitstate.cli.base.output import emit, location, table, talk
+from gitstate.cli.base.output import emit, location, suggest, table
 from gitstate.core.names import display, octal
 from gitstate.tree import checkin
 from gitstate.tree import prepare as engine
@@ -52,7 +52,7 @@ def prepare(session: Session, repo: str | None, install: bool) -> None:
     line = ", ".join(summary) or f"{name}: {'tidied' if done else 'nothing to do'}"
     emit(session, "prepare/1", value, [line])
     if done:
-        talk(session, f"next: gitstate checkin {name} -m 'ready to boot'")
+        suggest(session, f"next: gitstate checkin {name} -m 'ready to boot'")
 
 
 def _rows(plan: engine.Plan) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gitstate.cli.base.app import Session, command, repo_argument, rev_argument
-from gitstate.cli.base.output import emit, location, put
+from gitstate.cli.base.output import emit, location, write_out
 from gitstate.cli.tree.changes import change_lines, unrecorded_json, write_changed
 from gitstate.core.errors import NotFoundError
 from gitstate.core.names import display
@@ -33,7 +33,7 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
         digest.update(line.encode("ascii"))
         entries += not line.startswith("#")
         if not session.json:
-            put(line)
+            write_out(line)
     if session.json:
         value = {"repository": name, "commit": commit.hex(), "entries": entries, "sha256": digest.hexdigest()}
         emit(session, "manifest/1", value, [])
