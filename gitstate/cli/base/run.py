@@ -126,7 +126,7 @@ def _describe_system(error: OSError) -> tuple[str, str, int]:
 
 
 def _print_error(session: Session, message: str, hint: str, code: int) -> int:
-    with suppress(OSError):  # so that both stand in order where they go to one place
+    with suppress(OSError):  # in order with standard error if both go to one place
         sys.stdout.flush()
     message, hint = visible(message), visible(hint)
     text = f"gitstate: {message}" + (f"\n  {hint}" if hint else "")

@@ -84,11 +84,11 @@ def set_(
     """
     if shipped == (name is not None) or (shipped and order is not None):
         raise UsageError("NAME and PATTERN are missing", "gitstate class set nvidia '10de:*:03'")
-    standing = session.opened.directory.classes()
+    existing = session.opened.directory.classes()
     if name is None:
-        wanted = [one for one in SHIPPED if one.name not in standing]
+        wanted = [one for one in SHIPPED if one.name not in existing]
     else:
-        old = standing.get(name, HardwareClass(name, ()))
+        old = existing.get(name, HardwareClass(name, ()))
         wanted = [HardwareClass(name, patterns or old.patterns, old.order if order is None else order)]
     plan = hardware.plan_rules(session.opened.site, wanted, ())
     said = ", ".join(f"{one.name}: {' '.join(one.patterns)}" for one in plan.put)

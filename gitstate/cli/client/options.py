@@ -59,21 +59,21 @@ _EMPTY: Final[dict[str, tuple[str, Any]]] = {
 
 
 def client_values(function: Function) -> Function:
-    """All that a client may have."""
+    """Options for all values of a client."""
     for option in reversed(_ADDRESSES + _ASSIGNED):
         function = option(function)
     return function
 
 
 def assigned_values(function: Function) -> Function:
-    """All that a client may have besides addresses."""
+    """Options for all values of a client but its addresses."""
     for option in reversed(_ASSIGNED):
         function = option(function)
     return function
 
 
 def removals(function: Function) -> Function:
-    """What of it can be taken away."""
+    """Options that remove values."""
     for flag in reversed(_EMPTY):
         word = f"--{flag.replace('_', '-')}"
         function = click.option(word, flag, is_flag=True, help=f"Remove its {_value_name(flag)}.")(function)

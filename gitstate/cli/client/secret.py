@@ -227,7 +227,7 @@ def renew(session: Session, who: ClientNames) -> None:
     """Make new ssh host keys for HOST.
 
     All keys that it has are replaced, and those that the site requires are
-    added. ssh then warns whoever knows the machine by its old keys.
+    added. ssh then warns users who know the machine by its old keys.
     """
     site, options = session.opened.site, secrets.load(session.opened.site)
     directory = session.opened.directory

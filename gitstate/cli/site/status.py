@@ -17,7 +17,7 @@ _WORDS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another
 
 
 def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
-    """Print how the site stands. Raises what keeps the directory from being read, PartlyDoneError for anything else."""
+    """Print an overview of the site. Raises the directory's error, PartlyDoneError for other problems."""
     found = status.look(session.opened.site, session.observer, quick=quick)
     session.observer.phase("")
     emit(session, "site-status/1", _as_json(session, found, quick=quick), _lines(session, found))
@@ -105,10 +105,10 @@ def _what(one: Users) -> str:
 def _boot(one: BootFiles) -> str:
     if one.problem is not None:
         return visible(one.problem.message)
-    told = f"{', '.join(one.to_be_told)} need reload" if one.to_be_told else ""
+    reloads = f"{', '.join(one.to_be_told)} need reload" if one.to_be_told else ""
     files = f"{one.files} to be written or removed" if one.files else ""
-    if files or told:
-        return f"{', '.join(filter(None, (files, told)))}: gitstate boot write --reload"
+    if files or reloads:
+        return f"{', '.join(filter(None, (files, reloads)))}: gitstate boot write --reload"
     return "up to date" if one.files is not None else "not looked at"
 
 
