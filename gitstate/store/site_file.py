@@ -12,7 +12,7 @@ Table = dict[str, Any]
 class SiteFile(Document, frozen=True, kw_only=True):
     """site.toml: one server's settings."""
 
-    version: Annotated[Literal[1], about("The version of this file's format.")]
+    version: Annotated[Literal[1], about("The version of this file's format: 1. A newer one is refused (exit code 7).")]
     uuid: Annotated[
         str,
         about(
@@ -23,7 +23,7 @@ class SiteFile(Document, frozen=True, kw_only=True):
     ]
     keep: Annotated[
         int,
-        about("For how many days an export stays that nothing uses any more. Planned; nothing is deleted yet."),
+        about("Days for which an unused export is kept. Planned; nothing is deleted yet."),
         Meta(ge=0),
     ] = 30
     boot: Annotated[Table, about("How machines boot. Without it, none does.")] = field(default_factory=dict)

@@ -14,6 +14,8 @@ import click
 from gitstate import __version__
 from gitstate.cli.base.app import app
 from gitstate.cli.base.help import Command, CommonOption, Group
+from gitstate.core.documents.explain import schema
+from gitstate.store.site_file import SiteFile
 from tests.support import PROJECT
 
 REFERENCE: Final = PROJECT / "docs" / "cli.md"
@@ -71,9 +73,9 @@ VARIABLES: Final[Rows] = [
 ]
 
 SITE_KEYS: Final[Rows] = [
-    ("version", "The version of this file: 1. A newer one is refused (exit code 7)."),
-    ("uuid", "The site's own id, made by `init`."),
-    ("keep", "Days for which an unused export is kept. Planned; nothing is deleted yet."),
+    (key, value["description"])
+    for key, value in schema(SiteFile)["$defs"]["SiteFile"]["properties"].items()
+    if value.get("type") != "object"
 ]
 
 REPOSITORY_KEYS: Final[Rows] = [
