@@ -73,6 +73,15 @@ OWNERS: Final = {
     "SystemExit": ["cli"],
 }
 
+BELOW_USE_CASES: Final = (
+    "gitstate.store",
+    "gitstate.tree.scan",
+    "gitstate.machine.render",
+    "gitstate.directory.git",
+    "gitstate.directory.ldap",
+)
+"""What the command line doesn't use: it parses, calls a use case and prints."""
+
 FACE: Final = "__init__"
 """A district's own module: other districts may import from it, its rooms may not."""
 
@@ -87,7 +96,9 @@ def findings(path: str, source: str) -> list[str]:
     tree = ast.parse(source, path)
     found = [*misplaced(path), *long_parts(path, source, tree)]
     for line, name in uses(tree, package_of(path)):
-        found += [(line, message) for message in (*upward(path, name), *borrowed(path, name))]
+        found += [
+            (line, message) for message in (*upward(path, name), *below_use_cases(path, name), *borrowed(path, name))
+        ]
     first = {message: line for line, message in sorted(found, reverse=True)}
     return [f"{path}:{line}: {message}" for message, line in sorted(first.items(), key=itemgetter(1))]
 
@@ -128,6 +139,13 @@ def upward(path: str, name: str) -> Iterator[str]:
             yield f"{district}/{room} uses the face of its own district: import from the room"
         elif rest[1:] and rooms.index(rest[1]) > rooms.index(room):
             yield f"{district}/{room} uses {district}/{rest[1]}, a later room"
+
+
+def below_use_cases(path: str, name: str) -> Iterator[str]:
+    """Whether the command line uses ``name`` although use cases should."""
+    for prefix in accumulate(name.split("."), "{}.{}".format):
+        if place_of(path)[0] == "cli" and prefix in BELOW_USE_CASES:
+            yield f"cli uses {prefix}: call a use case"
 
 
 def borrowed(path: str, name: str) -> Iterator[str]:
@@ -278,6 +296,14 @@ def test_what_goes_against_the_order_is_found(path: str, source: str) -> None:
     assert any(words in found[0] for words in ("a later district", "a later room", "the face of its own district"))
 
 
+@pytest.mark.parametrize("module", BELOW_USE_CASES)
+def test_the_command_line_calls_use_cases_alone(module: str) -> None:
+    for source in (f"import {module}", f"def f():\n    from {module} import part"):
+        (found,) = findings("gitstate/cli/tree/status.py", source)
+        assert module in found
+        assert findings("gitstate/release/opened.py", source) == []
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [
@@ -320,6 +346,7 @@ def test_a_module_without_a_room_is_found(path: str) -> None:
         ("def f():\n    import jinja2.sandbox", "jinja2", ["machine/layers", "machine/render", "boot"]),
         ("if TYPE_CHECKING:\n    from deepdiff import DeepDiff", "deepdiff", ["tree/change"]),
         ("import yaml", "yaml", ["tree/change"]),
+        ("import msgspec", "msgspec", ["core/documents"]),
         ("import subprocess", "subprocess", ["core/process"]),
         ("from subprocess import run", "subprocess", ["core/process"]),
         ("import asyncio\nasyncio.create_subprocess_exec('ls')", "asyncio.create_subprocess_*", ["core/process"]),
