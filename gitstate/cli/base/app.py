@@ -206,14 +206,8 @@ def common(function: Function) -> Function:
     return function
 
 
-def writes(function: Function) -> Function:
-    """``-n`` for commands that write."""
-    return _flag("-n", "--dry-run", name="dry_run", text="Show what would be done; write nothing.")(function)
-
-
-def names(function: Function) -> Function:
-    """``-z`` for commands that print names."""
-    return _flag("-z", name="zero", text="Print only names, raw, each ended by NUL.")(function)
+_dry_run_option = _flag("-n", "--dry-run", name="dry_run", text="Show what would be done; write nothing.")
+_raw_option = _flag("-z", name="zero", text="Print only names, raw, each ended by NUL.")
 
 
 def command(
@@ -234,11 +228,9 @@ def command(
         own = vars(function).pop("__click_params__", [])
         function = pass_session(function)
         if writes:
-            function = _flag("-n", "--dry-run", name="dry_run", text="Show what would be done; write nothing.")(
-                function
-            )
+            function = _dry_run_option(function)
         if names:
-            function = _flag("-z", name="zero", text="Print only names, raw, each ended by NUL.")(function)
+            function = _raw_option(function)
         function = common(function)
         vars(function)["__click_params__"] += own  # click reverses them
         made = click.command(name, cls=cls, examples=examples, **attributes)(function)

@@ -11,8 +11,7 @@ from typing import Any, Final
 import click
 
 from gitstate.boot import files as publish
-from gitstate.cli.base.app import Session, common, pass_session, writes
-from gitstate.cli.base.help import Command, Group
+from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.output import emit, location, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
@@ -31,8 +30,7 @@ _KINDS: Final = {
 }
 
 
-@click.group(cls=Group, examples=("gitstate boot write --reload",))
-@common
+@group("gitstate boot write --reload")
 def boot() -> None:
     """Boot files: what machines boot from.
 
@@ -41,16 +39,15 @@ def boot() -> None:
     """
 
 
-@boot.command(
-    cls=Command,
-    examples=("gitstate boot write -n --diff", "gitstate boot write --reload"),
+@command(
+    "gitstate boot write -n --diff",
+    "gitstate boot write --reload",
     short_help="Write the boot files.",
+    group=boot,
+    writes=True,
 )
 @click.option("--diff", "with_diff", is_flag=True, help="Show the changes of text files.")
 @click.option("--reload", "tells", is_flag=True, help="Reload the servers whose configuration changed.")
-@common
-@writes
-@pass_session
 def write(session: Session, with_diff: bool, tells: bool) -> None:
     """Write the boot files of all clients.
 
