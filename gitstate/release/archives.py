@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 
-from gitstate import boot
 from gitstate.boot.files import lock
 from gitstate.boot.files.opening import inspect_output, open_output
 from gitstate.core.monitor import Observer
-from gitstate.directory import Client, Directory, open_directory
+from gitstate.directory import Client, Directory
 from gitstate.machine.archives import files
 from gitstate.machine.archives.maker import Maker
 from gitstate.release.models import Name, Release
-from gitstate.store.lock import wait_for_lock
+from gitstate.release.opened import OpenedSite
 from gitstate.store.site import Site
+from gitstate.store.lock import wait_for_lock
 
 
 def followers(directory: Directory, channel: str) -> list[Client]:
-    """The clients that get what a channel runs; whoever is pinned gets a snapshot as it is."""
+    """The clients that get what a channel runs; a pinned client gets its snapshot without layers."""
     return [client for client in directory.find({"channel": channel}).values() if client.pin is None]
 
 
@@ -26,24 +26,25 @@ def followers(directory: Directory, channel: str) -> list[Client]:
 
 
 def make(
-    site: Site,
+    opened: OpenedSite,
     name: Name,
     prototype: str,
     commits: Mapping[str, bytes],
     before: Release | None,
     observer: Observer,
 ) -> list[str]:
-    """Make the archives of a release that is to be; what was done, in words. Raises GitstateError."""
-    maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
+    """Make the archives of a release before it exists; return what was done, as text. Raises GitstateError."""
+    maker = _maker(opened, name, prototype, commits)
     maker.ensure_host_keys(observer)
-    if not boots_machines(site):
+    if not opened.boots:
         keys = maker.keys()
         maker.report_missing_layers(observer)
         maker.render_without_keeping(keys, observer)
         return []
     donor = before.name.version if before else None
-    with locked(site), open_output(site, boot.load(site), observer) as output:
-        plan = files.plan(output, name.channel, name.version, donor, maker.keys(anyway=has_archives(site, name)))
+    with exclusive(opened.site), open_output(opened.site, opened.options, observer) as output:
+        keys = maker.keys(anyway=has_archives(opened.site, name))
+        plan = files.plan(output, name.channel, name.version, donor, keys)
         if not plan:
             return []
         maker.report_missing_layers(observer)
@@ -53,19 +54,29 @@ def make(
 
 
 def preview(
-    site: Site, name: Name, prototype: str, commits: Mapping[str, bytes], before: Release | None, observer: Observer
+    opened: OpenedSite,
+    name: Name,
+    prototype: str,
+    commits: Mapping[str, bytes],
+    before: Release | None,
+    observer: Observer,
 ) -> int:
-    """Make what would be made, and keep nothing; how many machines' archives that are. Raises GitstateError."""
-    maker = Maker(site, prototype, commits, followers(open_directory(site), name.channel))
+    """Render the archives that ``make`` would, and keep none; return how many. Raises GitstateError."""
+    maker = _maker(opened, name, prototype, commits)
     keys = maker.keys()
     hosts: Collection[str] = keys
-    if boots_machines(site):
-        with inspect_output(site, boot.load(site)) as output:
+    if opened.boots:
+        with inspect_output(opened.site, opened.options) as output:
             donor = before.name.version if before else None
             hosts = files.plan(output, name.channel, name.version, donor, keys).made
     maker.report_missing_layers(observer)
     maker.render_without_keeping(hosts, observer)
     return len(hosts)
+
+
+def _maker(opened: OpenedSite, name: Name, prototype: str, commits: Mapping[str, bytes]) -> Maker:
+    clients = followers(opened.directory, name.channel)
+    return Maker(opened.site, opened.directory, prototype, commits, clients)
 
 
 def folder_of(name: Name) -> str:
@@ -78,18 +89,13 @@ def has_archives(site: Site, name: Name) -> bool:
     return (site.path / folder_of(name)).is_dir()
 
 
-def forget(site: Site, channel: str, stay: Iterable[Release], observer: Observer) -> None:
-    """Remove the archives of releases that nobody boots any more: they hold secrets."""
-    if boots_machines(site) and (site.path / files.FOLDER / channel).is_dir():
-        with locked(site), open_output(site, boot.load(site), observer) as output:
-            files.remove_versions(output, channel, [release.name.version for release in stay])
+def remove_old(opened: OpenedSite, channel: str, keep: Iterable[Release], observer: Observer) -> None:
+    """Remove the archives of all releases but ``keep``: they hold secrets, and no machine boots with them."""
+    if opened.boots and (opened.site.path / files.FOLDER / channel).is_dir():
+        with exclusive(opened.site), open_output(opened.site, opened.options, observer) as output:
+            files.remove_versions(output, channel, [release.name.version for release in keep])
 
 
-def boots_machines(site: Site) -> bool:
-    """Whether this site has machines that boot from it."""
-    return "boot" in site.settings()
-
-
-def locked(site: Site) -> AbstractContextManager[None]:
-    """Nobody else writes boot files meanwhile. Raises LockedError."""
+def exclusive(site: Site) -> AbstractContextManager[None]:
+    """Wait for the lock of the boot files and hold it. Raises LockedError after ten minutes."""
     return wait_for_lock(lambda: lock(site))

@@ -1,88 +1,81 @@
-"""Channels made, told of and removed."""
+"""Create and remove channels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gitstate.core.errors import ConflictError, RefusedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.core.wording import some_of
-from gitstate.directory import Channel, no_such_channel, open_directory
+from gitstate.directory import Channel, Directory, no_such_channel
 from gitstate.directory.model.clients import channel_name
-from gitstate.release.log import ReleaseLog
 from gitstate.release.models import TAGS
-from gitstate.release.reconcile import alone
-from gitstate.release.requests import open_all, pending
+from gitstate.release.opened import OpenedSite
+from gitstate.release.reconcile import exclusive
+from gitstate.release.requests import open_repositories, pending
 from gitstate.store import hooks
-from gitstate.store.site import Site
 
 
-def all_channels(site: Site) -> Mapping[str, Channel]:
-    """All channels by name, sorted. Raises ConfigError."""
-    return open_directory(site).channels()
-
-
-def channel_called(site: Site, name: str) -> Channel:
+def find_channel(directory: Directory, name: str) -> Channel:
     """One channel. Raises NotFoundError with the nearest names."""
-    channels = all_channels(site)
+    channels = directory.channels()
     if name not in channels:
         raise no_such_channel(name, channels)
     return channels[name]
 
 
-def refuse_use(site: Site, prototype: str) -> None:
-    """Raise RefusedError if there is a channel of ``prototype``."""
-    users = [one.name for one in all_channels(site).values() if one.prototype == prototype]
+def refuse_if_released(opened: OpenedSite, prototype: str) -> None:
+    """Raise RefusedError if a channel releases ``prototype``."""
+    users = [one.name for one in opened.directory.channels().values() if one.prototype == prototype]
     if users:
         raise RefusedError(
-            f"{prototype} is what {some_of(users)} releases", f"first: gitstate channel remove {users[0]}"
+            f"{prototype} is released by {some_of(users)}", f"first: gitstate channel remove {users[0]}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A channel to be made, and tags that ask for releases of it already."""
+    """A new channel, and tags that request releases of it already, as ``TAG in REPOSITORY``."""
 
-    site: Site
     channel: Channel
-    waiting: tuple[str, ...]
+    pending: tuple[str, ...]
 
 
-def plan(site: Site, name: str, prototype: str, author: Signature, *, signed: bool) -> Creation:
+def plan(opened: OpenedSite, name: str, prototype: str, author: Signature, *, signed: bool) -> Creation:
     """Plan a channel. Raises UsageError, NotFoundError, ConflictError."""
+    site = opened.site
     channel = Channel(channel_name(name), prototype, signed, author.who, author.when)
-    if name in all_channels(site):
-        raise UsageError(f"there is a channel {name} already", f"gitstate channel show {name} tells about it")
+    if name in opened.directory.channels():
+        raise UsageError(f"there is a channel {name} already", f"gitstate channel show {name}")
     site.repository(prototype)
     if prototype not in site.prototypes():
         raise UsageError(f"{prototype} is a layer", "a channel has one prototype: --prototype NAME")
-    repositories, _ = open_all(site)
+    repositories, _ = open_repositories(site)
     for one, repository in repositories.items():
         if repository.object_at(f"{TAGS}{name}") is not None:
             raise ConflictError(
-                f"{one} has a tag {name}", f"remove it (git tag -d {name}), or name the channel otherwise"
+                f"{one} has a tag {name}", f"remove it (git tag -d {name}), or choose another name for the channel"
             )
-    waiting = list(pending(repositories, ReleaseLog(site), name))
-    return Creation(site, channel, tuple(f"{wish.name} in {wish.repository}" for wish in waiting))
+    tags = pending(repositories, opened.releases, name)
+    return Creation(channel, tuple(f"{tag.name} in {tag.repository}" for tag in tags))
 
 
-def apply(creation: Creation, author: Signature, committer: Signature) -> None:
-    """Make the channel; hooks of repositories from before there were channels are put in order. Raises LockedError."""
-    channel = creation.channel
-    with alone(ReleaseLog(creation.site), "channel create"):
-        if channel.name in all_channels(creation.site):
+def apply(opened: OpenedSite, creation: Creation, author: Signature, committer: Signature) -> None:
+    """Make the channel, and install git's hooks in repositories that lack them. Raises LockedError."""
+    opened, channel = opened.reopened(), creation.channel
+    with exclusive(opened.releases, "channel create"):
+        if channel.name in opened.directory.channels():
             raise UsageError(f"there is a channel {channel.name} by now", "somebody else made it")
-        for name in creation.site.repositories():
-            hooks.install(creation.site.repository_path(name))
+        for name in opened.site.repositories():
+            hooks.install(opened.site.repository_path(name))
         message = f"channel create {channel.name}: prototype {channel.prototype}"
-        open_directory(creation.site).change_channels([channel], [], author, message, committer)
+        opened.directory.change_channels([channel], [], author, message, committer)
 
 
-def plan_removal(site: Site, name: str) -> Channel:
+def plan_removal(opened: OpenedSite, name: str) -> Channel:
     """Plan to remove a channel. Raises NotFoundError, RefusedError while clients follow it."""
-    channel = channel_called(site, name)
-    followers = [*open_directory(site).find({"channel": name})]
+    channel = find_channel(opened.directory, name)
+    followers = [*opened.directory.find({"channel": name})]
     if followers:
         raise RefusedError(
             f"{some_of(followers)} follow{'s' if len(followers) == 1 else ''} {name}",
@@ -91,10 +84,10 @@ def plan_removal(site: Site, name: str) -> Channel:
     return channel
 
 
-def remove(site: Site, channel: Channel, author: Signature, committer: Signature) -> None:
+def remove(opened: OpenedSite, channel: Channel, author: Signature, committer: Signature) -> None:
     """Remove a channel; the history of its releases stays. Raises LockedError, RefusedError, NotFoundError."""
-    book = ReleaseLog(site)
-    with alone(book, "channel remove"):
-        plan_removal(site, channel.name)
-        open_directory(site).change_channels([], [channel.name], author, f"channel remove {channel.name}", committer)
-        book.close(channel.name)
+    opened = opened.reopened()
+    with exclusive(opened.releases, "channel remove"):
+        plan_removal(opened, channel.name)
+        opened.directory.change_channels([], [channel.name], author, f"channel remove {channel.name}", committer)
+        opened.releases.close(channel.name)

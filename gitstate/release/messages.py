@@ -1,4 +1,4 @@
-"""What a release's commit says: where it comes from, and what changes."""
+"""The message of a release's commit: where it comes from, and what changes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _MOST: Final = 20
 """Commits that are named."""
 
 
-def of_tag(asked: ReleaseRequest, commits: Mapping[str, bytes], current: Release | None, repository: Repository) -> str:
-    """The message of the release that ``asked`` makes, without its name in front."""
-    body = _own_words(asked.tag.message)
-    lines = [*_changes(commits, current), *_subjects(repository, asked, current)]
-    trailer = f"{TAG}: {asked.repository} {asked.name} {asked.wish.oid.hex()}"
-    parts = [f"{asked.repository} {asked.commit.hex()[:7]}", body, "\n".join(lines), trailer]
+def of_tag(request: ReleaseRequest, commits: Mapping[str, bytes], current: Release | None, repository: Repository) -> str:
+    """The message of the release that ``request`` makes, without its name in front."""
+    body = _own_words(request.tag.message)
+    lines = [*_changes(commits, current), *_subjects(repository, request, current)]
+    trailer = f"{TAG}: {request.repository} {request.name} {request.pending.oid.hex()}"
+    parts = [f"{request.repository} {request.commit.hex()[:7]}", body, "\n".join(lines), trailer]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -55,12 +55,12 @@ def _changes(commits: Mapping[str, bytes], current: Release | None) -> Iterator[
             yield f"{name} {old.hex()[:7]} -> {new.hex()[:7]}"
 
 
-def _subjects(repository: Repository, asked: ReleaseRequest, current: Release | None) -> Iterator[str]:
+def _subjects(repository: Repository, request: ReleaseRequest, current: Release | None) -> Iterator[str]:
     """The commits that a release brings, newest first; none for the first one, which brings all."""
-    old = current.commits.get(asked.repository) if current else None
-    if old is None or old == asked.commit:
+    old = current.commits.get(request.repository) if current else None
+    if old is None or old == request.commit:
         return
-    words = ["log", f"--max-count={_MOST + 1}", "--format=%H", f"{old.hex()}..{asked.commit.hex()}"]
+    words = ["log", f"--max-count={_MOST + 1}", "--format=%H", f"{old.hex()}..{request.commit.hex()}"]
     ids = repository.git(*words).decode().split()
     for oid in ids[:_MOST]:
         yield f"- {subject_of(repository.snapshot(bytes.fromhex(oid)))}"

@@ -1,4 +1,4 @@
-"""What a channel is, what asks for a release of it, and what a release is; names parsed at the door."""
+"""Releases, the tags that request them, and what became of those; names are parsed here."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def release_name(text: str, channel: str) -> Name:
 
 @dataclass(frozen=True, slots=True)
 class PendingTag:
-    """A tag ``CHANNEL/VERSION`` in a repository that is no release yet; ``oid`` is what the ref stands at."""
+    """A tag ``CHANNEL/VERSION`` in a repository that is no release yet; ``oid`` is what the ref points at."""
 
     repository: str
     name: Name
@@ -63,18 +63,18 @@ class PendingTag:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRequest:
-    """A wish that was looked into: its annotated tag names a commit, and itself."""
+    """A pending tag that is annotated, names a commit, and carries its own name."""
 
-    wish: PendingTag
+    pending: PendingTag
     tag: Tag
 
     @property
     def repository(self) -> str:
-        return self.wish.repository
+        return self.pending.repository
 
     @property
     def name(self) -> Name:
-        return self.wish.name
+        return self.pending.name
 
     @property
     def commit(self) -> bytes:
@@ -91,8 +91,8 @@ class ReleaseRequest:
 class Release:
     """What a channel ran or runs: a commit in ``site.git`` that names a commit of each repository.
 
-    ``tag`` is the object that asked for it, with the repository it stands in; None for a rollback, which says in
-    ``rollback`` to which release it went back.
+    ``tag`` is the tag object that requested it, with its repository; None for a rollback, whose ``rollback`` is the
+    release that it went back to.
     """
 
     name: Name
@@ -118,8 +118,8 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A release that was made, the one before it, and in words what was done for it."""
+class MadeRelease:
+    """A new release, the one before it, and what was done for it, as text."""
 
     release: Release
     before: Release | None
@@ -128,34 +128,34 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``what``, a tag or a channel, wasn't released or put in order, and why."""
+    """Why ``what``, a tag or a channel, wasn't released or repaired."""
 
     channel: str
     what: str
     error: GitstateError
 
     @property
-    def words(self) -> str:
-        """All of it in a line."""
-        state = "is not in order yet" if self.what == self.channel else "is not released"
+    def message(self) -> str:
+        """All of it in one line."""
+        state = "is not finished yet" if self.what == self.channel else "is not released"
         return f"{self.what} {state}: {self.error.message}"
 
 
 def unfinished(name: Name, problem: Problem) -> PartlyDoneError:
-    """For a release that was made and that not everybody was told of."""
-    return PartlyDoneError(f"{name} is released, but {problem.words}", f"{problem.error.hint}; then gitstate reconcile")
+    """The error for a release that was made and that boot files or directory don't show yet."""
+    return PartlyDoneError(f"{name} is released, but {problem.message}", f"{problem.error.hint}; then gitstate reconcile")
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a reconcile did; of one that only looks, what it would do.
+class ReconcileResult:
+    """What a reconcile did; ``pending`` is what a preview would publish.
 
-    ``overtaken`` are tags that never will be released, as a newer one of the same repository was. ``mended`` tells in
-    words what of earlier releases was put in order.
+    ``superseded`` are tags that never will be released, each with the newer release of the same repository.
+    ``repaired`` is what was finished of earlier releases, as text.
     """
 
-    published: list[Done] = field(default_factory=list)
-    foreseen: list[ReleaseRequest] = field(default_factory=list)
+    published: list[MadeRelease] = field(default_factory=list)
+    pending: list[ReleaseRequest] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    overtaken: list[tuple[PendingTag, Name]] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)
+    superseded: list[tuple[PendingTag, Name]] = field(default_factory=list)
+    repaired: list[str] = field(default_factory=list)

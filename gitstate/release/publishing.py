@@ -1,30 +1,25 @@
-"""What stands between a release and a machine that boots it: exports, boot images, boot files."""
+"""What a release needs before machines boot it: export, boot image, and the boot file of its channel."""
 
 from __future__ import annotations
 
-from gitstate import boot
-from gitstate.boot import files as publish
+from gitstate.boot import BootChannel
+from gitstate.boot import files as boot_files
 from gitstate.core.monitor import Observer
 from gitstate.release import archives
-from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
-from gitstate.store.lock import wait_for_lock
+from gitstate.release.opened import OpenedSite
 from gitstate.store.site import Site
 from gitstate.tree import export
 
 
-def running(site: Site) -> list[boot.BootChannel]:
+def boot_channels(opened: OpenedSite) -> list[BootChannel]:
     """What channels run, for boot files. Raises DamagedError, ConfigError."""
-    from gitstate.directory import open_directory
-
-    book = ReleaseLog(site)
-    found = (book.current(name) for name in open_directory(site).channels())
-    return [of_release(site, release) for release in found if release is not None]
+    found = (opened.releases.current(name) for name in opened.directory.channels())
+    return [_boot_channel(opened.site, release) for release in found if release is not None]
 
 
-def of_release(site: Site, release: Release) -> boot.BootChannel:
-    """A release as boot files tell of it."""
-    return boot.BootChannel(
+def _boot_channel(site: Site, release: Release) -> BootChannel:
+    return BootChannel(
         release.name.channel,
         release.name.version,
         release.prototype,
@@ -33,32 +28,38 @@ def of_release(site: Site, release: Release) -> boot.BootChannel:
     )
 
 
-def prepare(site: Site, prototype: str, commit: bytes, observer: Observer) -> list[str]:
-    """Make what clients of a snapshot need, before any is told of it; what was done, in words.
+def prepare(opened: OpenedSite, prototype: str, commit: bytes, observer: Observer) -> list[str]:
+    """Make export and boot image of a snapshot, which no machine boots yet; return what was done, as text.
 
     Raises NotFoundError for a snapshot that can't boot, DamagedError, StorageError.
     """
+    site = opened.site
     plan = export.plan(site.repository(prototype), commit, site.exports_path(prototype), None)
     what = f"export {prototype} {commit.hex()[:7]}"
     if not plan.done:
         observer.phase(what)
         export.apply(plan, observer)
     done = [f"{what}: is there" if plan.done else what]
-    if archives.boots_machines(site) and _write(site, (prototype, commit), None, observer):
+    if opened.boots and _write(opened, (prototype, commit), None, observer):
         done.append(f"boot image {prototype} {commit.hex()[:7]}")
     return done
 
 
-def announce(site: Site, release: Release, observer: Observer) -> list[str]:
-    """Let the channel's boot file name what it runs; what was changed, in words. Raises StorageError, ConfigError."""
-    if not archives.boots_machines(site):
+def write_channel(opened: OpenedSite, release: Release, observer: Observer) -> list[str]:
+    """Make the channel's boot file name ``release``; return what was changed, as text.
+
+    Raises StorageError, ConfigError.
+    """
+    if not opened.boots:
         return []
-    written = _write(site, (release.prototype, release.commit), of_release(site, release), observer)
-    return [f"boot file {path}" for path in written]
+    channel = _boot_channel(opened.site, release)
+    return [f"boot file {path}" for path in _write(opened, (release.prototype, release.commit), channel, observer)]
 
 
-def _write(site: Site, snapshot: tuple[str, bytes], channel: boot.BootChannel | None, observer: Observer) -> list[str]:
-    with wait_for_lock(lambda: publish.lock(site)):
-        plan = publish.plan_release(site, snapshot, channel, observer)
-        publish.apply(plan, observer)
+def _write(
+    opened: OpenedSite, snapshot: tuple[str, bytes], channel: BootChannel | None, observer: Observer
+) -> list[str]:
+    with archives.exclusive(opened.site):
+        plan = boot_files.plan_release(opened.site, opened.options, snapshot, channel, observer)
+        boot_files.apply(plan, observer)
     return [str(plan.location(file.path)) for file in plan.texts.files]

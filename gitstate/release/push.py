@@ -11,28 +11,27 @@ from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, Re
 from gitstate.core.monitor import Observer
 from gitstate.core.process import ProgramError
 from gitstate.core.signature import Signature
-from gitstate.directory import Channel, Kind, open_directory
-from gitstate.release import archives
-from gitstate.release import requests as wishes
-from gitstate.release.channels import channel_called
+from gitstate.directory import Channel, Kind
+from gitstate.release import archives, requests
+from gitstate.release.channels import find_channel
 from gitstate.release.difference import Difference, between
 from gitstate.release.log import ReleaseLog, next_number
-from gitstate.release.models import TAGS, Name, Outcome, PendingTag, Release, ReleaseRequest
-from gitstate.release.reconcile import FROM, Publisher, Step, alone, reconcile
+from gitstate.release.models import TAGS, Name, PendingTag, ReconcileResult, Release, ReleaseRequest
+from gitstate.release.opened import OpenedSite
+from gitstate.release.reconcile import FROM, Publisher, Step, exclusive, reconcile
 from gitstate.store import MAIN, Repository, Type
-from gitstate.store.site import Site
 from gitstate.store.tags import Tag
 from gitstate.tree.verify import full_manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A release to be made by a tag; ``origin`` is what another channel runs, if that is promoted.
+    """A release to be made by a tag; ``origin`` is the release of another channel that is promoted.
 
-    ``is_needed`` is False where the channel runs all of it already. ``clients`` are those that follow the channel.
+    ``is_needed`` is False if the channel runs all of it already. ``clients`` follow the channel.
     """
 
-    site: Site
+    opened: OpenedSite
     channel: Channel
     repository: str
     commit: bytes
@@ -49,12 +48,12 @@ class Push:
 
     @property
     def bytes(self) -> int:
-        """What is new in content."""
+        """The size of new content."""
         return sum(one.bytes for one in self.differences)
 
 
 def plan(
-    site: Site,
+    opened: OpenedSite,
     repository: str,
     channel_name: str,
     revision: str | None,
@@ -63,27 +62,25 @@ def plan(
     observer: Observer,
 ) -> Push:
     """Plan a release. Raises NotFoundError, RefusedError, ConflictError, DamagedError."""
-    channel = channel_called(site, channel_name)
-    book = ReleaseLog(site)
-    publisher = Publisher(site, book, committer, observer, lambda name: None)
-    opened = site.repository(repository)
-    current = book.current(channel.name)
-    wishes.check_place(channel, repository, site, current)
-    origin = _origin(site, book, origin_name)
-    commit = _of(origin, repository) if origin else _wanted(opened, repository, revision)
-    name = Name(channel.name, str(next_number(taken(book, publisher.repositories, channel.name))))
-    asked = ReleaseRequest(
-        PendingTag(repository, name, b""), Tag(commit, Type.COMMIT, str(name), committer, _trailer(origin), False)
-    )
-    wishes.check_content(opened, repository, commit, current, observer)
-    commits = publisher.commits(channel, asked, current)
+    channel = find_channel(opened.directory, channel_name)
+    log = opened.releases
+    publisher = Publisher(opened, committer, observer, lambda name: None)
+    source = opened.site.repository(repository)
+    current = log.current(channel.name)
+    requests.check_repository(channel, repository, opened.site, current)
+    origin = _origin(opened, origin_name)
+    commit = _commit_of(origin, repository) if origin else _resolve(source, repository, revision)
+    name = Name(channel.name, str(next_number(used_versions(log, publisher.repositories, channel.name))))
+    tag = Tag(commit, Type.COMMIT, str(name), committer, _trailer(origin), False)
+    requests.check_content(source, repository, commit, current, observer)
+    commits = publisher.commits(channel, ReleaseRequest(PendingTag(repository, name, b""), tag), current)
     before = current.commits if current else {}
     changed = [one for one in sorted(commits) if before.get(one) != commits[one]]
     differences = [
         between(one, publisher.repositories[one], before.get(one), commits[one], observer) for one in changed
     ]
     return Push(
-        site,
+        opened,
         channel,
         repository,
         commit,
@@ -92,37 +89,32 @@ def plan(
         origin,
         commits,
         tuple(differences),
-        clients_of(site, channel.name),
+        opened.directory.followers(channel.name),
     )
 
 
-def taken(book: ReleaseLog, repositories: Mapping[str, Repository], channel: str) -> list[str]:
-    """All versions that a channel ever had, or that a tag asks for."""
-    versions = [name.version for name in book.names(channel)]
+def used_versions(log: ReleaseLog, repositories: Mapping[str, Repository], channel: str) -> list[str]:
+    """All versions that a channel ever had, or that a tag requests."""
+    versions = [name.version for name in log.names(channel)]
     for repository in repositories.values():
         versions += [ref.rpartition("/")[2] for ref in repository.refs(f"{TAGS}{channel}/")]
     return versions
 
 
-def clients_of(site: Site, channel: str) -> Mapping[Kind, int]:
-    """How many clients of each kind follow a channel."""
-    return open_directory(site).followers(channel)
-
-
-def _origin(site: Site, book: ReleaseLog, name: str | None) -> Release | None:
+def _origin(opened: OpenedSite, name: str | None) -> Release | None:
     if name is None:
         return None
-    channel_called(site, name)
-    found = book.current(name)
+    find_channel(opened.directory, name)
+    found = opened.releases.current(name)
     if found is None:
         raise NotFoundError(f"{name} has no release yet", f"gitstate channel show {name}")
     return found
 
 
-def _wanted(opened: Repository, repository: str, revision: str | None) -> bytes:
+def _resolve(source: Repository, repository: str, revision: str | None) -> bytes:
     if revision is not None:
-        return opened.resolve(revision)
-    tip = opened.ref(MAIN)
+        return source.resolve(revision)
+    tip = source.ref(MAIN)
     if tip is None:
         raise NotFoundError(
             f"{repository} has no snapshot yet", f"gitstate checkin {repository} -m MSG makes the first"
@@ -130,7 +122,7 @@ def _wanted(opened: Repository, repository: str, revision: str | None) -> bytes:
     return tip
 
 
-def _of(origin: Release, repository: str) -> bytes:
+def _commit_of(origin: Release, repository: str) -> bytes:
     if repository not in origin.commits:
         raise NotFoundError(f"{origin.name} has no {repository}", f"it has {', '.join(sorted(origin.commits))}")
     return origin.commits[repository]
@@ -140,9 +132,9 @@ def _trailer(origin: Release | None) -> str:
     return f"\n\n{FROM}: {origin.name}" if origin else ""
 
 
-def foresee(push: Push, observer: Observer) -> int:
-    """Render what the push would; for how many machines that is. Raises ConfigError."""
-    return archives.preview(push.site, push.name, push.channel.prototype, push.commits, push.current, observer)
+def preview(push: Push, observer: Observer) -> int:
+    """Render the archives that the push would, and keep none; return how many. Raises ConfigError."""
+    return archives.preview(push.opened, push.name, push.channel.prototype, push.commits, push.current, observer)
 
 
 # --- doing it ---------------------------------------------------------------------------------------------------------
@@ -156,36 +148,37 @@ def apply(
     *,
     sign: bool = False,
     step: Step = lambda name: None,
-) -> Outcome:
-    """Make the tag and publish. ``who`` are tagger and committer. Raises RefusedError, ConflictError, LockedError,
-    StorageError.
+) -> ReconcileResult:
+    """Make the tag and publish. ``who`` are tagger and committer.
 
-    Layers are rendered first: what is wrong with one leaves no tag behind. Raises ConfigError for that.
+    Layers are rendered first, so that an error in one leaves no tag behind. Raises RefusedError, ConflictError,
+    LockedError, StorageError, ConfigError.
     """
     if push.channel.signed and not sign:
         raise RefusedError(f"{push.channel.name} releases signed tags only", "sign it: gitstate push --sign")
-    opened = push.site.repository(push.repository)
+    opened = push.opened.reopened()
+    source = opened.site.repository(push.repository)
     observer.phase("manifest")
     digest = hashlib.sha256()
-    for line in full_manifest(opened, push.commit, observer):
+    for line in full_manifest(source, push.commit, observer):
         digest.update(line.encode("ascii"))
     trailers = [f"Manifest-SHA256: {digest.hexdigest()}"]
     if push.origin is not None:
         trailers.append(f"{FROM}: {push.origin.name}")
     text = f"{message.strip()}\n\n" + "\n".join(trailers) + "\n"
     prototype = push.channel.prototype
-    with alone(book := ReleaseLog(push.site), "push"):
-        if book.get(push.name) is not None:  # and machines boot with the archives of that name
-            raise _overtaken(push)
-        rendered = archives.make(push.site, push.name, prototype, push.commits, push.current, observer)
+    with exclusive(opened.releases, "push"):
+        if opened.releases.get(push.name) is not None:  # and machines boot with the archives of that name
+            raise _already_tagged(push)
+        rendered = archives.make(opened, push.name, prototype, push.commits, push.current, observer)
     observer.phase("tag")
-    _tag(opened, push, text, who[0], sign=sign)
+    _tag(source, push, text, who[0], sign=sign)
     step("tag")
-    outcome = reconcile(push.site, who[1], observer, only=push.channel.name, step=step)
-    for done in outcome.published:
-        if done.release.name == push.name:
-            done.steps[:0] = [*rendered, f"tag {push.name} in {push.repository}"]
-    return outcome
+    result = reconcile(opened, who[1], observer, only=push.channel.name, step=step)
+    for made in result.published:
+        if made.release.name == push.name:
+            made.steps[:0] = [*rendered, f"tag {push.name} in {push.repository}"]
+    return result
 
 
 def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, sign: bool) -> None:
@@ -201,16 +194,16 @@ def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, si
         repository.git(*words, stdin=text.encode(), variables=variables)
     except ProgramError as error:
         if repository.object_at(f"{TAGS}{push.name}") is not None:
-            raise _overtaken(push) from None
-        raise _explained(error, sign=sign) from None
+            raise _already_tagged(push) from None
+        raise _tag_error(error, sign=sign) from None
 
 
-def _overtaken(push: Push) -> ConflictError:
-    return ConflictError(f"there is a tag {push.name} by now", "somebody pushed meanwhile: run it again")
+def _already_tagged(push: Push) -> ConflictError:
+    return ConflictError(f"there is a tag {push.name} already", "somebody pushed meanwhile: run it again")
 
 
-def _explained(error: ProgramError, *, sign: bool) -> GitstateError:
-    """What our own hook said, or what is wrong with a key."""
+def _tag_error(error: ProgramError, *, sign: bool) -> GitstateError:
+    """What our own hook printed, or what is wrong with a key."""
     lines = error.said.splitlines()
     ours = [number for number, line in enumerate(lines) if line.startswith("gitstate: ")]
     if ours:

@@ -1,8 +1,9 @@
-"""Tags become releases: whatever woke us, only the refs as they stand say what is to be done.
+"""Tags become releases. Whatever started a run, only the refs say what is to be done.
 
-A release is made in this order: it is looked into; what its clients need is made, and layers are rendered for each of
-them; its commits are kept from gc; ``site.git`` moves, all of it in one step; boot files follow; the directory tells of
-it. Killed before ``site.git`` moves, the channel stands where it was; after that the next run does the rest.
+A release is made in this order: its tag and content are checked; what its clients need is made, and layers are rendered
+for each of them; its commits are protected from gc; ``site.git`` moves, in one step; boot files follow; the directory
+shows it. If that is interrupted before ``site.git`` moves, the channel keeps its release; after it, the next run
+finishes the rest.
 """
 
 from __future__ import annotations
@@ -11,36 +12,38 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Final
 
 from gitstate.core.errors import GitstateError, HostError, NotFoundError, RefusedError, StorageError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
-from gitstate.directory import Channel, open_directory
+from gitstate.directory import Channel
 from gitstate.machine.hardware.reports import Reports
 from gitstate.release import archives, messages, publishing, refresh
-from gitstate.release import requests as wishes
+from gitstate.release import requests
 from gitstate.release.log import ReleaseLog
-from gitstate.release.models import PINS, Done, Name, Outcome, Problem, Release, ReleaseRequest
+from gitstate.release.models import PINS, MadeRelease, Name, Problem, ReconcileResult, Release, ReleaseRequest
+from gitstate.release.opened import OpenedSite
 from gitstate.store import MAIN, Repository, hooks
 from gitstate.store.lock import wait_for_lock
-from gitstate.store.site import Site
 
 Step = Callable[[str], None]
 
 FROM: Final = "Gitstate-From"
 _STOPS: Final = frozenset({"environment", "storage", "locked", "bug"})
-"""Kinds of errors that are no tag's fault: later tags of the channel would only meet them again."""
+"""Kinds of errors that are not the tag's fault: the channel's other tags would meet them too."""
 
 
 class Publisher:
-    """Makes releases of one site, one after the other; to be used under ``alone``."""
+    """Makes releases of one site, one after the other; to be used under ``exclusive``."""
 
-    def __init__(self, site: Site, book: ReleaseLog, committer: Signature, observer: Observer, step: Step) -> None:
-        self.site = site
-        self.book = book
-        self.directory = open_directory(site)
-        self.repositories, self.faults = wishes.open_all(site)
+    def __init__(self, opened: OpenedSite, committer: Signature, observer: Observer, step: Step) -> None:
+        self.opened = opened
+        self.site = opened.site
+        self.log = opened.releases
+        self.directory = opened.directory
+        self.repositories, self.faults = requests.open_repositories(opened.site)
         self._committer = committer
         self._observer = observer
         self._step = step
@@ -49,35 +52,35 @@ class Publisher:
 
     # --- one tag ---
 
-    def publish(self, channel: Channel, asked: ReleaseRequest, current: Release | None) -> Done:
-        """Make the release that ``asked`` asks for. Raises GitstateError; then the channel stands where it stood."""
-        repository = self.repositories[asked.repository]
-        wishes.check(self.site, channel, repository, asked, current, self._observer)
-        commits = self.commits(channel, asked, current)
-        for name in sorted(commits.keys() - (current.commits if current else {}).keys() - {asked.repository}):
-            wishes.check_content(self.repositories[name], name, commits[name], current, self._observer)
-        message = messages.of_tag(asked, commits, current, repository)
-        return self.release(channel, asked.name, commits, current, asked.tag.tagger, message)
+    def publish(self, channel: Channel, request: ReleaseRequest, current: Release | None) -> MadeRelease:
+        """Make the requested release. Raises GitstateError; the channel keeps its current release then."""
+        repository = self.repositories[request.repository]
+        requests.check(self.site, channel, repository, request, current, self._observer)
+        commits = self.commits(channel, request, current)
+        for name in sorted(commits.keys() - (current.commits if current else {}).keys() - {request.repository}):
+            requests.check_content(self.repositories[name], name, commits[name], current, self._observer)
+        message = messages.of_tag(request, commits, current, repository)
+        return self.release(channel, request.name, commits, current, request.tag.tagger, message)
 
-    def commits(self, channel: Channel, asked: ReleaseRequest, current: Release | None) -> dict[str, bytes]:
-        """What the release will be made of. Raises RefusedError, NotFoundError."""
-        origin = source(self.book, asked)
-        if origin is not None and asked.repository == channel.prototype:
-            if origin.commits.get(asked.repository) != asked.commit:
-                raise RefusedError(f"{asked.name} is not what {origin.name} runs", "push it anew with --from")
-            return self.there(origin)
-        commits = self.there(current) if current else {}
+    def commits(self, channel: Channel, request: ReleaseRequest, current: Release | None) -> dict[str, bytes]:
+        """The commits that the release will have, by repository. Raises RefusedError, NotFoundError."""
+        origin = promoted_release(self.log, request)
+        if origin is not None and request.repository == channel.prototype:
+            if origin.commits.get(request.repository) != request.commit:
+                raise RefusedError(f"{request.name} is not what {origin.name} runs", "push it anew with --from")
+            return self.existing_commits(origin)
+        commits = self.existing_commits(current) if current else {}
         for name in self.site.layers():
             if name not in commits and name in self.repositories:
                 tip = self.repositories[name].ref(MAIN)
-                if tip is not None and not channel.signed:  # what enters is signed by nobody
+                if tip is not None and not channel.signed:  # nobody has signed it
                     commits[name] = tip
-        return commits | {asked.repository: asked.commit}
+        return commits | {request.repository: request.commit}
 
-    def there(self, release: Release) -> dict[str, bytes]:
-        """The commits of a release, but for layers that were removed.
+    def existing_commits(self, release: Release) -> dict[str, bytes]:
+        """The commits of a release without those of removed layers.
 
-        Raises NotFoundError, and what is wrong with one.
+        Raises NotFoundError if its prototype was removed, and the error of a repository that can't be opened.
         """
         for name in release.commits:
             if name in self.faults:
@@ -96,12 +99,12 @@ class Publisher:
         current: Release | None,
         author: Signature,
         message: str,
-    ) -> Done:
-        """Make a release of ``commits``; nobody is told of it yet."""
-        steps = publishing.prepare(self.site, channel.prototype, commits[channel.prototype], self._observer)
+    ) -> MadeRelease:
+        """Make a release of ``commits``; boot files and directory don't show it yet."""
+        steps = publishing.prepare(self.opened, channel.prototype, commits[channel.prototype], self._observer)
         self._step("export")
-        self._rendered_at = open_directory(self.site).revision()
-        steps += archives.make(self.site, name, channel.prototype, commits, current, self._observer)
+        self._rendered_at = self.directory.revision()
+        steps += archives.make(self.opened, name, channel.prototype, commits, current, self._observer)
         self._step("archives")
         for one, commit in commits.items():
             if current is None or current.commits.get(one) != commit:
@@ -109,131 +112,124 @@ class Publisher:
         self._step("pin")
         self._observer.phase("release")
         who = author, self._committer
-        made = self.book.append(name, channel.prototype, commits, current, who, message, self._facts(name.channel))
+        made = self.log.append(name, channel.prototype, commits, current, who, message, self._facts(name.channel))
         self._step("release")
-        return Done(made, current, steps)
+        return MadeRelease(made, current, steps)
 
     def _facts(self, channel: str) -> dict[str, bytes]:
-        """What the channel's clients have reported of themselves: layers are rendered by it."""
+        """The hardware reports of the channel's clients, which layers are rendered with."""
         reports = Reports(self.site).blobs()
         names = {client.name for client in archives.followers(self.directory, channel)} if reports else ()
         return {host: oid for host, oid in reports.items() if host in names}
 
     def _pin(self, repository: Repository, name: Name, commit: bytes) -> None:
-        """Keep a commit from gc. What an earlier try has left is of no release and moves."""
+        """Protect a commit from gc. A ref left by an interrupted try belongs to no release, and moves."""
         ref = f"{PINS}{name}"
-        standing = repository.ref(ref)
-        if standing != commit:
-            repository.move_refs([(ref, commit, standing)], f"release: {name}")
+        old = repository.ref(ref)
+        if old != commit:
+            repository.move_refs([(ref, commit, old)], f"release: {name}")
 
-    # --- all that others see ---
+    # --- what machines and people see ---
 
-    def settle(self, channel: Channel, release: Release) -> list[str]:
-        """Let boot files and the directory say what the channel runs; what had to be changed. Raises GitstateError."""
-        if self._rendered_at is not None and open_directory(self.site).revision() != self._rendered_at:
-            refresh.refresh(self.site, self._observer)  # a client that came meanwhile was given the former release's
+    def finish(self, channel: Channel, release: Release) -> list[str]:
+        """Make boot files and directory show what the channel runs; return what was changed. Raises GitstateError."""
+        if self._rendered_at is not None and self.directory.revision() != self._rendered_at:
+            refresh.refresh(self.opened, self._observer)  # for clients that were added meanwhile
         self._rendered_at = None
-        changed = publishing.announce(self.site, release, self._observer)
+        changed = publishing.write_channel(self.opened, release, self._observer)
         self._step("boot")
         if (channel.release, channel.commit) != (str(release.name), release.commit.hex()):
-            shown = _mirrored(channel, release)
+            shown = replace(channel, release=str(release.name), commit=release.commit.hex())
             self.directory.change_channels([shown], [], self._committer, f"{release.name} released", self._committer)
             changed.append(f"directory: {channel.name} runs {release.name}")
         self._step("directory")
-        before = self.book.before(release)
-        archives.forget(self.site, channel.name, [release, *([before] if before else [])], self._observer)
+        before = self.log.before(release)
+        archives.remove_old(self.opened, channel.name, [release, *([before] if before else [])], self._observer)
         return changed
 
 
-def _mirrored(channel: Channel, release: Release) -> Channel:
-    from dataclasses import replace
-
-    return replace(channel, release=str(release.name), commit=release.commit.hex())
-
-
-def source(book: ReleaseLog, asked: ReleaseRequest) -> Release | None:
-    """The release of another channel that a tag says it promotes. Raises NotFoundError."""
-    last = asked.tag.message.rstrip().rpartition("\n\n")[2]
+def promoted_release(log: ReleaseLog, request: ReleaseRequest) -> Release | None:
+    """The release of another channel that a tag promotes; None for most tags. Raises NotFoundError."""
+    last = request.tag.message.rstrip().rpartition("\n\n")[2]
     said = [line.removeprefix(f"{FROM}: ") for line in last.splitlines() if line.startswith(f"{FROM}: ")]
     if not said:
         return None
     channel, slash, version = said[-1].partition("/")
-    found = book.get(Name(channel, version)) if slash and version else None
+    found = log.get(Name(channel, version)) if slash and version else None
     if found is None:
-        raise NotFoundError(f"{asked.name} is from {said[-1]}, which is no release", f"gitstate channel show {channel}")
+        raise NotFoundError(f"{request.name} is from {said[-1]}, which is no release", f"gitstate channel show {channel}")
     return found
 
 
-def alone(book: ReleaseLog, command: str) -> AbstractContextManager[None]:
-    """Be the only one who publishes, after whoever does so now. Raises LockedError after ten minutes."""
-    return wait_for_lock(lambda: book.lock(command))
+def exclusive(log: ReleaseLog, command: str) -> AbstractContextManager[None]:
+    """Wait for the lock of releases and hold it. Raises LockedError after ten minutes."""
+    return wait_for_lock(lambda: log.lock(command))
 
 
 def reconcile(
-    site: Site,
+    opened: OpenedSite,
     committer: Signature,
     observer: Observer,
     *,
     only: str | None = None,
     step: Step = lambda name: None,
-) -> Outcome:
-    """Publish what tags ask for, in all channels or ``only`` one, and finish what was begun. Raises LockedError."""
-    outcome = Outcome()
-    book = ReleaseLog(site)
-    if open_directory(site).channels():
-        with alone(book, "reconcile"):
-            publisher = Publisher(site, book, committer, observer, step)
+) -> ReconcileResult:
+    """Publish pending tags, of all channels or ``only`` one, and finish interrupted releases. Raises LockedError."""
+    result = ReconcileResult()
+    if opened.directory.channels():
+        with exclusive(opened.releases, "reconcile"):
+            publisher = Publisher(opened, committer, observer, step)
             for repository in publisher.repositories.values():
                 hooks.install(repository.path)
             for name, channel in publisher.directory.channels().items():
                 if only in (None, name):
-                    _one_channel(publisher, channel, outcome)
-    return outcome
+                    _reconcile_channel(publisher, channel, result)
+    return result
 
 
-def foresee(site: Site, committer: Signature, observer: Observer) -> Outcome:
-    """What ``reconcile`` would publish, and what it would refuse, as things stand; nothing is written."""
-    outcome = Outcome()
-    publisher = Publisher(site, ReleaseLog(site), committer, observer, lambda name: None)
+def preview(opened: OpenedSite, committer: Signature, observer: Observer) -> ReconcileResult:
+    """What ``reconcile`` would publish now, and what it would refuse; nothing is written."""
+    result = ReconcileResult()
+    publisher = Publisher(opened, committer, observer, lambda name: None)
     for channel in publisher.directory.channels().values():
-        for asked in _in_order(publisher, channel, outcome):
+        for request in _requests(publisher, channel, result):
             try:
-                current = publisher.book.current(channel.name)
-                if _is_wanted(publisher, channel, asked, current, outcome):
-                    repository = publisher.repositories[asked.repository]
-                    wishes.check(site, channel, repository, asked, current, observer)
-                    outcome.foreseen.append(asked)
+                current = publisher.log.current(channel.name)
+                if _is_due(publisher, channel, request, current, result):
+                    repository = publisher.repositories[request.repository]
+                    requests.check(opened.site, channel, repository, request, current, observer)
+                    result.pending.append(request)
             except GitstateError as error:
-                outcome.problems.append(Problem(channel.name, str(asked.name), error))
-    return outcome
+                result.problems.append(Problem(channel.name, str(request.name), error))
+    return result
 
 
-def _one_channel(publisher: Publisher, channel: Channel, outcome: Outcome) -> None:
+def _reconcile_channel(publisher: Publisher, channel: Channel, result: ReconcileResult) -> None:
     try:
-        running = publisher.book.current(channel.name)
+        running = publisher.log.current(channel.name)
         if running is not None:
-            publisher.book.tagged(running)
-        for asked in _in_order(publisher, channel, outcome):
+            publisher.log.tagged(running)
+        for request in _requests(publisher, channel, result):
             try:
-                with told():
-                    _one_tag(publisher, channel, asked, outcome)
+                with translate_errors():
+                    _publish(publisher, channel, request, result)
             except GitstateError as error:
-                outcome.problems.append(Problem(channel.name, str(asked.name), error))
+                result.problems.append(Problem(channel.name, str(request.name), error))
                 if error.kind in _STOPS:
                     return
-        release = publisher.book.current(channel.name)
+        release = publisher.log.current(channel.name)
         if release is not None:
-            with told():
-                changed = publisher.settle(publisher.directory.channels()[channel.name], release)
-            now = [done for done in outcome.published if done.release.oid == release.oid]
-            (now[0].steps if now else outcome.mended).extend(changed)
+            with translate_errors():
+                changed = publisher.finish(publisher.directory.channels()[channel.name], release)
+            now = [made for made in result.published if made.release.oid == release.oid]
+            (now[0].steps if now else result.repaired).extend(changed)
     except GitstateError as error:
-        outcome.problems.append(Problem(channel.name, channel.name, error))
+        result.problems.append(Problem(channel.name, channel.name, error))
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """The system's errors as ours: one channel's trouble doesn't keep the others from their turn."""
+def translate_errors() -> Iterator[None]:
+    """Raise OSError as GitstateError, so that an error in one channel doesn't stop the others."""
     try:
         yield
     except OSError as error:
@@ -242,35 +238,35 @@ def told() -> Iterator[None]:
         raise kind(f"{where}{error.strerror or error}", "fix that, then: gitstate reconcile") from None
 
 
-def _in_order(publisher: Publisher, channel: Channel, outcome: Outcome) -> list[ReleaseRequest]:
-    """The tags to be released, oldest first; of a channel without a release those of its prototype first."""
+def _requests(publisher: Publisher, channel: Channel, result: ReconcileResult) -> list[ReleaseRequest]:
+    """The requests of pending tags, oldest first; before a channel's first release those of its prototype first."""
     found = []
-    for wish in wishes.pending(publisher.repositories, publisher.book, channel.name):
+    for tag in requests.pending(publisher.repositories, publisher.log, channel.name):
         try:
-            found.append(wishes.look_into(publisher.repositories[wish.repository], wish))
+            found.append(requests.request_of(publisher.repositories[tag.repository], tag))
         except GitstateError as error:
-            outcome.problems.append(Problem(channel.name, str(wish.name), error))
-    begun = publisher.book.current(channel.name) is not None
-    return sorted(found, key=lambda one: (not begun and one.repository != channel.prototype, *one.order))
+            result.problems.append(Problem(channel.name, str(tag.name), error))
+    is_first = publisher.log.current(channel.name) is None
+    return sorted(found, key=lambda one: (is_first and one.repository != channel.prototype, *one.order))
 
 
-def _one_tag(publisher: Publisher, channel: Channel, asked: ReleaseRequest, outcome: Outcome) -> None:
-    current = publisher.book.current(channel.name)
-    if _is_wanted(publisher, channel, asked, current, outcome):
-        outcome.published.append(publisher.publish(channel, asked, current))
+def _publish(publisher: Publisher, channel: Channel, request: ReleaseRequest, result: ReconcileResult) -> None:
+    current = publisher.log.current(channel.name)
+    if _is_due(publisher, channel, request, current, result):
+        result.published.append(publisher.publish(channel, request, current))
 
 
-def _is_wanted(
-    publisher: Publisher, channel: Channel, asked: ReleaseRequest, current: Release | None, outcome: Outcome
+def _is_due(
+    publisher: Publisher, channel: Channel, request: ReleaseRequest, current: Release | None, result: ReconcileResult
 ) -> bool:
-    """Whether nothing but the content of ``asked`` remains to be looked into.
+    """Whether the request is valid, its content aside, and not superseded.
 
     Raises RefusedError, ConflictError, NotFoundError.
     """
-    wishes.check_place(channel, asked.repository, publisher.site, current)
-    newer = wishes.overtaken_by(publisher.book, publisher.repositories, asked)
+    requests.check_repository(channel, request.repository, publisher.site, current)
+    newer = requests.superseded_by(publisher.log, publisher.repositories, request)
     if newer is not None:
-        outcome.overtaken.append((asked.wish, newer))
+        result.superseded.append((request.pending, newer))
         return False
-    wishes.check_name(publisher.book, publisher.repositories, asked.wish)
+    requests.check_name(publisher.log, publisher.repositories, request.pending)
     return True

@@ -1,31 +1,30 @@
-"""Machine archives of what channels run already, put in order: a client changed, a secret did, or a file was lost."""
+"""The machine archives of current releases, brought up to date after a client, a secret or a file has changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
-from gitstate import boot
 from gitstate.boot.files.opening import inspect_output, open_output
+from gitstate.core.errors import GitstateError, PartlyDoneError
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
-from gitstate.directory import Client, Directory, open_directory
+from gitstate.directory import Client, Directory
 from gitstate.machine.archives import files
 from gitstate.machine.archives.maker import Maker
 from gitstate.release import archives, publishing
-from gitstate.release.log import ReleaseLog
 from gitstate.release.models import Release
-from gitstate.store.site import Site
+from gitstate.release.opened import OpenedSite
 
 _FEW: Final = 8
-"""Clients that are asked for one by one; for more all are read."""
+"""Clients that are looked up one by one; for more, all are read."""
+_KEPT: Final = "that is kept, but machine archives stay as they were"
 
 
 @dataclass(frozen=True, slots=True)
-class Refreshed:
-    """What became, or would become, of the archives of one release: machines by name."""
+class RefreshResult:
+    """What was done, or would be, to the archives of one release: machines by name."""
 
     release: Release
     added: Sequence[str]
@@ -33,100 +32,112 @@ class Refreshed:
     removed: Sequence[str]
     kept: int
 
+    @property
+    def folder(self) -> str:
+        """Where they are, below the site."""
+        return archives.folder_of(self.release.name)
 
-def look(site: Site) -> list[Refreshed]:
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.added or self.changed or self.removed)
+
+
+def preview(opened: OpenedSite) -> list[RefreshResult]:
     """What ``refresh`` would do. Raises NotFoundError, ConfigError."""
-    if not archives.boots_machines(site):
+    if not opened.boots:
         return []
-    with inspect_output(site, boot.load(site)) as output:
-        return [_told(release, plan) for release, _, plan in _works(site, output, None, None)]
+    with inspect_output(opened.site, opened.options) as output:
+        return [_result(release, plan) for release, _, plan in _plans(opened, output, None, None)]
 
 
-def refresh(site: Site, observer: Observer, changed: Mapping[str, Client | None] | None = None) -> list[Refreshed]:
-    """Render what isn't as it should be; what was done for each release. Raises GitstateError.
+def refresh(
+    opened: OpenedSite, observer: Observer, changed: Mapping[str, Client | None] | None = None
+) -> list[RefreshResult]:
+    """Render what is missing or outdated; return what was done for each release. Raises GitstateError.
 
-    Of ``changed`` clients alone, if given: as they are to be from now on, whatever the directory says yet; None is for
-    one that goes. All archives of a release are made before one of them takes its place. Who leaves a channel keeps the
-    archive there until ``clear``: its boot file asks for it.
+    With ``changed``, only these clients, as they are about to be; None stands for one that is removed. All archives of
+    a release are made before any of them is replaced. A client that leaves a channel keeps its archive until
+    ``remove_unused``, as its boot file still names it.
     """
-    if not archives.boots_machines(site) or changed == {}:
+    if not opened.boots or changed == {}:
         return []
-    with archives.locked(site):
-        with inspect_output(site, boot.load(site)) as output:
-            works = list(_works(site, output, changed, observer))
-        if any(plan for _, _, plan in works):
-            with open_output(site, boot.load(site), observer) as output:
-                for _, maker, plan in works:
+    with archives.exclusive(opened.site):
+        with inspect_output(opened.site, opened.options) as output:
+            plans = list(_plans(opened, output, changed, observer))
+        if any(plan for _, _, plan in plans):
+            with open_output(opened.site, opened.options, observer) as output:
+                for _, maker, plan in plans:
                     files.apply(plan if changed else replace(plan, removed=()), output, maker.content, observer)
-    for release, _, plan in works:
-        if plan and plan.is_new:  # the channel's boot file doesn't ask for them yet
-            publishing.announce(site, release, observer)
-    return [_told(release, plan) for release, _, plan in works]
+    for release, _, plan in plans:
+        if plan and plan.is_new:  # the channel's boot file doesn't name them yet
+            publishing.write_channel(opened, release, observer)
+    return [_result(release, plan) for release, _, plan in plans]
 
 
-def again(site: Site, hosts: Iterable[str], observer: Observer) -> list[Refreshed]:
-    """``refresh`` for clients that the directory knows, by name: something else of theirs has changed."""
-    directory = open_directory(site)
+def refresh_clients(opened: OpenedSite, hosts: Iterable[str], observer: Observer) -> list[RefreshResult]:
+    """``refresh`` for these clients, as the directory has them."""
     names = list(hosts)
-    clients = directory.clients() if len(names) > _FEW else _some(directory, names)
-    return refresh(site, observer, {host: clients[host] for host in names if host in clients})
+    clients = opened.directory.clients() if len(names) > _FEW else _find(opened.directory, names)
+    return refresh(opened, observer, {host: clients[host] for host in names if host in clients})
 
 
-def _some(directory: Directory, names: Iterable[str]) -> dict[str, Client]:
-    """The clients of those names, where an LDAP server needn't tell all."""
-    return {name: one for asked in names for name, one in directory.find({"name": asked}).items()}
+def refresh_after(opened: OpenedSite, hosts: Iterable[str] | None, observer: Observer) -> list[RefreshResult]:
+    """``refresh`` after a change that is kept: of ``hosts``, or of all. Raises PartlyDoneError."""
+    try:
+        return refresh(opened, observer) if hosts is None else refresh_clients(opened, hosts, observer)
+    except GitstateError as error:
+        raise PartlyDoneError(f"{_KEPT}: {error.message}", error.hint) from None
+    except OSError as error:
+        message = f"{_KEPT}: {error.filename}: {error.strerror}"
+        raise PartlyDoneError(message, "make room, or fix it; then: gitstate boot write") from None
 
 
-def _told(release: Release, plan: files.Plan) -> Refreshed:
+def _find(directory: Directory, names: Iterable[str]) -> dict[str, Client]:
+    """The clients of those names: an LDAP server needn't list all."""
+    return {host: client for name in names for host, client in directory.find({"name": name}).items()}
+
+
+def _result(release: Release, plan: files.Plan) -> RefreshResult:
     made = [*plan.linked, *plan.made]
     added = [host for host in made if host in plan.added]
-    return Refreshed(release, added, [host for host in made if host not in plan.added], plan.removed, len(plan.kept))
+    changed = [host for host in made if host not in plan.added]
+    return RefreshResult(release, added, changed, plan.removed, len(plan.kept))
 
 
-def _works(
-    site: Site, output: OutputRoot, changed: Mapping[str, Client | None] | None, observer: Observer | None
+def _plans(
+    opened: OpenedSite, output: OutputRoot, changed: Mapping[str, Client | None] | None, observer: Observer | None
 ) -> Iterator[tuple[Release, Maker, files.Plan]]:
-    """What is to be looked at for each channel that runs something, and what there is to do.
-
-    With ``observer`` machines get host keys that they lack.
-    """
-    directory = open_directory(site)
-    book = ReleaseLog(site)
+    """For each current release: what is to be done. With ``observer``, machines get the host keys that they lack."""
+    site, directory = opened.site, opened.directory
     for channel in directory.channels():
-        release = book.current(channel)
+        release = opened.releases.current(channel)
         if release is None or release.prototype not in site.prototypes():
             continue
         name = release.name
-        stand = archives.has_archives(site, name)
-        if changed is None or not stand:
-            clients = {one.name: one for one in archives.followers(directory, channel)}
-            clients |= {host: one for host, one in (changed or {}).items() if one is not None}
-        else:
-            clients = {host: one for host, one in changed.items() if one is not None}
+        has_archives = archives.has_archives(site, name)
+        clients = {} if changed and has_archives else {one.name: one for one in archives.followers(directory, channel)}
+        clients |= {host: one for host, one in (changed or {}).items() if one is not None}
         following = [one for one in clients.values() if one.channel == channel and one.pin is None]
-        there = {known: oid for known, oid in release.commits.items() if site.repository_path(known).exists()}
-        maker = Maker(site, release.prototype, there, following)
+        commits = {known: oid for known, oid in release.commits.items() if site.repository_path(known).exists()}
+        maker = Maker(site, directory, release.prototype, commits, following)
         if observer is not None and following:
             maker.ensure_host_keys(observer)
-        keys = maker.keys(anyway=stand)
+        keys = maker.keys(anyway=has_archives)
         only = None if changed is None else [host for host, one in changed.items() if one is None or host in keys]
         yield release, maker, files.plan(output, channel, name.version, None, keys, only)
 
 
-def clear(site: Site, observer: Observer) -> list[Path]:
-    """Remove what no boot file asks for, once they are written; the folders that went."""
-    if not archives.boots_machines(site) or not (site.path / files.FOLDER).is_dir():
-        return []
-    directory = open_directory(site)
-    book = ReleaseLog(site)
-    gone = []
-    with archives.locked(site), open_output(site, boot.load(site), observer) as output:
+def remove_unused(opened: OpenedSite, observer: Observer) -> None:
+    """Remove the archives that no boot file names, once boot files are written."""
+    site = opened.site
+    if not opened.boots or not (site.path / files.FOLDER).is_dir():
+        return
+    with archives.exclusive(site), open_output(site, opened.options, observer) as output:
+        channels = opened.directory.channels()
         for channel in sorted(output.names(files.FOLDER)):
-            release = book.current(channel) if channel in directory.channels() else None
-            stay = [release, book.before(release)] if release else []
-            versions = files.remove_versions(output, channel, [one.name.version for one in stay if one])
-            gone += [site.path / files.folder_of(channel, version) for version in versions]
+            release = opened.releases.current(channel) if channel in channels else None
+            keep = [release, opened.releases.before(release)] if release else []
+            files.remove_versions(output, channel, [one.name.version for one in keep if one])
             if release is not None:
-                hosts = {one.name for one in archives.followers(directory, channel)}
+                hosts = {one.name for one in archives.followers(opened.directory, channel)}
                 files.remove_hosts(output, channel, release.name.version, hosts)
-    return gone

@@ -1,4 +1,4 @@
-"""Tags that ask for releases: found in the refs as they stand, and looked into before anything is done."""
+"""Tags that request releases: found in the refs, and checked before anything is done."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gitstate.store import Repository, Type
 from gitstate.store.site import Site
 
 
-def open_all(site: Site) -> tuple[dict[str, Repository], dict[str, GitstateError]]:
-    """Every repository that can be read, and what is wrong with the others."""
+def open_repositories(site: Site) -> tuple[dict[str, Repository], dict[str, GitstateError]]:
+    """Every repository that can be opened, and the errors of the others, by name."""
     repositories, faults = {}, {}
     for name in site.repositories():
         try:
@@ -26,36 +26,35 @@ def open_all(site: Site) -> tuple[dict[str, Repository], dict[str, GitstateError
     return repositories, faults
 
 
-def pending(repositories: Mapping[str, Repository], book: ReleaseLog, channel: str) -> Iterator[PendingTag]:
-    """The tags under a channel's name that no release came from, whatever is wrong with them. Raises DamagedError."""
+def pending(repositories: Mapping[str, Repository], log: ReleaseLog, channel: str) -> Iterator[PendingTag]:
+    """The tags under a channel's name that no release came from, valid or not. Raises DamagedError."""
     for repository, opened in repositories.items():
         for ref, oid in opened.refs(f"{TAGS}{channel}/").items():
             name = Name(channel, ref.removeprefix(f"{TAGS}{channel}/"))
-            if "/" in name.version or book.origin(name) != (repository, oid):
+            if "/" in name.version or log.origin(name) != (repository, oid):
                 yield PendingTag(repository, name, oid)
 
 
-def look_into(repository: Repository, wish: PendingTag) -> ReleaseRequest:
-    """What the tag says. Raises RefusedError if it isn't one that a release can come from."""
-    tag = repository.tag(wish.oid)
+def request_of(repository: Repository, pending: PendingTag) -> ReleaseRequest:
+    """What the tag requests. Raises RefusedError if no release can come from it."""
+    tag = repository.tag(pending.oid)
     if tag is None:
-        raise RefusedError(f"{wish.name} is no annotated tag", f"git tag -a {wish.name} makes one")
+        raise RefusedError(f"{pending.name} is no annotated tag", f"git tag -a {pending.name} makes one")
     try:
-        version_name(wish.name.version)
+        version_name(pending.name.version)
     except UsageError as error:
-        raise RefusedError(f"{wish.name}: {error.message}", error.hint) from None
-    if tag.name != str(wish.name):
+        raise RefusedError(f"{pending.name}: {error.message}", error.hint) from None
+    if tag.name != str(pending.name):
         raise RefusedError(
-            f"the tag at {wish.name} calls itself {tag.name}", "a signed tag counts under its own name only"
+            f"the tag at {pending.name} calls itself {tag.name}", "a signed tag counts under its own name only"
         )
     if tag.kind is not Type.COMMIT:
-        raise RefusedError(f"{wish.name} names no commit but a {tag.kind.name.lower()}", "tag a commit")
-    return ReleaseRequest(wish, tag)
+        raise RefusedError(f"{pending.name} names no commit but a {tag.kind.name.lower()}", "tag a commit")
+    return ReleaseRequest(pending, tag)
 
 
-def check_place(channel: Channel, repository: str, site: Site, current: Release | None) -> None:
-    """Raise RefusedError if the repository has no say in the channel, NotFoundError if a layer comes before its
-    prototype.
+def check_repository(channel: Channel, repository: str, site: Site, current: Release | None) -> None:
+    """Raise RefusedError for another prototype than the channel's, NotFoundError for a layer before the first release.
     """
     if repository == channel.prototype:
         return
@@ -67,25 +66,25 @@ def check_place(channel: Channel, repository: str, site: Site, current: Release 
         raise NotFoundError(f"{channel.name} has no release that {repository} could join", hint)
 
 
-def check_name(book: ReleaseLog, repositories: Mapping[str, Repository], wish: PendingTag) -> None:
-    """Raise ConflictError if the version is taken: a release's name never means another thing."""
-    release = book.get(wish.name)
-    if release is not None and release.tag != (wish.repository, wish.oid):
-        raise ConflictError(f"there is a release {wish.name} already", "tags aren't reused: take the next number")
+def check_name(log: ReleaseLog, repositories: Mapping[str, Repository], pending: PendingTag) -> None:
+    """Raise ConflictError if the version is taken: a release's name is never reused."""
+    release = log.get(pending.name)
+    if release is not None and release.tag != (pending.repository, pending.oid):
+        raise ConflictError(f"there is a release {pending.name} already", "tags aren't reused: take the next number")
     for name, repository in repositories.items():
-        if name != wish.repository and repository.object_at(f"{TAGS}{wish.name}") is not None:
-            raise ConflictError(f"{name} has a tag {wish.name} already", "one of them must go: take the next number")
+        if name != pending.repository and repository.object_at(f"{TAGS}{pending.name}") is not None:
+            raise ConflictError(f"{name} has a tag {pending.name} already", "one of them must go: take the next number")
 
 
-def overtaken_by(book: ReleaseLog, repositories: Mapping[str, Repository], asked: ReleaseRequest) -> Name | None:
-    """The latest release from the same repository if that is the newer of the two; None if ``asked`` is."""
-    for release in book.of(asked.name.channel):
-        if release.tag is not None and release.tag[0] == asked.repository:
-            tag = repositories[asked.repository].tag(release.tag[1])
+def superseded_by(log: ReleaseLog, repositories: Mapping[str, Repository], request: ReleaseRequest) -> Name | None:
+    """The latest release from the same repository if that is the newer of the two, else None."""
+    for release in log.of(request.name.channel):
+        if release.tag is not None and release.tag[0] == request.repository:
+            tag = repositories[request.repository].tag(release.tag[1])
             if tag is None:
                 return None
-            before = ReleaseRequest(PendingTag(asked.repository, release.name, release.tag[1]), tag)
-            return release.name if _is_newer(before, asked) else None
+            before = ReleaseRequest(PendingTag(request.repository, release.name, release.tag[1]), tag)
+            return release.name if _is_newer(before, request) else None
     return None
 
 
@@ -101,20 +100,20 @@ def check(
     site: Site,
     channel: Channel,
     repository: Repository,
-    asked: ReleaseRequest,
+    request: ReleaseRequest,
     current: Release | None,
     observer: Observer,
 ) -> None:
-    """Look at signature and content of what ``asked`` would release. Raises RefusedError, DamagedError, ConfigError."""
+    """Check signature and content of what is requested. Raises RefusedError, DamagedError, ConfigError."""
     if channel.signed:
-        signatures.verify(site, repository, asked.wish.oid, str(asked.name))
-    check_content(repository, asked.repository, asked.commit, current, observer)
+        signatures.verify(site, repository, request.pending.oid, str(request.name))
+    check_content(repository, request.repository, request.commit, current, observer)
 
 
 def check_content(
     repository: Repository, name: str, commit: bytes, current: Release | None, observer: Observer
 ) -> None:
-    """Look at what ``commit`` has and the current release hasn't. Raises RefusedError, DamagedError, ConfigError."""
+    """Check what ``commit`` adds to the current release. Raises RefusedError, DamagedError, ConfigError."""
     running = current.commits.get(name) if current else None
     if commit == running:
         return

@@ -10,20 +10,20 @@ from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
 from gitstate.release import messages
-from gitstate.release.channels import channel_called
+from gitstate.release.channels import find_channel
 from gitstate.release.log import ReleaseLog, next_number
-from gitstate.release.models import Done, Name, Problem, Release, release_name, unfinished
-from gitstate.release.push import clients_of, taken
-from gitstate.release.reconcile import Publisher, Step, alone, told
-from gitstate.release.requests import open_all
-from gitstate.store.site import Site
+from gitstate.release.models import MadeRelease, Name, Problem, Release, release_name, unfinished
+from gitstate.release.opened import OpenedSite
+from gitstate.release.push import used_versions
+from gitstate.release.reconcile import Publisher, Step, exclusive, translate_errors
+from gitstate.release.requests import open_repositories
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
     """A release to be made: ``name`` with all that ``target`` had, after ``current``."""
 
-    site: Site
+    opened: OpenedSite
     channel: Channel
     name: Name
     target: Release
@@ -35,55 +35,56 @@ class Rollback:
         return self.target.commits != self.current.commits
 
 
-def plan(site: Site, channel_name: str, release: str | None) -> Rollback:
-    """Plan to go back to ``release``, or to the one before what runs. Raises NotFoundError, UsageError."""
-    channel = channel_called(site, channel_name)
-    book = ReleaseLog(site)
-    current = book.current(channel.name)
+def plan(opened: OpenedSite, channel_name: str, release: str | None) -> Rollback:
+    """Plan to go back to ``release``, or to the one before the current one. Raises NotFoundError, UsageError."""
+    channel = find_channel(opened.directory, channel_name)
+    log = opened.releases
+    current = log.current(channel.name)
     if current is None:
         raise NotFoundError(f"{channel.name} has no release yet", "there is nothing to go back to")
-    target = book.find(release_name(release, channel.name)) if release else _before(book, current)
-    repositories, _ = open_all(site)
-    name = Name(channel.name, str(next_number(taken(book, repositories, channel.name))))
-    return Rollback(site, channel, name, target, current, clients_of(site, channel.name))
+    target = log.find(release_name(release, channel.name)) if release else _before(log, current)
+    repositories, _ = open_repositories(opened.site)
+    name = Name(channel.name, str(next_number(used_versions(log, repositories, channel.name))))
+    return Rollback(opened, channel, name, target, current, opened.directory.followers(channel.name))
 
 
-def _before(book: ReleaseLog, current: Release) -> Release:
-    """What ran before what runs; after a rollback what ran before that: to go back twice is to go back further."""
+def _before(log: ReleaseLog, current: Release) -> Release:
+    """What ran before ``current``; after a rollback, what ran before its target: two rollbacks go back two releases."""
     running = current
     if current.rollback is not None:
-        running = book.find(current.rollback)
+        running = log.find(current.rollback)
         while running.rollback is not None:
-            running = book.find(running.rollback)
-    for release in book.of(current.name.channel):
+            running = log.find(running.rollback)
+    for release in log.of(current.name.channel):
         if release.oid == running.previous:
             while release.rollback is not None:
-                release = book.find(release.rollback)
+                release = log.find(release.rollback)
             return release
     raise NotFoundError(f"nothing ran before {running.name}", f"gitstate channel show {current.name.channel}")
 
 
 def apply(
     rollback: Rollback, who: tuple[Signature, Signature], observer: Observer, step: Step = lambda name: None
-) -> Done:
+) -> MadeRelease:
     """Make the release.
 
     Raises LockedError if the channel has moved since the plan, StorageError, DamagedError, PartlyDoneError.
     """
-    book = ReleaseLog(rollback.site)
-    with alone(book, "rollback"):
-        current = book.current(rollback.channel.name)
+    opened = rollback.opened.reopened()
+    log = opened.releases
+    with exclusive(log, "rollback"):
+        current = log.current(rollback.channel.name)
         if current is None or current.oid != rollback.current.oid:
             raise LockedError(f"{rollback.channel.name} has moved meanwhile", "look again: gitstate channel show")
-        book.tagged(current)
-        publisher = Publisher(rollback.site, book, who[1], observer, step)
-        commits = publisher.there(rollback.target)
+        log.tagged(current)
+        publisher = Publisher(opened, who[1], observer, step)
+        commits = publisher.existing_commits(rollback.target)
         message = messages.of_rollback(rollback.target, current)
         made = publisher.release(rollback.channel, rollback.name, commits, current, who[0], message)
         name = rollback.channel.name
         try:
-            with told():
-                made.steps.extend(publisher.settle(publisher.directory.channels()[name], made.release))
+            with translate_errors():
+                made.steps.extend(publisher.finish(publisher.directory.channels()[name], made.release))
         except GitstateError as error:
             raise unfinished(made.release.name, Problem(name, name, error)) from None
     return made

@@ -1,4 +1,4 @@
-"""What ``gitstate boot write`` would do: everything is looked at, and everything that is wrong is named, before it."""
+"""What ``gitstate boot write`` would do; everything that is wrong is reported before anything is done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gitstate.boot.files import group, images, state, texts, wanted
-from gitstate.boot.options import Dhcp, Options, load
+from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel
 from gitstate.core import network
 from gitstate.core.errors import HostError, RefusedError
@@ -26,9 +26,9 @@ _DHCP: Final = "etc/gitstate/dnsmasq.conf"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is to be done; ``clients`` and ``copied`` tell what it is done for.
+    """All that is to be done, for how many ``clients``.
 
-    ``pending`` are the files whose readers must be told, after this run or since an earlier one.
+    ``pending`` are the files whose servers must be reloaded, for changes of this run or of an earlier one.
     """
 
     site: Site
@@ -40,7 +40,7 @@ class Plan:
     images: images.Images
     texts: texts.Texts
     directories: tuple[str, ...]
-    """Those that are there, with other rights than theirs."""
+    """Existing ones with a wrong owner or mode."""
     pending: frozenset[str]
     known: state.State
 
@@ -68,24 +68,24 @@ class Plan:
 
 def plan(
     site: Site,
+    options: Options,
     directory: Directory,
     observer: Observer = SILENT,
     loaders: Path = IPXE,
     running: Sequence[BootChannel] = (),
 ) -> Plan:
-    """Plan the boot files of all clients; ``running`` is what channels run, for those that follow one.
+    """Plan the boot files of all clients; ``running`` is what channels run, for clients that follow one.
 
-    Nothing is written, but a DHCP server may be asked for. Raises NotFoundError for clients without a snapshot and
-    snapshots that can't boot; ConfigError; RefusedError for files that aren't ours, and for a second DHCP server;
-    HostError.
+    Nothing is written, but the network may be searched for a DHCP server. Raises NotFoundError for clients without a
+    snapshot and snapshots that can't boot; ConfigError; RefusedError for files that aren't ours, and for a second DHCP
+    server; HostError.
     """
     if os.geteuid() != 0:
         raise HostError("boot files are root's", "run it with sudo")
-    options = load(site)
     uuid = str(site.settings().get("uuid"))
     clients = list(directory.clients().values())
     known = state.load(site.path)
-    running = _that_matter(running, clients, known)
+    running = _relevant(running, clients, known)
     channels = {channel.name: channel for channel in running}
     commits = wanted.resolve(site, clients, channels)
     snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
@@ -115,13 +115,16 @@ def plan(
 
 
 def plan_release(
-    site: Site, snapshot: tuple[str, bytes], channel: BootChannel | None, observer: Observer = SILENT
+    site: Site,
+    options: Options,
+    snapshot: tuple[str, bytes],
+    channel: BootChannel | None,
+    observer: Observer = SILENT,
 ) -> Plan:
-    """Plan what one snapshot boots with, and with ``channel`` the script that its clients follow; nothing else.
+    """Plan the boot image of one snapshot and, with ``channel``, the script that its clients follow; nothing else.
 
     Raises NotFoundError for a snapshot that can't boot, ConfigError, RefusedError, HostError.
     """
-    options = load(site)
     uuid = str(site.settings().get("uuid"))
     known = state.load(site.path)
     its_group = group.plan(options)
@@ -146,8 +149,8 @@ def plan_release(
     )
 
 
-def _that_matter(running: Iterable[BootChannel], clients: Iterable[Client], known: state.State) -> list[BootChannel]:
-    """Channels that clients follow, and those whose snapshot stands in ``tftp/``: others' needn't even boot."""
+def _relevant(running: Iterable[BootChannel], clients: Iterable[Client], known: state.State) -> list[BootChannel]:
+    """Channels that clients follow, and those whose snapshot is in ``tftp/``; others need not even boot."""
     followed = {client.channel for client in clients if client.pin is None}
     return [one for one in running if one.name in followed or f"{TFTP}/{one.prototype}/{one.commit}" in known.copied]
 
@@ -157,7 +160,7 @@ def _snapshots(running: Iterable[BootChannel]) -> Iterator[tuple[str, bytes]]:
 
 
 def _out_of_order(output: OutputRoot, paths: Iterable[str]) -> Iterator[str]:
-    """Directories below ``tftp/`` that others couldn't read, or too many could."""
+    """Directories below ``tftp/`` with a wrong owner or mode."""
     below = sorted({f"{TFTP}/{part}" for path in paths for part in (path, path.partition("/")[0])})
     for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below):
         descriptor = output.directory(path)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from gitstate.core.monitor import Observer
-from gitstate.directory import Client, Directory, HardwareClass, open_directory
+from gitstate.directory import Client, Directory, HardwareClass
 from gitstate.machine import layers as choosing
 from gitstate.machine import secrets
 from gitstate.machine.archives import content as archive
@@ -23,17 +23,21 @@ from gitstate.store.site import Site
 class Maker:
     """Makes the archives of machines that run one snapshot with layers; ``commits`` are those of a release."""
 
-    def __init__(self, site: Site, prototype: str, commits: Mapping[str, bytes], clients: Iterable[Client]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        directory: Directory,
+        prototype: str,
+        commits: Mapping[str, bytes],
+        clients: Iterable[Client],
+    ) -> None:
         self._site = site
+        self._directory = directory
         self._options = choosing.load(site)
         self._clients = {client.name: client for client in clients}
         self._secret_options = secrets.load(site)
         self._prototype = (prototype, commits[prototype])
         self._layers = {name: oid for name, oid in commits.items() if name != prototype}
-
-    @cached_property
-    def _directory(self) -> Directory:
-        return open_directory(self._site)
 
     @cached_property
     def _hardware(self) -> dict[str, dict[str, Any]]:

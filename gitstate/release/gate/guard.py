@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from gitstate.core.errors import ConflictError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.release import requests as wishes
-from gitstate.release.channels import all_channels
+from gitstate.directory import Channel
+from gitstate.release import requests
 from gitstate.release.content import Inspector
-from gitstate.release.log import ReleaseLog
 from gitstate.release.models import TAGS, Name, PendingTag
+from gitstate.release.opened import OpenedSite
 from gitstate.store import Repository
 from gitstate.store.site import Site
 
@@ -46,20 +46,17 @@ def updates(lines: Iterable[str]) -> Iterator[Update]:
 # --- reference-transaction --------------------------------------------------------------------------------------------
 
 
-def check_tags(site: Site, place: Path, told: Iterable[Update], observer: Observer) -> None:
+def check_tags(opened: OpenedSite, place: Path, transaction: Iterable[Update], observer: Observer) -> None:
     """Refuse tags under channels' names that can't become releases.
 
     Raises RefusedError, ConflictError, NotFoundError, DamagedError.
     """
-    name = site.name_of(place)
-    if name is None:
+    name = opened.site.name_of(place)
+    channels = opened.directory.channels() if name is not None else {}
+    if name is None or not channels:
         return
-    channels = all_channels(site)
-    if not channels:
-        return
-    book = ReleaseLog(site)
-    repository = site.repository(name)
-    for update in told:
+    repository = opened.site.repository(name)
+    for update in transaction:
         tag = update.ref.removeprefix(TAGS)
         if update.new is None or tag == update.ref or repository.object_at(update.ref) == update.new:
             continue  # it goes, or it is being packed
@@ -67,40 +64,42 @@ def check_tags(site: Site, place: Path, told: Iterable[Update], observer: Observ
             raise RefusedError(f"a tag can't be named as the channel {tag}", f"a push is named {tag}/VERSION")
         channel, slash, version = tag.partition("/")
         if slash and channel in channels:
-            wish = PendingTag(name, Name(channel, version), update.new)
-            _check_tag(site, book, repository, wish, observer)
+            pending = PendingTag(name, Name(channel, version), update.new)
+            _check_tag(opened, channels[channel], repository, pending, observer)
 
 
-def _check_tag(site: Site, book: ReleaseLog, repository: Repository, wish: PendingTag, observer: Observer) -> None:
-    channel = all_channels(site)[wish.name.channel]
-    if repository.object_at(f"{TAGS}{wish.name}") is not None:
-        raise ConflictError(f"the tag {wish.name} is there already, and stays where it is", "take the next number")
-    asked = wishes.look_into(repository, wish)
-    current = book.current(channel.name)
-    wishes.check_place(channel, wish.repository, site, current)
-    repositories, _ = wishes.open_all(site)
-    wishes.check_name(book, repositories, wish)
-    released = book.get(wish.name)
-    if released is not None:
-        return  # a tag that was deleted comes back; it is never published twice
-    newer = wishes.overtaken_by(book, repositories, asked)
+def _check_tag(
+    opened: OpenedSite, channel: Channel, repository: Repository, pending: PendingTag, observer: Observer
+) -> None:
+    if repository.object_at(f"{TAGS}{pending.name}") is not None:
+        raise ConflictError(f"there is a tag {pending.name} already; it can't be moved", "take the next number")
+    request = requests.request_of(repository, pending)
+    current = opened.releases.current(channel.name)
+    requests.check_repository(channel, pending.repository, opened.site, current)
+    repositories, _ = requests.open_repositories(opened.site)
+    requests.check_name(opened.releases, repositories, pending)
+    if opened.releases.get(pending.name) is not None:
+        return  # a deleted tag was made again; it is never published twice
+    newer = requests.superseded_by(opened.releases, repositories, request)
     if newer is not None:
-        raise RefusedError(f"{wish.name} is older than {newer}, which is released", "is your clock behind? tag it anew")
-    wishes.check(site, channel, repository, asked, current, observer)
+        raise RefusedError(
+            f"{pending.name} is older than {newer}, which is released", "is your clock behind? tag it anew"
+        )
+    requests.check(opened.site, channel, repository, request, current, observer)
 
 
 # --- pre-receive ------------------------------------------------------------------------------------------------------
 
 
-def check_push(site: Site, place: Path, told: Iterable[Update], objects: Path | None, observer: Observer) -> None:
+def check_push(site: Site, place: Path, transaction: Iterable[Update], objects: Path | None, observer: Observer) -> None:
     """Refuse a push of anything that a check-in would refuse. Raises RefusedError, DamagedError, ConfigError.
 
     ``objects`` is where git keeps what was pushed till we have said yes.
     """
     name = site.name_of(place)
     repository = site.repository(name) if name else Repository.open(place, place.name)
-    wanted = [update for update in told if update.new is not None]
-    for update in told:
+    wanted = [update for update in transaction if update.new is not None]
+    for update in transaction:
         if not update.ref.startswith(_OPEN):
             raise RefusedError(f"{update.ref} is gitstate's own", "push branches and tags")
     if objects is not None:

@@ -11,9 +11,8 @@ from typing import Final
 
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import display, host_name
-from gitstate.release.channels import all_channels
-from gitstate.release.log import ReleaseLog
 from gitstate.release.models import TAGS, Name, PendingTag
+from gitstate.release.opened import OpenedSite
 from gitstate.release.requests import pending
 from gitstate.store.site import Site
 
@@ -83,25 +82,24 @@ def _shown(text: str) -> str:
     return display(text[:60].encode("utf-8", "surrogateescape"))
 
 
-def tags_of(site: Site, repository: str) -> dict[Name, bytes]:
-    """The tags of a repository that stand under channels' names."""
-    opened = site.repository(repository)
-    channels = all_channels(site)
+def tags_of(opened: OpenedSite, repository: str) -> dict[Name, bytes]:
+    """The tags ``CHANNEL/VERSION`` of a repository, for existing channels."""
+    channels = opened.directory.channels()
     found = {}
-    for ref, oid in opened.refs(TAGS).items():
+    for ref, oid in opened.site.repository(repository).refs(TAGS).items():
         channel, slash, version = ref.removeprefix(TAGS).partition("/")
         if slash and channel in channels:
             found[Name(channel, version)] = oid
     return found
 
 
-def not_released(site: Site, repository: str, tags: dict[Name, bytes]) -> list[PendingTag]:
+def not_released(opened: OpenedSite, repository: str, tags: dict[Name, bytes]) -> list[PendingTag]:
     """Those of ``tags`` that no release came from. Raises DamagedError."""
-    opened, book = site.repository(repository), ReleaseLog(site)
-    waiting: list[PendingTag] = []
+    repositories = {repository: opened.site.repository(repository)}
+    found: list[PendingTag] = []
     for channel in sorted({name.channel for name in tags}):
-        waiting += [one for one in pending({repository: opened}, book, channel) if one.name in tags]
-    return waiting
+        found += [one for one in pending(repositories, opened.releases, channel) if one.name in tags]
+    return found
 
 
 __all__ = ["Report", "Service", "not_released", "parse", "tags_of"]
