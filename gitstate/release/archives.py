@@ -13,8 +13,8 @@ from gitstate.machine.archives import files
 from gitstate.machine.archives.maker import Maker
 from gitstate.release.models import Name, Release
 from gitstate.release.opened import OpenedSite
-from gitstate.store.site import Site
 from gitstate.store.lock import wait_for_lock
+from gitstate.store.site import Site
 
 
 def followers(directory: Directory, channel: str) -> list[Client]:

@@ -28,9 +28,7 @@ def refuse_if_released(opened: OpenedSite, prototype: str) -> None:
     """Raise RefusedError if a channel releases ``prototype``."""
     users = [one.name for one in opened.directory.channels().values() if one.prototype == prototype]
     if users:
-        raise RefusedError(
-            f"{prototype} is released by {some_of(users)}", f"first: gitstate channel remove {users[0]}"
-        )
+        raise RefusedError(f"{prototype} is released by {some_of(users)}", f"first: gitstate channel remove {users[0]}")
 
 
 @dataclass(frozen=True, slots=True)

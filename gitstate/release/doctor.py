@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gitstate.boot import files as boot_files
 from gitstate.boot.doctor.models import Check, bad, note, ok
 from gitstate.boot.doctor.permissions import permissions
 from gitstate.boot.doctor.services import services
@@ -12,9 +11,8 @@ from gitstate.boot.doctor.snapshots import programs, snapshots
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
 from gitstate.core.wording import some_of
-from gitstate.release import refresh
+from gitstate.release import boot_files, refresh
 from gitstate.release.opened import OpenedSite
-from gitstate.release.publishing import running
 
 
 def examine(opened: OpenedSite, observer: Observer) -> list[Check]:
@@ -48,7 +46,7 @@ def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     """Whether each client has a snapshot to boot, and the boot files are current."""
     try:
         clients = opened.directory.clients()
-        plan = boot_files.plan(opened.site, opened.directory, observer, running=running(opened.site))
+        plan = boot_files.plan(opened, observer)
     except GitstateError as error:
         yield bad("clients", error.message, error.hint)
         return
@@ -65,7 +63,7 @@ def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
 def _layers(opened: OpenedSite) -> Iterator[Check]:
     """Whether the machine archives are current."""
     try:
-        found = refresh.look(opened.site)
+        found = refresh.preview(opened)
     except GitstateError as error:
         yield bad("layers", error.message, error.hint)
         return

@@ -13,7 +13,9 @@ _MOST: Final = 20
 """Commits that are named."""
 
 
-def of_tag(request: ReleaseRequest, commits: Mapping[str, bytes], current: Release | None, repository: Repository) -> str:
+def of_tag(
+    request: ReleaseRequest, commits: Mapping[str, bytes], current: Release | None, repository: Repository
+) -> str:
     """The message of the release that ``request`` makes, without its name in front."""
     body = _own_words(request.tag.message)
     lines = [*_changes(commits, current), *_subjects(repository, request, current)]

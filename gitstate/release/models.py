@@ -143,7 +143,9 @@ class Problem:
 
 def unfinished(name: Name, problem: Problem) -> PartlyDoneError:
     """The error for a release that was made and that boot files or directory don't show yet."""
-    return PartlyDoneError(f"{name} is released, but {problem.message}", f"{problem.error.hint}; then gitstate reconcile")
+    return PartlyDoneError(
+        f"{name} is released, but {problem.message}", f"{problem.error.hint}; then gitstate reconcile"
+    )
 
 
 @dataclass(slots=True)

@@ -20,8 +20,7 @@ from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel
 from gitstate.machine.hardware.reports import Reports
-from gitstate.release import archives, messages, publishing, refresh
-from gitstate.release import requests
+from gitstate.release import archives, messages, publishing, refresh, requests
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import PINS, MadeRelease, Name, Problem, ReconcileResult, Release, ReleaseRequest
 from gitstate.release.opened import OpenedSite
@@ -157,7 +156,9 @@ def promoted_release(log: ReleaseLog, request: ReleaseRequest) -> Release | None
     channel, slash, version = said[-1].partition("/")
     found = log.get(Name(channel, version)) if slash and version else None
     if found is None:
-        raise NotFoundError(f"{request.name} is from {said[-1]}, which is no release", f"gitstate channel show {channel}")
+        raise NotFoundError(
+            f"{request.name} is from {said[-1]}, which is no release", f"gitstate channel show {channel}"
+        )
     return found
 
 

@@ -54,8 +54,7 @@ def request_of(repository: Repository, pending: PendingTag) -> ReleaseRequest:
 
 
 def check_repository(channel: Channel, repository: str, site: Site, current: Release | None) -> None:
-    """Raise RefusedError for another prototype than the channel's, NotFoundError for a layer before the first release.
-    """
+    """Raise RefusedError for another prototype, NotFoundError for a layer before the channel's first release."""
     if repository == channel.prototype:
         return
     if repository in site.prototypes():

@@ -1,4 +1,4 @@
-"""The site at a glance: what stands where, as facts. Nothing is written."""
+"""The site at a glance, as data. Nothing is written."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
-from gitstate.directory import Client, open_directory
+from gitstate.directory import Client
 from gitstate.release.log import ReleaseLog
-from gitstate.release.requests import look_into, open_all, overtaken_by, pending
+from gitstate.release.opened import OpenedSite
+from gitstate.release.requests import open_repositories, pending, request_of, superseded_by
 from gitstate.store import MAIN, Repository
-from gitstate.store.site import Site
 from gitstate.tree import checkin
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Running:
     channel: Channel
     release: Release | None
     clients: int
-    waiting: tuple[str, ...]
+    pending: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +79,38 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """How boot files stand: ``files`` to be written or removed, None where nobody looked; servers to be told."""
+    """The number of boot files to be written or removed, None if unknown; servers whose configuration changed."""
 
     files: int | None
-    to_be_told: tuple[str, ...]
+    needs_reload: tuple[str, ...]
     problem: GitstateError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SiteStatus:
-    """All of it. ``boot`` is None for a site from which no machine boots."""
+    """The status of all parts. ``boot`` is None for a site from which no machine boots."""
 
     trees: tuple[Tree, ...]
     channels: tuple[Running, ...]
     users: tuple[Users, ...]
     boot: BootFiles | None
     problem: GitstateError | None = None
-    """Why nothing is told of channels and clients, if their directory or releases can't be read."""
+    """Why channels and clients are missing, if their directory or releases can't be read."""
 
     @property
     def problems(self) -> list[GitstateError]:
-        """What else could not be looked at."""
+        """What else could not be read."""
         found = [one.problem for one in self.trees]
         return [one for one in [*found, self.boot.problem if self.boot else None] if one is not None]
 
 
-def look(site: Site, observer: Observer, *, quick: bool = False) -> SiteStatus:
-    """The site as it stands; ``quick``: without a look into live trees and boot files.
+def status(opened: OpenedSite, observer: Observer, *, quick: bool = False) -> SiteStatus:
+    """The status of the site; ``quick`` leaves out live trees and boot files.
 
-    A directory that can't be read keeps nobody from what else there is to see.
+    A directory that can't be read is a problem in the result, not an error.
     """
-    repositories, faults = open_all(site)
+    site = opened.site
+    repositories, faults = open_repositories(site)
     trees = []
     for name in site.repositories():
         if name in faults:
@@ -120,35 +121,37 @@ def look(site: Site, observer: Observer, *, quick: bool = False) -> SiteStatus:
     channels: tuple[Running, ...] = ()
     users: tuple[Users, ...] = ()
     try:
-        channels, users = _directory(site, repositories)
+        channels, users = _directory(opened, repositories)
     except GitstateError as error:
         problem = error
-    boot = _boot_files(site, observer, quick=quick or problem is not None)
+    boot = _boot_files(opened, observer, quick=quick or problem is not None)
     return SiteStatus(tuple(trees), channels, users, boot, problem)
 
 
-def _directory(site: Site, repositories: Mapping[str, Repository]) -> tuple[tuple[Running, ...], tuple[Users, ...]]:
+def _directory(
+    opened: OpenedSite, repositories: Mapping[str, Repository]
+) -> tuple[tuple[Running, ...], tuple[Users, ...]]:
     """What channels and clients run. Raises ConfigError, DamagedError, UnreachableError."""
-    directory, book = open_directory(site), ReleaseLog(site)
-    clients, channels = directory.clients(), directory.channels()
-    releases = {name: book.current(name) for name in channels}
+    log = opened.releases
+    clients, channels = opened.directory.clients(), opened.directory.channels()
+    releases = {name: log.current(name) for name in channels}
     followers = Counter(one.channel for one in clients.values() if one.pin is None)
     running = (
-        Running(channel, releases[name], followers[name], tuple(sorted(_waiting(repositories, book, name))))
+        Running(channel, releases[name], followers[name], tuple(sorted(_pending(repositories, log, name))))
         for name, channel in channels.items()
     )
     return tuple(running), tuple(_users(clients.values(), releases))
 
 
-def _waiting(repositories: Mapping[str, Repository], book: ReleaseLog, channel: str) -> Iterator[str]:
-    """The tags that a reconcile would release, or say why not; not those that a newer one has overtaken."""
-    for wish in pending(repositories, book, channel):
+def _pending(repositories: Mapping[str, Repository], log: ReleaseLog, channel: str) -> Iterator[str]:
+    """The tags that a reconcile would release or refuse, without superseded ones."""
+    for tag in pending(repositories, log, channel):
         try:
-            is_overtaken = overtaken_by(book, repositories, look_into(repositories[wish.repository], wish)) is not None
+            is_superseded = superseded_by(log, repositories, request_of(repositories[tag.repository], tag)) is not None
         except GitstateError:
-            is_overtaken = False
-        if not is_overtaken:
-            yield str(wish.name)
+            is_superseded = False
+        if not is_superseded:
+            yield str(tag.name)
 
 
 # --- trees ------------------------------------------------------------------------------------------------------------
@@ -221,19 +224,20 @@ def _users(clients: Iterable[Client], releases: Mapping[str, Release | None]) ->
 # --- boot files -------------------------------------------------------------------------------------------------------
 
 
-def _boot_files(site: Site, observer: Observer, *, quick: bool) -> BootFiles | None:
-    """What ``gitstate boot write`` would do. Only root can look; without, and quickly, only what is known is told."""
-    if "boot" not in site.settings():
+def _boot_files(opened: OpenedSite, observer: Observer, *, quick: bool) -> BootFiles | None:
+    """What ``gitstate boot write`` would do. Only root can plan it; otherwise, or if ``quick``, only what is known."""
+    if not opened.boots:
         return None
-    from gitstate.boot import files as publish  # a site may have no machines that boot
+    from gitstate.boot import files  # a site may have no machines that boot
     from gitstate.boot.files import state
-    from gitstate.release.publishing import running
+    from gitstate.release import boot_files
 
+    path = opened.site.path
     if quick or os.geteuid() != 0:
-        return BootFiles(None, tuple(publish.servers(state.load(site.path).pending)))
+        return BootFiles(None, tuple(files.servers(state.load(path).pending)))
     try:
-        plan = publish.plan(site, open_directory(site), _Named(observer, "boot files"), running=running(site))
+        plan = boot_files.plan(opened, _Named(observer, "boot files"))
     except GitstateError as error:
-        return BootFiles(None, tuple(publish.servers(state.load(site.path).pending)), error)
-    files = len(plan.exports) + len(plan.images.copies) + len(plan.texts.files) + len(plan.texts.stale)
-    return BootFiles(files, tuple(publish.servers(plan.pending)))
+        return BootFiles(None, tuple(files.servers(state.load(path).pending)), error)
+    count = len(plan.exports) + len(plan.images.copies) + len(plan.texts.files) + len(plan.texts.stale)
+    return BootFiles(count, tuple(files.servers(plan.pending)))

@@ -22,7 +22,6 @@ import ldap as python_ldap
 from gitstate.core.errors import GitstateError
 from gitstate.directory import Client, open_directory
 from gitstate.directory.model.client_attributes import FIELDS
-from gitstate.release.push import clients_of
 from gitstate.store.site import Site
 from tests.bench.measure import BenchError, failure_text, progress, run_untimed
 from tests.bench.stage import environment, gitstate_command
@@ -327,7 +326,7 @@ def _modify_lab(harness: Harness) -> None:
 
 def _announce(harness: Harness, site: Site) -> None:
     """What a push asks of the directory, and tells it."""
-    if sum(clients_of(site, _HALL).values()) != harness.count // 2:
+    if sum(open_directory(site).followers(_HALL).values()) != harness.count // 2:
         raise BenchError("not all who follow were counted")
     directory = open_directory(site)
     channel = replace(directory.channels()[_HALL], release=f"{_HALL}/{next(harness.numbers) + 1}")

@@ -15,6 +15,7 @@ from gitstate.core.errors import ConflictError
 from gitstate.core.monitor import SILENT
 from gitstate.core.signature import Signature
 from gitstate.release import push, reconcile
+from gitstate.release.opened import OpenedSite
 from gitstate.store.site import Site
 from tests.release.harness import SCRIPT, Harness
 from tests.support import needs, root_only
@@ -179,7 +180,7 @@ def test_who_comes_while_a_release_is_made_is_part_of_it(layered: Harness) -> No
 
     layered.layer("host/lab3-12")
     who = Signature("Ada <ada@example.org>", 1_700_000_000, "+0000")
-    outcome = reconcile.reconcile(Site.open(layered.site), who, SILENT, step=meanwhile)
+    outcome = reconcile.reconcile(OpenedSite(Site.open(layered.site)), who, SILENT, step=meanwhile)
     assert [str(done.release.name) for done in outcome.published] == ["lab3/2"]
     assert (unpacked(layered, "lab3-15", 2) / "files/etc/motd").read_text() == "new"
     assert (unpacked(layered, "lab3-13", 2) / "files/etc/motd").read_text() == "host/lab3-12\n"
@@ -234,7 +235,7 @@ def test_archives_of_the_release_before_stay_and_older_ones_go(layered: Harness)
 def test_who_comes_too_late_with_a_push_changes_nothing(layered: Harness) -> None:
     site, who = Site.open(layered.site), Signature("Ada <ada@example.org>", 1_700_000_000, "+0000")
     layered.edit("lab/lab3", "late")
-    late = push.plan(site, "lab/lab3", "lab3", None, None, who, SILENT)
+    late = push.plan(OpenedSite(site), "lab/lab3", "lab3", None, None, who, SILENT)
     layered.edit("lab/lab3", "early")
     layered("push", "lab/lab3", "lab3", "--yes")
     with pytest.raises(ConflictError, match="there is a tag lab3/2 by now"):

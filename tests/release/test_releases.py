@@ -164,7 +164,7 @@ def test_a_tag_from_before_the_channel_waits_for_it(bare: Harness) -> None:
     bare.prototype("desktop")
     bare.git("desktop", "tag", "-a", "lab3/1", "-m", "early")
     bare("reconcile")
-    assert bare.json("channel", "create", "lab3", "--prototype", "desktop")["waiting"] == ["lab3/1 in desktop"]
+    assert bare.json("channel", "create", "lab3", "--prototype", "desktop")["pending"] == ["lab3/1 in desktop"]
     assert "lab3/1 = desktop" in bare("reconcile")
 
 
@@ -202,7 +202,7 @@ def test_an_overtaken_tag_is_never_released(harness: Harness) -> None:
     harness("reconcile")
     harness.git("desktop", "-c", "core.hooksPath=/dev/null", "tag", "-a", "lab3/4", "-m", "four", "main~1")
     done = harness.json("reconcile")
-    assert done["overtaken"] == [{"repository": "desktop", "tag": "lab3/4", "by": "lab3/5"}]
+    assert done["superseded"] == [{"repository": "desktop", "tag": "lab3/4", "by": "lab3/5"}]
     assert len(harness.history("lab3")) == 1
 
 

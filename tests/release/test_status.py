@@ -12,6 +12,7 @@ from referencing import Registry, Resource
 
 from gitstate.core.monitor import SILENT
 from gitstate.release import status
+from gitstate.release.opened import OpenedSite
 from gitstate.store.site import Site as Place
 from tests.cli.harness import listing
 from tests.gitstate_command import Site, make_site
@@ -47,7 +48,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def look(site: Site, *, quick: bool = False) -> status.SiteStatus:
-    return status.look(Place.open(site.path), SILENT, quick=quick)
+    return status.status(OpenedSite(Place.open(site.path)), SILENT, quick=quick)
 
 
 def test_facts(site: Site) -> None:

@@ -1,10 +1,10 @@
-"""Boot files on disk: what the directory asks for is exported, copied and written, and servers are told of it."""
+"""Boot files on disk: snapshots are exported, kernels copied, texts written, and servers reloaded."""
 
 from gitstate.boot.files.lookup import machines_that_asked
 from gitstate.boot.files.planning import Plan, plan, plan_release
 from gitstate.boot.files.services import Outcome, ReloadResult, servers
 from gitstate.boot.files.texts import File
-from gitstate.boot.files.write import apply, lock, tell
+from gitstate.boot.files.write import apply, lock, reload
 
 __all__ = [
     "File",
@@ -16,6 +16,6 @@ __all__ = [
     "machines_that_asked",
     "plan",
     "plan_release",
+    "reload",
     "servers",
-    "tell",
 ]

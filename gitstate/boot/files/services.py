@@ -1,7 +1,7 @@
-"""Telling those who read the servers' configuration that it changed: dnsmasq, nginx, and who serves NFS.
+"""Reload the servers whose configuration changed: dnsmasq, nginx, the NFS server.
 
-What runs under systemd is told through it. Elsewhere nginx and the kernel's NFS server can be told, too; for the
-others the command is named that does it.
+Under systemd that is done by systemctl. Elsewhere nginx and the kernel's NFS server are reloaded directly; for the
+others the command is named.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Words = tuple[str, ...]
 
 
 class Outcome(enum.StrEnum):
-    """What came of it."""
+    """The result of a reload."""
 
     DONE = "done"
     NOT_RUNNING = "not running"
@@ -29,7 +29,7 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReloadResult:
-    """A server, the command that tells it, what came of it, and what went wrong."""
+    """A server, the command that reloads it, the result, and what went wrong."""
 
     server: str
     command: Words
@@ -39,15 +39,15 @@ class ReloadResult:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """By which unit a server runs, and how it is told; ``alone`` without systemd, if ``runs`` says that it is there."""
+    """A server's unit and how it is reloaded; by ``direct`` without systemd, if ``runs`` says that it is running."""
 
     name: str
     unit: str
     verb: str
-    alone: Words
+    direct: Words
     runs: Callable[[], bool] = lambda: False
     tool: Words = ()
-    """Told by this even under systemd."""
+    """The command that reloads it even under systemd."""
 
 
 SYSTEMD: Final = Path("/run/systemd/system")
@@ -63,7 +63,7 @@ def _nginx_runs() -> bool:
 
 
 _OURS: Final = "gitstate-"
-"""What the units begin with that we write, and may enable; others are the admin's to start."""
+"""The prefix of units that gitstate writes and may enable; the admin starts the others."""
 _DNSMASQ: Final = _Server(
     "dnsmasq", "gitstate-dnsmasq", "restart", ("dnsmasq", "--conf-file={etc}/gitstate/dnsmasq.conf")
 )
@@ -81,31 +81,31 @@ _SERVERS: Final = {
     "etc/systemd/system/gitstate-ganesha.service": _GANESHA,
     "etc/gitstate/ganesha.conf": _GANESHA,
 }
-"""Who reads which file. Nothing that a push changes is among them."""
+"""The server that reads each file. None of these files is changed by a push."""
 
 
 def servers(paths: Iterable[str]) -> list[str]:
-    """The names of who reads the files ``paths``."""
+    """The names of the servers that read ``paths``."""
     return sorted({_SERVERS[path].name for path in paths if path in _SERVERS})
 
 
-def tell(paths: Iterable[str], etc: Path) -> Iterator[tuple[str, ReloadResult]]:
-    """Tell the readers of ``paths``, each once, and yield each path with what came of it.
+def reload(paths: Iterable[str], etc: Path) -> Iterator[tuple[str, ReloadResult]]:
+    """Reload each server that reads one of ``paths``, once; yield each path with the result.
 
-    ``etc`` is where their configuration stands.
+    ``etc`` is the directory of their configuration.
     """
     done: dict[str, ReloadResult] = {}
-    asked = set(paths)
-    for path, server in _SERVERS.items():  # a restart stands before a reload, and makes it needless
-        if path in asked:
+    changed = set(paths)
+    for path, server in _SERVERS.items():  # a restart comes before a reload, and makes it needless
+        if path in changed:
             if server.name not in done:
-                done[server.name] = _tell(server, etc)
+                done[server.name] = _reload(server, etc)
             yield path, done[server.name]
 
 
-def _tell(server: _Server, etc: Path) -> ReloadResult:
+def _reload(server: _Server, etc: Path) -> ReloadResult:
     managed = SYSTEMD.is_dir()
-    command = tuple(word.format(etc=etc) for word in server.alone)
+    command = tuple(word.format(etc=etc) for word in server.direct)
     try:
         if managed:
             command = _under_systemd(server)
@@ -120,7 +120,7 @@ def _tell(server: _Server, etc: Path) -> ReloadResult:
 
 
 def _under_systemd(server: _Server) -> Words:
-    """What tells a server that systemd runs: ours are started if they don't run; nothing for others that don't."""
+    """The command for a server under systemd; ours are started if need be, others that don't run need none."""
     ours = server.unit.startswith(_OURS)
     if ours:
         process.run(["systemctl", "daemon-reload"])

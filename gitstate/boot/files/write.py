@@ -120,14 +120,11 @@ def _write(plan: Plan, output: OutputRoot, after: State, observer: Observer, ste
             output.discard(file.path)
 
 
-def tell(plan: Plan) -> list[services.ReloadResult]:
-    """Tell the servers whose configuration changed; those that can't be told are told again by the next call.
-
-    Raises OSError.
-    """
-    found = list(services.tell(plan.pending, plan.options.etc_path))
-    failed = {path for path, told in found if told.outcome is services.Outcome.FAILED}
+def reload(plan: Plan) -> list[services.ReloadResult]:
+    """Reload the servers whose configuration changed; the next call tries those again that fail. Raises OSError."""
+    found = list(services.reload(plan.pending, plan.options.etc_path))
+    failed = {path for path, result in found if result.outcome is services.Outcome.FAILED}
     known = state.load(plan.site.path)
     if known.pending != failed:
         state.save(plan.site.path, replace(known, pending=failed))
-    return list({told.server: told for _, told in found}.values())
+    return list({result.server: result for _, result in found}.values())

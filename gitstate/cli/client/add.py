@@ -16,7 +16,7 @@ from gitstate.cli.client.options import (
     new_names,
     parsed,
 )
-from gitstate.cli.client.told import make
+from gitstate.cli.client.output import make
 from gitstate.core import names
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.directory import Client, Directory, plan, selection

@@ -13,7 +13,7 @@ from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.input import content
 from gitstate.cli.base.output import emit, suggest, table
 from gitstate.cli.client.options import authorship_options, one_name, parsed
-from gitstate.cli.client.renewal import renew_archives
+from gitstate.cli.client.output import refresh_archives
 from gitstate.cli.client.report import as_json as why_as_json
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, NotFoundError, UsageError
@@ -128,7 +128,7 @@ def _apply(session: Session, shape: str, plan: hardware.RulesPlan, message: str,
     ]
     emit(session, f"{shape}/1", value, lines or ["nothing to change"])
     if lines and not session.dry_run:
-        renew_archives(session, None)
+        refresh_archives(session, None)
 
 
 def _client_lines(plan: hardware.RulesPlan) -> list[str]:

@@ -13,7 +13,7 @@ import click
 from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, flush, suggest, write_out
 from gitstate.cli.client.options import assigned_values, authorship_options, parsed_option
-from gitstate.cli.client.told import apply, as_changes, new_revision, signature
+from gitstate.cli.client.output import apply, as_changes, new_revision, signature
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of

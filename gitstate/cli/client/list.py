@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session, command, complete_repository
 from gitstate.cli.base.output import emit, suggest, table, write_name
 from gitstate.cli.client.options import complete_client, parsed_option
-from gitstate.cli.client.told import as_json
+from gitstate.cli.client.output import as_json
 from gitstate.core import names
 from gitstate.core.errors import UsageError
 from gitstate.directory import Client, selection

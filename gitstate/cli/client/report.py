@@ -14,7 +14,7 @@ from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.input import content
 from gitstate.cli.base.output import emit
 from gitstate.cli.client.options import one_name
-from gitstate.cli.client.renewal import renew_archives
+from gitstate.cli.client.output import refresh_archives
 from gitstate.core import settings
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe
@@ -61,7 +61,7 @@ def _record(session: Session, host: str, data: bytes, author: Signature) -> None
     }
     emit(session, "client-report/1", value, _lines(planned, dry_run=session.dry_run))
     if not session.dry_run and (planned.is_news or planned.classes != planned.before):
-        renew_archives(session, [planned.host])
+        refresh_archives(session, [planned.host])
 
 
 def _lines(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:

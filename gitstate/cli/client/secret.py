@@ -14,7 +14,7 @@ from gitstate.cli.base.app import Function, Session, command, group
 from gitstate.cli.base.input import content
 from gitstate.cli.base.output import ago, emit, moment, size, suggest, table
 from gitstate.cli.client.options import complete_client, existing_clients, parsed
-from gitstate.cli.client.renewal import renew_archives
+from gitstate.cli.client.output import refresh_archives
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import UsageError
@@ -174,7 +174,7 @@ def add(session: Session, host: str, path: bytes, file: Path, mode: int, owner: 
     word = ("would replace" if replaced else "would add") if session.dry_run else "replaced" if replaced else "added"
     emit(session, "secret-add/1", value, [f"{host}: {word} /{display(path)}  {mode:04o}  {size(len(data))}"])
     if not session.dry_run:
-        renew_archives(session, [host])
+        refresh_archives(session, [host])
 
 
 @command(
@@ -198,7 +198,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     word = "would remove" if session.dry_run else "removed"
     emit(session, "secret-remove/1", value, [f"{host}: {word} /{display(one)}" for one in gone])
     if not session.dry_run:
-        renew_archives(session, [host])
+        refresh_archives(session, [host])
 
 
 # --- ssh host keys ----------------------------------------------------------------------------------------------------
@@ -247,4 +247,4 @@ def renew(session: Session, who: ClientNames) -> None:
     if not made:
         suggest(session, "no host keys, and [secrets] host_keys in site.toml requires none")
     elif not session.dry_run:
-        renew_archives(session, hosts)
+        refresh_archives(session, hosts)

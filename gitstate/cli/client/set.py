@@ -14,7 +14,7 @@ from gitstate.cli.client.options import (
     many_names,
     removals,
 )
-from gitstate.cli.client.told import make
+from gitstate.cli.client.output import make
 from gitstate.core.errors import UsageError
 from gitstate.directory import plan
 from gitstate.directory.selection import ClientNames

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import date, emit, size
 from gitstate.cli.client.options import one_name
-from gitstate.cli.client.told import as_json, last_as_json
+from gitstate.cli.client.output import as_json, last_as_json
 from gitstate.core.names import visible
 from gitstate.directory import DEFAULT_STATE, Client
 from gitstate.directory.protocol import LastChange

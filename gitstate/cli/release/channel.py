@@ -53,18 +53,18 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
     """Create the channel NAME."""
     session.opened.repository(prototype)
     who = settings.author(session.settings, author)
-    plan = channels.plan(session.opened.site, name, prototype, who, signed=signed)
+    plan = channels.plan(session.opened, name, prototype, who, signed=signed)
     if not session.dry_run:
-        channels.apply(plan, who, settings.committer())
+        channels.apply(session.opened, plan, who, settings.committer())
     word = "would make" if session.dry_run else "made"
     value = {
         "channel": _as_json(plan.channel, None, 0),
-        "waiting": list(plan.waiting),
+        "pending": list(plan.pending),
         "dry_run": session.dry_run,
     }
     emit(session, "channel-create/1", value, [f"{word} channel {name}, of {prototype}"])
-    if plan.waiting:
-        suggest(session, f"tags that wait for it: {', '.join(plan.waiting)}; next: gitstate reconcile")
+    if plan.pending:
+        suggest(session, f"pending tags: {', '.join(plan.pending)}; next: gitstate reconcile")
     elif not session.dry_run:
         suggest(session, f"next: gitstate push {prototype} {name}")
 
@@ -72,8 +72,8 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
 @command("gitstate channel list", name="list", group=channel)
 def list_(session: Session) -> None:
     """List the channels and what they run."""
-    book, followers = session.opened.releases, _followers(session)
-    found = [(one, book.current(one.name)) for one in channels.all_channels(session.opened.site).values()]
+    log, followers = session.opened.releases, _followers(session)
+    found = [(one, log.current(one.name)) for one in session.opened.directory.channels().values()]
     rows = [
         (
             one.name,
@@ -107,7 +107,7 @@ def show(session: Session, name: str) -> None:
 
     git log in site.git shows all of them.
     """
-    one = channels.channel_called(session.opened.site, name)
+    one = channels.find_channel(session.opened.directory, name)
     releases = list(islice(session.opened.releases.of(name), _LATEST))
     current = releases[0] if releases else None
     clients = _followers(session).get(name, 0)
@@ -149,13 +149,13 @@ def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
 
     The history of its releases stays in site.git.
     """
-    one = channels.plan_removal(session.opened.site, name)
+    one = channels.plan_removal(session.opened, name)
     if not session.dry_run:
         if not yes:
             if session.json or not sys.stdin.isatty():
                 raise UsageError(f"removing {name} ends its releases", "confirm with --yes")
             click.confirm(f"Remove the channel {name}?", abort=True, err=True)
-        channels.remove(session.opened.site, one, settings.author(session.settings, author), settings.committer())
+        channels.remove(session.opened, one, settings.author(session.settings, author), settings.committer())
     word = "would remove" if session.dry_run else "removed"
     emit(session, "channel-remove/1", {"channel": name, "dry_run": session.dry_run}, [f"{word} channel {name}"])
 

@@ -11,8 +11,7 @@ from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import moment
 from gitstate.core.errors import GitstateError
 from gitstate.directory import Kind
-from gitstate.release import channels
-from gitstate.release.models import Done, Release
+from gitstate.release.models import MadeRelease, Release
 
 _AT_BOOT = (Kind.DISKLESS, Kind.LIVE)
 
@@ -36,22 +35,22 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
-def released_line(done: Done) -> str:
-    release = done.release
-    before = f" (before: {done.before.name})" if done.before else ""
+def released_line(made: MadeRelease) -> str:
+    release = made.release
+    before = f" (before: {made.before.name})" if made.before else ""
     parts = [f"{name} {oid.hex()[:7]}" for name, oid in sorted_commits(release.commits, release.prototype)]
     return f"{release.name} = {' + '.join(parts)}{before}"
 
 
-def step_lines(done: Done) -> Iterator[str]:
-    yield from (f"  {step}" for step in done.steps)
+def step_lines(made: MadeRelease) -> Iterator[str]:
+    yield from (f"  {step}" for step in made.steps)
 
 
 def complete_channel(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of channels that begin so; none where anything is wrong."""
     session = context.ensure_object(Session)
     try:
-        return [name for name in channels.all_channels(session.opened.site) if name.startswith(incomplete)]
+        return [name for name in session.opened.directory.channels() if name.startswith(incomplete)]
     except (GitstateError, OSError):
         return []
 

@@ -66,31 +66,31 @@ def push(
         raise UsageError("REV and --from exclude each other", "choose one")
     session.opened.repository(repo)
     who = settings.author(session.settings, author), settings.committer()
-    plan = pushing.plan(session.opened.site, repo, channel, rev, origin, who[0], session.observer)
+    plan = pushing.plan(session.opened, repo, channel, rev, origin, who[0], session.observer)
     if not plan.is_needed:
         assert plan.current is not None
         emit(session, "push/1", _push_json(session, plan, None), [f"{channel} runs that already: {plan.current.name}"])
         return
     if session.dry_run:
-        rendered = pushing.foresee(plan, session.observer)
-        told = [f"  layers rendered for {counted(rendered, 'client', 'clients')}"] if rendered else []
-        emit(session, "push/1", _push_json(session, plan, None, rendered), [*_plan_lines(plan), *told])
+        rendered = pushing.preview(plan, session.observer)
+        layers = [f"  layers rendered for {counted(rendered, 'client', 'clients')}"] if rendered else []
+        emit(session, "push/1", _push_json(session, plan, None, rendered), [*_plan_lines(plan), *layers])
         return
     if not yes:
         _ask(session, plan)
     snapshot = session.opened.repository(repo).snapshot(plan.commit)
     text = message if message is not None else snapshot.message.partition("\n")[0]
-    outcome = pushing.apply(plan, text, who, session.observer, sign=sign)
-    made = next((done for done in outcome.published if done.release.name == plan.name), None)
+    result = pushing.apply(plan, text, who, session.observer, sign=sign)
+    made = next((one for one in result.published if one.release.name == plan.name), None)
     if made is None:
-        ours = [one.error for one in outcome.problems if one.what in (str(plan.name), channel)]
+        ours = [one.error for one in result.problems if one.what in (str(plan.name), channel)]
         raise ours[0] if ours else GitstateError(f"{plan.name} was not released", "run: gitstate reconcile")
     lines = [released_line(made), *step_lines(made), *client_lines(plan.clients)]
     emit(session, "push/1", _push_json(session, plan, made.release), lines)
-    for problem in outcome.problems:
+    for problem in result.problems:
         if problem.what == channel:
             raise unfinished(plan.name, problem)
-        session.observer.notice(problem.words)
+        session.observer.notice(problem.message)
 
 
 def _ask(session: Session, plan: pushing.Push) -> None:
@@ -170,9 +170,3 @@ def _difference_json(one: Difference) -> dict[str, Any]:
         "bytes": one.bytes,
         "reboot": list(one.reasons),
     }
-
-
-# --- rollback ---------------------------------------------------------------------------------------------------------
-
-
-# --- reconcile --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from gitstate.cli.release.output import (
 from gitstate.core import settings
 from gitstate.core.errors import PartlyDoneError
 from gitstate.release import reconcile as reconciling
-from gitstate.release.models import Outcome, Problem
+from gitstate.release.models import Problem, ReconcileResult
 
 
 def raise_problems(problems: Iterable[Problem]) -> None:
@@ -36,36 +36,36 @@ def reconcile(session: Session) -> None:
     where the systemd units of gitstate are installed.
     """
     committer = settings.committer()
-    if session.dry_run:
-        outcome = reconciling.foresee(session.opened.site, committer, session.observer)
-    else:
-        outcome = reconciling.reconcile(session.opened.site, committer, session.observer)
-    lines = list(outcome_lines(outcome))
-    emit(session, "reconcile/1", _outcome_json(session, outcome), lines or ["nothing to publish"])
-    for wish, newer in outcome.overtaken:
+    conduct = reconciling.preview if session.dry_run else reconciling.reconcile
+    result = conduct(session.opened, committer, session.observer)
+    lines = list(result_lines(result))
+    emit(session, "reconcile/1", _as_json(session, result), lines or ["nothing to publish"])
+    for tag, newer in result.superseded:
         suggest(
             session,
-            f"{wish.name} in {wish.repository} was never released, and {newer} is newer: delete it with git tag -d",
+            f"{tag.name} in {tag.repository} was never released, and {newer} is newer: delete it with git tag -d",
         )
-    raise_problems(outcome.problems)
+    raise_problems(result.problems)
 
 
-def outcome_lines(outcome: Outcome) -> Iterator[str]:
+def result_lines(result: ReconcileResult) -> Iterator[str]:
     """What was done, for people."""
-    for done in outcome.published:
-        yield released_line(done)
-        yield from step_lines(done)
-    yield from (f"would release {one.name}: {one.repository} {one.commit.hex()[:7]}" for one in outcome.foreseen)
-    yield from (f"fixed: {line}" for line in outcome.mended)
+    for made in result.published:
+        yield released_line(made)
+        yield from step_lines(made)
+    yield from (f"would release {one.name}: {one.repository} {one.commit.hex()[:7]}" for one in result.pending)
+    yield from (f"fixed: {line}" for line in result.repaired)
 
 
-def _outcome_json(session: Session, outcome: Outcome) -> dict[str, Any]:
+def _as_json(session: Session, result: ReconcileResult) -> dict[str, Any]:
     return {
         "published": [
-            release_json(done.release) | {"before": str(done.before.name) if done.before else None}
-            for done in outcome.published
+            release_json(made.release) | {"before": str(made.before.name) if made.before else None}
+            for made in result.published
         ],
-        "foreseen": [_wanted(one.repository, str(one.name), one.commit) for one in outcome.foreseen],
+        "pending": [
+            {"repository": one.repository, "tag": str(one.name), "commit": one.commit.hex()} for one in result.pending
+        ],
         "refused": [
             {
                 "channel": one.channel,
@@ -74,16 +74,11 @@ def _outcome_json(session: Session, outcome: Outcome) -> dict[str, Any]:
                 "message": one.error.message,
                 "hint": one.error.hint,
             }
-            for one in outcome.problems
+            for one in result.problems
         ],
-        "overtaken": [
-            {"repository": wish.repository, "tag": str(wish.name), "by": str(newer)}
-            for wish, newer in outcome.overtaken
+        "superseded": [
+            {"repository": tag.repository, "tag": str(tag.name), "by": str(newer)} for tag, newer in result.superseded
         ],
-        "fixed": outcome.mended,
+        "repaired": result.repaired,
         "dry_run": session.dry_run,
     }
-
-
-def _wanted(repository: str, tag: str, commit: bytes) -> dict[str, str]:
-    return {"repository": repository, "tag": tag, "commit": commit.hex()}

@@ -14,7 +14,7 @@ from gitstate.cli.release.output import (
 )
 from gitstate.core import settings
 from gitstate.directory import Kind
-from gitstate.release import rollback as going_back
+from gitstate.release import rollback as rolling_back
 
 
 @command("gitstate rollback lab3", "gitstate rollback lab3 lab3/12 -n", writes=True)
@@ -27,11 +27,11 @@ def rollback(session: Session, channel: str, release: str | None, author: str | 
     RELEASE is the previous one by default; a second rollback goes further back.
     A rollback is a release of its own, and history shows it.
     """
-    plan = going_back.plan(session.opened.site, channel, release)
+    plan = rolling_back.plan(session.opened, channel, release)
     who = settings.author(session.settings, author), settings.committer()
     made = None
     if plan.is_needed and not session.dry_run:
-        made = going_back.apply(plan, who, session.observer)
+        made = rolling_back.apply(plan, who, session.observer)
     word = "would run" if session.dry_run else "runs"
     line = f"{channel} {word} {plan.target.name} again, as {plan.name}" if plan.is_needed else "nothing to do"
     value = {

@@ -35,11 +35,11 @@ def serve(session: Session, report_only: bool) -> int:
         from gitstate.cli.client import report as client_report
 
         return client_report.receive_report(session, service.host)
-    before = serving.tags_of(session.opened.site, service.repository) if service.writes else {}
+    before = serving.tags_of(session.opened.reopened(), service.repository) if service.writes else {}
     name, _, mail = settings.caller().rpartition(" <")  # for the reflog: who came, whatever commits say
     code = process.show(service.argv, variables={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": mail.rstrip(">")})
     if service.writes and not code:
-        after = serving.tags_of(session.opened.site, service.repository)
+        after = serving.tags_of(session.opened.reopened(), service.repository)
         pushed = {name: oid for name, oid in after.items() if before.get(name) != oid}
         if pushed:
             return _publish(session, service.repository, pushed)
@@ -48,19 +48,19 @@ def serve(session: Session, report_only: bool) -> int:
 
 def _publish(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:
     """Publish what was pushed and say on the pusher's terminal how it went; 0 if all is released."""
-    from gitstate.cli.release.reconcile import outcome_lines
+    from gitstate.cli.release.reconcile import result_lines
 
-    outcome = reconciling.reconcile(session.opened.site, settings.committer(), session.observer)
-    for line in outcome_lines(outcome):
+    result = reconciling.reconcile(session.opened.reopened(), settings.committer(), session.observer)
+    for line in result_lines(result):
         _print(line)
     code = 0
-    told = {str(name) for name in pushed}
-    for problem in outcome.problems:
-        if problem.what in told | {name.channel for name in pushed}:
-            _print(problem.words)
+    names = {str(name) for name in pushed} | {name.channel for name in pushed}
+    for problem in result.problems:
+        if problem.what in names:
+            _print(problem.message)
             _print(f"  {problem.error.hint}")
             code = problem.error.code
-    if not code and (waiting := serving.not_released(session.opened.site, repository, pushed)):
+    if not code and (waiting := serving.not_released(session.opened.reopened(), repository, pushed)):
         _print(f"not released: {', '.join(str(one.name) for one in waiting)}")
         code = 3
     return code
@@ -79,12 +79,12 @@ def hook(session: Session, name: str, objects: Path | None) -> None:
     git runs it in the repository, with the refs on standard input.
     """
     here = Path.cwd()
-    told = list(guard.updates(line.decode("utf-8", "surrogateescape") for line in sys.stdin.buffer))
+    transaction = list(guard.updates(line.decode("utf-8", "surrogateescape") for line in sys.stdin.buffer))
     try:
         if name == "pre-receive":
-            guard.check_push(session.opened.site, here, told, _quarantine(here, objects), session.observer)
+            guard.check_push(session.opened.site, here, transaction, _quarantine(here, objects), session.observer)
         else:
-            guard.check_tags(session.opened.site, here, told, session.observer)
+            guard.check_tags(session.opened, here, transaction, session.observer)
     except PermissionError as error:
         raise HostError(f"{error.filename}: {error.strerror}", "push by ssh, or as root") from None
 

@@ -10,14 +10,13 @@ from typing import Any, Final
 
 import click
 
-from gitstate.boot import files as publish
+from gitstate.boot import files
 from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.output import emit, location, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
-from gitstate.release import archives, refresh
-from gitstate.release.publishing import running
-from gitstate.release.refresh import Refreshed
+from gitstate.release import boot_files
+from gitstate.release.boot_files import Written
 
 _MOST_LINES: Final = 2000
 """Of a diff: ten thousand scripts that all changed in one line are told by the first of them."""
@@ -47,41 +46,28 @@ def boot() -> None:
     writes=True,
 )
 @click.option("--diff", "with_diff", is_flag=True, help="Show the changes of text files.")
-@click.option("--reload", "tells", is_flag=True, help="Reload the servers whose configuration changed.")
-def write(session: Session, with_diff: bool, tells: bool) -> None:
+@click.option("--reload", is_flag=True, help="Reload the servers whose configuration changed.")
+def write(session: Session, with_diff: bool, reload: bool) -> None:
     """Write the boot files of all clients.
 
     Snapshots that clients boot are exported, their kernels and initrds copied,
     and last the scripts that name them are written. Only changes are written.
     """
-    site = session.opened.site
     if session.dry_run:
-        refreshed = refresh.look(site)
-        plan = publish.plan(site, session.opened.directory, session.observer, running=running(site))
-        told: list[publish.ReloadResult] = []
+        written = boot_files.preview(session.opened, session.observer)
     else:
-        refreshed = refresh.refresh(site, session.observer)
-        with publish.lock(site):
-            plan = publish.plan(site, session.opened.directory, session.observer, running=running(site))
-            publish.apply(plan, session.observer)
-            told = publish.tell(plan) if tells else []
-        refresh.clear(site, session.observer)
+        written = boot_files.write(session.opened, session.observer, reload=reload)
+    plan = written.plan
     for path in plan.texts.kept:
         session.observer.notice(f"{plan.location(path)} is not from the package and is kept")
     diff = "\n".join(_diff(plan)) if with_diff else None
-    emit(
-        session,
-        "boot-write/1",
-        _as_json(session, plan, refreshed, told, diff),
-        _lines(session, plan, refreshed, told, diff),
-    )
-    if plan.pending and not tells:
-        suggest(
-            session, f"needs reload: {', '.join(publish.servers(plan.pending))}; next: gitstate boot write --reload"
-        )
-    if failed := [one for one in told if one.outcome is publish.Outcome.FAILED]:
+    emit(session, "boot-write/1", _as_json(session, written, diff), _lines(session, written, diff))
+    if plan.pending and not reload:
+        suggest(session, f"needs reload: {', '.join(files.servers(plan.pending))}; next: gitstate boot write --reload")
+    if written.failed:
         raise PartlyDoneError(
-            "everything is written, but " + "; ".join(f"{one.server} can't be reloaded: {one.why}" for one in failed),
+            "everything is written, but "
+            + "; ".join(f"{one.server} can't be reloaded: {one.why}" for one in written.failed),
             "fix that, then run: gitstate boot write --reload",
         )
 
@@ -89,14 +75,13 @@ def write(session: Session, with_diff: bool, tells: bool) -> None:
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def _lines(
-    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.ReloadResult], diff: str | None
-) -> Iterator[str]:
+def _lines(session: Session, written: Written, diff: str | None) -> Iterator[str]:
+    plan = written.plan
     if diff:
         yield diff
-    if diff and (plan or _differs(refreshed)):
-        yield ""
-    rows = [[kind, *(str(counts[what]) for what in _COLUMNS)] for kind, counts in _counts(plan, refreshed).items()]
+        if written:
+            yield ""
+    rows = [[kind, *(str(counts[what]) for what in _COLUMNS)] for kind, counts in _counts(written).items()]
     changed = [row for row in rows if row[1:4] != ["0", "0", "0"]]
     yield from table(changed, ["", *_COLUMNS], colour=session.colour)
     word = "would be " if session.dry_run else ""
@@ -104,9 +89,9 @@ def _lines(
         yield f"group {plan.group.name} {word}made"
     for user in plan.group.join:
         yield f"user {user} {word}made a member of group {plan.group.name}"
-    if not plan and not _differs(refreshed):
+    if not written:
         yield f"nothing to write: {_counted(plan.clients, 'client')}, {_counted(len(plan.images.images), 'snapshot')}"
-    for one in told:
+    for one in written.reloaded:
         command = " ".join(one.command)
         outcome = {"done": command, "by hand": f"by hand: {command}", "failed": f"{command} failed"}
         yield f"{one.server}: {outcome.get(one.outcome, one.outcome)}"
@@ -119,19 +104,16 @@ def _counted(number: int, word: str) -> str:
 _COLUMNS: Final = ("new", "changed", "removed", "unchanged")
 
 
-def _differs(refreshed: list[Refreshed]) -> bool:
-    return any(one.added or one.changed or one.removed for one in refreshed)
-
-
-def _counts(plan: publish.Plan, refreshed: list[Refreshed]) -> dict[str, Counter[str]]:
-    """How many of each kind come, change, go and stay."""
+def _counts(written: Written) -> dict[str, Counter[str]]:
+    """How many of each kind are new, changed, removed and unchanged."""
+    plan = written.plan
     counts = {kind: Counter[str]() for kind in ("exports", "kernels and initrds", _ARCHIVES, *_KINDS.values())}
     counts["exports"]["new"] = len(plan.exports)
     counts["exports"]["unchanged"] = len(plan.images.images) - len(plan.exports)
     for copy in plan.images.copies:
         counts["kernels and initrds"]["new" if copy.is_new else "changed"] += 1
     counts["kernels and initrds"]["unchanged"] = len(plan.images.copied)
-    for one in refreshed:
+    for one in written.archives:
         counts[_ARCHIVES] += Counter(
             {"new": len(one.added), "changed": len(one.changed), "removed": len(one.removed), "unchanged": one.kept}
         )
@@ -148,7 +130,7 @@ def _kind(path: str) -> str:
     return next(kind for start, kind in _KINDS.items() if path.startswith(start))
 
 
-def _diff(plan: publish.Plan) -> Iterator[str]:
+def _diff(plan: files.Plan) -> Iterator[str]:
     """Unified diffs of all texts that change, cut after many lines."""
     lines = _all_diffs(plan)
     yield from islice(lines, _MOST_LINES)
@@ -156,7 +138,7 @@ def _diff(plan: publish.Plan) -> Iterator[str]:
         yield f"… and {left} more files"
 
 
-def _all_diffs(plan: publish.Plan) -> Iterator[str]:
+def _all_diffs(plan: files.Plan) -> Iterator[str]:
     for file in plan.texts.files:
         yield from _one_diff(file.path, file.old, file.new)
     for one in plan.texts.stale:
@@ -175,10 +157,8 @@ def _one_diff(path: str, old: bytes | None, new: bytes | None) -> Iterator[str]:
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 
-def _as_json(
-    session: Session, plan: publish.Plan, refreshed: list[Refreshed], told: list[publish.ReloadResult], diff: str | None
-) -> dict[str, Any]:
-    site = session.opened.site
+def _as_json(session: Session, written: Written, diff: str | None) -> dict[str, Any]:
+    site, plan = session.opened.site, written.plan
     return {
         "dry_run": session.dry_run,
         "clients": plan.clients,
@@ -201,13 +181,13 @@ def _as_json(
         "archives": [
             {
                 "release": str(one.release.name),
-                "directory": location(site.path / archives.folder_of(one.release.name)),
+                "directory": location(site.path / one.folder),
                 "added": sorted(one.added),
                 "changed": sorted(one.changed),
                 "removed": sorted(one.removed),
                 "unchanged": one.kept,
             }
-            for one in refreshed
+            for one in written.archives
         ],
         "written": [
             {"path": location(plan.location(file.path)), "status": "A" if file.old is None else "M"}
@@ -216,10 +196,10 @@ def _as_json(
         "removed": [location(plan.location(one.path)) for one in plan.texts.stale],
         "unchanged": len(plan.texts.unchanged),
         "kept": [location(plan.location(path)) for path in plan.texts.kept],
-        "needs_reload": publish.servers(plan.pending),
+        "needs_reload": files.servers(plan.pending),
         "reloads": [
             {"server": one.server, "command": list(one.command), "outcome": one.outcome.value, "why": one.why}
-            for one in told
+            for one in written.reloaded
         ],
         "diff": diff,
     }

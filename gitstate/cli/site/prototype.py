@@ -172,10 +172,10 @@ def remove(session: Session, name: str, yes: bool) -> None:
     Its live tree is removed, too, unless it was adopted with --live. Nothing is
     removed while anything is mounted below it.
     """
-    from gitstate.release.channels import refuse_use  # not needed by the other commands
+    from gitstate.release.channels import refuse_if_released  # not needed by the other commands
 
     removal = bootstrap.plan_removal(session.opened.site, name)
-    refuse_use(session.opened.site, name)
+    refuse_if_released(session.opened, name)
     if not session.dry_run:
         if not yes:
             _ask(session, name, removal)

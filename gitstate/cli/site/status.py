@@ -10,7 +10,7 @@ from gitstate.cli.base.output import ago, emit, location, moment, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of
-from gitstate.release import status
+from gitstate.release import status as site_status
 from gitstate.release.status import BootFiles, Edits, Running, SiteStatus, Tree, Users
 
 _WORDS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
@@ -18,7 +18,7 @@ _WORDS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another
 
 def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
     """Print an overview of the site. Raises the directory's error, PartlyDoneError for other problems."""
-    found = status.look(session.opened.site, session.observer, quick=quick)
+    found = site_status.status(session.opened, session.observer, quick=quick)
     session.observer.phase("")
     emit(session, "site-status/1", _as_json(session, found, quick=quick), _lines(session, found))
     if not found.trees:
@@ -87,7 +87,7 @@ def _edits(edits: Edits, is_first: bool) -> str:
 
 def _channel(one: Running) -> tuple[str, ...]:
     release = one.release
-    wait = f"{', '.join(one.waiting)} waits: gitstate reconcile" if one.waiting else ""
+    wait = f"{', '.join(one.pending)} waits: gitstate reconcile" if one.pending else ""
     if release is None:
         return one.channel.name, "-", "-", "-", str(one.clients), wait
     commit = f"{release.prototype} {release.commit.hex()[:7]}"
@@ -105,7 +105,7 @@ def _what(one: Users) -> str:
 def _boot(one: BootFiles) -> str:
     if one.problem is not None:
         return visible(one.problem.message)
-    reloads = f"{', '.join(one.to_be_told)} need reload" if one.to_be_told else ""
+    reloads = f"{', '.join(one.needs_reload)} need reload" if one.needs_reload else ""
     files = f"{one.files} to be written or removed" if one.files else ""
     if files or reloads:
         return f"{', '.join(filter(None, (files, reloads)))}: gitstate boot write --reload"
@@ -127,7 +127,7 @@ def _as_json(session: Session, found: SiteStatus, *, quick: bool) -> dict[str, A
         ],
         "boot": {
             "files": found.boot.files,
-            "needs_reload": list(found.boot.to_be_told),
+            "needs_reload": list(found.boot.needs_reload),
             "problem": found.boot.problem.message if found.boot.problem else None,
         }
         if found.boot
@@ -164,5 +164,5 @@ def _channel_json(one: Running) -> dict[str, Any]:
         "commits": {name: oid.hex() for name, oid in sorted(release.commits.items())} if release else {},
         "when": moment(release.when) if release else None,
         "clients": one.clients,
-        "waiting": list(one.waiting),
+        "pending": list(one.pending),
     }

@@ -91,7 +91,9 @@ def _check_tag(
 # --- pre-receive ------------------------------------------------------------------------------------------------------
 
 
-def check_push(site: Site, place: Path, transaction: Iterable[Update], objects: Path | None, observer: Observer) -> None:
+def check_push(
+    site: Site, place: Path, transaction: Iterable[Update], objects: Path | None, observer: Observer
+) -> None:
     """Refuse a push of anything that a check-in would refuse. Raises RefusedError, DamagedError, ConfigError.
 
     ``objects`` is where git keeps what was pushed till we have said yes.

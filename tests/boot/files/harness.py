@@ -14,6 +14,7 @@ from typing import Any, Final
 import tomlkit
 
 from gitstate.boot import files as publish
+from gitstate.boot import load
 from gitstate.boot.files.planning import Plan
 from gitstate.core import cpio
 from gitstate.core.entry import Kind, Meta
@@ -170,7 +171,7 @@ class Harness:
         return self.machines / f"52-54-00-00-{number >> 8:02x}-{number & 255:02x}.ipxe"
 
     def plan(self) -> Plan:
-        return publish.plan(self.site, self.directory)
+        return publish.plan(self.site, load(self.site), self.directory)
 
     def write(self) -> Plan:
         """Write all; what there was to do."""

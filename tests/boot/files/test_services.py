@@ -63,7 +63,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
 
 
 def outcomes(*paths: str) -> dict[str, str]:
-    return {told.server: told.outcome.value for _, told in services.tell(paths, ETC)}
+    return {told.server: told.outcome.value for _, told in services.reload(paths, ETC)}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_server_of_ours_that_does_not_run_is_started(machine: Machine) -> None
 
 def test_what_fails_is_named_and_the_others_are_told(machine: Machine) -> None:
     (machine.place / "exportfs.fails").touch()
-    told = dict(services.tell([EXPORTS, NGINX], ETC))
+    told = dict(services.reload([EXPORTS, NGINX], ETC))
     assert told[EXPORTS] == ReloadResult("nfs", ("exportfs", "-ra"), Outcome.FAILED, "exportfs: it is broken")
     assert told[NGINX].outcome is Outcome.DONE
 
@@ -107,7 +107,7 @@ def test_what_fails_is_named_and_the_others_are_told(machine: Machine) -> None:
 def test_without_systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """nginx and the kernel are told if they run; of the others it is said how."""
     (machine.place / "systemd").rmdir()
-    told = {one.server: one for _, one in services.tell(boot.ETC_FILES, ETC)}
+    told = {one.server: one for _, one in services.reload(boot.ETC_FILES, ETC)}
     assert {one.outcome for one in told.values()} == {Outcome.BY_HAND}
     assert told["dnsmasq"].command == ("dnsmasq", "--conf-file=/etc/gitstate/dnsmasq.conf")
     assert told["ganesha"].command == ("pkill", "-HUP", "ganesha.nfsd")
@@ -130,27 +130,27 @@ def test_every_file_of_a_server_has_a_reader() -> None:
 
 
 def test_only_who_reads_what_changed_is_told(harness: Harness, machine: Machine) -> None:
-    publish.tell(harness.write())
+    publish.reload(harness.write())
     assert sorted(machine.calls()) == [
         *("exportfs -ra", "systemctl reload nginx", "systemctl restart gitstate-dnsmasq"),
     ]
     harness.add("one", 1, "desktop@two")
-    assert publish.tell(harness.write()) == []
+    assert publish.reload(harness.write()) == []
     harness.configure(http_port=8080)
-    assert [one.server for one in publish.tell(harness.write())] == ["nginx"]
+    assert [one.server for one in publish.reload(harness.write())] == ["nginx"]
     assert machine.calls() == ["systemctl reload nginx"]
 
 
 def test_a_push_never_tells_the_nfs_server(harness: Harness, machine: Machine) -> None:
     for nfs in ("kernel", "ganesha"):
         harness.configure(nfs=nfs)
-        publish.tell(harness.write())
+        publish.reload(harness.write())
         machine.calls()
         (harness.live / "pushed").write_text(nfs)
         harness.add("one", 1, f"desktop@{harness.check_in()}")
         plan = harness.write()
         assert plan.exports
-        assert publish.tell(plan) == []
+        assert publish.reload(plan) == []
         assert machine.calls() == []
 
 
@@ -161,13 +161,13 @@ def test_who_was_not_told_is_remembered(harness: Harness, machine: Machine) -> N
     (machine.place / "exportfs.fails").touch()
     plan = harness.write()
     assert not plan
-    assert {one.server: one.outcome.value for one in publish.tell(plan)} == {
+    assert {one.server: one.outcome.value for one in publish.reload(plan)} == {
         "dnsmasq": "done",
         "nfs": "failed",
         "nginx": "done",
     }
     assert state.load(harness.site.path).pending == {EXPORTS}
     (machine.place / "exportfs.fails").unlink()
-    assert [one.server for one in publish.tell(harness.write())] == ["nfs"]
+    assert [one.server for one in publish.reload(harness.write())] == ["nfs"]
     assert harness.write().pending == frozenset()
-    assert publish.tell(harness.write()) == []
+    assert publish.reload(harness.write()) == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.boot import files as publish
+from gitstate.boot import load
 from gitstate.boot.files import state
 from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedError, NotFoundError, RefusedError
 from gitstate.core.monitor import SILENT
@@ -371,7 +372,7 @@ def loaders(tmp_path: Path) -> Path:
 
 def write_with(harness: Harness, loaders: Path) -> publish.Plan:
     with publish.lock(harness.site):
-        plan = publish.plan(harness.site, harness.directory, SILENT, loaders)
+        plan = publish.plan(harness.site, load(harness.site), harness.directory, SILENT, loaders)
         publish.apply(plan, SILENT)
     return plan
 

@@ -1,25 +1,25 @@
-"""Clients as programs and people are told of them, and changes made or foretold."""
+"""Clients and their changes, as lines and JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Final
 
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import emit, moment, suggest
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, UsageError
+from gitstate.core.errors import UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
-from gitstate.release import refresh
+from gitstate.release import clients
 
+_NAMED: Final = 5
 _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
 
 
 def make(session: Session, planned: plan.Plan, message: str | None, author: str | None) -> None:
-    """Make the changes, or say what they would be."""
+    """Make the changes, or print what they would be."""
     made = apply(session, planned, signature(session, message, author), message)
     revision = new_revision(session, planned.directory, made)
     word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
@@ -38,29 +38,26 @@ def signature(session: Session, message: str | None, author: str | None) -> Sign
 
 
 def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> bool:
-    """Make the changes in one step; False if there is nothing to do or it is a dry run.
-
-    What layers make of the machines is rendered first: what can't be stops the change. Raises ConfigError for that.
-    """
+    """Make the changes in one step; False if there is nothing to do or it is a dry run."""
     if not planned.changes or session.dry_run:
         return False
-    refresh.refresh(session.opened.site, session.observer, {change.name: change.new for change in planned.changes})
-    try:
-        plan.apply(planned, who, settings.committer(), message)
-    except BaseException:
-        with suppress(GitstateError):
-            refresh.refresh(
-                session.opened.site, session.observer, {change.name: change.old for change in planned.changes}
-            )
-        raise
-    refresh.again(
-        session.opened.site, [change.name for change in planned.changes], session.observer
-    )  # the entry's own attributes
+    clients.apply(session.opened, planned, who, settings.committer(), message, session.observer)
     return True
 
 
+def refresh_archives(session: Session, hosts: Iterable[str] | None) -> None:
+    """Update the machine archives of ``hosts``, or all, after a change that is saved. Raises PartlyDoneError."""
+    from gitstate.release import refresh  # most reports change nothing
+
+    for one in refresh.refresh_after(session.opened.reopened(), hosts, session.observer):
+        names = [*one.added, *one.changed]
+        what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"
+        if names:
+            talk(session, f"machine archives of {one.release.name} rebuilt: {what}")
+
+
 def new_revision(session: Session, directory: Directory, made: bool) -> str | None:
-    """That of what was made, for JSON alone: a server has to look at every entry for it."""
+    """The directory's revision after the change, for JSON only: an LDAP server must read all entries for it."""
     return directory.revision() if made and session.json else None
 
 
