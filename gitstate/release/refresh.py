@@ -19,7 +19,7 @@ from gitstate.release.opened import OpenedSite
 
 _FEW: Final = 8
 """Clients that are looked up one by one; for more, all are read."""
-_KEPT: Final = "that is kept, but machine archives stay as they were"
+_KEPT: Final = "that is saved, but machine archives are not updated"
 
 
 @dataclass(frozen=True, slots=True)

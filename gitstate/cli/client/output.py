@@ -53,7 +53,7 @@ def refresh_archives(session: Session, hosts: Iterable[str] | None) -> None:
         names = [*one.added, *one.changed]
         what = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} machines"
         if names:
-            talk(session, f"machine archives of {one.release.name} rebuilt: {what}")
+            suggest(session, f"machine archives of {one.release.name} rebuilt: {what}")
 
 
 def new_revision(session: Session, directory: Directory, made: bool) -> str | None:

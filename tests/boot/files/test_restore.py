@@ -122,7 +122,9 @@ def test_nothing_to_restore(harness: Harness) -> None:
 def test_the_archive(harness: Harness) -> None:
     harness.write()
     data = (harness.image("one") / "caps.cpio").read_bytes()
-    assert data == archive(listed(harness, harness.commit("one")), harness.plan().images.images[0].epoch)
+    commit = harness.commit("one")
+    (image,) = (image for image in harness.plan().images.images if image.commit == commit)
+    assert data == archive(listed(harness, commit), image.epoch)
     folder, file = cpio.members([data], lambda path: True)
     assert (folder.path, folder.meta.kind, file.path, file.meta.mode) == (
         *(b"gitstate", Kind.DIRECTORY),
