@@ -10,6 +10,7 @@ import click
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import moment
 from gitstate.core.errors import GitstateError
+from gitstate.core.wording import counted
 from gitstate.directory import Kind
 from gitstate.release.models import MadeRelease, Release
 
@@ -26,13 +27,9 @@ def client_lines(clients: Mapping[Kind, int]) -> Iterator[str]:
     if not total:
         yield "no clients follow it"
     elif all(kind in _AT_BOOT for kind in clients):
-        yield f"{counted(total, 'client', 'clients')} ({kinds}), at next boot"
+        yield f"{counted(total, 'client')} ({kinds}), at next boot"
     else:
-        yield f"{counted(total, 'client', 'clients')} ({kinds})"
-
-
-def counted(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+        yield f"{counted(total, 'client')} ({kinds})"
 
 
 def released_line(made: MadeRelease) -> str:

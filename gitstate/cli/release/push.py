@@ -13,7 +13,6 @@ from gitstate.cli.base.output import emit, size
 from gitstate.cli.release.output import (
     client_lines,
     complete_channel,
-    counted,
     release_json,
     released_line,
     sorted_commits,
@@ -22,6 +21,7 @@ from gitstate.cli.release.output import (
 from gitstate.core import settings
 from gitstate.core.errors import GitstateError, UsageError
 from gitstate.core.names import display, octal
+from gitstate.core.wording import counted
 from gitstate.directory import Kind
 from gitstate.release import push as pushing
 from gitstate.release.difference import Difference
@@ -73,7 +73,7 @@ def push(
         return
     if session.dry_run:
         rendered = pushing.preview(plan, session.observer)
-        layers = [f"  layers rendered for {counted(rendered, 'client', 'clients')}"] if rendered else []
+        layers = [f"  layers rendered for {counted(rendered, 'client')}"] if rendered else []
         emit(session, "push/1", _push_json(session, plan, None, rendered), [*_plan_lines(plan), *layers])
         return
     if not yes:

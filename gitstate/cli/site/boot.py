@@ -15,6 +15,7 @@ from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.output import emit, location, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
+from gitstate.core.wording import counted
 from gitstate.release import boot_files
 from gitstate.release.boot_files import Written
 
@@ -90,15 +91,11 @@ def _lines(session: Session, written: Written, diff: str | None) -> Iterator[str
     for user in plan.group.join:
         yield f"user {user} {word}made a member of group {plan.group.name}"
     if not written:
-        yield f"nothing to write: {_counted(plan.clients, 'client')}, {_counted(len(plan.images.images), 'snapshot')}"
+        yield f"nothing to write: {counted(plan.clients, 'client')}, {counted(len(plan.images.images), 'snapshot')}"
     for one in written.reloaded:
         command = " ".join(one.command)
         outcome = {"done": command, "by hand": f"by hand: {command}", "failed": f"{command} failed"}
         yield f"{one.server}: {outcome.get(one.outcome, one.outcome)}"
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" + "s" * (number != 1)
 
 
 _COLUMNS: Final = ("new", "changed", "removed", "unchanged")
