@@ -90,7 +90,7 @@ def set_(
     else:
         old = existing.get(name, HardwareClass(name, ()))
         wanted = [HardwareClass(name, patterns or old.patterns, old.order if order is None else order)]
-    plan = hardware.plan_rules(session.opened.site, wanted, ())
+    plan = hardware.plan_rules(session.opened.site, session.opened.directory, wanted, ())
     said = ", ".join(f"{one.name}: {' '.join(one.patterns)}" for one in plan.put)
     _apply(session, "class-set", plan, message or f"class set {said}", author)
     if name is None and plan.put and not session.dry_run:
@@ -102,7 +102,7 @@ def set_(
 @authorship_options
 def remove(session: Session, name: tuple[str, ...], message: str | None, author: str | None) -> None:
     """Remove hardware classes. Clients keep their other classes."""
-    plan = hardware.plan_rules(session.opened.site, (), name)
+    plan = hardware.plan_rules(session.opened.site, session.opened.directory, (), name)
     _apply(session, "class-remove", plan, message or f"class remove {', '.join(plan.removed)}", author)
 
 
@@ -178,12 +178,13 @@ def of(session: Session, name: str) -> None:
     shown.
     """
     client = session.opened.directory.client(name)
+    rules = session.opened.directory.classes().values()
     report = Reports(session.opened.site).get(client.name)
     if report is None:
         raise NotFoundError(
             f"{client.name} has not reported its hardware", "gitstate probe --report does, on the machine"
         )
-    _print_matches(session, "class-of", hardware.matches(session.opened.site, report))
+    _print_matches(session, "class-of", hardware.matches(session.opened.site, rules, report))
 
 
 @command("gitstate class test probe.json", "lspci -n | gitstate class test -", group=class_)

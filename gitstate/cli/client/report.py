@@ -48,9 +48,9 @@ def receive_report(session: Session, host: str) -> int:
 
 
 def _record(session: Session, host: str, data: bytes, author: Signature) -> None:
-    planned = hardware.plan_report(session.opened.site, host, data)
+    planned = hardware.plan_report(session.opened.site, session.opened.directory, host, data)
     if not session.dry_run:
-        hardware.apply_report(planned, author, settings.committer())
+        hardware.apply_report(planned, lambda: session.opened.reopened().directory, author, settings.committer())
     value = {
         "client": planned.host,
         "is_news": planned.is_news,

@@ -1,13 +1,13 @@
-"""What a report of hardware changes, and what a change of the rules for hardware classes does."""
+"""Take reports of hardware, and change the rules of hardware classes; both may change clients' classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gitstate.core.signature import Signature
-from gitstate.directory import Client, Directory, HardwareClass, open_directory
+from gitstate.directory import Client, Directory, HardwareClass, no_such_class
 from gitstate.directory.model.classes import normalized
 from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware import probe
@@ -17,12 +17,8 @@ from gitstate.store.lock import retry
 from gitstate.store.site import Site
 
 
-def matches(site: Site, report: Mapping[str, Any]) -> tuple[hardware.Match, ...]:
-    """The classes that the rules of ``site`` say, and why."""
-    return _matches(site, open_directory(site).classes().values(), report)
-
-
-def _matches(site: Site, rules: Iterable[HardwareClass], report: Mapping[str, Any]) -> tuple[hardware.Match, ...]:
+def matches(site: Site, rules: Iterable[HardwareClass], report: Mapping[str, Any]) -> tuple[hardware.Match, ...]:
+    """The classes of a machine by ``rules``, and why."""
     return hardware.matches_of(rules, probe.modaliases(report), load(site).classes is Classes.ALL)
 
 
@@ -35,9 +31,9 @@ def _names(why: Iterable[hardware.Match]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ReportPlan:
-    """What becomes of a report: whether it is kept, and the machine's classes by the rules, ``why`` with them.
+    """A report, whether it is new, and the machine's classes by the rules, with the reasons (``why``).
 
-    ``before`` are its classes so far; without any rule they stay.
+    ``before`` are its classes so far; without rules they stay.
     """
 
     site: Site
@@ -49,20 +45,21 @@ class ReportPlan:
     why: tuple[hardware.Match, ...]
 
 
-def plan_report(site: Site, host: str, data: bytes) -> ReportPlan:
-    """Look into a report of the client ``host``. Raises NotFoundError, UsageError."""
-    directory = open_directory(site)
+def plan_report(site: Site, directory: Directory, host: str, data: bytes) -> ReportPlan:
+    """Parse a report of the client ``host``. Raises NotFoundError, UsageError."""
     client = directory.client(host)
     report = probe.parse_report(data)
     rules = directory.classes()
-    why = _matches(site, rules.values(), report)
+    why = matches(site, rules.values(), report)
     classes = _names(why) if rules else client.classes
     is_news = Reports(site).is_news(client.name, report)
     return ReportPlan(site, client.name, report, is_news, client.classes, classes, why)
 
 
-def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> None:
-    """Keep the report and set the client's classes.
+def apply_report(
+    plan: ReportPlan, open_directory: Callable[[], Directory], author: Signature, committer: Signature
+) -> None:
+    """Keep the report and set the client's classes; ``open_directory`` is called for each try.
 
     Raises NotFoundError if the client is gone, LockedError after a minute.
     """
@@ -70,7 +67,7 @@ def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> N
     message = f"{plan.host} reports its hardware: {' '.join(plan.classes) or 'no class'}"
 
     def set_classes() -> None:
-        directory = open_directory(plan.site)
+        directory = open_directory()
         client = directory.client(plan.host)
         directory.change([replace(client, classes=plan.classes)], [], author, message, committer)
 
@@ -83,9 +80,8 @@ def apply_report(plan: ReportPlan, author: Signature, committer: Signature) -> N
 
 @dataclass(frozen=True, slots=True)
 class RulesPlan:
-    """Rules ``put`` and ``removed``, and the ``clients`` whose classes, by what they last reported, are others then."""
+    """Rules to ``put`` and ``removed`` ones, and the ``clients`` whose classes change, by their last reports."""
 
-    site: Site
     directory: Directory
     put: tuple[HardwareClass, ...]
     removed: tuple[str, ...]
@@ -93,21 +89,18 @@ class RulesPlan:
     """Each as it is, and as it will be."""
 
 
-def plan_rules(site: Site, put: Iterable[HardwareClass], remove: Iterable[str]) -> RulesPlan:
-    """Plan to change rules. Raises NotFoundError for a class to remove that there isn't, UsageError."""
-    directory = open_directory(site)
+def plan_rules(site: Site, directory: Directory, put: Iterable[HardwareClass], remove: Iterable[str]) -> RulesPlan:
+    """Plan to change rules. Raises NotFoundError for a class to remove that doesn't exist, UsageError."""
     standing = directory.classes()
     removed = tuple(dict.fromkeys(remove))
     for name in removed:
         if name not in standing:
-            from gitstate.directory import no_such_class
-
             raise no_such_class(name, standing)
     new = tuple(one for one in map(normalized, put) if standing.get(one.name) != one)
     rules = {name: one for name, one in standing.items() if name not in removed} | {one.name: one for one in new}
     ordered = sorted(rules.values(), key=lambda one: (one.order, one.name))
     clients = tuple(_reclassified(site, directory, ordered)) if ordered else ()
-    return RulesPlan(site, directory, new, removed, clients)
+    return RulesPlan(directory, new, removed, clients)
 
 
 def _reclassified(site: Site, directory: Directory, rules: list[HardwareClass]) -> Iterable[tuple[Client, Client]]:
