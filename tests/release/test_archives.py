@@ -31,7 +31,7 @@ def unpacked(harness: Harness, host: str, version: int | str, channel: str = "la
     place.mkdir(parents=True)
     subprocess.run(["cpio", "-idm", "--quiet"], input=file.read_bytes(), cwd=place, check=True)
     machine = place / "gitstate/machine"
-    subprocess.run(["sha256sum", "-c", "--quiet", "whole"], cwd=machine, check=True)
+    subprocess.run(["sha256sum", "-c", "--quiet", "checksums"], cwd=machine, check=True)
     return machine
 
 
