@@ -46,7 +46,7 @@ SECRETS: Final = (
         "host-key",
         _paths(b"etc/ssh/ssh_host_*_key etc/dropbear/dropbear_*_host_key etc/tinyssh/sshkeydir/.*.sk"),
         always("the ssh host key of one machine"),
-        "remove it: every machine needs its own, and `gitstate prepare` will remove it for you",
+        "remove it: every machine needs its own, and `gitstate prepare` removes it for you",
     ),
     Secret(
         "machine-id",
