@@ -1,4 +1,4 @@
-"""What is wrong with a directory."""
+"""A check of the whole directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitstate.directory.protocol import Directory
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How a directory is: where, how much, and what is wrong, a line each."""
+    """The result of a check; ``about`` is the directory's location, ``problems`` has a line for each."""
 
     about: str
     clients: int
@@ -20,12 +20,12 @@ class Report:
 
 
 def check(directory: Directory) -> Report:
-    """Look at all of it. Raises UnreachableError, and ConfigError for an entry that can't be read."""
+    """Check all entries. Raises UnreachableError, and ConfigError for an invalid entry."""
     clients, channels = directory.clients(), directory.channels()
-    problems = directory.faults()
-    clash = find_duplicate_address(clients.values())
-    if clash is not None:
-        problems.append(f"{clash.second}: its {clash.kind} {clash.address} is {clash.first}'s already")
+    problems = directory.problems()
+    duplicate = find_duplicate_address(clients.values())
+    if duplicate is not None:
+        problems.append(f"{duplicate.second}: {duplicate.first} has the same {duplicate.kind} {duplicate.address}")
     problems += [
         f"{one.name}: there is no channel {one.channel}"
         for one in clients.values()

@@ -1,4 +1,4 @@
-"""What every backend can do."""
+"""The interface of all directory backends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gitstate.directory.model.entries import Entry
 
 @dataclass(frozen=True, slots=True)
 class LastChange:
-    """Who changed an entry last: the new revision, ``Name <mail>``, seconds since the epoch, a line of text."""
+    """The last change of an entry: revision, ``Name <mail>``, seconds since the epoch, first line of the message."""
 
     revision: str
     author: str
@@ -24,40 +24,42 @@ class LastChange:
 
 
 class Directory(Protocol):
-    """The clients of one site."""
+    """The clients, channels and hardware classes of a site."""
 
     def clients(self) -> Mapping[str, Client]:
-        """All clients by name, sorted by name. Raises ConfigError for entries that are wrong, with file and line."""
+        """Return all clients by name, sorted. Raises ConfigError, with file and line, for invalid entries."""
 
     def client(self, name: str) -> Client:
-        """One client. Raises NotFoundError with the nearest names."""
+        """Return a client. Raises NotFoundError with similar names."""
 
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
-        """The clients whose values are those wanted, by the keys of ``Client``; of sets, that hold the value.
+        """Return the clients with the ``wanted`` values, by the keys of ``Client``; of several values one must match.
 
-        ``{"macs": "52:54:00:12:34:56"}``, ``{"channel": "lab3", "kind": "diskless"}``. Where the backend is a server,
-        the server looks.
+        ``{"macs": "52:54:00:12:34:56"}``, ``{"channel": "lab3", "kind": "diskless"}``. An LDAP server does the search.
         """
 
     def followers(self, channel: str) -> Mapping[Kind, int]:
-        """How many clients of each kind follow a channel; whoever is pinned doesn't."""
+        """Count the clients of each kind that follow a channel; pinned ones don't."""
 
     def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
-        """What stands in the directory for each client, or those named, also what is nothing to gitstate; sorted."""
+        """Return the entries of all clients, or of ``names``, with attributes that gitstate doesn't use; sorted."""
 
     def netgroup(self, name: str) -> Sequence[str]:
-        """The short names of a netgroup's machines, sorted. Raises NotFoundError, UsageError for one that holds any."""
+        """Return the short names of a netgroup's machines, sorted.
+
+        Raises NotFoundError, and UsageError for a netgroup that matches any machine.
+        """
 
     def revision(self) -> str:
-        """Opaque; changes with every change. Empty before the first one."""
+        """Return an opaque id of the present state; empty before the first change."""
 
     def last_change(self, name: str) -> LastChange | None:
-        """Who changed the entry of ``name`` last; None if the backend can't tell."""
+        """Return the last change of a client's entry; None if the backend doesn't know it."""
 
     def client_on(self, name: str, when: int) -> Client | None:
-        """A client as it was at a moment, in seconds since the epoch; None if the backend can't tell.
+        """Return a client as it was ``when`` (seconds since the epoch); None if the backend keeps no history.
 
-        Raises NotFoundError if there was none then.
+        Raises NotFoundError if it didn't exist.
         """
 
     def change(
@@ -71,23 +73,23 @@ class Directory(Protocol):
     ) -> None:
         """Add or replace the clients ``put`` and remove those named, all or nothing.
 
-        What else an entry holds stays, or becomes what ``extra`` has for the client.
+        An entry's other attributes are kept, or replaced by those that ``extra`` has for the client.
 
-        Raises LockedError if the directory was changed since this object last read it, UsageError for values that
-        can't be and for addresses that another client has, NotFoundError for names to remove that no client has.
+        Raises LockedError if the directory has changed since this object last read it, UsageError for invalid values
+        and duplicate addresses, NotFoundError for unknown names to remove.
         """
 
     def about(self) -> str:
-        """Where the directory is, and who we are to it, in a few words."""
+        """Return the directory's location, and the identity that we log in with."""
 
-    def faults(self) -> list[str]:
-        """What is wrong with it besides what stops every reader, a line each."""
+    def problems(self) -> list[str]:
+        """Return a line for each problem that doesn't stop readers."""
 
     def finish(self) -> None:
-        """Do what is left of a change that was interrupted."""
+        """Complete an interrupted change."""
 
     def channels(self) -> Mapping[str, Channel]:
-        """All channels by name, sorted by name. Raises ConfigError for entries that are wrong, with file and line."""
+        """Return all channels by name, sorted. Raises ConfigError, with file and line, for invalid entries."""
 
     def change_channels(
         self,
@@ -99,12 +101,12 @@ class Directory(Protocol):
     ) -> None:
         """Add or replace the channels ``put`` and remove those named, all or nothing.
 
-        What others changed meanwhile stays. Raises LockedError, UsageError for values that can't be, NotFoundError for
-        names to remove that no channel has.
+        Concurrent changes of others are kept. Raises LockedError, UsageError for invalid values, NotFoundError for
+        unknown names to remove.
         """
 
     def classes(self) -> Mapping[str, HardwareClass]:
-        """All hardware classes by name, in their order. Raises ConfigError for entries that are wrong."""
+        """Return all hardware classes by name, in their order. Raises ConfigError for invalid entries."""
 
     def change_classes(
         self,

@@ -1,4 +1,4 @@
-"""The whole directory as one LDIF text, and back: from one backend to another, and to and from LDAP's own tools."""
+"""Export and import of the whole directory as LDIF."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _NAME: Final = re.compile(r"dn: *cn=([A-Za-z0-9._+-]{1,100}) *(?:,.*)?", re.IGNO
 _CHANGE: Final = "gitstateLastChange"
 
 
-# --- out --------------------------------------------------------------------------------------------------------------
+# --- export -----------------------------------------------------------------------------------------------------------
 
 
-def dump(directory: Directory, base: str = BASE) -> Iterator[str]:
-    """The directory's entries, those below which they stand first, each ended by an empty line."""
+def export_entries(directory: Directory, base: str = BASE) -> Iterator[str]:
+    """Yield the directory's entries, parents first, each ended by an empty line."""
     for name in ("clients", *RECORD_TYPES):
         entry = {"objectClass": [b"organizationalUnit"], "ou": [name.encode()]}
         yield _text(format_entry(f"ou={name},{base}", entry))
@@ -47,12 +47,12 @@ def _text(data: bytes) -> str:
     return data.decode().rstrip("\n") + "\n"
 
 
-# --- in ---------------------------------------------------------------------------------------------------------------
+# --- import -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an LDIF text holds for us: clients with all that stands in their entries, and more; and how much else."""
+    """The records of an LDIF text; ``others`` counts the entries that are none of gitstate's."""
 
     clients: Mapping[str, tuple[Client, Entry]]
     channels: Mapping[str, Channel]
@@ -61,7 +61,7 @@ class Content:
 
 
 def parse(data: bytes, where: str) -> Content:
-    """The clients, channels and classes of an LDIF text, wherever they stand. Raises ConfigError with file and line."""
+    """Parse the records of an LDIF text, below any base. Raises ConfigError with file and line."""
     clients: dict[str, tuple[Client, Entry]] = {}
     records: dict[str, dict[str, Any]] = {folder: {} for folder in RECORD_TYPES}
     others = 0
@@ -98,7 +98,7 @@ def parse(data: bytes, where: str) -> Content:
 
 
 def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The records of a text, which empty lines part, and how many lines stand above each."""
+    """Yield each entry of a text, and the number of lines before it."""
     start: list[bytes] = []
     first = 0
     for number, line in enumerate([*data.split(b"\n"), b""]):
@@ -113,7 +113,7 @@ def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _head(record: bytes, where: str, above: int) -> tuple[str, int, bytes]:
-    """The name in a record's dn, how many lines that takes with what stands before it, and the lines after it."""
+    """Return the name in an entry's dn, the number of lines up to it, and the lines after it."""
     lines = record.split(b"\n")
     number = 0
     while lines[number].startswith((b"#", b" ", b"version: 1")):
@@ -131,31 +131,31 @@ def _head(record: bytes, where: str, above: int) -> tuple[str, int, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What makes a directory hold what a text does."""
+    """The changes that bring a directory to the content of a text."""
 
     directory: Directory
     clients: tuple[Client, ...]
     extra: Mapping[str, Entry]
-    gone: tuple[str, ...]
+    removed_clients: tuple[str, ...]
     channels: tuple[Channel, ...]
-    channels_gone: tuple[str, ...]
+    removed_channels: tuple[str, ...]
     classes: tuple[HardwareClass, ...]
-    classes_gone: tuple[str, ...]
+    removed_classes: tuple[str, ...]
 
     def describe(self) -> list[str]:
-        """What will be done, a line each."""
+        """Return a line for each change."""
         return [
             *(f"channel {one.name}" for one in self.channels),
             *(f"hardware class {one.name}" for one in self.classes),
             *(f"client {one.name}" for one in self.clients),
-            *(f"no client {name}" for name in self.gone),
-            *(f"no channel {name}" for name in self.channels_gone),
-            *(f"no hardware class {name}" for name in self.classes_gone),
+            *(f"no client {name}" for name in self.removed_clients),
+            *(f"no channel {name}" for name in self.removed_channels),
+            *(f"no hardware class {name}" for name in self.removed_classes),
         ]
 
 
 def plan_import(directory: Directory, content: Content, *, replace: bool) -> ImportPlan:
-    """Plan to enter what ``content`` has; with ``replace`` what it hasn't goes."""
+    """Plan to import ``content``; with ``replace``, also to remove all else."""
     clients, channels, classes = directory.entries(), directory.channels(), directory.classes()
     new = {name: pair for name, pair in content.clients.items() if not _same(clients.get(name), pair[1])}
     return ImportPlan(
@@ -182,13 +182,13 @@ def _sets(entry: Entry) -> dict[str, frozenset[bytes]]:
 
 
 def apply(plan: ImportPlan, author: Signature, committer: Signature, message: str) -> None:
-    """Channels first, which clients follow; what goes last. Run again it does what is left."""
+    """Import channels before clients, which refer to them, and remove them after. Can be repeated when interrupted."""
     directory = plan.directory
     if plan.channels:
         directory.change_channels(plan.channels, (), author, message, committer)
-    if plan.classes or plan.classes_gone:
-        directory.change_classes(plan.classes, plan.classes_gone, author, message, committer)
+    if plan.classes or plan.removed_classes:
+        directory.change_classes(plan.classes, plan.removed_classes, author, message, committer)
     directory.clients()
-    directory.change(plan.clients, plan.gone, author, message, committer, plan.extra)
-    if plan.channels_gone:
-        directory.change_channels((), plan.channels_gone, author, message, committer)
+    directory.change(plan.clients, plan.removed_clients, author, message, committer, plan.extra)
+    if plan.removed_channels:
+        directory.change_channels((), plan.removed_channels, author, message, committer)

@@ -393,7 +393,7 @@ NONSENSE: Final[dict[str, tuple[Callable[[Path], None], str]]] = {
     "no folder": (_write("clients/lab3-01.ldif", GOOD), "clients/lab3-01.ldif is not one of its directories"),
     "another name": (_write("clients/01/README", "x"), "clients/01/README is not named as a client's file"),
     "an upper-case name": (_write("clients/01/LAB3-01.ldif", GOOD), "not named as a client's file"),
-    "an odd name": (_write("clients/01/\x1b[2J.ldif", GOOD), "clients/01/.033.1332J.ldif is not named"),
+    "an odd name": (_write("clients/01/\x1b[2J.ldif", GOOD), "clients/01/.033.2J.ldif is not named"),
     "a deep one": (_write("clients/01/x-01.ldif/x-01.ldif", GOOD), "clients/01/x-01.ldif is not a file"),
     "a symlink": (_link, "clients/01/lab3-01.ldif is not a file"),
     "a file for a folder": (_file_for_folder, "clients is not a directory"),

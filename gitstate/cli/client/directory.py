@@ -41,7 +41,7 @@ def export(session: Session, base: str | None) -> None:
     from gitstate.directory.options import distinguished_name
 
     opened = session.opened.directory
-    records = list(transfer.dump(opened, transfer.BASE if base is None else distinguished_name(base)))
+    records = list(transfer.export_entries(opened, transfer.BASE if base is None else distinguished_name(base)))
     text = "\n".join(records)
     emit(session, "directory-export/1", {"ldif": text}, text.split("\n")[:-1])
 
@@ -75,9 +75,9 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
         "clients": [one.name for one in plan.clients],
         "channels": [one.name for one in plan.channels],
         "classes": [one.name for one in plan.classes],
-        "removed_clients": list(plan.gone),
-        "removed_channels": list(plan.channels_gone),
-        "removed_classes": list(plan.classes_gone),
+        "removed_clients": list(plan.removed_clients),
+        "removed_channels": list(plan.removed_channels),
+        "removed_classes": list(plan.removed_classes),
         "others": content.others,
         "dry_run": session.dry_run,
     }

@@ -171,7 +171,7 @@ class LdifDirectory:
         """Where the clients stand."""
         return str(self._site.directory_path)
 
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """None: a file that is wrong stops every reader."""
         return []
 

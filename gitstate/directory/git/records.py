@@ -56,7 +56,7 @@ def replace_records(
             raise record_type.missing(name, files)
         del files[name]
     for record in put:
-        record_type.refuse_twin(record.name, files)
+        record_type.refuse_case_variant(record.name, files)
         had = current.get(record.name)
         entry = parse_record(record_type, read(had), record.name, _where(record_type, record.name))[1] if had else None
         files[record.name] = objects.add(Type.BLOB, format_record(record_type, record, entry))

@@ -133,7 +133,7 @@ class LdapDirectory:
         who = self._connection.who() or "nobody"
         return f"{self._connection.uri} as {who}"
 
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """A change that is half done, and the entries that it hasn't come to."""
         found = self._pending_file.load()
         if found is None:

@@ -44,7 +44,7 @@ class EntryMapping(Protocol):
         """The attributes that tell a client and its name."""
 
     def client_of(self, name: str, entry: Entry) -> Client:
-        """The client that ``entry`` tells of. Raises Fault."""
+        """The client that ``entry`` tells of. Raises EntryError."""
 
     def entry_of(self, client: Client, current: Entry | None) -> dict[str, list[bytes]]:
         """Its entry; what ``current`` holds besides stays."""

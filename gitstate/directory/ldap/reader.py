@@ -92,8 +92,8 @@ class Reader:
             return known[1]
         try:
             return self.mapping.client_of(name_of(dn, entry), entry)
-        except EntryError as fault:
-            raise ConfigError(f"{self._connection.uri}: {dn}: {fault.why}", _HINT) from None
+        except EntryError as error:
+            raise ConfigError(f"{self._connection.uri}: {dn}: {error.why}", _HINT) from None
 
     def search(self, condition: str, attributes: Sequence[str]) -> list[SearchResult]:
         """Entries that may be clients."""

@@ -41,9 +41,9 @@ class LdapRecords(Generic[Record]):
             entry.pop(CSN, None)
             try:
                 found.append(self._record_type.read(_name(dn, entry), entry))
-            except EntryError as fault:
+            except EntryError as error:
                 raise ConfigError(
-                    f"{self._connection.uri}: {dn}: {fault.why}", "fix that entry with the tools of the LDAP server"
+                    f"{self._connection.uri}: {dn}: {error.why}", "fix that entry with the tools of the LDAP server"
                 ) from None
         return self._record_type.by_name(found)
 
@@ -76,7 +76,7 @@ class LdapRecords(Generic[Record]):
             items.append(EntryChange(dn, entry, None, csn))
         removed = {item.dn: item for item in items}
         for record in put:
-            self._record_type.refuse_twin(record.name, left)
+            self._record_type.refuse_case_variant(record.name, left)
             left.add(record.name)
             item = self._item(record, current, removed, note)
             if item is not None:

@@ -138,7 +138,7 @@ class SplitDirectory:
         hosts = f"hosts below {self._options.clients} of {self._connection.uri}"
         return f"{hosts}, assignments in {self._assigned.about()}"
 
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Clients that no host has the name of any more."""
         lost = sorted(self._assigned.clients().keys() - self._hosts("").keys())
         return [f"{name}: no host has that name, below {self._options.clients}" for name in lost]

@@ -1,4 +1,4 @@
-"""A channel as everything inside sees it, and <-> the attributes of its entry."""
+"""A channel, and its conversion from and to an entry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Channel:
     """What clients follow: the releases of one prototype and its layers.
 
     ``signed``: only signed tags are released. ``author`` made it, ``created`` seconds since the epoch. ``release`` and
-    ``commit`` (of the prototype) say what runs, for whoever reads the directory; ``site.git`` is the truth.
+    ``commit`` (of the prototype) are copies for other readers of the directory; ``site.git`` is authoritative.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Channel:
 
 
 def no_such_channel(name: str, channels: Iterable[str]) -> NotFoundError:
-    """The error for a name that no channel has, with the nearest that one has."""
+    """Return the error for an unknown channel, with similar names."""
     return NotFoundError(
         f"no channel {name}", did_you_mean(nearest(name, channels), "gitstate channel list shows what there is")
     )
 
 
 def entry_of(channel: Channel, current: Entry | None = None) -> dict[str, list[bytes]]:
-    """The entry of ``channel``; what ``current``, the entry it had, holds besides stays."""
+    """Return the entry of a channel; other attributes of ``current`` are kept."""
     entry = {name: list(values) for name, values in (current or {}).items() if name not in _OURS}
     values = {
         "cn": channel.name,
@@ -68,7 +68,7 @@ def entry_of(channel: Channel, current: Entry | None = None) -> dict[str, list[b
 
 
 def channel_of(name: str, entry: Entry) -> Channel:
-    """The channel ``name`` that ``entry`` tells of. Raises Fault."""
+    """Read the channel ``name`` from its entry. Raises EntryError."""
     if _CLASS.lower().encode() not in {one.lower() for one in entry.get("objectClass", ())}:
         raise EntryError(f"the class {_CLASS} is missing", "objectClass")
     if name.encode() not in entry.get("cn", ()):
@@ -77,8 +77,8 @@ def channel_of(name: str, entry: Entry) -> Channel:
     try:
         channel_name(name)
         prototype = repo_name(texts.get("gitstatePrototypeName", ""))
-    except UsageError as fault:
-        raise EntryError(str(fault), "gitstatePrototypeName") from None
+    except UsageError as error:
+        raise EntryError(str(error), "gitstatePrototypeName") from None
     release, commit = texts.get("gitstateRelease"), texts.get("gitstateCommit")
     if release is not None and not _RELEASE.fullmatch(release):
         raise EntryError("gitstateRelease is not CHANNEL/VERSION", "gitstateRelease")

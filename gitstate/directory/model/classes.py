@@ -1,4 +1,4 @@
-"""A hardware class, which its rule tells by what is on the PCI bus, and <-> the attributes of its entry."""
+"""A hardware class, defined by PCI devices, and its conversion from and to an entry."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _HINT: Final = "VENDOR:DEVICE[:CLASS] in hex, as lspci -nn shows them: 10de:*:03
 
 @dataclass(frozen=True, slots=True)
 class HardwareClass:
-    """The machines that have a PCI device which one of ``patterns`` fits; they get the layer ``class/NAME``.
+    """Machines with a PCI device that matches one of ``patterns``; they get the layer ``class/NAME``.
 
-    Patterns are a set, in their canonical form. Of several classes those of a lower ``order`` come first.
+    Patterns are canonical and sorted. Classes with a lower ``order`` come first.
     """
 
     name: str
@@ -39,7 +39,7 @@ class HardwareClass:
 
 
 def pattern(text: str) -> str:
-    """``VENDOR:DEVICE[:CLASS]`` in hex, or a pattern for modaliases; in its canonical form. Raises UsageError."""
+    """Parse ``VENDOR:DEVICE[:CLASS]`` in hex, or a modalias pattern, into canonical form. Raises UsageError."""
     if text.startswith("pci:"):
         if not _MODALIAS.fullmatch(text):
             hint = "as in /sys/bus/pci/devices/*/modalias, hex in capitals, ended by *: pci:v000010DEd*bc03*"
@@ -53,14 +53,14 @@ def pattern(text: str) -> str:
 
 
 def order_number(text: str) -> int:
-    """A place among classes: 0 comes first, 9999 last. Raises UsageError."""
+    """Parse an order number: 0 comes first, 9999 last. Raises UsageError."""
     if not _ORDER.fullmatch(text):
         raise UsageError(f"{text[:60]!r} is not an order number", f"from 0, which comes first, to {_LAST}")
     return int(text)
 
 
 def normalized(one: HardwareClass) -> HardwareClass:
-    """A class with its patterns as a set. Raises UsageError for what no class can be."""
+    """Return a class with canonical, sorted patterns. Raises UsageError."""
     class_name(one.name)
     patterns = tuple(sorted({pattern(text) for text in one.patterns}))
     if not patterns:
@@ -71,14 +71,14 @@ def normalized(one: HardwareClass) -> HardwareClass:
 
 
 def no_such_class(name: str, classes: Iterable[str]) -> NotFoundError:
-    """The error for a name that no hardware class has, with the nearest that one has."""
+    """Return the error for an unknown hardware class, with similar names."""
     return NotFoundError(
         f"no hardware class {name}", did_you_mean(nearest(name, classes), "gitstate class list shows what there is")
     )
 
 
 def entry_of(one: HardwareClass, current: Entry | None = None) -> dict[str, list[bytes]]:
-    """The entry of a class; what ``current``, the entry it had, holds besides stays."""
+    """Return the entry of a hardware class; other attributes of ``current`` are kept."""
     entry = {name: list(values) for name, values in (current or {}).items() if name not in _OURS}
     values: dict[str, tuple[str, ...]] = {
         "cn": (one.name,),
@@ -90,7 +90,7 @@ def entry_of(one: HardwareClass, current: Entry | None = None) -> dict[str, list
 
 
 def class_of(name: str, entry: Entry) -> HardwareClass:
-    """The hardware class ``name`` that ``entry`` tells of. Raises Fault."""
+    """Read the hardware class ``name`` from its entry. Raises EntryError."""
     if _CLASS.lower().encode() not in {one.lower() for one in entry.get("objectClass", ())}:
         raise EntryError(f"the class {_CLASS} is missing", "objectClass")
     if name.encode() not in entry.get("cn", ()):
@@ -98,11 +98,11 @@ def class_of(name: str, entry: Entry) -> HardwareClass:
     for place, value in enumerate(entry.get("gitstatePciRule", ())):
         try:
             pattern(value.decode("utf-8", "replace"))
-        except UsageError as fault:
-            raise EntryError(f"gitstatePciRule: {fault}", "gitstatePciRule", place) from None
+        except UsageError as error:
+            raise EntryError(f"gitstatePciRule: {error}", "gitstatePciRule", place) from None
     texts = tuple(value.decode("utf-8", "replace") for value in entry.get("gitstatePciRule", ()))
     number = entry.get("gitstateOrder", [str(DEFAULT_ORDER).encode()])[0].decode("utf-8", "replace")
     try:
         return normalized(HardwareClass(name, texts, order_number(number)))
-    except UsageError as fault:
-        raise EntryError(str(fault), "gitstateOrder") from None
+    except UsageError as error:
+        raise EntryError(str(error), "gitstateOrder") from None

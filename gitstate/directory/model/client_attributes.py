@@ -1,4 +1,4 @@
-"""A client <-> the attributes of its entry: the one table, for every backend."""
+"""The conversion of a client from and to an entry, for all backends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gitstate.directory.model.entries import Entry, EntryError
 
 
 class Field(NamedTuple):
-    """The attribute that holds ``key`` of a client, how its values are read, the class that allows it."""
+    """The attribute for ``key`` of a client, the parser of its values, and the auxiliary class that allows it."""
 
     attribute: str
     key: str
@@ -46,7 +46,7 @@ _CLASSES: Final = {field.auxiliary for field in FIELDS}
 
 
 def entry_of(client: Client, current: Entry | None = None) -> dict[str, list[bytes]]:
-    """The entry of ``client``; what ``current``, the entry it had, holds besides stays."""
+    """Return the entry of ``client``; other attributes of ``current`` are kept."""
     current = current or {}
     entry = {name: list(values) for name, values in current.items() if name not in _OURS}
     classes = {_STRUCTURAL, _CLIENT}
@@ -65,7 +65,7 @@ def entry_of(client: Client, current: Entry | None = None) -> dict[str, list[byt
 
 
 def client_of(name: str, entry: Entry) -> Client:
-    """The client ``name`` that ``entry`` tells of. Raises Fault."""
+    """Read the client ``name`` from its entry. Raises EntryError."""
     if _CLASS_OF_CLIENTS not in {one.lower() for one in entry.get(_CLASS, ())}:
         raise EntryError(f"the class {_CLIENT} is missing", _CLASS)
     if name.encode() not in {one.lower() for one in entry.get(_NAME, ())}:
@@ -90,15 +90,15 @@ def _read(attribute: str, value: bytes) -> object:
         return _READERS[attribute](value.decode())
     except UnicodeDecodeError:
         raise EntryError(f"{attribute} is not UTF-8") from None
-    except UsageError as fault:
-        raise EntryError(f"{attribute}: {fault}") from None
+    except UsageError as error:
+        raise EntryError(f"{attribute}: {error}") from None
 
 
 def _placed(attribute: str, values: Sequence[bytes]) -> EntryError:
-    """What is wrong with the first of ``values`` that can't be read, and which it is."""
+    """Return the error of the first invalid value, with its index."""
     for place, value in enumerate(values):
         try:
             _read(attribute, value)
-        except EntryError as fault:
-            return EntryError(fault.why, attribute, place)
+        except EntryError as error:
+            return EntryError(error.why, attribute, place)
     raise AssertionError(f"{attribute} can be read")

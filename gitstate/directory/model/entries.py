@@ -1,17 +1,17 @@
-"""An entry as every backend has it, and what may be wrong with one."""
+"""Entries, as all backends have them, and their errors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 Entry = Mapping[str, Sequence[bytes]]
-"""Values by the attribute's first name in the schema."""
+"""Values by attribute, each under its first name in the schema."""
 
 
 class EntryError(ValueError):
-    """What is wrong with an entry: the value at ``place`` of ``attribute``; without one the whole of it.
+    """An invalid entry: the value at index ``place`` of ``attribute``, or the whole entry if that is empty.
 
-    ``line`` is set where the text itself is to blame.
+    ``line`` is set for errors in the LDIF text.
     """
 
     def __init__(self, why: str, attribute: str = "", place: int = 0, line: int = 0) -> None:
@@ -23,5 +23,5 @@ class EntryError(ValueError):
 
 
 def quoted(value: bytes) -> str:
-    """A value as it may stand in a message."""
+    """Return a value, quoted and shortened for a message."""
     return ascii(value[:60].decode("utf-8", "replace"))

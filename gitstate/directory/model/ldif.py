@@ -1,7 +1,7 @@
 """Entries as LDIF text (RFC 2849), one in a file, read and written by python-ldap.
 
-What a person or a program may have put into a file by hand is looked at line by line before python-ldap sees it: it
-fetches URLs if it is told to, tries names by a pattern that takes for ever on some, and doesn't say where a fault is.
+Lines are checked before python-ldap parses them: it fetches URLs, matches names with a pattern that takes exponential
+time on some input, and doesn't report line numbers.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from gitstate.directory.model.schema import schema
 HINT: Final = "clone directory.git, fix it, and push"
 BASE: Final = "ou=clients,o=gitstate"
 _LONGEST: Final = 64 * 1024
-_ONE_LINE: Final = _LONGEST  # a value in one line reads well in a diff
+_ONE_LINE: Final = _LONGEST  # unfolded, so that diffs are readable
 _CONTROL: Final = re.compile("[\0-\x09\x0b-\x1f\x7f]")
 _SPECIFICATION: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*)((?:;[^:]*)?):([:<]?) *(.*)")
 
 
 def client_dn(name: str) -> str:
-    """The distinguished name of a client."""
+    """Return the distinguished name of a client."""
     return f"cn={name},{BASE}"
 
 
 def record_dn(record_type: RecordType[Any], name: str) -> str:
-    """The distinguished name of a channel or the like."""
+    """Return the distinguished name of a record."""
     return f"cn={name},ou={record_type.folder},o=gitstate"
 
 
@@ -47,12 +47,12 @@ def record_dn(record_type: RecordType[Any], name: str) -> str:
 
 
 def format_client(client: Client, current: Entry | None = None) -> bytes:
-    """The file of ``client``; what its entry so far held besides stays. Raises UsageError for what can't be."""
+    """Return the file of ``client``; other attributes of ``current`` are kept. Raises UsageError."""
     return format_entry(client_dn(client.name), client_entry(client, current))
 
 
 def client_entry(client: Client, current: Entry | None = None) -> Entry:
-    """The entry of ``client``; what its entry so far held besides stays. Raises UsageError for what can't be."""
+    """Return the entry of ``client``; other attributes of ``current`` are kept. Raises UsageError."""
     try:
         if host_name(client.name) != client.name:
             raise EntryError("its name isn't in lower case")
@@ -60,32 +60,32 @@ def client_entry(client: Client, current: Entry | None = None) -> Entry:
         schema().check(entry)
         if client_of(client.name, entry) != client:
             raise EntryError("its values aren't in their canonical form")
-    except EntryError as fault:
-        raise UsageError(f"{client.name!r} can't be recorded: {fault.why}", "correct that value") from None
-    except UsageError as fault:
-        raise UsageError(f"{client.name!r} can't be recorded: {fault.message}", fault.hint) from None
+    except EntryError as error:
+        raise UsageError(f"{client.name!r} can't be recorded: {error.why}", "correct that value") from None
+    except UsageError as error:
+        raise UsageError(f"{client.name!r} can't be recorded: {error.message}", error.hint) from None
     return entry
 
 
 def format_record(record_type: RecordType[Record], record: Record, current: Entry | None = None) -> bytes:
-    """The file of a channel or the like; what its entry so far held besides stays. Raises UsageError."""
+    """Return the file of a record; other attributes of ``current`` are kept. Raises UsageError."""
     return format_entry(record_dn(record_type, record.name), record_entry(record_type, record, current))
 
 
 def record_entry(record_type: RecordType[Record], record: Record, current: Entry | None = None) -> Entry:
-    """The entry of a channel or the like; what its entry so far held besides stays. Raises UsageError."""
+    """Return the entry of a record; other attributes of ``current`` are kept. Raises UsageError."""
     try:
         entry = record_type.entry_of(record, current)
         schema().check(entry)
         if record_type.read(record.name, entry) != record:
             raise EntryError("its values aren't in their canonical form")
-    except EntryError as fault:
-        raise UsageError(f"{record.name!r} can't be recorded: {fault.why}", "correct that value") from None
+    except EntryError as error:
+        raise UsageError(f"{record.name!r} can't be recorded: {error.why}", "correct that value") from None
     return entry
 
 
 def format_entry(dn: str, entry: Entry) -> bytes:
-    """An entry as LDIF."""
+    """Return an entry as LDIF."""
     text = StringIO()
     LDIFWriter(text, cols=_ONE_LINE).unparse(dn, entry)
     return text.getvalue().removesuffix("\n").encode()
@@ -95,11 +95,11 @@ def format_entry(dn: str, entry: Entry) -> bytes:
 
 
 def parse_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Client, Entry]:
-    """The client ``name`` and its entry from the file ``where``, of which ``above`` lines stand before ``data``.
+    """Parse the client ``name`` and its entry; ``data`` is the file ``where`` after its first ``above`` lines.
 
     Raises ConfigError with file and line.
     """
-    with _told(data, where, above):
+    with _located_errors(data, where, above):
         entry = _entry(data, client_dn(name))
         schema().check(entry)
         return client_of(name, entry), entry
@@ -107,41 +107,41 @@ def parse_client(data: bytes, name: str, where: str, above: int = 0) -> tuple[Cl
 
 @lru_cache(maxsize=20_000)
 def parse_client_entry(data: bytes, name: str, where: str) -> Entry:
-    """The entry of the client ``name``, which a push looks at more than once. Raises ConfigError as read_client."""
+    """Parse a client's entry; cached, as a push does it several times. Raises ConfigError."""
     return parse_client(data, name, where)[1]
 
 
 def parse_record(
     record_type: RecordType[Record], data: bytes, name: str, where: str, above: int = 0
 ) -> tuple[Record, dict[str, list[bytes]]]:
-    """The channel or the like ``name`` and its entry, from the file ``where``. Raises ConfigError with its line."""
-    with _told(data, where, above):
+    """Parse the record ``name`` and its entry from the file ``where``. Raises ConfigError with its line."""
+    with _located_errors(data, where, above):
         entry = _entry(data, record_dn(record_type, name))
         schema().check(entry)
         return record_type.read(name, entry), entry
 
 
 @contextmanager
-def _told(data: bytes, where: str, above: int) -> Iterator[None]:
-    """Faults with the line that they stand in."""
+def _located_errors(data: bytes, where: str, above: int) -> Iterator[None]:
+    """Turn EntryError into ConfigError with file and line."""
     try:
         yield
-    except EntryError as fault:
-        line = fault.line or line_of(data, fault.attribute, fault.place)
+    except EntryError as error:
+        line = error.line or line_of(data, error.attribute, error.place)
         raise ConfigError(
-            f"{where}, line {above + line}: {fault.why}", HINT if not above else "correct the file"
+            f"{where}, line {above + line}: {error.why}", HINT if not above else "correct the file"
         ) from None
 
 
 def line_of(data: bytes, attribute: str, place: int) -> int:
-    """The line of the value at ``place`` of ``attribute``, else the first."""
+    """Return the line of the value at index ``place`` of ``attribute``, or 1."""
     text = data[:_LONGEST].decode(errors="replace").replace("\r\n", "\n")
     found = [number for number, name in _attributes(_unfolded(text)) if name == attribute]
     return (found[place:] or found[:1] or [1])[0]
 
 
 def line_of_address(data: bytes, name: str, address: str) -> int:
-    """The line in which a client has ``address``, in whatever way it is written there."""
+    """Return the line of a client's ``address``, however it is written there."""
     entry = _entry(data, client_dn(name))
     for field in FIELDS:
         for place, value in enumerate(entry.get(field.attribute, ())):
@@ -151,14 +151,14 @@ def line_of_address(data: bytes, name: str, address: str) -> int:
 
 
 def _attributes(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The line and attribute of every value."""
+    """Return line number and attribute of every value."""
     named = [(number, line.partition(":")[0]) for number, line in lines]
     known = [(number, schema().attribute(name)) for number, name in named]
     return [(number, one.name) for number, one in known if one is not None]
 
 
 def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
-    """The one entry of a file, attributes by their first name. Raises Fault."""
+    """Parse the only entry of a file, attributes by their first name. Raises EntryError."""
     lines = _unfolded(_decoded(data))
     head = f"dn: {dn}"
     while lines and (not lines[0][1] or lines[0][1] == "version: 1"):
@@ -183,7 +183,7 @@ def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
 
 def _decoded(data: bytes) -> str:
     if len(data) > _LONGEST:
-        raise EntryError(f"longer than {_LONGEST >> 10} KiB, which no client's entry is", line=1)
+        raise EntryError(f"longer than {_LONGEST >> 10} KiB, the limit for an entry", line=1)
     try:
         text = data.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -194,7 +194,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _unfolded(text: str) -> list[tuple[int, str]]:
-    """Lines by the number of their first part, continued ones joined, comments left out."""
+    """Return numbered lines, continuation lines joined, without comments."""
     found: list[tuple[int, list[str]]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith(" ") and found:
@@ -205,7 +205,7 @@ def _unfolded(text: str) -> list[tuple[int, str]]:
 
 
 def _check_line(number: int, line: str) -> None:
-    """Raise Fault unless ``line`` is a value that we can read, of an attribute that the schema knows."""
+    """Raise EntryError unless ``line`` is a value that we can read, of an attribute that the schema knows."""
     if not line:
         return
     found = _SPECIFICATION.fullmatch(line)
@@ -216,7 +216,7 @@ def _check_line(number: int, line: str) -> None:
         what = (
             "change records aren't read" if name == "changetype" else f"there is no attribute {name[:60]}{options[:9]}"
         )
-        raise EntryError("a second entry: one stands in a file" if name == "dn" else what, line=number)
+        raise EntryError("a second entry: a file holds only one" if name == "dn" else what, line=number)
     if sign == "<":
         raise EntryError("values from URLs are never read", line=number)
     if sign == ":":

@@ -1,4 +1,4 @@
-"""What the directory holds besides clients, few of each sort: every backend keeps all of them in one way."""
+"""The record types beside clients, which every backend stores alike: channels and hardware classes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gitstate.directory.model.entries import Entry
 
 
 class Named(Protocol):
-    """Whatever has a name."""
+    """Anything with a name."""
 
     @property
     def name(self) -> str:
-        """Unlike all others of its sort, whatever the case of its letters."""
+        """Unique among the records of its type, ignoring case."""
 
 
 Record = TypeVar("Record", bound=Named)
@@ -26,9 +26,9 @@ Record = TypeVar("Record", bound=Named)
 
 @dataclass(frozen=True, slots=True)
 class RecordType(Generic[Record]):
-    """One sort of things: its ``word``, the ``folder`` of their entries, and how an entry is made and read.
+    """A record type: its name, the ``folder`` or organisational unit of its entries, with its conversion.
 
-    ``make`` is the class of the things, ``key`` sorts them.
+    ``make`` is the Python class of the records, ``key`` their sort key, ``missing`` the not-found error.
     """
 
     word: str
@@ -41,14 +41,17 @@ class RecordType(Generic[Record]):
     key: Callable[[Record], Any]
 
     def by_name(self, records: Iterable[Record]) -> dict[str, Record]:
-        """Things by their names, in their order."""
+        """Return records by name, in their order."""
         return {one.name: one for one in sorted(records, key=self.key)}
 
-    def refuse_twin(self, name: str, others: Iterable[str]) -> None:
-        """Raise UsageError if one of ``others`` is ``name`` but for its case: to LDAP that is one name."""
-        twin = next((one for one in others if one != name and one.lower() == name.lower()), None)
-        if twin is not None:
-            raise UsageError(f"there is a {self.word} {twin} already", "names that differ in case are one to LDAP")
+    def refuse_case_variant(self, name: str, others: Iterable[str]) -> None:
+        """Raise UsageError if one of ``others`` differs from ``name`` in case only: LDAP ignores case."""
+        variant = next((one for one in others if one != name and one.lower() == name.lower()), None)
+        if variant is not None:
+            raise UsageError(
+                f"there is a {self.word} {variant} already",
+                "LDAP ignores case: choose a name that differs in more than that",
+            )
 
 
 CHANNELS: Final[RecordType[Channel]] = RecordType(
@@ -72,4 +75,4 @@ CLASSES: Final[RecordType[HardwareClass]] = RecordType(
     lambda one: (one.order, one.name),
 )
 RECORD_TYPES: Final[Mapping[str, RecordType[Any]]] = {one.folder: one for one in (CHANNELS, CLASSES)}
-"""All of them, by their folders."""
+"""All record types, by folder."""

@@ -1,4 +1,4 @@
-"""The schema that entries are checked against: the same file that an LDAP server loads, read by python-ldap."""
+"""The schema for checking entries: the file that LDAP servers load, parsed by python-ldap."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _spelled_out(oid: str, macros: Mapping[str, str]) -> str:
 
 
 class Attribute(NamedTuple):
-    """What the schema says of an attribute."""
+    """An attribute's definition."""
 
     name: str
     single: bool
@@ -86,7 +86,7 @@ class Attribute(NamedTuple):
 
 
 class _Rules(NamedTuple):
-    """What a set of object classes asks for: attributes that must, and all that may stand in an entry."""
+    """The attributes that a set of object classes requires and allows."""
 
     must: frozenset[str]
     may: frozenset[str]
@@ -124,7 +124,7 @@ class Schema:
         return self._attributes.get(name.lower())
 
     def check(self, entry: Entry) -> None:
-        """Raise Fault unless the classes of ``entry`` are known, have what they must and no more than they may."""
+        """Raise EntryError unless the entry follows the definitions of its object classes."""
         rules = self._rules_of(tuple(entry.get("objectClass", ())))
         for name, values in entry.items():
             if name not in rules.may:
@@ -147,7 +147,7 @@ class Schema:
             seen.add(same)
 
     def _rules_of(self, names: tuple[bytes, ...]) -> _Rules:
-        """The rules of the classes ``names``. Raises Fault."""
+        """The rules of the classes ``names``. Raises EntryError."""
         rules = self._rules.get(names)
         if rules is None:
             classes = [self._class(name, place) for place, name in enumerate(names)]
@@ -169,5 +169,5 @@ class Schema:
 
 @cache
 def schema() -> Schema:
-    """gitstate's schema and what it uses of others'."""
+    """Return gitstate's schema with the standard definitions that it uses."""
     return Schema([data_file("schemas", name).read_text("utf-8") for name in _FILES])
