@@ -36,9 +36,8 @@ DISTRICTS: Final = {
         "machine": "layers hardware render secrets archives",
         "boot": "checks options request templates plan render files doctor creation",
         "release": """
-            models log opened messages content signatures requests difference archives publishing refresh
-            boot_files clients reconcile
-            channels push rollback gate status doctor state_at layers
+            models log opened content requests difference archives publishing refresh
+            boot_files reconcile channels push rollback gate status doctor state_at layers
         """,
         "cli": "base client layer site release tree",
     }.items()

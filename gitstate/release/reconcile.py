@@ -20,8 +20,8 @@ from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel
 from gitstate.machine.hardware.reports import Reports
-from gitstate.release import archives, messages, publishing, refresh, requests
-from gitstate.release.log import ReleaseLog
+from gitstate.release import archives, publishing, refresh, requests
+from gitstate.release.log import ReleaseLog, tag_message
 from gitstate.release.models import PINS, MadeRelease, Name, Problem, ReconcileResult, Release, ReleaseRequest
 from gitstate.release.opened import OpenedSite
 from gitstate.store import MAIN, Repository, hooks
@@ -58,7 +58,7 @@ class Publisher:
         commits = self.commits(channel, request, current)
         for name in sorted(commits.keys() - (current.commits if current else {}).keys() - {request.repository}):
             requests.check_content(self.repositories[name], name, commits[name], current, self._observer)
-        message = messages.of_tag(request, commits, current, repository)
+        message = tag_message(request, commits, current, repository)
         return self.release(channel, request.name, commits, current, request.tag.tagger, message)
 
     def commits(self, channel: Channel, request: ReleaseRequest, current: Release | None) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,7 +11,9 @@ from gitstate.boot.files.opening import inspect_output, open_output
 from gitstate.core.errors import GitstateError, PartlyDoneError
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
+from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory
+from gitstate.directory import plan as planning
 from gitstate.machine.archives import files
 from gitstate.machine.archives.maker import Maker
 from gitstate.release import archives, publishing
@@ -141,3 +144,23 @@ def remove_unused(opened: OpenedSite, observer: Observer) -> None:
             if release is not None:
                 hosts = {one.name for one in archives.followers(opened.directory, channel)}
                 files.remove_hosts(output, channel, release.name.version, hosts)
+
+
+def change_clients(
+    opened: OpenedSite,
+    plan: planning.Plan,
+    author: Signature,
+    committer: Signature,
+    message: str | None,
+    observer: Observer,
+) -> None:
+    """Make all changes of ``plan`` in one step. Raises ConfigError, LockedError, UsageError, ConflictError."""
+    refresh(opened.reopened(), observer, {change.name: change.new for change in plan.changes})
+    try:
+        planning.apply(plan, author, committer, message)
+    except BaseException:
+        with suppress(GitstateError):
+            refresh(opened.reopened(), observer, {change.name: change.old for change in plan.changes})
+        raise
+    names = [change.name for change in plan.changes]
+    refresh_clients(opened.reopened(), names, observer)  # templates see the entry's own attributes

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from gitstate.core import process
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Channel
-from gitstate.release import signatures
 from gitstate.release.content import Inspector, allowances
 from gitstate.release.log import ReleaseLog
 from gitstate.release.models import TAGS, Name, PendingTag, Release, ReleaseRequest, number, version_name
@@ -105,7 +106,7 @@ def check(
 ) -> None:
     """Check signature and content of what is requested. Raises RefusedError, DamagedError, ConfigError."""
     if channel.signed:
-        signatures.verify(site, repository, request.pending.oid, str(request.name))
+        verify_signature(site, repository, request.pending.oid, str(request.name))
     check_content(repository, request.repository, request.commit, current, observer)
 
 
@@ -118,3 +119,48 @@ def check_content(
         return
     observer.phase(f"check {name}")
     Inspector(repository, observer).inspect(commit, [running] if running else [], allowances(repository, commit))
+
+
+# --- signatures -------------------------------------------------------------------------------------------------------
+
+
+def signers(site: Site) -> Path:
+    """Who may sign by ssh: the form of ssh-keygen(1), ALLOWED SIGNERS."""
+    return site.path / "allowed_signers"
+
+
+def revoked(site: Site) -> Path:
+    """Keys that no longer count, whatever the list of signers says; needn't exist."""
+    return site.path / "revoked_signers"
+
+
+def keyring(site: Site) -> Path:
+    """GnuPG's directory with the keys of those who may sign by gpg, and no others."""
+    return site.path / "gnupg"
+
+
+def verify_signature(site: Site, repository: Repository, tag: bytes, name: str) -> None:
+    """Raise RefusedError unless the tag object ``tag`` is signed by somebody whom the site allows to."""
+    settings = {
+        "gpg.program": "gpg",
+        "gpg.minTrustLevel": "undefined",
+        "gpg.ssh.program": "ssh-keygen",
+        "gpg.ssh.allowedSignersFile": str(signers(site)),
+    }
+    if revoked(site).exists():
+        settings["gpg.ssh.revocationFile"] = str(revoked(site))
+    options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+    argv = ["git", *options, f"--git-dir={repository.path}", "verify-tag", tag.hex()]
+    try:
+        process.run(argv, variables={"GNUPGHOME": str(keyring(site)), "LC_ALL": "C"})
+    except process.ProgramError as error:
+        if error.tells_of_damage:
+            raise
+        hint = f"sign it (git tag -s) with a key of {signers(site)}, or of the key ring in {keyring(site)}"
+        raise RefusedError(f"{name} is signed by nobody who may: {_last_line(error.said)}", hint) from None
+
+
+def _last_line(said: str) -> str:
+    """git's or its helper's last word."""
+    lines = [line.removeprefix("error: ").strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

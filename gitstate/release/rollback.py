@@ -9,9 +9,8 @@ from gitstate.core.errors import GitstateError, LockedError, NotFoundError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
-from gitstate.release import messages
 from gitstate.release.channels import find_channel
-from gitstate.release.log import ReleaseLog, next_number
+from gitstate.release.log import ReleaseLog, next_number, rollback_message
 from gitstate.release.models import MadeRelease, Name, Problem, Release, release_name, unfinished
 from gitstate.release.opened import OpenedSite
 from gitstate.release.push import used_versions
@@ -79,7 +78,7 @@ def apply(
         log.tagged(current)
         publisher = Publisher(opened, who[1], observer, step)
         commits = publisher.existing_commits(rollback.target)
-        message = messages.of_rollback(rollback.target, current)
+        message = rollback_message(rollback.target, current)
         made = publisher.release(rollback.channel, rollback.name, commits, current, who[0], message)
         name = rollback.channel.name
         try:

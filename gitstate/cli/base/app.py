@@ -34,20 +34,20 @@ _COMMANDS: Final = {
     "log": "tree.history",
     "show": "tree.history",
     "diff": "tree.history",
-    "clone": "tree.clone",
+    "clone": "tree.export",
     "boot": "site.boot",
     "client": "client.group",
     "doctor": "site.doctor",
     "push": "release.push",
-    "rollback": "release.rollback",
+    "rollback": "release.push",
     "reconcile": "release.reconcile",
     "channel": "release.channel",
     "class": "client.classes",
     "layer": "layer.group",
     "secret": "client.secret",
     "directory": "client.directory",
-    "fsck": "site.fsck",
-    "gc": "site.gc",
+    "fsck": "site.maintenance",
+    "gc": "site.maintenance",
     "merge-driver": "tree.merge_driver",
     "serve": "release.serve",
     "hook": "release.serve",
@@ -275,10 +275,7 @@ def completion(find: Callable[[Session, Mapping[str, Any]], Iterable[str]]) -> C
 
 complete_repository = completion(lambda session, parameters: session.opened.site.repositories())
 complete_revision = completion(
-    lambda session, parameters: [
-        "HEAD",
-        *session.opened.repository(session.name(parameters.get("repo"))).names(),
-    ]
+    lambda session, parameters: ["HEAD", *session.opened.repository(session.name(parameters.get("repo"))).names()]
 )
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, command, group
-from gitstate.cli.base.input import content
+from gitstate.cli.base.app import Session, command, completion, group
 from gitstate.cli.base.output import emit, suggest, table
-from gitstate.cli.client.options import authorship_options, one_name, parsed
+from gitstate.cli.client.options import authorship_options, content, one_name, parsed
 from gitstate.cli.client.output import refresh_archives
 from gitstate.cli.client.report import as_json as why_as_json
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, NotFoundError, UsageError
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.directory import HardwareClass
 from gitstate.directory.model import classes
 from gitstate.directory.model import clients as model
@@ -29,13 +28,7 @@ from gitstate.machine.layers import Classes, load
 _SHOWN = 20
 
 
-def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of hardware classes that begin so; none where anything is wrong."""
-    session = context.ensure_object(Session)
-    try:
-        return [name for name in session.opened.directory.classes() if name.startswith(incomplete)]
-    except (GitstateError, OSError):
-        return []
+_complete = completion(lambda session, parameters: session.opened.directory.classes())
 
 
 @group("gitstate class list", "gitstate class set nvidia '10de:*:03'", name="class")

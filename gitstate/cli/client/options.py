@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from gitstate.cli.base.app import Function, Session, completion
 from gitstate.core import names
-from gitstate.core.errors import UsageError
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.wording import some_of
 from gitstate.directory import STATES, Kind, selection
 from gitstate.directory.model import clients as model
@@ -133,3 +135,12 @@ many_names = click.argument(
     "who", metavar="NAME...", nargs=-1, required=True, callback=_parse_names, shell_complete=complete_client
 )
 new_names = click.argument("who", metavar="NAME...", nargs=-1, required=True, callback=_parse_names)
+
+
+def content(file: Path, most: int) -> bytes:
+    """What a file, or standard input, begins with, at most ``most`` bytes and one more. Raises NotFoundError."""
+    try:
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
+            return stream.read(most + 1)
+    except FileNotFoundError:
+        raise NotFoundError(f"{file}: no such file", "- is standard input") from None

@@ -12,7 +12,7 @@ from gitstate.core.errors import UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
-from gitstate.release import clients
+from gitstate.release.refresh import change_clients
 
 _NAMED: Final = 5
 _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
@@ -41,7 +41,7 @@ def apply(session: Session, planned: plan.Plan, who: Signature, message: str | N
     """Make the changes in one step; False if there is nothing to do or it is a dry run."""
     if not planned.changes or session.dry_run:
         return False
-    clients.apply(session.opened, planned, who, settings.committer(), message, session.observer)
+    change_clients(session.opened, planned, who, settings.committer(), message, session.observer)
     return True
 
 

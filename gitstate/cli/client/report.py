@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import Session, command
-from gitstate.cli.base.input import content
 from gitstate.cli.base.output import emit
-from gitstate.cli.client.options import one_name
+from gitstate.cli.client.options import content, one_name
 from gitstate.cli.client.output import refresh_archives
 from gitstate.core import settings
 from gitstate.core.signature import Signature

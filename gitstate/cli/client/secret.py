@@ -11,9 +11,8 @@ from typing import Any, Final
 import click
 
 from gitstate.cli.base.app import Function, Session, command, group
-from gitstate.cli.base.input import content
 from gitstate.cli.base.output import ago, emit, moment, size, suggest, table
-from gitstate.cli.client.options import complete_client, existing_clients, parsed
+from gitstate.cli.client.options import complete_client, content, existing_clients, parsed
 from gitstate.cli.client.output import refresh_archives
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
@@ -60,12 +59,7 @@ def _path(text: str) -> bytes:
 
 
 @command("gitstate secret list", "gitstate secret list lab3-12", name="list", group=secret)
-@click.argument(
-    "host",
-    required=False,
-    callback=parsed(names.host_name),
-    shell_complete=complete_client,
-)
+@click.argument("host", required=False, callback=parsed(names.host_name), shell_complete=complete_client)
 def list_(session: Session, host: str | None) -> None:
     """List the secrets of HOST, or of all machines.
 

@@ -11,8 +11,7 @@ import click
 from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, letter, suggest, visible_line, write_name
 from gitstate.cli.client.options import complete_client
-from gitstate.cli.layer.options import at_option
-from gitstate.cli.layer.state import source_of, state_json, state_of
+from gitstate.cli.layer.state import at_option, source_of, state_json, state_of
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal, visible
 from gitstate.release import layers
@@ -46,11 +45,7 @@ def diff(session: Session, host: str, others: tuple[str, ...], at: str | None, e
         for one in found:
             write_name(one.path)
     else:
-        value = {
-            "old": state_json(old),
-            "new": state_json(new),
-            "changes": [_json(one) for one in found],
-        }
+        value = {"old": state_json(old), "new": state_json(new), "changes": [_json(one) for one in found]}
         lines = [] if session.json else [line for one in found for line in _lines(session, one)]
         emit(session, "layer-diff/1", value, lines)
         if not found:

@@ -9,12 +9,12 @@ from gitstate.cli.base.app import group
     "gitstate layer list",
     "gitstate layer create lab/lab3",
     modules={
-        "create": "layer.create",
+        "create": "layer.list",
         "diff": "layer.diff",
         "list": "layer.list",
         "owner": "layer.owner",
         "render": "layer.render",
-        "resolve": "layer.resolve",
+        "resolve": "layer.render",
         "which": "layer.which",
     },
 )

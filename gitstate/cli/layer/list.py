@@ -1,4 +1,4 @@
-"""layer list."""
+"""layer list, create."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import click
 
 from gitstate.cli.base.app import Session, command, completion
 from gitstate.cli.base.output import date, emit, location, moment, shortened, suggest, table
-from gitstate.cli.layer import shipped as layer_shipped
 from gitstate.core.errors import UsageError
+from gitstate.machine.layers import name_problem, shipped
 from gitstate.release import layers
 from gitstate.release.layers import LayerSummary
 
@@ -29,7 +29,7 @@ def list_(session: Session, name: str | None, shipped: bool) -> None:
     if shipped and name:
         raise UsageError("NAME and --shipped exclude each other", "gitstate layer list --shipped lists all of them")
     if shipped:
-        layer_shipped.list_shipped(session)
+        _list_shipped(session)
     elif name:
         _list_clients(session, name)
     else:
@@ -82,3 +82,41 @@ def _list_clients(session: Session, name: str) -> None:
     emit(session, "layer-clients/1", {"repository": name, "clients": value}, lines)
     if not found:
         suggest(session, f"no client gets {name}")
+
+
+def _list_shipped(session: Session) -> None:
+    """List what there is, and which of it the site has a layer of."""
+    own = set(session.opened.site.layers())
+    found = shipped.shipped()
+    value = [{"repository": one.name, "description": one.description, "exists": one.name in own} for one in found]
+    rows = [(one.name, "exists" if one.name in own else "-", one.description) for one in found]
+    emit(
+        session,
+        "layer-shipped/1",
+        {"layers": value},
+        table(rows, ("NAME", "HERE", "DESCRIPTION"), colour=session.colour),
+    )
+    suggest(session, "to copy one: gitstate layer create NAME --shipped")
+
+
+@command("gitstate layer create lab/lab3", "gitstate layer create base --shipped", writes=True)
+@click.argument("name")
+@click.option("--shipped", is_flag=True, help="Fill it with the layer of that name that comes with gitstate.")
+def create(session: Session, name: str, shipped: bool) -> None:
+    """Create the layer NAME and an empty live tree.
+
+    NAME is base, or KIND/NAME. Edit it, check it in and push it like a
+    prototype.
+    """
+    plan = layers.plan_creation(session.opened.site, name, shipped=shipped)
+    if not session.dry_run:
+        layers.create(plan)
+    word = "would be" if session.dry_run else "live in"
+    value = {"repository": plan.name, "git_dir": location(plan.path), "live": location(plan.live)}
+    flags = {"shipped": shipped, "dry_run": session.dry_run}
+    emit(session, "layer-create/1", value | flags, [f"{plan.name}: {word} {plan.live}"])
+    if wanted := name_problem(plan.name):
+        session.observer.notice(f"only clients with --layer {plan.name} get it; others need {wanted}")
+    if not session.dry_run:
+        do = "edit vars.toml" if shipped else "add files"
+        suggest(session, f"next: {do}, then gitstate checkin {plan.name} -m 'what they do'")

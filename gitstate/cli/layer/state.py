@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gitstate.cli.base.app import Session
+import click
+
+from gitstate.cli.base.app import Function, Session
+from gitstate.cli.client.options import complete_client
 from gitstate.release.state_at import MachineState, state_at
 
 
@@ -39,3 +42,14 @@ def image_json(state: MachineState) -> dict[str, Any] | None:
     """The snapshot that the layers are laid over, for JSON."""
     prototype = state.context.prototype
     return {"repository": prototype[0], "commit": prototype[1].hex()} if prototype else None
+
+
+def host_argument(function: Function) -> Function:
+    """HOST, a client's name."""
+    return click.argument("host", shell_complete=complete_client)(function)
+
+
+def at_option(function: Function) -> Function:
+    """``--at RELEASE|DAY``."""
+    text = "State at this release, such as lab3/12, or day, such as 2026-05-03 [now]."
+    return click.option("--at", metavar="RELEASE|DAY", help=text)(function)

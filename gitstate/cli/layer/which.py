@@ -10,8 +10,7 @@ import click
 
 from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import date, emit, moment, visible_line, write_name
-from gitstate.cli.layer.options import at_option, host_argument
-from gitstate.cli.layer.state import image_json, state_json, state_of
+from gitstate.cli.layer.state import at_option, host_argument, image_json, state_json, state_of
 from gitstate.core.names import display, octal, tree_path, visible
 from gitstate.release.layers import Action, Line, Origin, Trace, trace
 from gitstate.release.state_at import MachineState

@@ -10,10 +10,7 @@ import click
 
 from gitstate.cli.base.app import Session, command, complete_repository, group
 from gitstate.cli.base.output import ago, date, emit, moment, shortened, suggest, table
-from gitstate.cli.release.output import (
-    complete_channel,
-    release_json,
-)
+from gitstate.cli.release.output import complete_channel, release_json
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import visible
@@ -57,11 +54,7 @@ def create(session: Session, name: str, prototype: str, signed: bool, author: st
     if not session.dry_run:
         channels.apply(session.opened, plan, who, settings.committer())
     word = "would make" if session.dry_run else "made"
-    value = {
-        "channel": _as_json(plan.channel, None, 0),
-        "pending": list(plan.pending),
-        "dry_run": session.dry_run,
-    }
+    value = {"channel": _as_json(plan.channel, None, 0), "pending": list(plan.pending), "dry_run": session.dry_run}
     emit(session, "channel-create/1", value, [f"{word} channel {name}, of {prototype}"])
     if plan.pending:
         suggest(session, f"pending tags: {', '.join(plan.pending)}; next: gitstate reconcile")

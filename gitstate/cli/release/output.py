@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import click
-
-from gitstate.cli.base.app import Session
+from gitstate.cli.base.app import completion
 from gitstate.cli.base.output import moment
-from gitstate.core.errors import GitstateError
 from gitstate.core.wording import counted
 from gitstate.directory import Kind
 from gitstate.release.models import MadeRelease, Release
 
 _AT_BOOT = (Kind.DISKLESS, Kind.LIVE)
+
+complete_channel = completion(lambda session, parameters: session.opened.directory.channels())
 
 
 def sorted_commits(commits: Mapping[str, bytes], prototype: str) -> list[tuple[str, bytes]]:
@@ -41,15 +40,6 @@ def released_line(made: MadeRelease) -> str:
 
 def step_lines(made: MadeRelease) -> Iterator[str]:
     yield from (f"  {step}" for step in made.steps)
-
-
-def complete_channel(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names of channels that begin so; none where anything is wrong."""
-    session = context.ensure_object(Session)
-    try:
-        return [name for name in session.opened.directory.channels() if name.startswith(incomplete)]
-    except (GitstateError, OSError):
-        return []
 
 
 def release_json(release: Release) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""push."""
+"""push, rollback."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from gitstate.core.names import display, octal
 from gitstate.core.wording import counted
 from gitstate.directory import Kind
 from gitstate.release import push as pushing
+from gitstate.release import rollback as rolling_back
 from gitstate.release.difference import Difference
 from gitstate.release.models import Release, unfinished
 
@@ -170,3 +171,38 @@ def _difference_json(one: Difference) -> dict[str, Any]:
         "bytes": one.bytes,
         "reboot": list(one.reasons),
     }
+
+
+# --- rollback ---------------------------------------------------------------------------------------------------------
+
+
+@command("gitstate rollback lab3", "gitstate rollback lab3 lab3/12 -n", writes=True)
+@click.argument("channel", shell_complete=complete_channel)
+@click.argument("release", required=False)
+@click.option("--author", metavar="NAME", help="Author of the release: 'Name <mail>'.")
+def rollback(session: Session, channel: str, release: str | None, author: str | None) -> None:
+    """Return CHANNEL to RELEASE: prototype, layers and boot files.
+
+    RELEASE is the previous one by default; a second rollback goes further back.
+    A rollback is a release of its own, and history shows it.
+    """
+    plan = rolling_back.plan(session.opened, channel, release)
+    who = settings.author(session.settings, author), settings.committer()
+    made = None
+    if plan.is_needed and not session.dry_run:
+        made = rolling_back.apply(plan, who, session.observer)
+    word = "would run" if session.dry_run else "runs"
+    line = f"{channel} {word} {plan.target.name} again, as {plan.name}" if plan.is_needed else "nothing to do"
+    value = {
+        "channel": channel,
+        "before": str(plan.current.name),
+        "target": str(plan.target.name),
+        "needed": plan.is_needed,
+        "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
+        "release": release_json(made.release) if made else None,
+        "dry_run": session.dry_run,
+    }
+    if not plan.is_needed:
+        line = f"{channel} runs what {plan.target.name} has already: {plan.current.name}"
+    lines = [line, *(step_lines(made) if made else ()), *(client_lines(plan.clients) if plan.is_needed else ())]
+    emit(session, "rollback/1", value, lines)

@@ -7,11 +7,7 @@ from typing import Any
 
 from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, suggest
-from gitstate.cli.release.output import (
-    release_json,
-    released_line,
-    step_lines,
-)
+from gitstate.cli.release.output import release_json, released_line, step_lines
 from gitstate.core import settings
 from gitstate.core.errors import PartlyDoneError
 from gitstate.release import reconcile as reconciling

@@ -34,10 +34,7 @@ def prototype() -> None:
 )
 @click.argument("name")
 @click.option(
-    "--live",
-    metavar="DIR",
-    type=click.Path(path_type=Path, readable=False),
-    help="Use this directory where it is.",
+    "--live", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="Use this directory where it is."
 )
 @click.option(
     "--from",
@@ -180,11 +177,7 @@ def remove(session: Session, name: str, yes: bool) -> None:
         if not yes:
             _ask(session, name, removal)
         bootstrap.apply_removal(removal, session.observer)
-    value = {
-        "repository": name,
-        "removed": [location(path) for path in removal.paths],
-        "dry_run": session.dry_run,
-    }
+    value = {"repository": name, "removed": [location(path) for path in removal.paths], "dry_run": session.dry_run}
     word = "would remove" if session.dry_run else "removed"
     emit(session, "prototype-remove/1", value, [f"{word} {path}" for path in removal.paths])
 

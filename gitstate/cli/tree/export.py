@@ -1,4 +1,4 @@
-"""export."""
+"""export, clone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, command, repo_argument, rev_argument
+from gitstate.cli.base.app import Session, command, complete_repository, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location
+from gitstate.core.errors import UsageError
 from gitstate.tree import export as exporting
 
 
@@ -50,3 +51,27 @@ def export(session: Session, repo: str | None, rev: str | None, to: Path | None)
     counts = exporting.apply(plan, session.observer)
     value |= {"linked": counts.linked, "cloned": counts.cloned, "written": counts.written, "bytes": counts.bytes}
     emit(session, "export/1", value, [str(plan.target)])
+
+
+@command("gitstate clone desktop ~/desktop", writes=True)
+@click.argument("repo", required=False, shell_complete=complete_repository)
+@click.argument("directory", required=False, metavar="DIRECTORY", type=click.Path(readable=False))
+def clone(session: Session, repo: str | None, directory: str | None) -> None:
+    """Clone REPO to DIRECTORY by plain git.
+
+    The clone is set up so that git converts no bytes and shows readable diffs
+    of records. Edit it with git, and push your commits back.
+    """
+    name, (where,) = session.take(repo, directory)
+    if where is None:
+        raise UsageError("DIRECTORY is missing", "gitstate clone REPO DIRECTORY")
+    repository, target = session.opened.repository(name), Path(where)
+    value = {"repository": name, "directory": location(target), "dry_run": session.dry_run}
+    if session.dry_run:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UsageError(f"{target} is not an empty directory", "clone into a new one")
+        emit(session, "clone/1", value, [f"would clone {repository.path} to {target}"])
+        return
+    session.observer.phase(f"git clone {name}")
+    repository.clone(target)
+    emit(session, "clone/1", value, [str(target)])
