@@ -100,7 +100,7 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageError |
 
 def _verb(words: Sequence[str]) -> list[str]:
     """The program and its subcommand: ``git update-ref``."""
-    return [words[0], *[word for word in words[1:] if not word.startswith(("-", "/"))][:1]]
+    return [words[0], *[word for word in words[1:] if not word.startswith(("-", "/")) and "=" not in word][:1]]
 
 
 def complaints(argv: Sequence[Argument]) -> list[str]:

@@ -112,7 +112,7 @@ def test_inside_a_live_tree_it_is_that_tree(site: Site, tmp_path: Path) -> None:
     assert site.run("status", cwd=tmp_path / "desktop").stdout == site.run("status", "desktop").stdout
     for words in (("-z",), ("--times",), ("--live", str(tmp_path))):
         assert words[0] in site.run("status", *words, cwd=tmp_path, code=2).stderr
-    assert "for the whole site" in site.run("status", "desktop", "--quick", code=2).stderr
+    assert "--quick and REPO" in site.run("status", "desktop", "--quick", code=2).stderr
     assert "is not a site" in Site(tmp_path / "nowhere").run("status", cwd=tmp_path, code=10).stderr
 
 
