@@ -75,7 +75,9 @@ def set_(
     pattern for modaliases. Clients that have reported their hardware change
     class at once.
     """
-    if shipped == (name is not None) or (shipped and order is not None):
+    if shipped and (name is not None or order is not None):
+        raise UsageError("--shipped excludes NAME, PATTERN and --order", "gitstate class set --shipped")
+    if not shipped and name is None:
         raise UsageError("NAME and PATTERN are missing", "gitstate class set nvidia '10de:*:03'")
     existing = session.opened.directory.classes()
     if name is None:
