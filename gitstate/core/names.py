@@ -34,9 +34,8 @@ def is_word(text: str) -> bool:
 def word(text: str, what: str) -> str:
     """``text`` if it may name ``what``, such as "a channel's name". Raises UsageError."""
     if not is_word(text):
-        raise UsageError(
-            f"{text!r} is not {what}", "letters, digits and . _ + -, beginning with a letter or digit, at most 100"
-        )
+        hint = "letters, digits and . _ + -, beginning with a letter or digit, at most 100"
+        raise UsageError(f"{text!r} is not {what}", hint)
     return text
 
 
@@ -59,9 +58,8 @@ def host_name(text: str) -> str:
     """A machine's short name, in lower case: one label of RFC 1123. Raises UsageError."""
     name = text.lower()
     if not _LABEL.fullmatch(name):
-        raise UsageError(
-            f"{text!r} is not a host name", "one label: letters, digits and inner hyphens, at most 63, no domain"
-        )
+        hint = "one label: letters, digits and inner hyphens, at most 63, no domain"
+        raise UsageError(f"{text!r} is not a host name", hint)
     if name.isdigit():
         raise UsageError(f"{text!r} is not a host name", "a name of digits alone would be taken for an address")
     return name
@@ -82,9 +80,8 @@ def ip_address(text: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise UsageError(
-            f"{text!r} is not an IP address", "such as 192.168.1.23 or fd00::17, without a /mask"
-        ) from None
+        hint = "such as 192.168.1.23 or fd00::17, without a /mask"
+        raise UsageError(f"{text!r} is not an IP address", hint) from None
     if address.is_multicast or address.is_unspecified or address.is_loopback or "%" in text:
         raise UsageError(f"{text!r} is not one machine's IP address", "give it an address of its own")
     return str(address)
@@ -244,7 +241,6 @@ def real_name(stored: bytes) -> bytes:
             raise DamagedError(f"bad escape in the stored name {display(stored)}", "rename it with plain git")
         name = _UNESCAPE_BYTE.sub(lambda match: bytes([int(match[1], 16)]), body)
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-        raise DamagedError(
-            f"no file can be named '{display(name)}' (stored as {display(stored)})", "remove it with plain git"
-        )
+        hint = "remove it with plain git"
+        raise DamagedError(f"no file can be named '{display(name)}' (stored as {display(stored)})", hint)
     return name

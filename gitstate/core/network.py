@@ -245,9 +245,8 @@ def http_read(url: str, seconds: float = 3.0) -> int:
         with build_opener(ProxyHandler({})).open(url, timeout=seconds) as answer:
             return len(answer.read())
     except HTTPError as error:
-        raise NotFoundError(
-            f"{url}: {error.code} {error.reason}", "may the web server read it? gitstate boot write"
-        ) from None
+        hint = "may the web server read it? gitstate boot write"
+        raise NotFoundError(f"{url}: {error.code} {error.reason}", hint) from None
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise HostError(f"{url}: {reason}", "is the web server running?") from None

@@ -167,10 +167,7 @@ class OutputRoot:
         return descriptor
 
     def stage(self, path: str, pieces: Iterable[bytes], private: int | None = None) -> Stamp:
-        """Write a file under its temporary name, with its rights, or for root alone with the mode ``private``.
-
-        Raises OSError.
-        """
+        """Write a file under its temporary name, with its rights or for root alone (``private``). Raises OSError."""
         above, _, name = path.rpartition("/")
         parent = self.make(above)
         self.discard(path)

@@ -127,10 +127,7 @@ def reading(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = N
     """The standard output of ``argv`` as a stream; a failure is raised when the block ends."""
     try:
         child = subprocess.Popen(
-            _command(argv, variables),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            _command(argv, variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except FileNotFoundError:
         raise _missing(argv[0]) from None

@@ -23,12 +23,7 @@ VALUES: Final = {
     "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
     "gitstate.format": str(FORMAT),
 }
-FOR_CLONES: Final = (
-    "diff.gitstate.textconv",
-    "merge.directoryRenames",
-    "merge.gitstate.name",
-    "merge.gitstate.driver",
-)
+FOR_CLONES: Final = ("diff.gitstate.textconv", "merge.directoryRenames", "merge.gitstate.name", "merge.gitstate.driver")
 _VERSION = re.compile("[0-9]{1,9}")
 _SECTION = re.compile(r'[ \t]*\[([A-Za-z0-9-]+)(?:[ \t]+"([^"\\]*)")?\][ \t]*')
 _VALUE = re.compile(r'[ \t]*([A-Za-z][A-Za-z0-9-]*)[ \t]*= *((?:[^"\\#;\s]+(?: +[^"\\#;\s]+)*)?) *')
@@ -78,7 +73,5 @@ def refuse_foreign(settings: Mapping[str, str], name: str) -> None:
         raise ConfigError(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
     declared = settings.get("gitstate.format", str(FORMAT))
     if not _VERSION.fullmatch(declared) or int(declared) > FORMAT:
-        raise ConfigError(
-            f"{name} is of format {declared}; this gitstate reads format {FORMAT}",
-            "install a newer gitstate",
-        )
+        hint = "install a newer gitstate"
+        raise ConfigError(f"{name} is of format {declared}; this gitstate reads format {FORMAT}", hint)

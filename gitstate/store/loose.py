@@ -15,10 +15,7 @@ _LONGEST_HEADER: Final = 32
 
 
 def read_loose(objects: Path, oid: bytes) -> tuple[Type, bytes] | None:
-    """Type and content of the object ``oid`` in the directory ``objects``; None if it isn't there.
-
-    Raises DamagedError.
-    """
+    """Type and content of the object ``oid`` in the directory ``objects``; None without one. Raises DamagedError."""
     name = oid.hex()
     try:
         packed = (objects / name[:2] / name[2:]).read_bytes()
@@ -41,6 +38,5 @@ def read_loose(objects: Path, oid: bytes) -> tuple[Type, bytes] | None:
 
 
 def _damaged(name: str) -> DamagedError:
-    return DamagedError(
-        f"the loose object {name} is corrupt", "run: gitstate fsck, then fetch it from a clone or a backup"
-    )
+    hint = "run: gitstate fsck, then fetch it from a clone or a backup"
+    return DamagedError(f"the loose object {name} is corrupt", hint)

@@ -112,9 +112,8 @@ class Objects:
             loose = read_loose(directory.path, oid)
             if loose is not None:
                 return loose
-        raise DamagedError(
-            f"object {oid.hex()} is missing", "run: gitstate fsck, then fetch it from a clone or a backup"
-        )
+        hint = "run: gitstate fsck, then fetch it from a clone or a backup"
+        raise DamagedError(f"object {oid.hex()} is missing", hint)
 
     def peeled(self, oid: bytes) -> tuple[bytes, Type, bytes]:
         """Id, type and content of the object that ``oid`` is, or that a tag leads to. Raises DamagedError."""

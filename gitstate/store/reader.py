@@ -89,10 +89,7 @@ class Whole(NamedTuple):
         return found[0]
 
     def chunks(self) -> Iterator[bytes]:
-        """The object's content in pieces of about a megabyte.
-
-        Raises DamagedError, after the last piece at the latest.
-        """
+        """The object's content in pieces of about a megabyte. Raises DamagedError, at the latest after the last one."""
         inflate = isal_zlib.decompressobj()
         checksum = isal_zlib.crc32(os.pread(self.pack.descriptor, self.header, self.offset))
         position, end, seen = self.offset + self.header, self.pack.end(self.offset), 0
@@ -143,9 +140,8 @@ class Pack:
 
     def damaged(self, why: str) -> DamagedError:
         """The error for this pack."""
-        return DamagedError(
-            f"{self.path.name}: {why}", "run: gitstate fsck, then fetch the objects from a clone or a backup"
-        )
+        hint = "run: gitstate fsck, then fetch the objects from a clone or a backup"
+        return DamagedError(f"{self.path.name}: {why}", hint)
 
     def find(self, oid: bytes) -> int | None:
         """The place of object ``oid`` in this pack's index; None if it isn't in there."""

@@ -34,9 +34,8 @@ def read_ref(repository: Path, name: str) -> bytes | None:
         symbolic = _SYMBOLIC.fullmatch(text)
         if symbolic is None or _REFUSED.search(name := os.fsdecode(symbolic[1])):
             break
-    raise DamagedError(
-        f"the ref {asked} is broken", "run: gitstate fsck, then git update-ref to the commit it should name"
-    )
+    hint = "run: gitstate fsck, then git update-ref to the commit it should name"
+    raise DamagedError(f"the ref {asked} is broken", hint)
 
 
 def _loose(repository: Path, name: str) -> bytes | None:
@@ -72,10 +71,7 @@ def short_names(repository: Path) -> list[str]:
 
 
 def read_refs(repository: Path, prefix: str) -> dict[str, bytes]:
-    """The refs whose full names begin with ``prefix``, sorted, with their raw ids.
-
-    Raises DamagedError.
-    """
+    """The refs whose full names begin with ``prefix``, sorted, with their raw ids. Raises DamagedError."""
     loose = {}
     for name in _loose_names(repository, prefix.rpartition("/")[0]):
         if name.startswith(prefix) and (oid := read_ref(repository, name)) is not None:
@@ -98,10 +94,7 @@ def _loose_names(repository: Path, directory: str) -> Iterator[str]:
 
 
 def plain_name(repository: Path, word: str) -> bytes | None:
-    """The object of ``HEAD``, a ref, or a tag or branch by its short name; None: ask git.
-
-    Raises DamagedError.
-    """
+    """The object of ``HEAD``, a ref, or a tag or branch by its short name; None: ask git. Raises DamagedError."""
     if word in ("HEAD", "@"):
         return read_ref(repository, "HEAD")
     if not _PLAIN.fullmatch(word) or _REFUSED.search(word):

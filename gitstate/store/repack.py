@@ -64,10 +64,7 @@ def plan(repository: Repository, *, aggressive: bool = False) -> Plan:
 
 
 def apply(repository: Repository, plan: Plan) -> Size:
-    """Repack, and drop objects that have long been unreachable. The caller holds the lock.
-
-    Raises StorageError, LockedError.
-    """
+    """Repack, and drop what has long been unreachable. The caller holds the lock. Raises StorageError, LockedError."""
     _clear_temporary_packs(repository.path / "objects" / "pack")
     if plan.aggressive:
         _repack(repository, [], *_AGAIN)

@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, process
-from gitstate.core.errors import (
-    ConfigError,
-    HostError,
-    LockedError,
-    NotFoundError,
-    RefusedError,
-    UsageError,
-)
+from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundError, RefusedError, UsageError
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions, stale_locks
 from gitstate.store.lock import lock_repository, scratch
@@ -106,9 +99,8 @@ class Repository(Objects):
         if not (self.path / "HEAD").is_file() or not (self.path / "objects").is_dir():
             raise HostError(f"{self.path} is not a git repository", "restore it from a clone or a backup")
         if self.path.stat().st_uid != os.geteuid():
-            raise HostError(
-                f"{self.path} is another user's", "its configuration and hooks would run as you: chown -R it"
-            )
+            hint = "its configuration and hooks would run as you: chown -R it"
+            raise HostError(f"{self.path} is another user's", hint)
         configuration.refuse_foreign(self.settings, self.name)
 
     @cached_property
@@ -228,17 +220,11 @@ class Repository(Objects):
         return [name.removeprefix("refs/tags/") for name in found if name.startswith("refs/tags/")]
 
     def refs(self, prefix: str) -> dict[str, bytes]:
-        """The refs whose full names begin with ``prefix``, sorted, with their objects; tags aren't peeled.
-
-        Raises DamagedError.
-        """
+        """The refs that begin with ``prefix``, sorted, with their objects; tags aren't peeled. Raises DamagedError."""
         return read_refs(self.path, prefix)
 
     def object_at(self, name: str) -> bytes | None:
-        """The object of a full ref name, tags not peeled; None if there is no such ref.
-
-        Raises DamagedError.
-        """
+        """The object of a full ref name, tags not peeled; None if there is no such ref. Raises DamagedError."""
         return read_ref(self.path, name)
 
     def tag(self, oid: bytes) -> Tag | None:

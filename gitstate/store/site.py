@@ -78,9 +78,8 @@ class Site:
         try:
             version = tomllib.loads(site.file.read_text()).get("version")
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFoundError(
-                f"{path} is not a site", "gitstate init makes one; --site or GITSTATE_SITE names another"
-            ) from None
+            hint = "gitstate init makes one; --site or GITSTATE_SITE names another"
+            raise NotFoundError(f"{path} is not a site", hint) from None
         except PermissionError:
             raise HostError(f"{site.file}: permission denied", "run it as root") from None
         except (ValueError, IsADirectoryError):
@@ -126,10 +125,8 @@ class Site:
         if not slash:
             return self.path / "prototypes" / f"{repo_name(name)}.git"
         if kind not in LAYER_KINDS:
-            raise UsageError(
-                f"{name!r} is no repository's name",
-                f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME",
-            )
+            hint = f"a prototype's name, base, or one of {', '.join(LAYER_KINDS)}/NAME"
+            raise UsageError(f"{name!r} is no repository's name", hint)
         return self.path / "layers" / kind / f"{repo_name(layer_word(rest))}.git"
 
     def repository(self, name: str) -> Repository:

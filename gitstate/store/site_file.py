@@ -22,9 +22,7 @@ class SiteFile(Document, frozen=True, kw_only=True):
         ),
     ]
     keep: Annotated[
-        int,
-        about("Days for which an unused export is kept. Planned; nothing is deleted yet."),
-        Meta(ge=0),
+        int, about("Days for which an unused export is kept. Planned; nothing is deleted yet."), Meta(ge=0)
     ] = 30
     boot: Annotated[Table, about("How machines boot. Without it, none does.")] = field(default_factory=dict)
     directory: Annotated[Table, about("Who runs what: in the site's directory.git, or in LDAP.")] = field(

@@ -86,9 +86,8 @@ def _check_name_is_free(plan: Plan) -> None:
     if plan.repository.exists():
         raise UsageError(f"there is a prototype {plan.name} already", "gitstate prototype show shows it")
     if plan.source.adopt is None and plan.live.exists():
-        raise UsageError(
-            f"{plan.live} is in the way and belongs to no prototype", f"adopt it (--live {plan.live}) or remove it"
-        )
+        hint = f"adopt it (--live {plan.live}) or remove it"
+        raise UsageError(f"{plan.live} is in the way and belongs to no prototype", hint)
 
 
 def apply(plan: Plan, observer: Observer) -> Repository:
@@ -163,9 +162,8 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
     try:
         process.run([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(tree)])
     except process.ProgramError as error:
-        raise DamagedError(
-            f"{source}: {error.message}", f"see what is in it: tar -tvf {shlex.quote(str(source))}"
-        ) from None
+        hint = f"see what is in it: tar -tvf {shlex.quote(str(source))}"
+        raise DamagedError(f"{source}: {error.message}", hint) from None
 
 
 def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:

@@ -197,12 +197,7 @@ def _note_equality(request: Request, tip: bytes) -> None:
 
 
 def _scan(
-    repository: Repository,
-    live: Path,
-    base: bytes | None,
-    allow: Iterable[Allowance],
-    sink: Sink,
-    observer: Observer,
+    repository: Repository, live: Path, base: bytes | None, allow: Iterable[Allowance], sink: Sink, observer: Observer
 ) -> tuple[Scan, Policy]:
     root = fs.open_tree(live)
     try:
@@ -237,18 +232,15 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
         for other in request.repository.refs("refs/heads/"):
             if f"{other}/".startswith(f"{request.ref}/") or request.ref.startswith(f"{other}/"):
                 name = other.removeprefix("refs/heads/")
-                raise ConflictError(
-                    f"there is a branch {name}, so git can't have a branch {request.branch}",
-                    "choose another name: --branch NAME",
-                )
+                hint = "choose another name: --branch NAME"
+                raise ConflictError(f"there is a branch {name}, so git can't have a branch {request.branch}", hint)
         return
     recorded = request.repository.ref(request.recorded_ref)
     if tip not in (base, recorded) and not request.replace:
         since = (recorded or base or b"").hex()[:7] or "nothing"
-        raise ConflictError(
-            f"{request.branch} has moved to {tip.hex()[:7]} since this tree was recorded as {since}",
-            "check in to a new branch (--branch NAME) and merge it with git, or record this tree over it: --replace",
-        )
+        message = f"{request.branch} has moved to {tip.hex()[:7]} since this tree was recorded as {since}"
+        hint = "check in to a new branch (--branch NAME) and merge it with git, or record this tree over it: --replace"
+        raise ConflictError(message, hint)
 
 
 def _refuse(findings: Findings) -> None:

@@ -73,9 +73,8 @@ def plan(repository: Repository, owner: Owner, paths: Collection[bytes], *, recu
     for path in paths:
         found = set(_selected(look, path, recursive=recursive))
         if not found:
-            raise NotFoundError(
-                f"{repository.name} has no /{display(path)}", "check it in first; paths are from its root"
-            )
+            hint = "check it in first; paths are from its root"
+            raise NotFoundError(f"{repository.name} has no /{display(path)}", hint)
         wanted |= found
     for group in effective_links(repository.read, tree):
         if wanted.intersection(group):

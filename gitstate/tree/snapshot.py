@@ -10,14 +10,7 @@ from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta, ReadDirect
 from gitstate.core.errors import ConfigError, DamagedError
 from gitstate.core.names import LINKS, RECORDS, display, join, real_name, stored_name
 from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
-from gitstate.tree.manifest import (
-    NO_RECORDS,
-    Records,
-    format_directory,
-    parse_directory,
-    parse_links,
-    resolve,
-)
+from gitstate.tree.manifest import NO_RECORDS, Records, format_directory, parse_directory, parse_links, resolve
 
 ReadObject = Callable[[bytes], bytes]
 """Reads the content of an object by its raw id; raises DamagedError."""
@@ -52,10 +45,8 @@ def split_tree(tree: bytes, where: bytes) -> TreeParts:
         is_ours = item.name == RECORDS or (item.name == LINKS and not where)
         kept, name = (ours, item.name) if is_ours else (items, real_name(item.name))
         if name in kept:
-            raise DamagedError(
-                f"/{display(join(where, name))} is twice in its tree",
-                "remove one of them with plain git",
-            )
+            hint = "remove one of them with plain git"
+            raise DamagedError(f"/{display(join(where, name))} is twice in its tree", hint)
         if is_ours and item.mode not in _REGULAR:
             raise DamagedError(f"/{display(join(where, name))} is no regular file", "take it from an older commit")
         kept[name] = item
@@ -90,9 +81,8 @@ def _sorted(mapping: dict[bytes, Value]) -> dict[bytes, Value]:
 def _entry(name: bytes, item: TreeItem, records: Records, where: bytes) -> Entry:
     if item.mode not in _GIT_KINDS:
         what = "a submodule" if item.mode == GITLINK else f"of mode {item.mode:o}"
-        raise DamagedError(
-            f"/{display(join(where, name))} is {what}", "a snapshot holds files, symlinks and directories"
-        )
+        hint = "a snapshot holds files, symlinks and directories"
+        raise DamagedError(f"/{display(join(where, name))} is {what}", hint)
     kind, executable = _GIT_KINDS[item.mode]
     return resolve(name, kind, executable, item.oid, records)
 
@@ -103,10 +93,8 @@ def read_records(read: ReadObject, oid: bytes | None, where: bytes) -> Records:
         return NO_RECORDS
     records = parse_directory(read(oid), f"/{display(join(where, RECORDS))}", root=not where)
     if records.version is not None and records.version > FORMAT:
-        raise ConfigError(
-            f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}",
-            "install a newer gitstate",
-        )
+        hint = "install a newer gitstate"
+        raise ConfigError(f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}", hint)
     return records
 
 
@@ -116,9 +104,7 @@ def make_directory(
     """The ``.gitstate`` of a directory, and the tree's items without it; ``files`` in bytewise order."""
     items = [
         TreeItem(
-            SYMLINK if meta.kind is Kind.SYMLINK else EXECUTABLE if meta.mode & 0o100 else FILE,
-            _stored(name),
-            oid,
+            SYMLINK if meta.kind is Kind.SYMLINK else EXECUTABLE if meta.mode & 0o100 else FILE, _stored(name), oid
         )
         for name, meta, oid in files
         if oid

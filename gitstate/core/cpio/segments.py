@@ -30,10 +30,8 @@ def unpacked(source: Pieces) -> Iterator[bytes] | None:
             return unpack(source)
     for magic, name in _OPAQUE.items():
         if head.startswith(magic):
-            raise OpaqueArchiveError(
-                f"the initrd is compressed with {name}, and gitstate can't look inside",
-                "set COMPRESS=zstd in etc/initramfs-tools/initramfs.conf, and make it again: gitstate prepare",
-            )
+            hint = "set COMPRESS=zstd in etc/initramfs-tools/initramfs.conf, and make it again: gitstate prepare"
+            raise OpaqueArchiveError(f"the initrd is compressed with {name}, and gitstate can't look inside", hint)
     return None
 
 

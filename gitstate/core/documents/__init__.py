@@ -2,19 +2,3 @@
 
 from gitstate.core.documents.declare import UNSET, Document, FieldError, Meta, Unset, about, field, plain, replace
 from gitstate.core.documents.parse import Source, parse, read_json, read_toml
-
-__all__ = [
-    "UNSET",
-    "Document",
-    "FieldError",
-    "Meta",
-    "Source",
-    "Unset",
-    "about",
-    "field",
-    "parse",
-    "plain",
-    "read_json",
-    "read_toml",
-    "replace",
-]

@@ -15,14 +15,7 @@ from typing import Final
 
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.fs.kernel import mount_id
-from gitstate.core.fs.read import (
-    by_descriptor,
-    descriptor_xattrs,
-    list_directory,
-    open_directory,
-    open_file,
-    open_tree,
-)
+from gitstate.core.fs.read import by_descriptor, descriptor_xattrs, list_directory, open_directory, open_file, open_tree
 from gitstate.core.fs.remove import remove_entry
 from gitstate.core.fs.write import apply_metadata, copy_metadata
 
@@ -42,10 +35,7 @@ class DescriptorTree:
 
     @contextmanager
     def directory(self, path: bytes, *, make: bool = False) -> Iterator[int]:
-        """A descriptor of the directory at ``path``, created if ``make``.
-
-        Raises OSError; EXDEV if it is a mount point.
-        """
+        """A descriptor of the directory ``path``, created if ``make``. Raises OSError; EXDEV if it is a mount point."""
         current = os.dup(self._root)
         try:
             for part in path.split(b"/") if path else []:

@@ -1,26 +1,4 @@
 """Compare two snapshots, and describe the changes. Pure."""
 
 from gitstate.tree.change.describe import as_json, details, meta_json, metadata
-from gitstate.tree.change.walk import (
-    Added,
-    Change,
-    LinksChanged,
-    Modified,
-    Removed,
-    compare,
-    compare_links,
-)
-
-__all__ = [
-    "Added",
-    "Change",
-    "LinksChanged",
-    "Modified",
-    "Removed",
-    "as_json",
-    "compare",
-    "compare_links",
-    "details",
-    "meta_json",
-    "metadata",
-]
+from gitstate.tree.change.walk import Added, Change, LinksChanged, Modified, Removed, compare, compare_links

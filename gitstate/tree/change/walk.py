@@ -70,11 +70,7 @@ _ABSENT: Final = Directory(Meta(Kind.DIRECTORY, 0), {}, {})
 
 
 def compare(
-    read: ReadDirectory,
-    old: bytes | None,
-    new: bytes | None,
-    *,
-    within: Callable[[bytes], bool] = lambda path: True,
+    read: ReadDirectory, old: bytes | None, new: bytes | None, *, within: Callable[[bytes], bool] = lambda path: True
 ) -> Iterator[Change]:
     """The changes from root tree ``old`` to ``new`` (None: empty), in bytewise order of paths.
 

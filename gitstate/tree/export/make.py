@@ -26,9 +26,8 @@ _SNAPSHOT_ERRORS: Final = frozenset(
 def _translated(error: Exception, path: bytes) -> Exception:
     """The error to raise for ``path``: damage for what none can hold, HostError for what this file system can't."""
     if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
-        return HostError(
-            f"/{display(path)} can't be made here: {error.strerror}", "export to a file system with ACLs and attributes"
-        )
+        hint = "export to a file system with ACLs and attributes"
+        return HostError(f"/{display(path)} can't be made here: {error.strerror}", hint)
     if isinstance(error, OSError) and error.errno not in _SNAPSHOT_ERRORS:
         return error
     why = error.strerror if isinstance(error, OSError) else str(error)

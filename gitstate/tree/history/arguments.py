@@ -216,10 +216,7 @@ def parse_revision(repository: Repository, word: str) -> list[str]:
 
 
 def peel(repository: Repository, ids: Sequence[str], kind: Type) -> list[bytes] | None:
-    """Peel ``ids`` to objects of ``kind``; None if one of them is of another kind.
-
-    Raises NotFoundError, DamagedError.
-    """
+    """Peel ``ids`` to objects of ``kind``; None if one is of another kind. Raises NotFoundError, DamagedError."""
     found = []
     for name in ids:
         try:

@@ -22,22 +22,3 @@ from gitstate.tree.local.plan import (
 )
 from gitstate.tree.local.state import Original, State, Trees
 from gitstate.tree.local.steps import Link, Restore
-
-__all__ = [
-    "BASE",
-    "ConflictPolicy",
-    "Link",
-    "Original",
-    "Plan",
-    "Restore",
-    "State",
-    "Trees",
-    "add",
-    "apply",
-    "files",
-    "fix",
-    "open_prototype",
-    "open_trees",
-    "parse_path",
-    "remove",
-]

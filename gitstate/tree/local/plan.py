@@ -45,10 +45,7 @@ class Plan:
 
 @contextmanager
 def open_prototype(site: Site, repository: Repository, *, lock: bool) -> Iterator[tuple[Trees, Path, Path | None]]:
-    """The live trees of a prototype and of the layer base, locked if ``lock``, and their paths.
-
-    Raises HostError, LockedError.
-    """
+    """The live trees of a prototype and of base, locked if ``lock``, and their paths. Raises HostError, LockedError."""
     base = site.repository(BASE) if site.repository_path(BASE).exists() else None
     live, layer = live_tree(repository, None), live_tree(base, None) if base else None
     with ExitStack() as stack:
@@ -93,10 +90,7 @@ def add(trees: Trees, paths: Iterable[bytes], policy: ConflictPolicy = ConflictP
 
 
 def fix(trees: Trees, paths: Sequence[bytes] = (), policy: ConflictPolicy = ConflictPolicy.ASK) -> Plan:
-    """Repair listed files, by default all.
-
-    Raises NotFoundError, ConflictError, HostError, ConfigError.
-    """
+    """Repair listed files, by default all. Raises NotFoundError, ConflictError, HostError, ConfigError."""
     before = listed(trees)
     _check_listed(paths, before)
     return _plan(trees, sorted(set(paths)) or before, policy, before, tuple(before))
@@ -220,10 +214,8 @@ def _check_local_directory(trees: Trees, path: bytes, all_paths: set[bytes]) -> 
     for name, _ in trees.live.names(local_directory(path)):
         other = local_directory(path) + b"/" + name
         if other not in ours and not name.startswith(b".gitstate"):
-            raise ConflictError(
-                f"/{display(local_directory(path))} holds another file: {display(name)}",
-                f"{display(DIRECTORY)} beside a listed file may hold listed files only",
-            )
+            hint = f"{display(DIRECTORY)} beside a listed file may hold listed files only"
+            raise ConflictError(f"/{display(local_directory(path))} holds another file: {display(name)}", hint)
 
 
 def _raise_problems(problems: Sequence[GitstateError]) -> None:

@@ -15,20 +15,3 @@ from gitstate.tree.manifest.read import (
     parse_links,
 )
 from gitstate.tree.manifest.write import format_directory, format_links, format_time, format_xattrs
-
-__all__ = [
-    "MAX_ID",
-    "NO_RECORDS",
-    "Content",
-    "Records",
-    "UnreadableError",
-    "format_directory",
-    "format_full",
-    "format_links",
-    "format_time",
-    "format_xattrs",
-    "is_account",
-    "parse_directory",
-    "parse_links",
-    "resolve",
-]

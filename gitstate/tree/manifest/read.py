@@ -22,8 +22,7 @@ class UnreadableError(DamagedError):
 
     def __init__(self, where: str, line: int, why: str) -> None:
         super().__init__(
-            f"{where}, line {line}: {why}",
-            "compare with docs/format.md, or take the file from an older commit",
+            f"{where}, line {line}: {why}", "compare with docs/format.md, or take the file from an older commit"
         )
         self.line = line
 

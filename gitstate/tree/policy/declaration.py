@@ -48,8 +48,7 @@ class Recorded(Document, frozen=True):
 
     skip: Annotated[Patterns, about("Never recorded; of a directory, nothing below it either.")] = ()
     metadata_only: Annotated[
-        Patterns,
-        about("Directories of which only mode and owner are recorded. Other entries that match are recorded."),
+        Patterns, about("Directories of which only mode and owner are recorded. Other entries that match are recorded.")
     ] = ()
     keep: Annotated[
         Patterns,

@@ -227,11 +227,7 @@ SECRETS: Final = (
     Secret(
         "stored-password",
         _paths(b"etc/exim4/passwd.client etc/postfix/sasl_passwd etc/postfix/sasl/passwd"),
-        matching(
-            "the password of a mail account",
-            rb"^[^\s#:][^\s:]*:[^\s:]+:\S",
-            rb"^[^\s#]\S*[ \t]+[^\s:]+:\S",
-        ),
+        matching("the password of a mail account", rb"^[^\s#:][^\s:]*:[^\s:]+:\S", rb"^[^\s#]\S*[ \t]+[^\s:]+:\S"),
         "move it out of the prototype",
     ),
     Secret(

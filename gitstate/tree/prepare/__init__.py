@@ -65,10 +65,8 @@ def plan(live: Path, *, install: bool = False, name: str = "") -> Plan:
         if missing and not install:
             packages = " ".join(missing)
             command = f"apt-get install --no-install-recommends {packages}"
-            raise HostError(
-                f"{live}: packages needed to boot are missing or half installed: {packages}",
-                f"run gitstate prepare --install, or in a chroot: {command}",
-            )
+            hint = f"run gitstate prepare --install, or in a chroot: {command}"
+            raise HostError(f"{live}: packages needed to boot are missing or half installed: {packages}", hint)
         return _plan(tree, live, tuple(missing), name)
 
 

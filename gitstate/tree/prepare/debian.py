@@ -57,10 +57,8 @@ class Kernel:
 def check(tree: DescriptorTree, live: Path) -> None:
     """Raise HostError if this is no root of Debian or a derivative."""
     if not tree.is_file(STATUS) or not tree.is_directory(b"etc"):
-        raise HostError(
-            f"{live} is no root of Debian or a derivative: /{display(STATUS)} is missing",
-            "others can't be prepared yet",
-        )
+        hint = "others can't be prepared yet"
+        raise HostError(f"{live} is no root of Debian or a derivative: /{display(STATUS)} is missing", hint)
     for path in (b"boot/x", b"usr/lib/x", b"etc/x", b"var/lib/gitstate/x"):
         check_parents(tree, path)
 

@@ -85,18 +85,14 @@ def _check(tree: DescriptorTree, kernel: Kernel, new: bytes) -> None:
         error.message = f"the new initrd of {kernel.version}: {error.message}"
         raise
     if not hook:
-        raise StorageError(
-            f"the new initrd of {kernel.version} has no boot hook",
-            "does another file in conf.d set MODULES or BUSYBOX?",
-        )
+        hint = "does another file in conf.d set MODULES or BUSYBOX?"
+        raise StorageError(f"the new initrd of {kernel.version} has no boot hook", hint)
     for line in (tree.read(kernel.modules + b"/modules.builtin") or b"").splitlines():
         if match := _MODULE.fullmatch(line):
             modules.add(_module_name(match[1]))
     if missing := [name for name in _MODULES if name not in modules]:
-        raise StorageError(
-            f"kernel {kernel.version} has no module {', '.join(missing)}",
-            "install one of the distribution's kernels, or remove this one: it can't boot over NFS",
-        )
+        hint = "install one of the distribution's kernels, or remove this one: it can't boot over NFS"
+        raise StorageError(f"kernel {kernel.version} has no module {', '.join(missing)}", hint)
 
 
 def _module_name(name: bytes) -> str:

@@ -139,9 +139,8 @@ def write_if_changed(tree: DescriptorTree, step: Write) -> list[Step]:
         if same and found.st_size == len(step.data) and tree.read(step.path) == step.data:
             return []
     elif found is not None and stat.S_ISDIR(found.st_mode):
-        raise HostError(
-            f"/{display(step.path)} of the live tree is a directory", "remove it: gitstate writes a file there"
-        )
+        hint = "remove it: gitstate writes a file there"
+        raise HostError(f"/{display(step.path)} of the live tree is a directory", hint)
     return [step]
 
 
@@ -155,7 +154,5 @@ def check_parents(tree: DescriptorTree, path: bytes) -> None:
             return
         if not tree.is_directory(parent):
             what = "a symlink" if stat.S_ISLNK(found.st_mode) else "a mount point, or no directory"
-            raise HostError(
-                f"/{display(parent)} of the live tree is {what}",
-                f"gitstate has to write /{display(path)}, and follows no link",
-            )
+            hint = f"gitstate has to write /{display(path)}, and follows no link"
+            raise HostError(f"/{display(parent)} of the live tree is {what}", hint)
