@@ -11,6 +11,7 @@ from gitstate.directory.model.channels import Channel
 from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.clients import Client, Kind
 from gitstate.directory.model.entries import Entry
+from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,31 @@ class Directory(Protocol):
     def finish(self) -> None:
         """Complete an interrupted change."""
 
+    def records(self, record_type: RecordType[Record]) -> Mapping[str, Record]:
+        """Return all records by name, in their order. Raises ConfigError, with file and line, for invalid entries."""
+
     def channels(self) -> Mapping[str, Channel]:
-        """Return all channels by name, sorted. Raises ConfigError, with file and line, for invalid entries."""
+        """Return all channels by name, sorted; see ``records``."""
+        return self.records(CHANNELS)
+
+    def classes(self) -> Mapping[str, HardwareClass]:
+        """Return all hardware classes by name, in their order; see ``records``."""
+        return self.records(CLASSES)
+
+    def change_records(
+        self,
+        record_type: RecordType[Record],
+        put: Iterable[Record],
+        remove: Iterable[str],
+        author: Signature,
+        message: str,
+        committer: Signature | None = None,
+    ) -> None:
+        """Add or replace the records ``put`` and remove those named, all or nothing.
+
+        Concurrent changes of others are kept. Raises LockedError, UsageError for invalid values, NotFoundError for
+        unknown names to remove.
+        """
 
     def change_channels(
         self,
@@ -99,14 +123,8 @@ class Directory(Protocol):
         message: str,
         committer: Signature | None = None,
     ) -> None:
-        """Add or replace the channels ``put`` and remove those named, all or nothing.
-
-        Concurrent changes of others are kept. Raises LockedError, UsageError for invalid values, NotFoundError for
-        unknown names to remove.
-        """
-
-    def classes(self) -> Mapping[str, HardwareClass]:
-        """Return all hardware classes by name, in their order. Raises ConfigError for invalid entries."""
+        """Change channels; see ``change_records``."""
+        self.change_records(CHANNELS, put, remove, author, message, committer)
 
     def change_classes(
         self,
@@ -116,4 +134,5 @@ class Directory(Protocol):
         message: str,
         committer: Signature | None = None,
     ) -> None:
-        """The same for hardware classes."""
+        """Change hardware classes; see ``change_records``."""
+        self.change_records(CLASSES, put, remove, author, message, committer)

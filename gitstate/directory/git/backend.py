@@ -15,8 +15,6 @@ from gitstate.directory.git import history as past
 from gitstate.directory.git.cache import CachedClients
 from gitstate.directory.git.records import read_records, replace_records
 from gitstate.directory.git.tree import compare, edits_of_clients, find, path_of
-from gitstate.directory.model.channels import Channel
-from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.clients import (
     Client,
     Kind,
@@ -27,8 +25,8 @@ from gitstate.directory.model.clients import (
     refuse_duplicate_addresses,
 )
 from gitstate.directory.model.entries import Entry
-from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
-from gitstate.directory.protocol import LastChange
+from gitstate.directory.model.record_types import Record, RecordType
+from gitstate.directory.protocol import Directory, LastChange
 from gitstate.store import MAIN, Commit, Repository, Type, write_objects
 from gitstate.store.edit import NewObjects, edit_tree
 from gitstate.store.site import Site
@@ -47,7 +45,7 @@ def _joined(known: Mapping[str, Client], gone: Container[str], new: Mapping[str,
     return dict(sorted({**kept, **new}.items()))
 
 
-class LdifDirectory:
+class LdifDirectory(Directory):
     """The directory of a site that has no LDAP. Made with the first change; until then it is empty."""
 
     def __init__(self, site: Site) -> None:
@@ -180,15 +178,8 @@ class LdifDirectory:
 
     # --- channels and hardware classes ---
 
-    def channels(self) -> Mapping[str, Channel]:
-        """All channels by name, sorted by name. Raises ConfigError with file and line, DamagedError."""
-        return self._records_of(CHANNELS)
-
-    def classes(self) -> Mapping[str, HardwareClass]:
-        """All hardware classes by name, in their order. Raises ConfigError with file and line, DamagedError."""
-        return self._records_of(CLASSES)
-
-    def _records_of(self, record_type: RecordType[Record]) -> dict[str, Record]:
+    def records(self, record_type: RecordType[Record]) -> dict[str, Record]:
+        """All records by name, in their order. Raises ConfigError with file and line, DamagedError."""
         tree = self._look()
         return read_records(record_type, self._opened.read, tree, self._caches) if self._opened and tree else {}
 
@@ -196,37 +187,16 @@ class LdifDirectory:
     def _caches(self) -> Path:
         return self._site.directory_path / "gitstate"
 
-    def change_channels(
-        self,
-        put: Iterable[Channel],
-        remove: Iterable[str],
-        author: Signature,
-        message: str,
-        committer: Signature | None = None,
-    ) -> None:
-        """One commit, all or nothing; see ``Directory.change_channels``."""
-        self._change_records(CHANNELS, put, remove, author, message, committer)
-
-    def change_classes(
-        self,
-        put: Iterable[HardwareClass],
-        remove: Iterable[str],
-        author: Signature,
-        message: str,
-        committer: Signature | None = None,
-    ) -> None:
-        """One commit, all or nothing; see ``Directory.change_classes``."""
-        self._change_records(CLASSES, put, remove, author, message, committer)
-
-    def _change_records(
+    def change_records(
         self,
         record_type: RecordType[Record],
         put: Iterable[Record],
         remove: Iterable[str],
         author: Signature,
         message: str,
-        committer: Signature | None,
+        committer: Signature | None = None,
     ) -> None:
+        """One commit, all or nothing; see ``Directory.change_records``."""
         self._opened = repository = self._repository() or self._site.directory_repository()
         with repository.lock(f"a change of {record_type.folder}"):
             tree = self._look()

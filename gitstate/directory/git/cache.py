@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gitstate.core.names import Pin
 from gitstate.core.state_file import StateFormat
@@ -28,33 +28,13 @@ def load(path: Path) -> CachedClients | None:
     if saved is None:
         return None
     tree, rows = saved
-    return CachedClients(bytes.fromhex(tree), {client.name: client for client in (_client(*row) for row in rows)})
+    return CachedClients(bytes.fromhex(tree), {client.name: client for client in map(_client, rows)})
 
 
-def _client(
-    name: str,
-    macs: list[str],
-    ips: list[str],
-    kind: str,
-    channel: str | None,
-    pin: list[str] | None,
-    workload: str | None,
-    classes: list[str],
-    layers: list[str],
-    state: str,
-) -> Client:
-    return Client(
-        name,
-        tuple(macs),
-        tuple(ips),
-        _KINDS[kind],
-        channel,
-        Pin(pin[0], pin[1]) if pin else None,
-        workload,
-        tuple(classes),
-        tuple(layers),
-        state,
-    )
+def _client(row: Sequence[Any]) -> Client:
+    name, macs, ips, kind, channel, pin, workload, classes, layers, state = row
+    addresses, layers = (tuple(macs), tuple(ips)), (tuple(classes), tuple(layers))
+    return Client(name, *addresses, _KINDS[kind], channel, Pin(*pin) if pin else None, workload, *layers, state)
 
 
 def save(path: Path, known: CachedClients) -> None:

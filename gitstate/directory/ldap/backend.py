@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from gitstate.core.errors import LockedError, UsageError
 from gitstate.core.signature import Signature
@@ -21,15 +21,13 @@ from gitstate.directory.ldap.reader import BATCH, CREATOR, Reader, name_filters
 from gitstate.directory.ldap.records import LdapRecords
 from gitstate.directory.ldap.state import CSN, State
 from gitstate.directory.ldap.transaction import create_container
-from gitstate.directory.model.channels import Channel
-from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.client_attributes import entry_of
 from gitstate.directory.model.clients import Client, Kind, no_such_client, normalized
 from gitstate.directory.model.entries import Entry
 from gitstate.directory.model.ldif import client_entry
 from gitstate.directory.model.record_types import CHANNELS, CLASSES, Record, RecordType
 from gitstate.directory.options import LdapOptions, Mode
-from gitstate.directory.protocol import LastChange
+from gitstate.directory.protocol import Directory, LastChange
 from gitstate.store.site import Site
 
 _CHANGE: Final = "gitstateLastChange"
@@ -37,7 +35,7 @@ _TIME: Final = "%Y%m%d%H%M%SZ"
 _LAST: Final = re.compile(r"(\d{14}Z) ([^<>]*<[^<>]*>) ?(.*)")
 
 
-class LdapDirectory:
+class LdapDirectory(Directory):
     """Nothing is asked of the server before it is needed."""
 
     def __init__(self, site: Site, options: LdapOptions) -> None:
@@ -45,17 +43,16 @@ class LdapDirectory:
         self._options = options
         self._connection = Connection(options, site.credentials)
         self._pending_file = PendingFile(site.path / "ldap")
-        self._channels = self._records_of(CHANNELS, options.channels)
-        self._classes = self._records_of(CLASSES, options.classes)
-        others = (self._channels, self._classes) if options.mode is Mode.SCHEMA else ()
-        self._reader = Reader(options, self._connection, self._pending_file, others)
+        bases = ((CHANNELS, options.channels), (CLASSES, options.classes)) if options.mode is Mode.SCHEMA else ()
+        self._records: dict[str, LdapRecords[Any]] = {
+            one.folder: LdapRecords(one, base, options.base, self._connection, self._pending_file)
+            for one, base in bases
+        }
+        self._reader = Reader(options, self._connection, self._pending_file, [*self._records.values()])
         self._seen: State | None = None
         """What all clients were read at."""
         self._seen_csns: dict[str, str] = {}
         """The marks of clients that were read alone, by their names."""
-
-    def _records_of(self, record_type: RecordType[Record], base: str) -> LdapRecords[Record]:
-        return LdapRecords(record_type, base, self._options.base, self._connection, self._pending_file)
 
     # --- reading ---
 
@@ -149,57 +146,28 @@ class LdapDirectory:
 
     # --- channels and hardware classes: in LDAP where it has our classes, else in the embedded store ---
 
-    def channels(self) -> Mapping[str, Channel]:
-        """All channels by name."""
-        return self._channels.all() if self._is_ours else LdifDirectory(self._site).channels()
+    def records(self, record_type: RecordType[Record]) -> Mapping[str, Record]:
+        """All records by name, in their order."""
+        ours = self._records.get(record_type.folder)
+        return ours.all() if ours else LdifDirectory(self._site).records(record_type)
 
-    def classes(self) -> Mapping[str, HardwareClass]:
-        """All hardware classes by name, in their order."""
-        return self._classes.all() if self._is_ours else LdifDirectory(self._site).classes()
-
-    @property
-    def _is_ours(self) -> bool:
-        return self._options.mode is Mode.SCHEMA
-
-    def change_channels(
+    def change_records(
         self,
-        put: Iterable[Channel],
-        remove: Iterable[str],
-        author: Signature,
-        message: str,
-        committer: Signature | None = None,
-    ) -> None:
-        """See ``Directory.change_channels``."""
-        if self._is_ours:
-            self._change_records(self._channels, put, remove, author, message)
-        else:
-            LdifDirectory(self._site).change_channels(put, remove, author, message, committer)
-
-    def change_classes(
-        self,
-        put: Iterable[HardwareClass],
-        remove: Iterable[str],
-        author: Signature,
-        message: str,
-        committer: Signature | None = None,
-    ) -> None:
-        """See ``Directory.change_classes``."""
-        if self._is_ours:
-            self._change_records(self._classes, put, remove, author, message)
-        else:
-            LdifDirectory(self._site).change_classes(put, remove, author, message, committer)
-
-    def _change_records(
-        self,
-        records: LdapRecords[Record],
+        record_type: RecordType[Record],
         put: Iterable[Record],
         remove: Iterable[str],
         author: Signature,
         message: str,
+        committer: Signature | None = None,
     ) -> None:
+        """See ``Directory.change_records``."""
+        ours = self._records.get(record_type.folder)
+        if ours is None:
+            LdifDirectory(self._site).change_records(record_type, put, remove, author, message, committer)
+            return
         with self._pending_file.lock():
             self._finish()
-            records.change(put, remove, _note(author, message), author.who, message)
+            ours.change(put, remove, _note(author, message), author.who, message)
             if self._seen is not None:
                 self._seen = replace(self._seen, others=self._reader.csns_of_records())
 
@@ -246,9 +214,7 @@ class LdapDirectory:
             transaction.finish(self._connection, self._pending_file, pending)
 
     def _refuse_stale(self, current: Mapping[str, SearchResult], names: Iterable[str]) -> None:
-        """Raise LockedError if what this object has read isn't so any more: all of it, or those alone that it has
-        read.
-        """
+        """Raise LockedError if what this object has read of the directory, or of ``names``, has changed since."""
         csns = {name: row.entry.get(CSN, [b""])[0].decode() for name, row in current.items()}
         is_stale = any(self._seen_csns[name] != csns.get(name) for name in names if name in self._seen_csns)
         if self._seen is not None:

@@ -17,19 +17,18 @@ from gitstate.directory.ldap import netgroups
 from gitstate.directory.ldap.connection import Connection
 from gitstate.directory.ldap.entry_mappings import HOST_FILTER, any_of, equals, name_of
 from gitstate.directory.ldap.reader import batches, name_filters
-from gitstate.directory.model.channels import Channel
-from gitstate.directory.model.classes import HardwareClass
 from gitstate.directory.model.clients import Client, Kind, matches, no_such_client, normalized
 from gitstate.directory.model.entries import Entry
+from gitstate.directory.model.record_types import Record, RecordType
 from gitstate.directory.options import LdapOptions
-from gitstate.directory.protocol import LastChange
+from gitstate.directory.protocol import Directory, LastChange
 from gitstate.store.site import Site
 
 _ATTRIBUTES: Final = ("cn", "macAddress", "ipHostNumber")
 _OF_HOSTS: Final = {"macs": ("macAddress", names.mac_address), "ips": ("ipHostNumber", names.ip_address)}
 
 
-class SplitDirectory:
+class SplitDirectory(Directory):
     """A client has the addresses of the host of its name; what else it has stands in ``directory.git``."""
 
     def __init__(self, site: Site, options: LdapOptions) -> None:
@@ -146,35 +145,21 @@ class SplitDirectory:
     def finish(self) -> None:
         """A commit is done or isn't."""
 
-    def channels(self) -> Mapping[str, Channel]:
-        """All channels by name."""
-        return self._assigned.channels()
+    def records(self, record_type: RecordType[Record]) -> Mapping[str, Record]:
+        """All records by name, in their order."""
+        return self._assigned.records(record_type)
 
-    def change_channels(
+    def change_records(
         self,
-        put: Iterable[Channel],
+        record_type: RecordType[Record],
+        put: Iterable[Record],
         remove: Iterable[str],
         author: Signature,
         message: str,
         committer: Signature | None = None,
     ) -> None:
-        """One commit; see ``Directory.change_channels``."""
-        self._assigned.change_channels(put, remove, author, message, committer)
-
-    def classes(self) -> Mapping[str, HardwareClass]:
-        """All hardware classes by name, in their order."""
-        return self._assigned.classes()
-
-    def change_classes(
-        self,
-        put: Iterable[HardwareClass],
-        remove: Iterable[str],
-        author: Signature,
-        message: str,
-        committer: Signature | None = None,
-    ) -> None:
-        """One commit; see ``Directory.change_classes``."""
-        self._assigned.change_classes(put, remove, author, message, committer)
+        """One commit; see ``Directory.change_records``."""
+        self._assigned.change_records(record_type, put, remove, author, message, committer)
 
 
 def _joined(client: Client, host: Entry | None) -> Client:
