@@ -126,10 +126,8 @@ def load(site: Site) -> Options:
     """What ``site.toml`` says. Raises NotFoundError, ConfigError, HostError."""
     source = site.source()
     if "boot" not in source.values:
-        raise ConfigError(
-            f"{site.file}: there is no table [boot]",
-            'write: [boot] and below it interface = "IF", the clients\' network',
-        )
+        hint = 'write: [boot] and below it interface = "IF", the clients\' network'
+        raise ConfigError(f"{site.file}: there is no table [boot]", hint)
     return options_of(source)
 
 
@@ -159,11 +157,8 @@ def _settled(options: Options, lookup: Lookup) -> Options:
     except NotFoundError as error:
         raise FieldError("interface", f"is {options.interface}: {error.message}", error.hint) from None
     if not found:
-        raise FieldError(
-            "interface",
-            f"{options.interface} has no IPv4 address",
-            "give it one, or write server and network into [boot]",
-        )
+        hint = "give it one, or write server and network into [boot]"
+        raise FieldError("interface", f"{options.interface} has no IPv4 address", hint)
     fitting = [one for one in found if _fits(one, options)]
     if not fitting:
         key, value = ("server", options.server) if options.server else ("network", options.network)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from gitstate.boot.options import Options
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +51,6 @@ class BootClient:
     arguments: tuple[str, ...] = ()
     """Further words of its kernel line."""
     channel: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BootPlan:
-    """Everything that the boot files tell."""
-
-    site: Path
-    uuid: str
-    options: Options
-    images: tuple[Image, ...] = field(default=())
-    clients: tuple[BootClient, ...] = field(default=())
-    channels: tuple[BootChannel, ...] = field(default=())
 
 
 def machine_id(uuid: str, name: str) -> str:

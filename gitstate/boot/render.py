@@ -1,4 +1,4 @@
-"""A plan -> the text of every boot file. Nothing is read but templates, nothing is written."""
+"""The text of every boot file. Nothing is read but templates, nothing is written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from gitstate.boot.checks import checked
 from gitstate.boot.options import Dhcp, Nfs, Options
-from gitstate.boot.plan import BootChannel, BootClient, BootPlan, Image
+from gitstate.boot.plan import BootChannel, BootClient, Image
 
 MARK: Final = "written by `gitstate boot write`"
 """What the first lines of every file say; a file without it isn't ours."""
@@ -79,22 +79,6 @@ class Renderer:
 
     def _render(self, name: str, **values: Any) -> str:
         return self._templates.render(name, values)
-
-
-def render(plan: BootPlan) -> dict[str, str]:
-    """Every file of a plan, by its path: ``tftp/…`` below the site, ``etc/…`` below ``options.etc``.
-
-    Raises ConfigError.
-    """
-    renderer = Renderer(plan.site, plan.uuid, plan.options)
-    files = renderer.common_files() | renderer.hosts_files(plan.clients)
-    for image in plan.images:
-        files |= renderer.image_files(image)
-    for channel in plan.channels:
-        files |= renderer.channel_files(channel)
-    for client in plan.clients:
-        files |= renderer.client_files(client)
-    return files
 
 
 def _common(site: Path, site_uuid: str, options: Options) -> dict[str, Any]:

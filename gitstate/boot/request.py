@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from gitstate.boot.checks import is_good
+from gitstate.core.errors import HostError
+from gitstate.store.site import Site
 
 _STAMP: Final = r"(?P<when>[A-Z][a-z]{2} [ 0-3][0-9] [0-9:]{8}) dnsmasq"
 _HEX: Final = r"[0-9a-f]{2}"
@@ -44,6 +47,26 @@ class BootRequest:
         """BIOS or UEFI, if it said so."""
         _, _, rest = (self.vendor or "").partition(":Arch:")
         return _ARCHITECTURES.get(rest[:5])
+
+
+def log_path(site: Site) -> Path:
+    """The directory of the boot services' logs."""
+    return site.path / "log"
+
+
+def machines_that_asked(site: Site) -> list[BootRequest]:
+    """Every machine of the log, the one that asked last at the end; none before dnsmasq has run.
+
+    Raises HostError if the log can't be read.
+    """
+    path = log_path(site) / "dnsmasq.log"
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return asked(lines)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror}", "run it as root") from None
 
 
 def asked(lines: Iterable[str]) -> list[BootRequest]:

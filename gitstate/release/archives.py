@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 
 from gitstate.boot.files import lock
-from gitstate.boot.files.opening import inspect_output, open_output
+from gitstate.boot.files.group import inspect_output, open_output
 from gitstate.core.monitor import Observer
 from gitstate.directory import Client, Directory
 from gitstate.machine.archives import files

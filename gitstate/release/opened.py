@@ -14,7 +14,7 @@ from gitstate.store import Repository
 from gitstate.store.site import Site
 
 if TYPE_CHECKING:
-    from gitstate.boot import Options
+    from gitstate.boot.options import Options
     from gitstate.directory import Directory
     from gitstate.release.log import ReleaseLog
 
@@ -51,7 +51,7 @@ class OpenedSite:
     @cached_property
     def options(self) -> Options:
         """The boot options. Raises ConfigError."""
-        from gitstate.boot import load
+        from gitstate.boot.options import load
 
         return load(self.site)
 

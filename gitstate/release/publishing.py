@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gitstate.boot import BootChannel
 from gitstate.boot import files as boot_files
+from gitstate.boot.plan import BootChannel
 from gitstate.core.monitor import Observer
 from gitstate.release import archives
 from gitstate.release.models import Release

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gitstate.boot.files.opening import inspect_output, open_output
+from gitstate.boot.files.group import inspect_output, open_output
 from gitstate.core.errors import GitstateError, PartlyDoneError
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot

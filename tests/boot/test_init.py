@@ -19,9 +19,9 @@ ADDRESS = "10.79.0.254"
 OPTIONS = """
 import sys
 from pathlib import Path
-from gitstate import boot
+from gitstate.boot import options as boot_options
 from gitstate.store.site import Site
-found = boot.load(Site.open(Path(sys.argv[1])))
+found = boot_options.load(Site.open(Path(sys.argv[1])))
 print(found.server, found.network, found.dhcp)
 """
 

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gitstate import boot
-from gitstate.boot import Dhcp, Nfs, Options, options_of
-from gitstate.boot.options import Lookup
+from gitstate.boot import options as boot_options
+from gitstate.boot.options import Dhcp, Lookup, Nfs, Options, options_of
 from gitstate.core import documents, network
 from gitstate.core.errors import ConfigError, NotFoundError
 from gitstate.core.network import Address
@@ -195,13 +194,13 @@ def test_arguments_are_words() -> None:
 def test_a_site_that_boots_nothing(tmp_path: Path) -> None:
     site = Site.create(tmp_path / "site")
     with pytest.raises(ConfigError, match="no table") as caught:
-        boot.load(site)
+        boot_options.load(site)
     assert str(site.file) in caught.value.message
 
 
 def test_what_init_writes(tmp_path: Path) -> None:
     site = Site.create(tmp_path / "site", "lo")
-    assert boot.load(site) == Options(interface="lo", server="127.0.0.1", network="127.0.0.0/8")
+    assert boot_options.load(site) == Options(interface="lo", server="127.0.0.1", network="127.0.0.0/8")
     assert schema().is_valid(tomllib.loads(site.file.read_text()))
     assert schema().is_valid(tomllib.loads(Site.create(tmp_path / "other").file.read_text()))
 

@@ -14,10 +14,26 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gitstate.boot import ETC_FILES, MARK, BootChannel, BootPlan, Dhcp, Nfs, Renderer, machine_id, render
+from gitstate.boot.options import Dhcp, Nfs
+from gitstate.boot.plan import BootChannel, machine_id
+from gitstate.boot.render import ETC_FILES, MARK, Renderer
 from gitstate.core import documents
 from gitstate.core.errors import ConfigError
-from tests.boot.harness import COMMIT, MAC, OWN, SITE, UUID, client, commands, image, lines_of, options, plan
+from tests.boot.harness import (
+    COMMIT,
+    MAC,
+    OWN,
+    SITE,
+    UUID,
+    BootPlan,
+    client,
+    commands,
+    image,
+    lines_of,
+    options,
+    plan,
+    render,
+)
 
 MAC_FILE: Final = "tftp/boot/mac/52-54-00-12-34-56.ipxe"
 SNAPSHOT: Final = f"tftp/desktop/{COMMIT}/boot.ipxe"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gitstate.boot import BootRequest, asked
+from gitstate.boot.request import BootRequest, asked
 from gitstate.core.names import ip_address, mac_address
 
 LOGS: Final = Path(__file__).parent / "logs"

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 import pytest
 
-from gitstate.boot import BootPlan, Renderer, machine_id, render
-from tests.boot.harness import COMMIT, MAC, OWN, UUID, client, image, options
+from gitstate.boot.plan import machine_id
+from gitstate.boot.render import Renderer
+from tests.boot.harness import COMMIT, MAC, OWN, UUID, BootPlan, client, image, options, render
 from tests.lab.guest import Firmware, Guest
 from tests.lab.netlab import BRIDGE, SERVER, NetLab, netlab
 from tests.lab.servers import foreign_dhcp, nginx, router

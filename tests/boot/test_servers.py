@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import pytest
 
-from gitstate.boot import BootPlan, Options, render
-from tests.boot.harness import COMMIT, MAC, OWN, UUID, client, image, options
+from gitstate.boot.options import Options
+from tests.boot.harness import COMMIT, MAC, OWN, UUID, BootPlan, client, image, options, render
 from tests.lab.netlab import BRIDGE, SERVER, NetLab, netlab
 from tests.lab.servers import ganesha, rpcbind
 from tests.support import PROJECT, needs, root_only

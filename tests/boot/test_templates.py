@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.boot import BootPlan, render
 from gitstate.core.errors import ConfigError
-from tests.boot.harness import SITE, UUID, client, image, lines_of, options
+from tests.boot.harness import SITE, UUID, BootPlan, client, image, lines_of, options, render
 
 DNSMASQ = "etc/gitstate/dnsmasq.conf"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from gitstate.boot import Options as BootTable
+from gitstate.boot.options import Options as BootTable
 from gitstate.core.documents import Document
 from gitstate.core.documents.explain import expected, phrase, schema
 from gitstate.directory.options import LdapOptions

@@ -12,6 +12,9 @@ from typing import Final
 
 from gitstate.boot.options import Options
 from gitstate.core import process
+from gitstate.core.monitor import Observer
+from gitstate.core.output import OutputRoot
+from gitstate.store.site import Site
 
 _WEB_USERS: Final = ("www-data", "nginx")
 """As whom nginx reads: Debian's name, and the others'."""
@@ -80,3 +83,19 @@ def make_log(path: Path, gid: int) -> None:
         os.fchmod(descriptor, _LOG_MODE)
     finally:
         os.close(descriptor)
+
+
+def open_output(site: Site, options: Options, observer: Observer) -> OutputRoot:
+    """Return the output root for writing; its group is created if need be, and reported. Raises HostError."""
+    planned = plan(options)
+    gid = make(planned)
+    if planned.gid is None:
+        observer.notice(f"made the group {planned.name}, which may read {site.tftp}")
+    for user in planned.join:
+        observer.notice(f"{user} is a member of the group {planned.name} now")
+    return OutputRoot(site.tftp, options.etc_path, gid)
+
+
+def inspect_output(site: Site, options: Options) -> OutputRoot:
+    """Return the output root for reading only."""
+    return OutputRoot(site.tftp, options.etc_path, plan(options).gid)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gitstate.boot.files import group, images, state, texts, wanted
 from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel
+from gitstate.boot.request import log_path
 from gitstate.core import network
 from gitstate.core.errors import HostError, RefusedError
 from gitstate.core.monitor import SILENT, Observer
@@ -166,11 +167,6 @@ def _out_of_order(output: OutputRoot, paths: Iterable[str]) -> Iterator[str]:
         descriptor = output.directory(path)
         if descriptor is not None and not output.has_rights(path, os.fstat(descriptor)):
             yield path
-
-
-def log_path(site: Site) -> Path:
-    """The directory of the boot services' logs."""
-    return site.path / "log"
 
 
 def _export(site: Site, prototype: str, commit: bytes) -> Path:

@@ -214,41 +214,32 @@ def _basis(inputs: Inputs) -> tuple[str, Callable[[], Renderer]]:
 def _common_units(inputs: Inputs, output: OutputRoot) -> Iterator[Wanted]:
     """What there is one of."""
     common, renderer = _basis(inputs)
-    yield Wanted("common", common, lambda: _encoded(renderer().common_files()))
+    yield Wanted("common", common, partial(_rendered, renderer, Renderer.common_files))
     yield from _loaders(inputs.options, output, inputs.loaders)
     if inputs.options.dhcp is Dhcp.OWN:
         hosts = digest(common, [(client.name, client.macs, client.ips) for client in inputs.clients])
-        yield Wanted("hosts", hosts, lambda: _encoded(renderer().hosts_files(inputs.clients)))
+        yield Wanted("hosts", hosts, partial(_rendered, renderer, Renderer.hosts_files, inputs.clients))
 
 
 def _units(inputs: Inputs) -> Iterator[Wanted]:
     """Those of snapshots, channels and clients."""
     common, renderer = _basis(inputs)
     for image in inputs.images:
-        key = f"image {image.path}"
-        yield Wanted(key, digest(common, image), partial(_image, renderer, image))
+        files = partial(_rendered, renderer, Renderer.image_files, image)
+        yield Wanted(f"image {image.path}", digest(common, image), files)
     for channel in inputs.channels:
-        yield Wanted(f"channel {channel.name}", digest(common, channel), partial(_channel, renderer, channel))
+        files = partial(_rendered, renderer, Renderer.channel_files, channel)
+        yield Wanted(f"channel {channel.name}", digest(common, channel), files)
     for client in inputs.clients:
         fields = (client.macs, client.prototype, client.commit, client.machine_id, client.ips, client.arguments)
-        ours = digest(common, *fields, client.channel)
-        yield Wanted(f"client {client.name}", ours, partial(_client, renderer, client))
+        files = partial(_rendered, renderer, Renderer.client_files, client)
+        yield Wanted(f"client {client.name}", digest(common, *fields, client.channel), files)
 
 
-def _image(renderer: Callable[[], Renderer], image: Image) -> Mapping[str, bytes]:
-    return _encoded(renderer().image_files(image))
-
-
-def _channel(renderer: Callable[[], Renderer], channel: BootChannel) -> Mapping[str, bytes]:
-    return _encoded(renderer().channel_files(channel))
-
-
-def _client(renderer: Callable[[], Renderer], client: BootClient) -> Mapping[str, bytes]:
-    return _encoded(renderer().client_files(client))
-
-
-def _encoded(files: Mapping[str, str]) -> Mapping[str, bytes]:
-    return {path: text.encode() for path, text in files.items()}
+def _rendered(
+    renderer: Callable[[], Renderer], files: Callable[..., Mapping[str, str]], *values: object
+) -> Mapping[str, bytes]:
+    return {path: text.encode() for path, text in files(renderer(), *values).items()}
 
 
 def digest(*parts: object) -> str:

@@ -14,8 +14,6 @@ from gitstate.store.site import Site
 if TYPE_CHECKING:
     from gitstate.directory import Client
 
-"""How many clients, or problems, an error names."""
-
 
 def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootChannel]) -> Mapping[Pin, bytes]:
     """The commit of every pin; ``running`` is what channels run.

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from gitstate.boot.files import group, images, services, state
-from gitstate.boot.files.planning import Plan, log_path
+from gitstate.boot.files.planning import Plan
 from gitstate.boot.files.state import Copied, State, Unit
 from gitstate.boot.files.texts import CHANNELS, FIRST, MACHINES
 from gitstate.boot.render import ETC_FILES
+from gitstate.boot.request import log_path
 from gitstate.core.monitor import Observer
 from gitstate.core.output import TFTP, OutputRoot, is_temporary
 from gitstate.store.lock import exclusive

@@ -14,8 +14,8 @@ from typing import Any, Final
 import tomlkit
 
 from gitstate.boot import files as publish
-from gitstate.boot import load
 from gitstate.boot.files.planning import Plan
+from gitstate.boot.options import load
 from gitstate.core import cpio
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.monitor import SILENT

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gitstate import boot
 from gitstate.boot import files as publish
 from gitstate.boot.files import services, state
 from gitstate.boot.files.services import Outcome, ReloadResult
+from gitstate.boot.render import ETC_FILES
 from tests.boot.files.harness import Harness
 from tests.support import needs, root_only
 
@@ -107,7 +107,7 @@ def test_what_fails_is_named_and_the_others_are_told(machine: Machine) -> None:
 def test_without_systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """nginx and the kernel are told if they run; of the others it is said how."""
     (machine.place / "systemd").rmdir()
-    told = {one.server: one for _, one in services.reload(boot.ETC_FILES, ETC)}
+    told = {one.server: one for _, one in services.reload(ETC_FILES, ETC)}
     assert {one.outcome for one in told.values()} == {Outcome.BY_HAND}
     assert told["dnsmasq"].command == ("dnsmasq", "--conf-file=/etc/gitstate/dnsmasq.conf")
     assert told["ganesha"].command == ("pkill", "-HUP", "ganesha.nfsd")
@@ -122,8 +122,8 @@ def test_without_systemd(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_every_file_of_a_server_has_a_reader() -> None:
-    assert [path for path in boot.ETC_FILES if not services.servers([path])] == []
-    assert services.servers(boot.ETC_FILES) == ["dnsmasq", "ganesha", "nfs", "nginx"]
+    assert [path for path in ETC_FILES if not services.servers([path])] == []
+    assert services.servers(ETC_FILES) == ["dnsmasq", "ganesha", "nfs", "nginx"]
 
 
 # --- after writing ----------------------------------------------------------------------------------------------------

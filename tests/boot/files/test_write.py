@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gitstate.boot import files as publish
-from gitstate.boot import load
 from gitstate.boot.files import state
+from gitstate.boot.options import load
 from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedError, NotFoundError, RefusedError
 from gitstate.core.monitor import SILENT
 from tests.boot.files.harness import MODULES, NEW, Harness, initrd, looks
