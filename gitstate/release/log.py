@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
+from itertools import islice
 from typing import Final
 
 from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.signature import Signature
 from gitstate.release.models import TAGS, Name, Release, ReleaseRequest, number, version_name
-from gitstate.store import Commit, Repository, Snapshot, Type, write_objects
+from gitstate.store import Commit, Repository, Type, write_objects
 from gitstate.store.edit import NewObjects, edit_tree
 from gitstate.store.objects import FILE, GITLINK, TREE
 from gitstate.store.site import Site
@@ -53,7 +53,7 @@ class ReleaseLog:
         """The release called so. Raises NotFoundError."""
         found = self.get(name)
         if found is None:
-            known = ", ".join(str(one.name) for one in self._latest(name.channel))
+            known = ", ".join(str(one.name) for one in islice(self.of(name.channel), 5))
             raise NotFoundError(f"there is no release {name}", f"there are: {known}" if known else "it has none yet")
         return found
 
@@ -90,9 +90,6 @@ class ReleaseLog:
         """What its channel ran before a release. Raises DamagedError."""
         return self._read(release.previous) if release.previous else None
 
-    def _latest(self, channel: str) -> list[Release]:
-        return [release for release, _ in zip(self.of(channel), range(5), strict=False)]
-
     def names(self, channel: str) -> list[Name]:
         """All releases that ``channel`` ever had, also those before it was removed and created again."""
         found = self._repository.refs(f"{TAGS}{channel}/") if self._repository else {}
@@ -103,7 +100,7 @@ class ReleaseLog:
     def _read(self, oid: bytes) -> Release:
         assert self._repository is not None
         snapshot = self._repository.snapshot(oid)
-        subject = _SUBJECT.fullmatch(snapshot.message.partition("\n")[0])
+        subject = _SUBJECT.fullmatch(snapshot.subject)
         commits = dict(self._links(snapshot.tree, b""))
         prototypes = [name for name in commits if name.startswith("prototype/")]
         if subject is None or len(prototypes) != 1:
@@ -164,7 +161,7 @@ class ReleaseLog:
         objects = NewObjects()
         entries = {f"{_KINDS[one != prototype]}/{one}".encode(): (GITLINK, oid) for one, oid in commits.items()}
         entries |= {f"facts/{host}.json".encode(): (FILE, blob) for host, blob in facts.items()}
-        entries[b"site.toml"] = (FILE, objects.add(Type.BLOB, _read_settings(self.site.file)))
+        entries[b"site.toml"] = (FILE, objects.add(Type.BLOB, self.site.file.read_bytes()))
         tree = edit_tree(repository.read, None, entries, objects)
         parents = [previous.oid] if previous else []
         oid = objects.add(Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())
@@ -197,11 +194,6 @@ def trailers(message: str) -> dict[str, str]:
     return {found[1]: found[2] for line in last.splitlines() if (found := _TRAILER.fullmatch(line))}
 
 
-def subject_of(snapshot: Snapshot) -> str:
-    """The first line of a commit's message."""
-    return snapshot.message.partition("\n")[0]
-
-
 def _tag(text: str) -> tuple[str, bytes] | None:
     found = _TAG_LINE.fullmatch(text)
     return (found["repository"], bytes.fromhex(found["oid"])) if found else None
@@ -210,10 +202,6 @@ def _tag(text: str) -> tuple[str, bytes] | None:
 def _rollback(text: str | None) -> Name | None:
     channel, _, version = (text or "").partition("/")
     return Name(channel, version_name(version)) if text else None
-
-
-def _read_settings(file: Path) -> bytes:
-    return file.read_bytes()
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
@@ -275,6 +263,6 @@ def _subjects(repository: Repository, request: ReleaseRequest, current: Release 
     words = ["log", f"--max-count={_NAMED + 1}", "--format=%H", f"{old.hex()}..{request.commit.hex()}"]
     ids = repository.git(*words).decode().split()
     for oid in ids[:_NAMED]:
-        yield f"- {subject_of(repository.snapshot(bytes.fromhex(oid)))}"
+        yield f"- {repository.snapshot(bytes.fromhex(oid)).subject}"
     if len(ids) > _NAMED:
         yield "- …"

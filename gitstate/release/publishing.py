@@ -46,10 +46,7 @@ def prepare(opened: OpenedSite, prototype: str, commit: bytes, observer: Observe
 
 
 def write_channel(opened: OpenedSite, release: Release, observer: Observer) -> list[str]:
-    """Make the channel's boot file name ``release``; return what was changed, as text.
-
-    Raises StorageError, ConfigError.
-    """
+    """Make the channel's boot file name ``release``; return what changed. Raises StorageError, ConfigError."""
     if not opened.boots:
         return []
     channel = _boot_channel(opened.site, release)

@@ -71,26 +71,17 @@ def plan(
     origin = _origin(opened, origin_name)
     commit = _commit_of(origin, repository) if origin else _resolve(source, repository, revision)
     name = Name(channel.name, str(next_number(used_versions(log, publisher.repositories, channel.name))))
-    tag = Tag(commit, Type.COMMIT, str(name), committer, _trailer(origin), False)
+    trailer = f"\n\n{FROM}: {origin.name}" if origin else ""
+    tag = Tag(commit, Type.COMMIT, str(name), committer, trailer, False)
     requests.check_content(source, repository, commit, current, observer)
     commits = publisher.commits(channel, ReleaseRequest(PendingTag(repository, name, b""), tag), current)
     before = current.commits if current else {}
     changed = [one for one in sorted(commits) if before.get(one) != commits[one]]
-    differences = [
+    differences = tuple(
         between(one, publisher.repositories[one], before.get(one), commits[one], observer) for one in changed
-    ]
-    return Push(
-        opened,
-        channel,
-        repository,
-        commit,
-        name,
-        current,
-        origin,
-        commits,
-        tuple(differences),
-        opened.directory.followers(channel.name),
     )
+    clients = opened.directory.followers(channel.name)
+    return Push(opened, channel, repository, commit, name, current, origin, commits, differences, clients)
 
 
 def used_versions(log: ReleaseLog, repositories: Mapping[str, Repository], channel: str) -> list[str]:
@@ -126,10 +117,6 @@ def _commit_of(origin: Release, repository: str) -> bytes:
     if repository not in origin.commits:
         raise NotFoundError(f"{origin.name} has no {repository}", f"it has {', '.join(sorted(origin.commits))}")
     return origin.commits[repository]
-
-
-def _trailer(origin: Release | None) -> str:
-    return f"\n\n{FROM}: {origin.name}" if origin else ""
 
 
 def preview(push: Push, observer: Observer) -> int:

@@ -213,7 +213,9 @@ def _reconcile_channel(publisher: Publisher, channel: Channel, result: Reconcile
         for request in _requests(publisher, channel, result):
             try:
                 with translate_errors():
-                    _publish(publisher, channel, request, result)
+                    current = publisher.log.current(channel.name)
+                    if _is_due(publisher, channel, request, current, result):
+                        result.published.append(publisher.publish(channel, request, current))
             except GitstateError as error:
                 result.problems.append(Problem(channel.name, str(request.name), error))
                 if error.kind in _STOPS:
@@ -251,19 +253,10 @@ def _requests(publisher: Publisher, channel: Channel, result: ReconcileResult) -
     return sorted(found, key=lambda one: (is_first and one.repository != channel.prototype, *one.order))
 
 
-def _publish(publisher: Publisher, channel: Channel, request: ReleaseRequest, result: ReconcileResult) -> None:
-    current = publisher.log.current(channel.name)
-    if _is_due(publisher, channel, request, current, result):
-        result.published.append(publisher.publish(channel, request, current))
-
-
 def _is_due(
     publisher: Publisher, channel: Channel, request: ReleaseRequest, current: Release | None, result: ReconcileResult
 ) -> bool:
-    """Whether the request is valid, its content aside, and not superseded.
-
-    Raises RefusedError, ConflictError, NotFoundError.
-    """
+    """Whether the request isn't superseded. Raises RefusedError, ConflictError, NotFoundError unless it is valid."""
     requests.check_repository(channel, request.repository, publisher.site, current)
     newer = requests.superseded_by(publisher.log, publisher.repositories, request)
     if newer is not None:

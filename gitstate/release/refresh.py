@@ -12,7 +12,7 @@ from gitstate.core.errors import GitstateError, PartlyDoneError
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
 from gitstate.core.signature import Signature
-from gitstate.directory import Client, Directory
+from gitstate.directory import Client
 from gitstate.directory import plan as planning
 from gitstate.machine.archives import files
 from gitstate.machine.archives.maker import Maker
@@ -80,7 +80,10 @@ def refresh(
 def refresh_clients(opened: OpenedSite, hosts: Iterable[str], observer: Observer) -> list[RefreshResult]:
     """``refresh`` for these clients, as the directory has them."""
     names = list(hosts)
-    clients = opened.directory.clients() if len(names) > _FEW else _find(opened.directory, names)
+    if len(names) > _FEW:
+        clients = opened.directory.clients()
+    else:  # an LDAP server needn't list all
+        clients = {host: one for name in names for host, one in opened.directory.find({"name": name}).items()}
     return refresh(opened, observer, {host: clients[host] for host in names if host in clients})
 
 
@@ -93,11 +96,6 @@ def refresh_after(opened: OpenedSite, hosts: Iterable[str] | None, observer: Obs
     except OSError as error:
         message = f"{_KEPT}: {error.filename}: {error.strerror}"
         raise PartlyDoneError(message, "make room, or fix it; then: gitstate boot write") from None
-
-
-def _find(directory: Directory, names: Iterable[str]) -> dict[str, Client]:
-    """The clients of those names: an LDAP server needn't list all."""
-    return {host: client for name in names for host, client in directory.find({"name": name}).items()}
 
 
 def _result(release: Release, plan: files.Plan) -> RefreshResult:

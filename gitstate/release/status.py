@@ -32,11 +32,6 @@ class Edits:
     differs: bool
     """Whether a check-in would make a commit: also for times and records alone."""
 
-    @property
-    def total(self) -> int:
-        """How many entries."""
-        return sum(self.counts.values())
-
 
 @dataclass(frozen=True, slots=True)
 class Tree:
@@ -111,21 +106,17 @@ def status(opened: OpenedSite, observer: Observer, *, quick: bool = False) -> Si
     """
     site = opened.site
     repositories, faults = open_repositories(site)
-    trees = []
-    for name in site.repositories():
-        if name in faults:
-            trees.append(Tree(name, None, None, None, None, None, faults[name]))
-        else:
-            trees.append(_tree(name, repositories[name], None if quick else observer))
-    problem = None
-    channels: tuple[Running, ...] = ()
-    users: tuple[Users, ...] = ()
+    trees = tuple(
+        Tree(name, None, None, None, None, None, faults[name])
+        if name in faults
+        else _tree(name, repositories[name], None if quick else observer)
+        for name in site.repositories()
+    )
     try:
         channels, users = _directory(opened, repositories)
     except GitstateError as error:
-        problem = error
-    boot = _boot_files(opened, observer, quick=quick or problem is not None)
-    return SiteStatus(tuple(trees), channels, users, boot, problem)
+        return SiteStatus(trees, (), (), _boot_files(opened, observer, quick=True), error)
+    return SiteStatus(trees, channels, users, _boot_files(opened, observer, quick=quick))
 
 
 def _directory(
@@ -181,7 +172,7 @@ def _tree(name: str, repository: Repository, observer: Observer | None) -> Tree:
     try:
         if commit := repository.ref(MAIN):
             snapshot = repository.snapshot(commit)
-            when, subject = snapshot.when, snapshot.message.partition("\n")[0]
+            when, subject = snapshot.when, snapshot.subject
         if observer is not None and live is not None:
             edits = _edits(repository, _Named(observer, name))
     except GitstateError as error:

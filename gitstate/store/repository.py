@@ -36,6 +36,11 @@ class Snapshot:
     when: int
     message: str
 
+    @property
+    def subject(self) -> str:
+        """The first line of the message."""
+        return self.message.partition("\n")[0]
+
 
 class Repository(Objects):
     """A bare repository, created by gitstate or compatible."""

@@ -172,6 +172,9 @@ pass_session = click.make_pass_decorator(Session, ensure=True)
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
+PATH: Final = click.Path(path_type=Path, readable=False)
+
+
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value:
@@ -192,7 +195,7 @@ def common(function: Function) -> Function:
             "site_option",
             cls=CommonOption,
             metavar="DIR",
-            type=click.Path(path_type=Path, readable=False),
+            type=PATH,
             expose_value=False,
             callback=_remember("site_option"),
             help="The site's directory [GITSTATE_SITE, /srv/gitstate].",
@@ -219,10 +222,7 @@ def command(
     cls: type[Command] = Command,
     **attributes: Any,
 ) -> Callable[[Callable[..., Any]], Command]:
-    """Make a command of a function that takes a session.
-
-    It has the common options, ``-n`` if it writes and ``-z`` if it prints names.
-    """
+    """Make a command: a session, the common options, ``-n`` if it writes, ``-z`` if it prints names."""
 
     def decorate(function: Callable[..., Any]) -> Command:
         own = vars(function).pop("__click_params__", [])

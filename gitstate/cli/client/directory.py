@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -104,16 +105,9 @@ def check(session: Session, finish: bool) -> None:
     if finish:
         opened.finish()
     report = find_problems(opened)
-    value = {
-        "about": report.about,
-        "clients": report.clients,
-        "channels": report.channels,
-        "classes": report.classes,
-        "problems": list(report.problems),
-    }
     counts = f"{counted(report.clients, 'client')}, {counted(report.channels, 'channel')}"
     if report.classes:
         counts += f", {counted(report.classes, 'hardware class', 'hardware classes')}"
-    emit(session, "directory-check/1", value, [report.about, counts, *(report.problems or ("ok",))])
+    emit(session, "directory-check/1", asdict(report), [report.about, counts, *(report.problems or ("ok",))])
     if report.problems:
         raise ConfigError("the directory is inconsistent", "--finish completes an interrupted change; correct the rest")

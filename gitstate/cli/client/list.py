@@ -17,35 +17,21 @@ from gitstate.directory import Client, selection
 from gitstate.directory.model import clients as model
 
 _FILTERS: Final = (
-    parsed_option("--kind", "kind", "KIND", model.client_kind, "Only clients of this kind."),
-    parsed_option(
-        "--channel", "channel", "NAME", model.channel_name, "Only clients of this channel, also pinned ones."
-    ),
-    parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "Only clients with this pin."),
-    parsed_option(
-        "--prototype",
-        "prototype",
-        "NAME",
-        names.repo_name,
-        "Only clients pinned to any snapshot of it.",
-        shell_complete=complete_repository,
-    ),
-    parsed_option("--workload", "workload", "NAME", model.workload_name, "Only clients of this workload."),
-    parsed_option("--class", "class", "NAME", model.class_name, "Only clients of this hardware class."),
-    parsed_option("--mac", "mac", "MAC", names.mac_address, "Only the client with this address."),
-    parsed_option(
-        "--ip",
-        "ip",
-        "IP",
-        selection.parse_network,
-        "Only clients with this address, or in this network (10.77.0.0/24).",
-    ),
+    ("kind", "KIND", model.client_kind, "Only clients of this kind."),
+    ("channel", "NAME", model.channel_name, "Only clients of this channel, also pinned ones."),
+    ("pin", "PROTOTYPE@REV", names.pin, "Only clients with this pin."),
+    ("prototype", "NAME", names.repo_name, "Only clients pinned to any snapshot of it."),
+    ("workload", "NAME", model.workload_name, "Only clients of this workload."),
+    ("class", "NAME", model.class_name, "Only clients of this hardware class."),
+    ("mac", "MAC", names.mac_address, "Only the client with this address."),
+    ("ip", "IP", selection.parse_network, "Only clients with this address, or in this network (10.77.0.0/24)."),
 )
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_FILTERS):
-        function = option(function)
+    for word, metavar, parse, text in reversed(_FILTERS):
+        complete = complete_repository if word == "prototype" else None
+        function = parsed_option(f"--{word}", word, metavar, parse, text, shell_complete=complete)(function)
     return function
 
 

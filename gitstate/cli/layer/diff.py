@@ -83,8 +83,7 @@ def _lines(session: Session, one: Difference) -> Iterator[str]:
 
 def _content_lines(content: ContentChange) -> Iterator[str]:
     if content.keys is not None:
-        for key in content.keys:
-            yield _key_line(key)
+        yield from map(_key_line, content.keys)
     elif content.lines is not None:
         yield from (visible_line(line) for line in content.lines)
     else:
@@ -132,12 +131,8 @@ def _side_json(item: RenderedEntry | None) -> dict[str, Any] | None:
 def _keys_json(content: ContentChange | None) -> list[dict[str, Any]] | None:
     if content is None or content.keys is None:
         return None
+    letters = ["A" if key.is_added else "D" if key.is_removed else "M" for key in content.keys]
     return [
-        {
-            "key": key.key,
-            "status": "A" if key.is_added else "D" if key.is_removed else "M",
-            "old": key.old,
-            "new": key.new,
-        }
-        for key in content.keys
+        {"key": key.key, "status": letter, "old": key.old, "new": key.new}
+        for letter, key in zip(letters, content.keys, strict=True)
     ]

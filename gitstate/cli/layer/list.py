@@ -42,7 +42,7 @@ def _list_layers(session: Session) -> None:
     for one in found:
         snapshot = one.snapshot
         cells = (snapshot.oid.hex()[:7], date(snapshot.when)) if snapshot else ("-", "-")
-        text = one.description or _subject(one) or "-"
+        text = one.description or (snapshot.subject if snapshot else "-") or "-"
         rows.append(
             (one.name, *cells, shortened(" ".join(one.channels) or "-", 30), str(len(one.uses)), shortened(text, 50))
         )
@@ -53,17 +53,13 @@ def _list_layers(session: Session) -> None:
         suggest(session, "no layers yet: gitstate layer create KIND/NAME")
 
 
-def _subject(one: LayerSummary) -> str | None:
-    return one.snapshot.message.partition("\n")[0] if one.snapshot else None
-
-
 def _as_json(one: LayerSummary) -> dict[str, Any]:
     return {
         "repository": one.name,
         "live": location(one.live) if one.live else None,
         "commit": one.snapshot.oid.hex() if one.snapshot else None,
         "when": moment(one.snapshot.when) if one.snapshot else None,
-        "subject": _subject(one),
+        "subject": one.snapshot.subject if one.snapshot else None,
         "description": one.description,
         "channels": one.channels,
         "clients": len(one.uses),
@@ -90,12 +86,8 @@ def _list_shipped(session: Session) -> None:
     found = shipped.shipped()
     value = [{"repository": one.name, "description": one.description, "exists": one.name in own} for one in found]
     rows = [(one.name, "exists" if one.name in own else "-", one.description) for one in found]
-    emit(
-        session,
-        "layer-shipped/1",
-        {"layers": value},
-        table(rows, ("NAME", "HERE", "DESCRIPTION"), colour=session.colour),
-    )
+    lines = table(rows, ("NAME", "HERE", "DESCRIPTION"), colour=session.colour)
+    emit(session, "layer-shipped/1", {"layers": value}, lines)
     suggest(session, "to copy one: gitstate layer create NAME --shipped")
 
 

@@ -13,7 +13,6 @@ from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal, tree_path
 from gitstate.core.wording import some_of
 from gitstate.tree import owners
-from gitstate.tree.owners import Owner
 
 
 @command(
@@ -41,10 +40,10 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
         raise UsageError("USER and PATH are missing", "gitstate layer owner LAYER USER[:GROUP] PATH...")
     wanted = owners.parse(os.fsencode(rest[0]))
     repository = session.opened.repository(name)
-    found = owners.plan(repository, wanted, [_path(word) for word in rest[1:]], recursive=recursive)
+    found = owners.plan(repository, wanted, [tree_path(os.fsencode(word)) for word in rest[1:]], recursive=recursive)
     new = None
     if found.paths and not session.dry_run:
-        text = message or _message(wanted, found.paths)
+        text = message or f"owner {wanted}: {some_of([f'/{display(path)}' for path in found.paths], 1)}"
         who = settings.author(session.settings, author)
         new = owners.apply(found, repository, who, settings.committer(), text)
     value = {
@@ -62,13 +61,5 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
         suggest(session, f"{name}: {new.hex()[:7]}; machines get it with the next push")
 
 
-def _path(word: str) -> bytes:
-    return tree_path(os.fsencode(word))
-
-
 def _optional_octal(name: bytes | None) -> str | None:
     return None if name is None else octal(name)
-
-
-def _message(wanted: Owner, paths: tuple[bytes, ...]) -> str:
-    return f"owner {wanted}: {some_of([f'/{display(path)}' for path in paths], 1)}"

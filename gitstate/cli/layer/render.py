@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, command
+from gitstate.cli.base.app import PATH, Session, command
 from gitstate.cli.base.output import emit, letter, location, suggest, write_name
 from gitstate.cli.layer.state import at_option, commits_json, host_argument, source_of, state_json, state_of
 from gitstate.core.entry import Kind
@@ -28,9 +28,7 @@ from gitstate.release.layers import RenderedEntry
 )
 @host_argument
 @at_option
-@click.option(
-    "--to", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="A new or empty directory to write to."
-)
+@click.option("--to", metavar="DIR", type=PATH, help="A new or empty directory to write to.")
 @click.option("--overlay", is_flag=True, help="Make DIR usable as a lower directory of an overlay.")
 def render(session: Session, host: str, at: str | None, to: Path | None, overlay: bool) -> None:
     """Render all that HOST gets from its layers, and list it.

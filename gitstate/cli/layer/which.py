@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 import click
@@ -85,8 +86,7 @@ def _lines(state: MachineState, found: Trace, shown: tuple[Origin, ...], *, ever
 def _word_lines(found: Trace, word: Origin) -> Iterator[str]:
     one = word.snapshot
     yield f"/{display(found.path)}: {word.layer} {_DOES[word.action]} ({display(word.source)})"
-    subject = visible(one.message.partition("\n")[0])
-    yield f"  {one.oid.hex()[:7]}  {date(one.when)}  {visible(one.author)}  {subject}"
+    yield f"  {one.oid.hex()[:7]}  {date(one.when)}  {visible(one.author)}  {visible(one.subject)}"
     width = max((len(line.author.partition(" <")[0]) for line in word.lines), default=0)
     yield from (f"  {_line(line, width)}" for line in word.lines)
 
@@ -106,15 +106,6 @@ def _word_json(word: Origin) -> dict[str, Any]:
         "commit": one.oid.hex(),
         "author": one.author,
         "when": moment(one.when),
-        "subject": one.message.partition("\n")[0],
-        "lines": [
-            {
-                "number": line.number,
-                "commit": line.commit,
-                "author": line.author,
-                "when": moment(line.when),
-                "text": line.text,
-            }
-            for line in word.lines
-        ],
+        "subject": one.subject,
+        "lines": [asdict(line) | {"when": moment(line.when)} for line in word.lines],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from itertools import islice
 from typing import Any, Final
 
@@ -74,23 +75,19 @@ def list_(session: Session) -> None:
             release.name.version if release else "-",
             release.commit.hex()[:7] if release else "-",
             ago(release.when) if release else "-",
-            str(followers.get(one.name, 0)),
+            str(followers[one.name]),
         )
         for one, release in found
     ]
     heads = ("NAME", "PROTOTYPE", "RELEASE", "COMMIT", "RELEASED", "CLIENTS")
-    value = {"channels": [_as_json(one, release, followers.get(one.name, 0)) for one, release in found]}
+    value = {"channels": [_as_json(one, release, followers[one.name]) for one, release in found]}
     emit(session, "channel-list/1", value, table(rows, heads, colour=session.colour))
     if not found:
         suggest(session, "no channels yet: gitstate channel create NAME --prototype P")
 
 
-def _followers(session: Session) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for client in session.opened.directory.clients().values():
-        if client.channel is not None and client.pin is None:
-            counts[client.channel] = counts.get(client.channel, 0) + 1
-    return counts
+def _followers(session: Session) -> Counter[str | None]:
+    return Counter(one.channel for one in session.opened.directory.clients().values() if one.pin is None)
 
 
 @command("gitstate channel show lab3", group=channel)
@@ -103,7 +100,7 @@ def show(session: Session, name: str) -> None:
     one = channels.find_channel(session.opened.directory, name)
     releases = list(islice(session.opened.releases.of(name), _LATEST))
     current = releases[0] if releases else None
-    clients = _followers(session).get(name, 0)
+    clients = _followers(session)[name]
     value = _as_json(one, current, clients) | {"releases": [release_json(release) for release in releases]}
     lines = [
         name,

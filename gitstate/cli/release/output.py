@@ -42,13 +42,17 @@ def step_lines(made: MadeRelease) -> Iterator[str]:
     yield from (f"  {step}" for step in made.steps)
 
 
+def commits_json(commits: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: oid.hex() for name, oid in sorted(commits.items())}
+
+
 def release_json(release: Release) -> dict[str, Any]:
     """A release for JSON."""
     return {
         "release": str(release.name),
         "id": release.oid.hex(),
         "prototype": release.prototype,
-        "commits": {name: oid.hex() for name, oid in sorted(release.commits.items())},
+        "commits": commits_json(release.commits),
         "author": release.author,
         "when": moment(release.when),
         "rollback": str(release.rollback) if release.rollback else None,

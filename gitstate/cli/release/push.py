@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ from gitstate.cli.base.app import Session, command, complete_repository, complet
 from gitstate.cli.base.output import emit, size
 from gitstate.cli.release.output import (
     client_lines,
+    commits_json,
     complete_channel,
     release_json,
     released_line,
@@ -80,7 +81,7 @@ def push(
     if not yes:
         _ask(session, plan)
     snapshot = session.opened.repository(repo).snapshot(plan.commit)
-    text = message if message is not None else snapshot.message.partition("\n")[0]
+    text = message if message is not None else snapshot.subject
     result = pushing.apply(plan, text, who, session.observer, sign=sign)
     made = next((one for one in result.published if one.release.name == plan.name), None)
     if made is None:
@@ -145,7 +146,7 @@ def _push_json(
         "needed": plan.is_needed,
         "from": str(plan.origin.name) if plan.origin else None,
         "before": str(plan.current.name) if plan.current else None,
-        "commits": _commits(plan.commits),
+        "commits": commits_json(plan.commits),
         "changes": [_difference_json(one) for one in plan.differences],
         "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
         "bytes": plan.bytes,
@@ -153,10 +154,6 @@ def _push_json(
         "release": release_json(made) if made else None,
         "dry_run": session.dry_run,
     }
-
-
-def _commits(commits: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: oid.hex() for name, oid in sorted(commits.items())}
 
 
 def _difference_json(one: Difference) -> dict[str, Any]:

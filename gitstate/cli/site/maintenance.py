@@ -52,14 +52,11 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     --aggressive compresses everything again.
     """
     names = [repo] if repo else list(session.opened.site.repositories())
-    found = {name: _gc(session, name, aggressive=aggressive) for name in names}
+    flags = {"aggressive": aggressive, "dry_run": session.dry_run}
+    repacked = ((name, session.opened.repository(name)) for name in names)
+    found = {name: maintenance.gc(repository, name, session.observer, **flags) for name, repository in repacked}
     value = {"repositories": [_as_json(name, one) for name, one in found.items()], "dry_run": session.dry_run}
     emit(session, "gc/1", value, [_line(session, name, one) for name, one in found.items()])
-
-
-def _gc(session: Session, name: str, *, aggressive: bool) -> Repacked:
-    repository = session.opened.repository(name)
-    return maintenance.gc(repository, name, session.observer, aggressive=aggressive, dry_run=session.dry_run)
 
 
 def _line(session: Session, name: str, one: Repacked) -> str:

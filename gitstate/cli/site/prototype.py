@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, command, complete_repository, group
+from gitstate.cli.base.app import PATH, Session, command, complete_repository, group
 from gitstate.cli.base.output import date, emit, location, moment, shortened, size, suggest, table
 from gitstate.core.errors import PartlyDoneError, UsageError
 from gitstate.core.names import repo_name, visible
@@ -33,9 +33,7 @@ def prototype() -> None:
     writes=True,
 )
 @click.argument("name")
-@click.option(
-    "--live", metavar="DIR", type=click.Path(path_type=Path, readable=False), help="Use this directory where it is."
-)
+@click.option("--live", metavar="DIR", type=PATH, help="Use this directory where it is.")
 @click.option(
     "--from",
     "origin",
@@ -118,7 +116,7 @@ def _row(one: Summary) -> tuple[str, ...]:
     if one.snapshot is None:
         return one.name, "-", "-", "-", live
     snapshot = one.snapshot
-    return one.name, snapshot.oid.hex()[:7], date(snapshot.when), shortened(_subject(snapshot.message), 50), live
+    return one.name, snapshot.oid.hex()[:7], date(snapshot.when), shortened(snapshot.subject, 50), live
 
 
 @command("gitstate prototype show desktop", group=prototype)
@@ -133,7 +131,7 @@ def show(session: Session, name: str) -> None:
         "tags": found.tags,
         "exports": found.exports,
     }
-    latest = f"{snapshot.oid.hex()[:7]} {visible(_subject(snapshot.message))}" if snapshot else "none yet"
+    latest = f"{snapshot.oid.hex()[:7]} {visible(snapshot.subject)}" if snapshot else "none yet"
     lines = [
         name,
         f"  repository  {found.path} ({size(found.size)})",
@@ -152,12 +150,8 @@ def _as_json(one: Summary) -> dict[str, Any]:
         "live": location(one.live) if one.live else None,
         "commit": snapshot.oid.hex() if snapshot else None,
         "when": moment(snapshot.when) if snapshot else None,
-        "subject": _subject(snapshot.message) if snapshot else None,
+        "subject": snapshot.subject if snapshot else None,
     }
-
-
-def _subject(message: str) -> str:
-    return message.partition("\n")[0]
 
 
 @command("gitstate prototype remove old --yes", group=prototype, writes=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session
+from gitstate.cli.base.app import PATH, Session
 from gitstate.cli.base.output import letter, location, write_name
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import columns, display, octal, padded
@@ -20,12 +20,7 @@ _NAMED = 3
 """At most this many paths are named in one line."""
 
 
-live_option = click.option(
-    "--live",
-    metavar="DIR",
-    type=click.Path(path_type=Path, readable=False),
-    help="The live tree, if not the one that REPO names.",
-)
+live_option = click.option("--live", metavar="DIR", type=PATH, help="The live tree, if not the one that REPO names.")
 
 
 def write_changed(changes: Iterable[Change], links: Iterable[LinksChanged], *, times: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gitstate.cli.base.app import Session, command, complete_repository, repo_argument, rev_argument
+from gitstate.cli.base.app import PATH, Session, command, complete_repository, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location
 from gitstate.core.errors import UsageError
 from gitstate.tree import export as exporting
@@ -16,12 +16,7 @@ from gitstate.tree import export as exporting
 @command("gitstate export desktop", "gitstate export desktop v12 --to /mnt/root", writes=True)
 @repo_argument
 @rev_argument
-@click.option(
-    "--to",
-    metavar="DIR",
-    type=click.Path(path_type=Path, readable=False),
-    help="A new or empty directory, instead of the site's exports.",
-)
+@click.option("--to", metavar="DIR", type=PATH, help="A new or empty directory, instead of the site's exports.")
 def export(session: Session, repo: str | None, rev: str | None, to: Path | None) -> None:
     """Export snapshot REV as an immutable directory.
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, command
+from gitstate.cli.base.app import PATH, Session, command
 from gitstate.core.names import display
 from gitstate.tree import merge
 
 
 @command("git merge runs it: gitstate merge-driver %O %A %B", name="merge-driver", hidden=True)
-@click.argument("base", type=click.Path(path_type=Path, readable=False))
-@click.argument("ours", type=click.Path(path_type=Path, readable=False))
-@click.argument("theirs", type=click.Path(path_type=Path, readable=False))
+@click.argument("base", type=PATH)
+@click.argument("ours", type=PATH)
+@click.argument("theirs", type=PATH)
 def merge_driver(session: Session, base: Path, ours: Path, theirs: Path) -> int:
     """Merge three .gitstate files into OURS, entry by entry.
 

@@ -100,6 +100,3 @@ def not_released(opened: OpenedSite, repository: str, tags: dict[Name, bytes]) -
     for channel in sorted({name.channel for name in tags}):
         found += [one for one in pending(repositories, opened.releases, channel) if one.name in tags]
     return found
-
-
-__all__ = ["Report", "Service", "not_released", "parse", "tags_of"]
