@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -84,11 +83,7 @@ def _size(repository: Repository, look_up: Lookup, one: Change) -> int:
 
 def _all_of(name: str, repository: Repository, new: bytes) -> Difference:
     """A snapshot that comes as a whole: counted, and nothing named."""
-    sizes = list(_sizes(repository, repository.snapshot(new).tree))
-    return Difference(name, None, new, len(sizes), 0, 0, (), sum(sizes), ())
-
-
-def _sizes(repository: Repository, tree: bytes) -> Iterator[int]:
-    for _, directory in walk(repository.read, tree):
-        for entry in directory.files.values():
-            yield repository.size_of(entry.oid) if entry.meta.kind is Kind.FILE else 0
+    directories = (directory for _, directory in walk(repository.read, repository.snapshot(new).tree))
+    entries = [entry for directory in directories for entry in directory.files.values()]
+    size = sum(repository.size_of(entry.oid) for entry in entries if entry.meta.kind is Kind.FILE)
+    return Difference(name, None, new, len(entries), 0, 0, (), size, ())

@@ -15,12 +15,8 @@ from gitstate.release import boot_files, refresh
 from gitstate.release.opened import OpenedSite
 
 
-def examine(opened: OpenedSite, observer: Observer) -> list[Check]:
+def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     """Run all checks. What can't be checked is a finding, never an error."""
-    return list(_examine(opened, observer))
-
-
-def _examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     site, options = opened.site, None
     observer.phase("programs")
     yield from programs()

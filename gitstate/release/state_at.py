@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -29,14 +30,14 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d|\Z)")
 _DAY_LENGTH: Final = len("2026-05-03")
 
 
+@dataclass(frozen=True, eq=False)
 class MachineState:
     """A client and what it gets its layers from: a release, or None for the ``main`` branches."""
 
-    def __init__(self, client: Client, release: Release | None, context: RenderContext, batch: Batch) -> None:
-        self.client = client
-        self.release = release
-        self.context = context
-        self.batch = batch
+    client: Client
+    release: Release | None
+    context: RenderContext
+    batch: Batch
 
     @cached_property
     def resolution(self) -> Resolution:
@@ -65,16 +66,11 @@ def state_at(opened: OpenedSite, host: str, at: str | None, observer: Observer) 
         rules=tuple(directory.classes().values()),
     )
     state = MachineState(client, release, context, Batch(context, site.repository))
-    _notify_missing(state, observer)
-    return state
-
-
-def _notify_missing(state: MachineState, observer: Observer) -> None:
-    client = state.client
     if client.pin is not None:
         observer.notice(f"{client.name} is pinned to {client.pin}: it boots that snapshot without layers")
     for one in state.resolution.missing:
         observer.notice(f"{client.name}: there is no layer {one.name} ({one.why})")
+    return state
 
 
 def _client_and_release(

@@ -148,22 +148,17 @@ class Session:
         """
         rest = list(words)
         for word in candidates:
-            if self._is_repository(word):
-                rest.remove(word)
-                return word, rest
+            with suppress(UsageError):  # not even a name
+                if self.opened.site.repository_path(word).is_dir():
+                    rest.remove(word)
+                    return word, rest
         try:
             return self.name(None), rest
         except GitstateError:
             for word in candidates[:1]:
-                with suppress(UsageError):  # not even a name
+                with suppress(UsageError):
                     self.opened.repository(word)
             raise
-
-    def _is_repository(self, name: str) -> bool:
-        try:
-            return self.opened.site.repository_path(name).is_dir()
-        except UsageError:
-            return False
 
 
 pass_session = click.make_pass_decorator(Session, ensure=True)

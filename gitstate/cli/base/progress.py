@@ -70,12 +70,8 @@ class Bars:
         from rich.markup import escape
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[amount]}"),
-            TimeElapsedColumn(),
-        )
+        what, amount = TextColumn("{task.description}"), TextColumn("{task.fields[amount]}")
+        columns = (what, BarColumn(), amount, TimeElapsedColumn())
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._task = self._progress.add_task(
             escape(self._what), total=self._total, completed=self._done, amount=self._amount()

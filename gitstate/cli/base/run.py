@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from contextlib import suppress
-from typing import TextIO
+from typing import Any
 
 import click
 
@@ -51,14 +51,7 @@ def _run(session: Session) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     with suppress(OSError):
         print(f"gitstate: {message}", file=sys.stderr)
 

@@ -27,7 +27,6 @@ from gitstate.machine.layers import Classes, load
 
 _SHOWN = 20
 
-
 _complete = completion(lambda session, parameters: session.opened.directory.classes())
 
 
@@ -102,8 +101,6 @@ def remove(session: Session, name: tuple[str, ...], message: str | None, author:
 
 
 def _apply(session: Session, shape: str, plan: hardware.RulesPlan, message: str, author: str | None) -> None:
-    if not message.strip():
-        raise UsageError("the message is empty", "without -m, history describes the change")
     who = settings.author(session.settings, author)
     if not session.dry_run:
         hardware.apply_rules(plan, who, settings.committer(), message)

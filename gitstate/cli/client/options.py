@@ -50,14 +50,15 @@ _ASSIGNED: Final = (
         "--state", "state", "MODE", model.state_mode, f"Where it keeps its writable state: {', '.join(STATES)}."
     ),
 )
-_EMPTY: Final[dict[str, tuple[str, Any]]] = {
-    "no_mac": ("macs", ()),
-    "no_ip": ("ips", ()),
-    "no_pin": ("pin", None),
-    "no_channel": ("channel", None),
-    "no_workload": ("workload", None),
-    "no_layer": ("layers", ()),
+_EMPTY: Final[dict[str, tuple[str, Any, str]]] = {
+    "no_mac": ("macs", (), "MACs"),
+    "no_ip": ("ips", (), "IPs"),
+    "no_pin": ("pin", None, "pin"),
+    "no_channel": ("channel", None, "channel"),
+    "no_workload": ("workload", None, "workload"),
+    "no_layer": ("layers", (), "extra layers"),
 }
+"""Option -> the key of the value that it removes, what is left, and the value's name."""
 
 
 def client_values(function: Function) -> Function:
@@ -76,15 +77,10 @@ def assigned_values(function: Function) -> Function:
 
 def removals(function: Function) -> Function:
     """Options that remove values."""
-    for flag in reversed(_EMPTY):
+    for flag, (_, _, value) in reversed(_EMPTY.items()):
         word = f"--{flag.replace('_', '-')}"
-        function = click.option(word, flag, is_flag=True, help=f"Remove its {_value_name(flag)}.")(function)
+        function = click.option(word, flag, is_flag=True, help=f"Remove its {value}.")(function)
     return function
-
-
-def _value_name(flag: str) -> str:
-    word = flag.removeprefix("no_")
-    return {"mac": "MACs", "ip": "IPs", "layer": "extra layers"}.get(word, word)
 
 
 def _message(text: str) -> str:
@@ -103,7 +99,7 @@ def authorship_options(function: Function) -> Function:
 def changed_values(options: Mapping[str, Any]) -> dict[str, Any]:
     """The values that the options ask for. Raises UsageError."""
     values = {key: value for key, value in options.items() if key not in _EMPTY and value}
-    for flag, (key, nothing) in _EMPTY.items():
+    for flag, (key, nothing, _) in _EMPTY.items():
         if options[flag]:
             if key in values:
                 word = flag.removeprefix("no_")
@@ -131,10 +127,15 @@ def _parse_names(context: click.Context, parameter: click.Parameter, words: tupl
 
 complete_client = completion(lambda session, parameters: session.opened.directory.clients())
 one_name = click.argument("name", callback=parsed(names.host_name), shell_complete=complete_client)
-many_names = click.argument(
-    "who", metavar="NAME...", nargs=-1, required=True, callback=_parse_names, shell_complete=complete_client
-)
-new_names = click.argument("who", metavar="NAME...", nargs=-1, required=True, callback=_parse_names)
+
+
+def names_argument(metavar: str, **attributes: Any) -> Callable[[Function], Function]:
+    """Names of machines, ranges and netgroups."""
+    return click.argument("who", metavar=metavar, nargs=-1, callback=_parse_names, **attributes)
+
+
+new_names = names_argument("NAME...", required=True)
+many_names = names_argument("NAME...", required=True, shell_complete=complete_client)
 
 
 def content(file: Path, most: int) -> bytes:

@@ -8,7 +8,6 @@ from typing import Any, Final
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import emit, moment, suggest
 from gitstate.core import settings
-from gitstate.core.errors import UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
@@ -20,7 +19,7 @@ _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "rem
 
 def make(session: Session, planned: plan.Plan, message: str | None, author: str | None) -> None:
     """Make the changes, or print what they would be."""
-    made = apply(session, planned, signature(session, message, author), message)
+    made = apply(session, planned, settings.author(session.settings, author), message)
     revision = new_revision(session, planned.directory, made)
     word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
     value = {"changes": as_changes(planned.changes), "revision": revision, "dry_run": session.dry_run}
@@ -28,13 +27,6 @@ def make(session: Session, planned: plan.Plan, message: str | None, author: str 
     emit(session, f"client-{planned.verb}/1", value, lines or ["nothing to change"])
     if made:
         suggest(session, "next: gitstate boot write")
-
-
-def signature(session: Session, message: str | None, author: str | None) -> Signature:
-    """Who makes a change. Raises UsageError, also for a message that says nothing."""
-    if message is not None and not message.strip():
-        raise UsageError("the message is empty", "without -m, history describes the change")
-    return settings.author(session.settings, author)
 
 
 def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> bool:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Function, Session, command, group
+from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.output import ago, emit, moment, size, suggest, table
-from gitstate.cli.client.options import complete_client, content, existing_clients, parsed
+from gitstate.cli.client.options import complete_client, content, existing_clients, names_argument, parsed
 from gitstate.cli.client.output import refresh_archives
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
-from gitstate.directory import selection
 from gitstate.directory.selection import ClientNames
 from gitstate.machine import secrets
 from gitstate.machine.secrets import Secret
@@ -40,15 +38,6 @@ def secret() -> None:
 
 
 _one_host = click.argument("host", callback=parsed(names.host_name), shell_complete=complete_client)
-
-
-def _some_hosts(*, required: bool) -> Callable[[Function], Function]:
-    def read(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> ClientNames:
-        return selection.parse_names(words)
-
-    return click.argument(
-        "who", metavar="HOST...", nargs=-1, required=required, callback=read, shell_complete=complete_client
-    )
 
 
 def _path(text: str) -> bytes:
@@ -133,8 +122,8 @@ def _owner(text: str) -> tuple[int, int]:
 )
 @click.option(
     "--owner",
-    default="0:0",
     metavar="UID:GID",
+    default="0:0",
     show_default=True,
     callback=parsed(_owner),
     help="Owner on the machine.",
@@ -199,7 +188,7 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
 
 
 @command("gitstate secret known-hosts >/etc/ssh/ssh_known_hosts", name="known-hosts", group=secret)
-@_some_hosts(required=False)
+@names_argument("HOST...", shell_complete=complete_client)
 def known_hosts(session: Session, who: ClientNames) -> None:
     """Print the machines' public ssh host keys.
 
@@ -216,7 +205,7 @@ def known_hosts(session: Session, who: ClientNames) -> None:
 
 
 @command("gitstate secret renew lab3-12", "gitstate secret renew 'lab3-[01-24]' -n", group=secret, writes=True)
-@_some_hosts(required=True)
+@names_argument("HOST...", required=True, shell_complete=complete_client)
 def renew(session: Session, who: ClientNames) -> None:
     """Make new ssh host keys for HOST.
 
@@ -228,11 +217,10 @@ def renew(session: Session, who: ClientNames) -> None:
     hosts = existing_clients(session, who)
     for host in hosts:
         directory.client(host)
-    made = (
-        secrets.preview_renew(site, hosts, options)
-        if session.dry_run
-        else secrets.renew(site, hosts, options, session.observer)
-    )
+    if session.dry_run:
+        made = secrets.preview_renew(site, hosts, options)
+    else:
+        made = secrets.renew(site, hosts, options, session.observer)
     value = {"keys": [{"host": key.host, "type": key.type} for key in made], "dry_run": session.dry_run}
     word = "would make" if session.dry_run else "made"
     types = {host: [key.type for key in made if key.host == host] for host in hosts}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from difflib import unified_diff
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 import click
@@ -129,17 +129,12 @@ def _kind(path: str) -> str:
 
 def _diff(plan: files.Plan) -> Iterator[str]:
     """Unified diffs of all texts that change, cut after many lines."""
-    lines = _all_diffs(plan)
+    changed = (_one_diff(one.path, one.old, one.new) for one in plan.texts.files)
+    removed = (_one_diff(one.path, one.old, None) for one in plan.texts.stale)
+    lines = chain.from_iterable(chain(changed, removed))
     yield from islice(lines, _MOST_LINES)
     if left := sum(line.startswith("+++") for line in lines):
         yield f"… and {left} more files"
-
-
-def _all_diffs(plan: files.Plan) -> Iterator[str]:
-    for file in plan.texts.files:
-        yield from _one_diff(file.path, file.old, file.new)
-    for one in plan.texts.stale:
-        yield from _one_diff(one.path, one.old, None)
 
 
 def _one_diff(path: str, old: bytes | None, new: bytes | None) -> Iterator[str]:

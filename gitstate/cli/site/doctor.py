@@ -20,7 +20,7 @@ def doctor(session: Session) -> int:
     Services are asked as machines ask them, by TFTP, HTTP and DHCP. Exits with
     1 if anything is wrong.
     """
-    checks = examine(session.opened, session.observer)
+    checks = list(examine(session.opened, session.observer))
     value = {
         "checks": [
             {"area": one.area, "state": str(one.state), "text": one.text, "fix": one.fix or None} for one in checks

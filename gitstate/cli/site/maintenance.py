@@ -52,9 +52,10 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     --aggressive compresses everything again.
     """
     names = [repo] if repo else list(session.opened.site.repositories())
-    flags = {"aggressive": aggressive, "dry_run": session.dry_run}
-    repacked = ((name, session.opened.repository(name)) for name in names)
-    found = {name: maintenance.gc(repository, name, session.observer, **flags) for name, repository in repacked}
+    found = {}
+    for name in names:
+        repository = session.opened.repository(name)
+        found[name] = maintenance.gc(repository, name, session.observer, aggressive=aggressive, dry_run=session.dry_run)
     value = {"repositories": [_as_json(name, one) for name, one in found.items()], "dry_run": session.dry_run}
     emit(session, "gc/1", value, [_line(session, name, one) for name, one in found.items()])
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import ago, emit, location, moment, suggest, table
+from gitstate.cli.tree.changes import LETTERS
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of
 from gitstate.release import status as site_status
 from gitstate.release.status import BootFiles, Edits, Running, SiteStatus, Tree, Users
-
-_WORDS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
 
 
 def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
@@ -75,7 +74,7 @@ def _live(one: Tree) -> str:
 
 
 def _edits(edits: Edits, is_first: bool) -> str:
-    words = [f"{edits.counts[letter]} {word}" for letter, word in _WORDS.items() if edits.counts.get(letter)]
+    words = [f"{edits.counts[letter]} {word}" for letter, word in LETTERS.items() if edits.counts.get(letter)]
     if is_first:
         words = ["nothing checked in yet"]
     elif edits.differs and not words:
@@ -147,7 +146,7 @@ def _tree_json(one: Tree) -> dict[str, Any]:
         "edits": {
             "differs": edits.differs,
             "refused": edits.refused,
-            **{word.replace(" ", "_"): edits.counts.get(letter, 0) for letter, word in _WORDS.items()},
+            **{word.replace(" ", "_"): edits.counts.get(letter, 0) for letter, word in LETTERS.items()},
         }
         if edits
         else None,

@@ -10,7 +10,7 @@ import click
 
 from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit, seconds
-from gitstate.cli.tree.changes import live_option, note_skipped, status_json, status_lines, unread_error
+from gitstate.cli.tree.changes import LETTERS, live_option, note_skipped, status_json, status_lines, unread_error
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import tree_path
@@ -94,9 +94,6 @@ def _result(name: str, result: engine.Result) -> str:
     if result.commit is None:
         return f"{name}: nothing changed"
     counts = Counter(item.letter for item in result.status.changes if not item.is_time_only)
-    parts = [f"{counts[key]} {word}" for key, word in _WORDS.items() if counts[key]]
+    parts = [f"{counts[key]} {word}" for key, word in LETTERS.items() if counts[key]]
     counted = f"  {', '.join(parts)}" if parts else ""
     return f"{result.commit.hex()[:7]}  {result.status.findings.entries} entries{counted}  {seconds(result.seconds)}"
-
-
-_WORDS = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
