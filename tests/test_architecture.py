@@ -25,7 +25,7 @@ DISTRICTS: Final = {
             cpio
         """,
         "store": """
-            objects tags edit loose reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
+            objects edit reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
             repository small repack site_file site
         """,
         "tree": """

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from gitstate.core.errors import GitstateError, PartlyDoneError, UsageError
 from gitstate.core.names import word
-from gitstate.store.tags import Tag
+from gitstate.store.objects import Tag
 
 TAGS: Final = "refs/tags/"
 PINS: Final = "refs/gitstate/released/"

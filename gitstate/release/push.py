@@ -20,7 +20,7 @@ from gitstate.release.models import TAGS, Name, PendingTag, ReconcileResult, Rel
 from gitstate.release.opened import OpenedSite
 from gitstate.release.reconcile import FROM, Publisher, Step, exclusive, reconcile
 from gitstate.store import MAIN, Repository, Type
-from gitstate.store.tags import Tag
+from gitstate.store.objects import Tag
 from gitstate.tree.verify import full_manifest
 
 

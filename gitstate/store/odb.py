@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import zlib
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property
@@ -13,8 +14,7 @@ from typing import Final, Self
 
 from gitstate.core.errors import DamagedError
 from gitstate.store.deltas import Bases, read_delta
-from gitstate.store.loose import read_loose
-from gitstate.store.objects import TreeItem, Type, parse_tree, tagged
+from gitstate.store.objects import TreeItem, Type, object_id, parse_tree, tagged
 from gitstate.store.reader import Pack, Whole
 
 _DEEPEST: Final = 5  # git follows alternates of alternates no further
@@ -158,3 +158,37 @@ def _alternates(directory: ObjectDirectory, depth: int) -> Iterator[ObjectDirect
         other = ObjectDirectory(path)
         yield other
         yield from _alternates(other, depth - 1)
+
+
+# --- loose objects: libgit2 1.9 loops for ever on a truncated one -----------------------------------------------------
+
+_HEADER: Final = re.compile(rb"(commit|tree|blob|tag) (0|[1-9][0-9]{0,18})\0")
+_LONGEST_HEADER: Final = 32
+
+
+def read_loose(objects: Path, oid: bytes) -> tuple[Type, bytes] | None:
+    """Type and content of the object ``oid`` in the directory ``objects``; None without one. Raises DamagedError."""
+    name = oid.hex()
+    try:
+        packed = (objects / name[:2] / name[2:]).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        inflate = zlib.decompressobj()
+        head = inflate.decompress(packed, _LONGEST_HEADER)
+        header = _HEADER.match(head)
+        if header is None:
+            raise _damaged(name)
+        kind, size = Type[header[1].decode().upper()], int(header[2])
+        rest = size - len(head) + header.end()
+        data = head[header.end() :] + (inflate.decompress(inflate.unconsumed_tail, rest + 1) if rest > 0 else b"")
+    except zlib.error:
+        raise _damaged(name) from None
+    if len(data) != size or object_id(kind, data) != oid:
+        raise _damaged(name)
+    return kind, data
+
+
+def _damaged(name: str) -> DamagedError:
+    hint = "run: gitstate fsck, then fetch it from a clone or a backup"
+    return DamagedError(f"the loose object {name} is corrupt", hint)

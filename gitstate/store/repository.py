@@ -15,11 +15,10 @@ from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundEr
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions, stale_locks
 from gitstate.store.lock import lock_repository, scratch
-from gitstate.store.objects import Type, parse_commit
+from gitstate.store.objects import Tag, Type, parse_commit, parse_tag
 from gitstate.store.odb import Objects
 from gitstate.store.refs import list_refs, read_ref, read_refs, short_names
 from gitstate.store.staging import Move, Staging
-from gitstate.store.tags import Tag, parse_tag
 
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40

@@ -12,7 +12,7 @@ from gitstate.release.gate.guard import updates
 from gitstate.release.log import next_number, trailers
 from gitstate.release.models import Name, PendingTag, ReleaseRequest, natural, number, release_name, version_name
 from gitstate.store import Type
-from gitstate.store.tags import Tag, parse_tag
+from gitstate.store.objects import Tag, parse_tag
 from tests.release.harness import Harness
 from tests.support import PROJECT, needs, root_only
 

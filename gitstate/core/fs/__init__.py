@@ -5,7 +5,6 @@ Everything goes through directory descriptors and follows no symlink: a prototyp
 be longer than PATH_MAX.
 """
 
-from gitstate.core.fs.clone import clone_file, why_no_clones
 from gitstate.core.fs.descriptor_tree import DescriptorTree, open_descriptor_tree
 from gitstate.core.fs.kernel import (
     allow_many_descriptors,
@@ -33,11 +32,13 @@ from gitstate.core.fs.remove import remove_tree
 from gitstate.core.fs.write import (
     apply_metadata,
     apply_metadata_by_name,
+    clone_file,
     copy_metadata,
     create_file,
     make_directory,
     make_special,
     sync_directory,
+    why_no_clones,
     write_file,
     write_sparse,
 )

@@ -18,9 +18,8 @@ from gitstate.core.monitor import Observer
 from gitstate.core.names import display, join
 from gitstate.store import Repository
 from gitstate.tree.export.equal import LINK_REFUSALS, TreePair
-from gitstate.tree.export.links import LinkGroups, compare_groups
 from gitstate.tree.export.make import Maker
-from gitstate.tree.export.models import Counts, EntryTask, Frame, NearestExport
+from gitstate.tree.export.models import Counts, EntryTask, Frame, LinkGroups, NearestExport, compare_groups
 from gitstate.tree.snapshot import PLAIN_DIRECTORY, Lookup, ReadObject, effective_links, read_directory
 
 if TYPE_CHECKING:

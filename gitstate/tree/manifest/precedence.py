@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gitstate.core.entry import ACL_ACCESS, CAPABILITY, Entry, Kind, Meta
-from gitstate.tree.manifest.acl import follow_mode
-from gitstate.tree.manifest.read import Records
+from gitstate.tree.manifest.read import Records, follow_mode
 
 _X_BITS: Final = 0o111
 

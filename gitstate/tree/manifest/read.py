@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,7 +12,6 @@ from typing import Any, Final
 from gitstate.core.entry import ACL_ACCESS, FORMAT, Entry, Kind, Meta
 from gitstate.core.errors import DamagedError
 from gitstate.core.names import display, from_octal
-from gitstate.tree.manifest.acl import follow_mode
 from gitstate.tree.manifest.write import NS
 
 MAX_ID: Final = 2**32 - 2
@@ -253,3 +253,24 @@ def parse_links(text: bytes) -> list[tuple[bytes, ...]]:
 
 def _is_path(path: bytes) -> bool:
     return b"\0" not in path and not {b"", b".", b".."} & set(path.split(b"/"))
+
+
+# --- POSIX ACLs in the kernel's own format (linux/posix_acl_xattr.h) --------------------------------------------------
+
+_HEAD: Final = 4
+_ENTRY: Final = struct.Struct("<HHI")  # tag, permissions, id
+_OWNER, _GROUP, _MASK, _OTHER = 0x01, 0x04, 0x10, 0x20
+
+
+def follow_mode(acl: bytes, mode: int) -> bytes:
+    """An access ACL with the bits of ``mode`` for owner, mask (or group, if there is none) and others, as by chmod(2).
+
+    An ACL is set after the mode, and would undo an edit of the mode.
+    """
+    if len(acl) % _ENTRY.size != _HEAD:
+        return acl
+    entries = list(_ENTRY.iter_unpack(acl[_HEAD:]))
+    group = _MASK if any(tag == _MASK for tag, _, _ in entries) else _GROUP
+    bits = {_OWNER: mode >> 6 & 7, group: mode >> 3 & 7, _OTHER: mode & 7}
+    changed = [_ENTRY.pack(tag, bits.get(tag, permissions), who) for tag, permissions, who in entries]
+    return acl[:_HEAD] + b"".join(changed)
