@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gitstate.cli.base.app import Session
 from gitstate.core.names import columns, octal, padded, visible
 
+LETTERS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
 _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
 _DAY = 86400
 

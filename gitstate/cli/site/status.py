@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gitstate.cli.base.app import Session
-from gitstate.cli.base.output import ago, emit, location, moment, suggest, table
-from gitstate.cli.tree.changes import LETTERS
+from gitstate.cli.base.output import LETTERS, ago, emit, location, moment, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -18,7 +18,6 @@ from gitstate.tree.checkin import Status
 
 _NAMED = 3
 """At most this many paths are named in one line."""
-LETTERS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
 
 live_option = click.option("--live", metavar="DIR", type=PATH, help="The live tree, if not the one that REPO names.")
 

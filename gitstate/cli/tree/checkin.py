@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from gitstate.cli.base.app import Session, command, repo_argument
-from gitstate.cli.base.output import emit, seconds
-from gitstate.cli.tree.changes import LETTERS, live_option, note_skipped, status_json, status_lines, unread_error
+from gitstate.cli.base.output import LETTERS, emit, seconds
+from gitstate.cli.tree.changes import live_option, note_skipped, status_json, status_lines, unread_error
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import tree_path
