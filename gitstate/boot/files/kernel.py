@@ -106,9 +106,8 @@ def find(files: Files) -> Boot:
         kernel = files.file(link)
         if kernel:
             return _with_initrd(files, kernel, _version_of(kernel[0]), [initrd])
-    raise NotFoundError(
-        "there is no kernel in /boot", "install one in the live tree: apt-get install linux-image-amd64"
-    )
+    hint = "install one in the live tree: apt-get install linux-image-amd64"
+    raise NotFoundError("there is no kernel in /boot", hint)
 
 
 def _counts(name: bytes) -> bool:

@@ -176,7 +176,5 @@ def _export(site: Site, prototype: str, commit: bytes) -> Path:
 def _refuse_another_server(options: Options) -> None:
     others = [server for server in network.dhcp_servers(options.interface) if server != options.server]
     if others:
-        raise RefusedError(
-            f"another DHCP server answers on {options.interface}: {', '.join(others)}",
-            'turn it off, or write dhcp = "proxy" into site.toml, and it keeps giving addresses',
-        )
+        hint = 'turn it off, or write dhcp = "proxy" into site.toml, and it keeps giving addresses'
+        raise RefusedError(f"another DHCP server answers on {options.interface}: {', '.join(others)}", hint)

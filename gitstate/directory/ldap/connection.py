@@ -277,10 +277,8 @@ def read_secret(path: Path, *, private: bool) -> str:
         raise ConfigError(f"{path}: {error.strerror}", "it holds the password for the directory") from None
     if private and (status.st_mode & 0o077 or status.st_uid not in (0, os.geteuid())):
         mode = stat.S_IMODE(status.st_mode)
-        raise ConfigError(
-            f"{path} has mode {mode:04o} and owner {status.st_uid}: others can read the password",
-            f"chown root {path}; chmod 600 {path}; and change the password",
-        )
+        hint = f"chown root {path}; chmod 600 {path}; and change the password"
+        raise ConfigError(f"{path} has mode {mode:04o} and owner {status.st_uid}: others can read the password", hint)
     try:
         text = data.partition(b"\n")[0].decode()
     except UnicodeDecodeError:

@@ -131,7 +131,5 @@ def translated(error: ldap.LDAPError, uri: str, what: str) -> GitstateError:
 def schema_missing(uri: str) -> ConfigError:
     """The server doesn't know our classes."""
     file = data_file("schemas", "gitstate.ldif")
-    return ConfigError(
-        f"{uri}: the server doesn't know gitstate's schema",
-        f"load it there: ldapadd -Y EXTERNAL -H ldapi:/// -f {file}",
-    )
+    hint = f"load it there: ldapadd -Y EXTERNAL -H ldapi:/// -f {file}"
+    return ConfigError(f"{uri}: the server doesn't know gitstate's schema", hint)

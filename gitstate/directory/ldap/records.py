@@ -42,9 +42,8 @@ class LdapRecords(Generic[Record]):
             try:
                 found.append(self._record_type.read(_name(dn, entry), entry))
             except EntryError as error:
-                raise ConfigError(
-                    f"{self._connection.uri}: {dn}: {error.why}", "fix that entry with the tools of the LDAP server"
-                ) from None
+                hint = "fix that entry with the tools of the LDAP server"
+                raise ConfigError(f"{self._connection.uri}: {dn}: {error.why}", hint) from None
         return self._record_type.by_name(found)
 
     def csns(self) -> dict[str, str]:

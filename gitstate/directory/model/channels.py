@@ -46,9 +46,8 @@ class Channel:
 
 def no_such_channel(name: str, channels: Iterable[str]) -> NotFoundError:
     """Return the error for an unknown channel, with similar names."""
-    return NotFoundError(
-        f"no channel {name}", did_you_mean(nearest(name, channels), "gitstate channel list shows what there is")
-    )
+    hint = did_you_mean(nearest(name, channels), "gitstate channel list shows what there is")
+    return NotFoundError(f"no channel {name}", hint)
 
 
 def entry_of(channel: Channel, current: Entry | None = None) -> dict[str, list[bytes]]:

@@ -72,9 +72,8 @@ def normalized(one: HardwareClass) -> HardwareClass:
 
 def no_such_class(name: str, classes: Iterable[str]) -> NotFoundError:
     """Return the error for an unknown hardware class, with similar names."""
-    return NotFoundError(
-        f"no hardware class {name}", did_you_mean(nearest(name, classes), "gitstate class list shows what there is")
-    )
+    hint = did_you_mean(nearest(name, classes), "gitstate class list shows what there is")
+    return NotFoundError(f"no hardware class {name}", hint)
 
 
 def entry_of(one: HardwareClass, current: Entry | None = None) -> dict[str, list[bytes]]:

@@ -156,13 +156,11 @@ def refuse_duplicate_addresses(clients: Iterable[Client], changed: Iterable[str]
         owner, other = (
             (duplicate.second, duplicate.first) if duplicate.first in changed else (duplicate.first, duplicate.second)
         )
-        raise UsageError(
-            f"{duplicate.address} can't be assigned to {other}: {owner} has it", f"see: gitstate client show {owner}"
-        )
+        hint = f"see: gitstate client show {owner}"
+        raise UsageError(f"{duplicate.address} can't be assigned to {other}: {owner} has it", hint)
 
 
 def no_such_client(name: str, clients: Iterable[str]) -> NotFoundError:
     """Return the error for an unknown client, with similar names."""
-    return NotFoundError(
-        f"no client {name}", did_you_mean(nearest(name, clients), "gitstate client list shows all clients")
-    )
+    hint = did_you_mean(nearest(name, clients), "gitstate client list shows all clients")
+    return NotFoundError(f"no client {name}", hint)

@@ -48,10 +48,8 @@ class RecordType(Generic[Record]):
         """Raise UsageError if one of ``others`` differs from ``name`` in case only: LDAP ignores case."""
         variant = next((one for one in others if one != name and one.lower() == name.lower()), None)
         if variant is not None:
-            raise UsageError(
-                f"there is a {self.word} {variant} already",
-                "LDAP ignores case: choose a name that differs in more than that",
-            )
+            hint = "LDAP ignores case: choose a name that differs in more than that"
+            raise UsageError(f"there is a {self.word} {variant} already", hint)
 
 
 CHANNELS: Final[RecordType[Channel]] = RecordType(
