@@ -4,5 +4,3 @@ from gitstate.store.objects import Commit, TreeItem, Type, object_id
 from gitstate.store.repository import MAIN, Repository, Snapshot
 from gitstate.store.small import write_objects
 from gitstate.store.staging import Staging
-
-__all__ = ["MAIN", "Commit", "Repository", "Snapshot", "Staging", "TreeItem", "Type", "object_id", "write_objects"]

@@ -8,5 +8,3 @@ from gitstate.core.cpio.member import Member, plain
 from gitstate.core.cpio.read import LIMITS, Limits, members
 from gitstate.core.cpio.segments import OpaqueArchiveError
 from gitstate.core.cpio.write import write
-
-__all__ = ["LIMITS", "Limits", "Member", "OpaqueArchiveError", "members", "plain", "write"]

@@ -6,5 +6,3 @@ own pager.
 
 from gitstate.tree.history.commits import log, log_json, show, show_json
 from gitstate.tree.history.comparison import Comparison, compare, open_comparison
-
-__all__ = ["Comparison", "compare", "log", "log_json", "open_comparison", "show", "show_json"]

@@ -4,7 +4,6 @@ Pure functions over bytes; docs/format.md (sections 2, 3, 5 and 9) is their spec
 """
 
 from gitstate.tree.manifest.full import Content, format_full
-from gitstate.tree.manifest.precedence import resolve
 from gitstate.tree.manifest.read import (
     MAX_ID,
     NO_RECORDS,
@@ -13,5 +12,6 @@ from gitstate.tree.manifest.read import (
     is_account,
     parse_directory,
     parse_links,
+    resolve,
 )
 from gitstate.tree.manifest.write import format_directory, format_links, format_time, format_xattrs

@@ -2,5 +2,3 @@
 
 from gitstate.tree.policy.document import POLICY_PATH, parse, policy_path
 from gitstate.tree.policy.rules import Policy, Refusal, Treatment
-
-__all__ = ["POLICY_PATH", "Policy", "Refusal", "Treatment", "parse", "policy_path"]

@@ -17,8 +17,6 @@ from gitstate.tree.prepare import configure, debian, initrd, tidy, tree_files
 from gitstate.tree.prepare.debian import Kernel
 from gitstate.tree.prepare.steps import Concern, Step
 
-__all__ = ["Concern", "Kernel", "Plan", "Result", "Step", "apply", "plan", "prepare"]
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
