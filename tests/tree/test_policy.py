@@ -621,7 +621,7 @@ def test_a_refusal_says_what_to_do() -> None:
         b"etc/ssh/ssh_host_rsa_key",
         "host-key",
         "the ssh host key of one machine",
-        "remove it: every machine needs its own, and `gitstate prepare` will remove it for you; "
+        "remove it: every machine needs its own, and `gitstate prepare` removes it for you; "
         "or check in with --allow etc/ssh/ssh_host_rsa_key --because TEXT",
     )
     shadow = DEFAULT.inspect(b"etc/shadow", f"me:{SHA512}:1::::::\nyou:{SHA512}:1::::::\n".encode())
