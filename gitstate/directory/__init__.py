@@ -10,20 +10,6 @@ from gitstate.directory.model.clients import DEFAULT_STATE, STATES, Client, Kind
 from gitstate.directory.protocol import Directory, LastChange
 from gitstate.store.site import Site
 
-__all__ = [
-    "DEFAULT_STATE",
-    "STATES",
-    "Channel",
-    "Client",
-    "Directory",
-    "HardwareClass",
-    "Kind",
-    "LastChange",
-    "no_such_channel",
-    "no_such_class",
-    "open_directory",
-]
-
 
 def open_directory(site: Site) -> Directory:
     """The directory of ``site``, by the backend that it has chosen. Raises ConfigError."""

@@ -5,17 +5,3 @@ from gitstate.boot.files.services import Outcome, ReloadResult, servers
 from gitstate.boot.files.texts import File
 from gitstate.boot.files.write import apply, lock, reload
 from gitstate.boot.request import machines_that_asked
-
-__all__ = [
-    "File",
-    "Outcome",
-    "Plan",
-    "ReloadResult",
-    "apply",
-    "lock",
-    "machines_that_asked",
-    "plan",
-    "plan_release",
-    "reload",
-    "servers",
-]

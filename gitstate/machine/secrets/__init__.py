@@ -1,4 +1,4 @@
-"""What one machine alone may have: SITE/secrets/HOST/, laid over its root after all layers, never in git."""
+"""Per-machine secrets: SITE/secrets/HOST/, laid over the machine's root after all layers, never in git."""
 
 from gitstate.machine.secrets.apply import apply_secrets
 from gitstate.machine.secrets.change import (
@@ -15,28 +15,3 @@ from gitstate.machine.secrets.keys import ensure_host_keys, has_sshd, missing_ke
 from gitstate.machine.secrets.listing import KnownHost, Secret, known_hosts, listing
 from gitstate.machine.secrets.options import Options, load
 from gitstate.machine.secrets.tree import LARGEST, Secrets, machine_secrets
-
-__all__ = [
-    "LARGEST",
-    "KnownHost",
-    "Options",
-    "Secret",
-    "Secrets",
-    "add",
-    "apply_secrets",
-    "ensure_host_keys",
-    "has_sshd",
-    "hosts",
-    "known_hosts",
-    "listing",
-    "load",
-    "machine_secrets",
-    "missing_keys",
-    "parse_path",
-    "preview_add",
-    "preview_remove",
-    "preview_renew",
-    "public_keys",
-    "remove",
-    "renew",
-]
