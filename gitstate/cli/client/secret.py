@@ -1,4 +1,4 @@
-"""secret: what one machine alone may have."""
+"""secret: per-machine secrets."""
 
 from __future__ import annotations
 
