@@ -130,7 +130,7 @@ def made() -> dict[Path, str]:
     """What the files should hold."""
     pages = {PROJECT / place for _, place in TABLES.values()}
     return {PROJECT / "schemas" / f"{name}.schema.json": schema_text(name) for name in SCHEMAS} | {
-        page: page_text(page) for page in pages
+        page: page_text(page) for page in sorted(pages)
     }
 
 
