@@ -143,7 +143,8 @@ class Site:
                 raise UsageError(f"{live} is in the way and belongs to no layer", "move it away")
             path.parent.mkdir(mode=0o700, exist_ok=True)
             live.parent.mkdir(mode=0o700, exist_ok=True)
-            live.mkdir(mode=0o755, exist_ok=True)
+            with fs.usual_umask():
+                live.mkdir(mode=0o755, exist_ok=True)
             return Repository.create(path, live=live)
 
     def layers(self) -> list[str]:

@@ -139,11 +139,12 @@ def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
         exports = plan.site.exports_path(source.fork[0])
         export.apply(export.plan(repository, commit, exports, tree), observer)
         return commit
-    tree.mkdir(mode=0o755)
-    if source.suite is not None:
-        _mmdebstrap(source, tree, observer)
-    elif source.copy is not None:
-        _copy(source.copy, tree, observer)
+    with fs.usual_umask():  # where an archive names a directory's content alone, tar makes the directory
+        tree.mkdir(mode=0o755)
+        if source.suite is not None:
+            _mmdebstrap(source, tree, observer)
+        elif source.copy is not None:
+            _copy(source.copy, tree, observer)
     return None
 
 

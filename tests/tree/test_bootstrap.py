@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,30 @@ def test_a_tarball_is_unpacked_whole(site: Site, root: Path, tmp_path: Path, opt
     spoken = judges.everything(root, site.path / "live/unpacked")
     lost_by_tar_itself = ("linked/two/device", "linked/two/fifo")
     assert [line for line in spoken if not any(name in line for name in lost_by_tar_itself)] == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o127], ids=oct)
+def test_modes_come_from_the_source_and_never_from_the_umask(site: Site, tmp_path: Path, umask: int) -> None:
+    """A tarball that names neither its root nor a directory above a file, an empty tree, a layer's root."""
+    root = tmp_path / "root"
+    (root / "etc/deep").mkdir(parents=True)
+    (root / "etc/deep/file").write_text("x\n")
+    (root / "etc/deep").chmod(0o750)
+    tar = ["tar", "--create", "--directory", root]
+    subprocess.run([*tar, "--file", tmp_path / "root.tar", "etc/deep"], check=True)
+    subprocess.run([*tar, "--file", tmp_path / "bare.tar", "etc/deep/file"], check=True)
+    before = os.umask(umask)
+    try:
+        site.run("prototype", "create", "tarball", "--from", str(tmp_path / "root.tar"))
+        site.run("prototype", "create", "bare", "--from", str(tmp_path / "bare.tar"))
+        site.run("prototype", "create", "empty")
+        site.run("layer", "create", "lab/one")
+    finally:
+        os.umask(before)
+    live = site.path / "live"
+    made = ["tarball", "tarball/etc", "bare", "bare/etc", "bare/etc/deep", "empty", "lab/one"]
+    assert {name: oct((live / name).stat().st_mode & 0o7777) for name in made} == dict.fromkeys(made, "0o755")
+    assert (live / "tarball/etc/deep").stat().st_mode & 0o7777 == 0o750
 
 
 def test_a_fork_has_the_history_and_a_tree_of_its_own(site: Site, root: Path) -> None:

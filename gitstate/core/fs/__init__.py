@@ -38,6 +38,7 @@ from gitstate.core.fs.write import (
     make_directory,
     make_special,
     sync_directory,
+    usual_umask,
     why_no_clones,
     write_file,
     write_sparse,

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -91,6 +92,16 @@ def make_directory(name: bytes, parent: int) -> int:
     """Create a directory with mode 0700; its descriptor."""
     os.mkdir(name, 0o700, dir_fd=parent)
     return open_directory(name, parent)
+
+
+@contextmanager
+def usual_umask() -> Iterator[None]:
+    """Make files with umask 022 here and in children: what a machine gets doesn't depend on the caller's."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def sync_directory(path: Path) -> None:
