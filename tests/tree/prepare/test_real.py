@@ -84,6 +84,8 @@ def test_the_programs_in_the_initrd_run(live: Path) -> None:
             mkdir -p /dev /run
             : >/dev/null
             setfattr --version
+            ! said=$(/usr/lib/gitstate/mount -t nfs -o no-such-option 10.0.0.1:/x /run 2>&1)
+            [ "${said#mount: }" != "$said" ]
             for applet in date grep ip mount sed stat timeout cut tr touch chown chmod readlink cpio \\
                 sha256sum cp umount; do
                 busybox $applet --help >/dev/null 2>&1
