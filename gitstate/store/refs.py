@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gitstate.core.errors import DamagedError
 
@@ -17,6 +17,9 @@ _DEEPEST: Final = 5  # git's own limit for refs that name refs
 _ID: Final = re.compile(rb"([0-9a-f]{40})\s*")
 _SYMBOLIC: Final = re.compile(rb"ref:\s*(refs/[^\0\s]+)\s*")
 _PACKED: Final = re.compile(rb"(?:#[^\n]*|\^[0-9a-f]{40}|(?P<id>[0-9a-f]{40}) (?P<name>[^\n]+))\n")
+_LOG_LINE: Final = re.compile(rb"([0-9a-f]{40}) ([0-9a-f]{40}) [^\n]*?\t([^\n]*)\n")
+_LOG_END: Final = 1 << 13
+"""Bytes: as much of a log as surely holds its last line."""
 _PLACES: Final = ("refs/{}", "refs/tags/{}", "refs/heads/{}")
 _REFUSED: Final = re.compile(r"\.\.|//|/\.|\.lock(/|$)|[/.]$")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,199}")
@@ -43,6 +46,32 @@ def _loose(repository: Path, name: str) -> bytes | None:
         return (repository / name).read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+
+
+class LoggedMove(NamedTuple):
+    """A line of a ref's log: raw ids (twenty zeros: there was no such ref), and the reason that git was given."""
+
+    old: bytes
+    new: bytes
+    reason: str
+
+
+def last_move(repository: Path, name: str) -> LoggedMove | None:
+    """The last line of the log of a full ref name; None if there is none, or if it is cut short.
+
+    git writes the line before it moves the ref, so it may tell of a move that never happened.
+    """
+    try:
+        with open(repository / "logs" / name, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_END))
+            end = file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    found = _LOG_LINE.fullmatch(end[end.rfind(b"\n", 0, -1) + 1 :])
+    if found is None:
+        return None
+    old, new = (bytes.fromhex(found[group].decode()) for group in (1, 2))
+    return LoggedMove(old, new, found[3].decode(errors="replace"))
 
 
 def _packed(repository: Path) -> dict[str, bytes]:

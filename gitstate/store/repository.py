@@ -17,7 +17,7 @@ from gitstate.store import configuration, hooks, revisions, stale_locks
 from gitstate.store.lock import lock_repository, scratch
 from gitstate.store.objects import Tag, Type, parse_commit, parse_tag
 from gitstate.store.odb import Objects
-from gitstate.store.refs import list_refs, read_ref, read_refs, short_names
+from gitstate.store.refs import LoggedMove, last_move, list_refs, read_ref, read_refs, short_names
 from gitstate.store.staging import Move, Staging
 
 MAIN: Final = "refs/heads/main"
@@ -161,6 +161,10 @@ class Repository(Objects):
         """The commit of a full ref name, None if there is no such ref. Raises DamagedError."""
         oid = read_ref(self.path, name)
         return None if oid is None else self.commit(oid)[0]
+
+    def last_move(self, name: str) -> LoggedMove | None:
+        """The last line of a ref's log, which may tell of a move that never happened; None if there is none."""
+        return last_move(self.path, name)
 
     def snapshot(self, oid: bytes) -> Snapshot:
         """The commit ``oid``. Raises DamagedError."""

@@ -31,6 +31,9 @@ LIVE: Final = "refs/gitstate/live"
 """The commit that the live tree was last recorded as on main; moved together with main."""
 _RECORDED: Final = "refs/gitstate/recorded/"
 """The same for other branches. ``=`` stands for ``/`` in their names, so that none is a directory of another."""
+_REASON: Final = "checkin: "
+OWNER_REASON: Final = "owner: "
+"""How reasons begin, in logs of refs, of moves that take what the live tree was recorded as along."""
 
 _POLICY_LIMIT: Final = 1 << 20
 _BRANCH: Final = re.compile(r"(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
@@ -119,7 +122,19 @@ def branch_name(text: str) -> str:
 
 def base_of(repository: Repository) -> bytes | None:
     """The commit that the live tree was last recorded as; the branch's tip for a tree that never was."""
-    return repository.ref(LIVE) or repository.ref(MAIN)
+    return _recorded(repository, MAIN, LIVE) or repository.ref(MAIN)
+
+
+def _recorded(repository: Repository, branch: str, ref: str) -> bytes | None:
+    """The commit that the live tree was last recorded as on a branch, None if it never was.
+
+    git moves a branch and ``ref`` one after the other. Where it died between them, the branch's log tells.
+    """
+    recorded, tip, last = repository.ref(ref), repository.ref(branch), repository.last_move(branch)
+    if tip is None or tip == recorded or last is None or last.new != tip:
+        return recorded
+    along = last.reason.startswith(_REASON) or (last.reason.startswith(OWNER_REASON) and last.old == recorded)
+    return tip if along else recorded
 
 
 def status(repository: Repository, live: Path, observer: Observer, *, allow: Iterable[Allowance] = ()) -> Status:
@@ -168,7 +183,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
             body = Commit(scan.tree, [parent] if parent else [], request.author, request.committer, message)
             commit = newest = staging.add(Type.COMMIT, body.encode())
             observer.phase("publish")
-            reason = f"checkin: {message.splitlines()[0][:60]}"
+            reason = f"{_REASON}{message.splitlines()[0][:60]}"
             recorded = (request.recorded_ref, newest, repository.ref(request.recorded_ref))
             staging.publish([(request.ref, newest, tip), recorded], reason, step)
         if scan.rows is not None and request.ref == MAIN and repository.ref(LIVE) == newest:
@@ -192,7 +207,7 @@ def _note_equality(request: Request, tip: bytes) -> None:
     """Note that the live tree, which equals the branch's tip, is recorded there."""
     recorded = request.repository.ref(request.recorded_ref)
     if recorded != tip:
-        reason = f"checkin: the live tree equals {request.branch}"
+        reason = f"{_REASON}the live tree equals {request.branch}"
         request.repository.move_refs([(request.recorded_ref, tip, recorded)], reason)
 
 
@@ -235,7 +250,7 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
                 hint = "choose another name: --branch NAME"
                 raise ConflictError(f"there is a branch {name}, so git can't have a branch {request.branch}", hint)
         return
-    recorded = request.repository.ref(request.recorded_ref)
+    recorded = _recorded(request.repository, request.ref, request.recorded_ref)
     if tip not in (base, recorded) and not request.replace:
         since = (recorded or base or b"").hex()[:7] or "nothing"
         message = f"{request.branch} has moved to {tip.hex()[:7]} since this tree was recorded as {since}"

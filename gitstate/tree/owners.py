@@ -14,7 +14,7 @@ from gitstate.store import MAIN, Commit, Repository, Type, write_objects
 from gitstate.store.edit import NewObjects, Read, edit_tree
 from gitstate.store.objects import FILE
 from gitstate.store.staging import Move
-from gitstate.tree.checkin import LIVE
+from gitstate.tree.checkin import LIVE, OWNER_REASON
 from gitstate.tree.manifest import is_account
 from gitstate.tree.snapshot import Lookup, effective_links, make_directory
 
@@ -117,7 +117,7 @@ def apply(plan: Plan, repository: Repository, author: Signature, committer: Sign
         moves: list[Move] = [(MAIN, new, plan.tip)]
         if repository.ref(LIVE) == plan.tip:
             moves.append((LIVE, new, plan.tip))
-        write_objects(repository, objects, moves, f"owner: {message.splitlines()[0][:60]}")
+        write_objects(repository, objects, moves, f"{OWNER_REASON}{message.splitlines()[0][:60]}")
     return new
 
 

@@ -86,6 +86,7 @@ def _serve(orders: IO[str], answers: IO[str]) -> None:
 def _become(order: dict[str, Any]) -> None:
     """Be the command, to its end."""
     signal.alarm(_PATIENCE)
+    os.setsid()  # who kills our process group kills us and our children
     for number, path in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(descriptor, number)

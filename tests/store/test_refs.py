@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gitstate.core.errors import DamagedError
 from gitstate.store import refs
 from gitstate.store.configuration import VALUES, read_plain
-from gitstate.store.refs import list_refs, plain_name, read_ref, read_refs
+from gitstate.store.refs import last_move, list_refs, plain_name, read_ref, read_refs
 from gitstate.store.repository import MAIN, Repository
 from tests.support import needs
 from tests.testing.git import EMPTY_TREE, Git
@@ -172,3 +172,29 @@ def test_git_reads_what_is_not_plain(tmp_path: Path) -> None:
     repository = Repository.create(tmp_path / "r.git", live=tmp_path / 'a "live" tree; # so \\ what')
     assert read_plain((repository.path / "config").read_text()) is None
     assert repository.live == tmp_path / 'a "live" tree; # so \\ what'
+
+
+# --- logs of refs -----------------------------------------------------------------------------------------------------
+
+
+def test_the_last_move_of_a_ref_is_what_git_logged(git: Git) -> None:
+    git("config", "core.logAllRefUpdates", "true")
+    old, new = read_ref(git.path, MAIN), read_ref(git.path, "refs/heads/loose")
+    assert last_move(git.path, MAIN) is None
+    git("update-ref", "-m", "first\treason: \N{SNOWMAN}", MAIN, "refs/heads/loose")
+    assert last_move(git.path, MAIN) == (old, new, "first reason: \N{SNOWMAN}")
+    git("update-ref", "-m", "second", MAIN, "refs/heads/side/way")
+    assert last_move(git.path, MAIN) == (new, old, "second")
+    git("update-ref", "-m", "made", "refs/heads/fresh/branch", "refs/heads/loose")
+    assert last_move(git.path, "refs/heads/fresh/branch") == (bytes(20), new, "made")
+    assert last_move(git.path, "refs/heads/fresh") is None
+
+
+@pytest.mark.parametrize("end", ["0" * 39, f"{'0' * 40} {'1' * 40} A <a@b> 1 +0000\tcut", "\n", "x\n"])
+def test_a_log_that_is_cut_short_tells_nothing(git: Git, end: str) -> None:
+    git("config", "core.logAllRefUpdates", "true")
+    git("update-ref", "-m", "x" * 3000, MAIN, "refs/heads/loose")
+    assert last_move(git.path, MAIN)
+    with open(git.path / "logs" / MAIN, "a") as log:
+        log.write(end)
+    assert last_move(git.path, MAIN) is None

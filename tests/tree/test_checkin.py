@@ -150,3 +150,54 @@ def test_names_of_deleted_branches_are_in_nobodys_way(harness: Harness) -> None:
 def test_what_is_no_branch(text: str) -> None:
     with pytest.raises(UsageError):
         branch_name(text)
+
+
+# --- a branch moved, and what remembers it not: a git was killed between them -----------------------------------------
+
+
+def halved(harness: Harness, recorded: str, ref: str = "refs/gitstate/live") -> None:
+    """As if the git of the last check-in had been killed between its two refs."""
+    path = harness.site.repository("desktop") / ref
+    path.write_text(f"{recorded}\n") if recorded else path.unlink()
+
+
+def test_a_check_in_of_which_one_ref_moved_is_no_conflict(harness: Harness) -> None:
+    before = harness.commit("main")
+    harness.edit("two")
+    harness.checkin()
+    halved(harness, before)
+    assert harness.site.json("status", "desktop")["changes"] == []
+    harness.edit("three")
+    harness.checkin()
+    assert harness.commit("main~2") == before
+    assert harness.commit("main") == harness.commit("refs/gitstate/live")
+
+
+def test_a_check_in_over_a_moved_branch_of_which_one_ref_moved(harness: Harness) -> None:
+    recorded = harness.commit("main")
+    pushed = harness.push("main", "main")
+    harness.edit("two")
+    harness.checkin("--replace")
+    halved(harness, recorded)
+    harness.edit("three")
+    harness.checkin()
+    assert harness.commit("main~2") == pushed
+
+
+def test_a_new_branch_of_which_one_ref_moved(harness: Harness) -> None:
+    harness.edit("two")
+    harness.checkin("--branch", "team/feat")
+    halved(harness, "", "refs/gitstate/recorded/team=feat")
+    harness.edit("three")
+    harness.checkin("--branch", "team/feat")
+    assert harness.commit("team/feat~2") == harness.commit("main")
+
+
+def test_a_push_over_a_check_in_of_which_one_ref_moved_is_a_conflict(harness: Harness) -> None:
+    before = harness.commit("main")
+    harness.edit("two")
+    harness.checkin()
+    halved(harness, before)
+    harness.push("main", "main")
+    harness.edit("three")
+    refused(harness, "main")

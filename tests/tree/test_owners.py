@@ -250,3 +250,14 @@ def test_a_push_to_a_layer_is_asked_by_its_own_policy(site: Site, tmp_path: Path
     git(tmp_path / "clone", "-c", "user.name=A", "-c", "user.email=a@b", "commit", "-q", "-m", "keys")
     with pytest.raises(AssertionError, match="policy refuses /keys/x"):
         git(tmp_path / "clone", "push", "-q", "origin", "HEAD:refs/heads/other")
+
+
+def test_a_change_of_owners_whose_git_was_killed_between_two_refs(site: Site) -> None:
+    repository = site.path / "layers" / f"{NAME}.git"
+    before = git(repository, "rev-parse", "main")
+    site.run("layer", "owner", NAME, "lp", "/etc/cups/b")
+    (repository / "refs" / "gitstate" / "live").write_text(before)
+    nothing_to_do(site)
+    (live(site) / "etc/cups/a").write_text("more\n")
+    site.run("checkin", NAME, "-m", "second")
+    assert records(site, "etc/cups")["b"] == ["uname=lp"]
