@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from gitstate.core.entry import Kind
+from gitstate.core.errors import RefusedError
 from gitstate.core.monitor import Observer
+from gitstate.machine import render
+from gitstate.machine.render import Batch, DirectoryChange, LayerError, RenderContext
 from gitstate.store import Repository
+from gitstate.store.site import Site
 from gitstate.tree.change import Added, Change, Modified, compare
 from gitstate.tree.snapshot import Lookup, read_directory, walk
 
@@ -66,6 +72,29 @@ def between(name: str, repository: Repository, old: bytes | None, new: bytes, ob
         reasons |= {why for why, paths in _WHY if paths.fullmatch(one.path)}
         size += _size(repository, look_up, one)
     return Difference(name, old, new, counts["A"], counts["M"], counts["D"], tuple(named), size, tuple(sorted(reasons)))
+
+
+def directory_changes(
+    site: Site, prototype: str, commits: Mapping[str, bytes], before: Mapping[str, bytes]
+) -> list[DirectoryChange]:
+    """Owners and modes of the prototype's directories of which layers say something else, and didn't ``before``.
+
+    A layer with an error is left to the rendering, which names the machines that it concerns. Raises DamagedError.
+    """
+    known = set(_directory_changes(site, prototype, before, commits)) if prototype in before else set()
+    return [one for one in _directory_changes(site, prototype, commits, before) if one not in known]
+
+
+def _directory_changes(
+    site: Site, prototype: str, commits: Mapping[str, bytes], other: Mapping[str, bytes]
+) -> Iterator[DirectoryChange]:
+    """Those of the layers that ``other`` has at another commit, or over another snapshot."""
+    layers = {name: oid for name, oid in commits.items() if name != prototype}
+    batch = Batch(RenderContext((prototype, commits[prototype]), layers), site.repository)
+    is_same_image = other.get(prototype) == commits[prototype]
+    for name in sorted(name for name, oid in layers.items() if not (is_same_image and other.get(name) == oid)):
+        with suppress(LayerError, RefusedError):
+            yield from render.directory_changes(batch.image, [batch.layer(name)])
 
 
 def _is_directory(one: Change) -> bool:

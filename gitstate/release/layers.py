@@ -13,7 +13,16 @@ from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import layer_word
 from gitstate.directory import Client
 from gitstate.machine.layers import Missing, load
-from gitstate.machine.render import Action, Batch, LayerError, RenderContext, RenderedEntry, layer_toml
+from gitstate.machine.render import (
+    Action,
+    Batch,
+    DirectoryChange,
+    LayerError,
+    RenderContext,
+    RenderedEntry,
+    directory_changes,
+    layer_toml,
+)
 from gitstate.machine.render.difference import Difference, differences
 from gitstate.machine.render.trace import Line, Origin, Trace
 from gitstate.machine.render.trace import trace as trace_path
@@ -25,7 +34,17 @@ from gitstate.store.objects import FILE
 from gitstate.store.site import Site
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
-__all__ = ["Action", "Difference", "LayerSummary", "LayerUse", "Line", "Origin", "RenderedEntry", "Trace"]
+__all__ = [
+    "Action",
+    "Difference",
+    "DirectoryChange",
+    "LayerSummary",
+    "LayerUse",
+    "Line",
+    "Origin",
+    "RenderedEntry",
+    "Trace",
+]
 
 
 class LayerUse(NamedTuple):
@@ -125,6 +144,11 @@ def _by_release(opened: OpenedSite) -> Iterator[tuple[Release | None, Iterable[C
 def compare(old: MachineState, new: MachineState) -> list[Difference]:
     """How what two machines get differs, or one machine by two releases; times aside. Raises ConfigError."""
     return list(differences((old.batch, old.rendered), (new.batch, new.rendered)))
+
+
+def directories(state: MachineState) -> list[DirectoryChange]:
+    """Directories of the image of which a machine's layers say another owner or mode. Raises DamagedError."""
+    return list(directory_changes(state.batch.image, state.rendered.composition.layers))
 
 
 def trace(state: MachineState, path: bytes) -> Trace:

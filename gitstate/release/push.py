@@ -12,9 +12,10 @@ from gitstate.core.monitor import Observer
 from gitstate.core.process import ProgramError
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
+from gitstate.machine.render import DirectoryChange
 from gitstate.release import archives, requests
 from gitstate.release.channels import find_channel
-from gitstate.release.difference import Difference, between
+from gitstate.release.difference import Difference, between, directory_changes
 from gitstate.release.log import ReleaseLog, next_number
 from gitstate.release.models import TAGS, Name, PendingTag, ReconcileResult, Release, ReleaseRequest
 from gitstate.release.opened import OpenedSite
@@ -28,7 +29,8 @@ from gitstate.tree.verify import full_manifest
 class Push:
     """A release to be made by a tag; ``origin`` is the release of another channel that is promoted.
 
-    ``is_needed`` is False if the channel runs all of it already. ``clients`` follow the channel.
+    ``is_needed`` is False if the channel runs all of it already. ``clients`` follow the channel. ``directories``:
+    of the prototype, of whose owner or mode layers say something new.
     """
 
     opened: OpenedSite
@@ -41,6 +43,7 @@ class Push:
     commits: Mapping[str, bytes]
     differences: tuple[Difference, ...]
     clients: Mapping[Kind, int]
+    directories: tuple[DirectoryChange, ...]
 
     @property
     def is_needed(self) -> bool:
@@ -81,7 +84,10 @@ def plan(
         between(one, publisher.repositories[one], before.get(one), commits[one], observer) for one in changed
     )
     clients = opened.directory.followers(channel.name)
-    return Push(opened, channel, repository, commit, name, current, origin, commits, differences, clients)
+    directories = directory_changes(opened.site, channel.prototype, commits, before)
+    return Push(
+        opened, channel, repository, commit, name, current, origin, commits, differences, clients, tuple(directories)
+    )
 
 
 def used_versions(log: ReleaseLog, repositories: Mapping[str, Repository], channel: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import stat
@@ -140,6 +141,30 @@ def test_a_plan_says_for_how_many_layers_are_rendered(layered: Harness) -> None:
     assert "layers rendered for 3 clients" in layered("push", "lab/lab3", "lab3", "-n")
     assert layered.json("push", "lab/lab3", "lab3", "-n")["rendered"] == 3
     assert versions(layered) == ["1"]
+
+
+def test_a_plan_names_owners_and_modes_of_directories_that_layers_change(layered: Harness) -> None:
+    etc = layered.site / "live" / "lab/lab3" / "etc"
+    etc.chmod(0o700)
+    (etc / "skel").mkdir(mode=0o755)
+    os.chown(etc / "skel", 0, 8)
+    (layered.site / "live" / "desktop" / "etc" / "skel").mkdir(parents=True)
+    layered("checkin", "desktop", "-m", "skel")
+    layered("push", "desktop", "lab3", "--yes")
+    layered("checkin", "lab/lab3", "-m", "closed")
+    kept = "etc/ stays as in desktop: mode 0755 -> 0700 of lab/lab3 isn't applied (layer.toml: directories)"
+    changed = "lab/lab3 changes etc/skel/ of desktop: owner 0:0 -> 0:8"
+    plan = layered("push", "lab/lab3", "lab3", "-n")
+    assert kept in plan
+    assert changed in plan
+    assert kept in layered("push", "lab/lab3", "lab3", "--yes")
+    assert stat.S_IMODE((unpacked(layered, "lab3-12", 3) / "files" / "etc").stat().st_mode) == 0o755
+    said = layered.run("layer", "render", "lab3-12")
+    assert "etc/skel/  (owner 0:0 -> 0:8)" in said.out
+    assert kept in said.err
+    assert "etc/skel  lab/lab3  (owner 0:8 -> 0:0)" in layered("layer", "diff", "lab3-12", "--at", "lab3/3", "lab3/2")
+    layered.edit("lab/lab3", "again\n")
+    assert "etc/" not in layered("push", "lab/lab3", "lab3", "--yes").replace("etc/motd", ""), "it is told once"
 
 
 @pytest.mark.parametrize("machines_boot", [True, False])

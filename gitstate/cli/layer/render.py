@@ -10,12 +10,13 @@ import click
 
 from gitstate.cli.base.app import PATH, Session, command
 from gitstate.cli.base.output import emit, letter, location, suggest, write_name
+from gitstate.cli.layer.output import directories_json, directory_lines
 from gitstate.cli.layer.state import at_option, commits_json, host_argument, source_of, state_json, state_of
 from gitstate.core.entry import Kind
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
 from gitstate.release import layers
-from gitstate.release.layers import RenderedEntry
+from gitstate.release.layers import DirectoryChange, RenderedEntry
 
 
 @command(
@@ -48,25 +49,31 @@ def render(session: Session, host: str, at: str | None, to: Path | None, overlay
         for item in found.items:
             write_name(item.path)
         return
+    directories = layers.directories(state)
     value = state_json(state) | {
         "layers": commits_json(state),
         "key": found.key,
         "directory": location(to) if to else None,
+        "directories": directories_json(directories),
         "entries": [_item_json(item) for item in found.items],
         "dry_run": session.dry_run,
     }
-    lines = [] if session.json else list(_lines(session, found.items))
+    lines = [] if session.json else list(_lines(session, found.items, directories))
     emit(session, "layer-render/1", value, lines)
+    image = state.batch.image.name
+    for line in directory_lines([one for one in directories if not one.is_applied], image):
+        session.observer.notice(line)
     if not found.items:
         suggest(session, f"{state.client.name} gets nothing from layers ({source_of(state)})")
 
 
-def _lines(session: Session, items: Sequence[RenderedEntry]) -> Iterator[str]:
+def _lines(session: Session, items: Sequence[RenderedEntry], directories: Sequence[DirectoryChange]) -> Iterator[str]:
     width = max((len(item.layer) for item in items), default=0)
+    words = {one.path: f"  ({', '.join(one.words)})" for one in directories if one.is_applied}
     for item in items:
         sign = letter("D" if item.meta is None else "A", colour=session.colour)
         slash = "/" if item.meta is not None and item.meta.kind is Kind.DIRECTORY else ""
-        yield f"{sign}  {item.layer:<{width}}  {display(item.path)}{slash}"
+        yield f"{sign}  {item.layer:<{width}}  {display(item.path)}{slash}{words.get(item.path, '')}"
 
 
 def _item_json(item: RenderedEntry) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from gitstate.cli.base.app import Session, command, complete_repository, complete_revision
 from gitstate.cli.base.output import emit, size
+from gitstate.cli.layer.output import directories_json, directory_lines
 from gitstate.cli.release.output import (
     client_lines,
     commits_json,
@@ -28,6 +29,8 @@ from gitstate.release import push as pushing
 from gitstate.release import rollback as rolling_back
 from gitstate.release.difference import Difference
 from gitstate.release.models import Release, unfinished
+
+_NAMED: Final = 10
 
 
 @command(
@@ -87,7 +90,7 @@ def push(
     if made is None:
         ours = [one.error for one in result.problems if one.what in (str(plan.name), channel)]
         raise ours[0] if ours else GitstateError(f"{plan.name} was not released", "run: gitstate reconcile")
-    lines = [released_line(made), *step_lines(made), *client_lines(plan.clients)]
+    lines = [released_line(made), *step_lines(made), *_directory_lines(plan), *client_lines(plan.clients)]
     emit(session, "push/1", _push_json(session, plan, made.release), lines)
     for problem in result.problems:
         if problem.what == channel:
@@ -113,7 +116,14 @@ def _plan_lines(plan: pushing.Push) -> Iterator[str]:
         yield f"  as in {plan.origin.name}"
     for one in plan.differences:
         yield from _difference_lines(one)
+    yield from _directory_lines(plan)
     yield from (f"  {line}" for line in client_lines(plan.clients))
+
+
+def _directory_lines(plan: pushing.Push) -> Iterator[str]:
+    yield from (f"  {line}" for line in directory_lines(plan.directories[:_NAMED], plan.channel.prototype))
+    if len(plan.directories) > _NAMED:
+        yield f"  and {counted(len(plan.directories) - _NAMED, 'directory', 'directories')} more"
 
 
 def _difference_lines(one: Difference) -> Iterator[str]:
@@ -148,6 +158,7 @@ def _push_json(
         "before": str(plan.current.name) if plan.current else None,
         "commits": commits_json(plan.commits),
         "changes": [_difference_json(one) for one in plan.differences],
+        "directories": directories_json(plan.directories),
         "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
         "bytes": plan.bytes,
         "rendered": rendered,

@@ -27,7 +27,7 @@ from gitstate.machine.render.models import Blob, Layer, RenderedEntry
 from gitstate.machine.render.read import read_layer
 from gitstate.store import Repository
 
-_VERSION: Final = "1"
+_VERSION: Final = "2"
 """Part of every key: another number renders all machines anew."""
 _OPEN: Final = 64
 """Repositories that are kept open."""

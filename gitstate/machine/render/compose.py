@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from gitstate.core.entry import Entry, Kind, Meta
+from gitstate.core.entry import Entry, Kind
 from gitstate.core.errors import ConflictError, RefusedError
 from gitstate.core.names import display, join
 from gitstate.machine.render.image import Image
@@ -112,10 +112,10 @@ class _LayerApplication:
 
     def _have_directory(self, place: bytes, folder: Folder) -> None:
         standing = self.decisions.get(place)
-        is_there = standing is not None and standing.action is Action.DIRECTORY
-        if is_there and (folder.own is None or is_default_directory(folder.own)):
+        is_kept = not folder.sets_metadata and self._look(place)[0] is Kind.DIRECTORY
+        if is_kept and standing is not None and standing.action is Action.DIRECTORY:
             return
-        entry = None if folder.own is None else _entry(place, folder.own)
+        entry = None if is_kept or folder.own is None else Entry(place.rpartition(b"/")[2], folder.own)
         covers = standing is not None and (standing.covers or standing.action is Action.HIDE)
         self.decisions[place] = Decision(Action.DIRECTORY, self._layer.name, folder.path, entry, covers, lower=standing)
         self._have_parents(place, folder.path)
@@ -233,12 +233,3 @@ class _LayerApplication:
         return ConflictError(
             f"{self._layer}: {what} ({whose})", f"hide it first with .wh.{name} beside it, or rename yours"
         )
-
-
-def is_default_directory(own: Meta) -> bool:
-    """Whether a directory is as ``mkdir -p`` makes it: that is no wish to open up one that is there already."""
-    return (own.mode, own.uid, own.gid, own.xattrs, own.uname, own.gname) == (0o755, 0, 0, (), b"", b"")
-
-
-def _entry(place: bytes, own: Meta) -> Entry:
-    return Entry(place.rpartition(b"/")[2], own)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gitstate.core.entry import Kind
+from gitstate.core.entry import Kind, Meta
 from gitstate.machine.render.batch import Batch, Rendered
+from gitstate.machine.render.image import Image
 from gitstate.machine.render.models import RenderedEntry
 from gitstate.tree.change import Added, Modified, Removed, metadata
 from gitstate.tree.change.content import ContentChange, content_change
@@ -42,7 +43,7 @@ def differences(old: tuple[Batch, Rendered], new: tuple[Batch, Rendered]) -> Ite
     for path in sorted(before.keys() | after.keys()):
         left, right = before.get(path), after.get(path)
         if left is None or right is None:
-            yield Difference(path, left, right, tuple(_metadata_of(left, right)))
+            yield Difference(path, left, right, tuple(_metadata_of(left, right, old[0].image, new[0].image)))
         elif left.meta is None or right.meta is None or left.meta.kind is not right.meta.kind:
             if left.meta is not right.meta:
                 yield Difference(path, left, right)
@@ -55,6 +56,14 @@ def differences(old: tuple[Batch, Rendered], new: tuple[Batch, Rendered]) -> Ite
                 yield Difference(path, left, right, tuple(words), content)
 
 
+def _directory_of(image: Image, other: RenderedEntry | None) -> Meta | None:
+    """A directory as the image has it, where the other side's layers set its owner and mode."""
+    if other is None or other.covers or other.meta is None or other.meta.kind is not Kind.DIRECTORY:
+        return None
+    there = image.at(other.path)
+    return there.meta if there is not None and there.meta.kind is Kind.DIRECTORY else None
+
+
 def _content(path: bytes, item: RenderedEntry, texts: tuple[bytes, bytes]) -> ContentChange:
     if item.meta is not None and item.meta.kind is Kind.SYMLINK:
         return ContentChange(lines=tuple(f"{sign}{_shown(one)}" for sign, one in zip("-+", texts, strict=True)))
@@ -65,8 +74,14 @@ def _shown(target: bytes) -> str:
     return target.decode("utf-8", "replace")
 
 
-def _metadata_of(left: RenderedEntry | None, right: RenderedEntry | None) -> list[str]:
-    """What stands out in an entry that only one side has."""
+def _metadata_of(
+    left: RenderedEntry | None, right: RenderedEntry | None, old_image: Image, new_image: Image
+) -> list[str]:
+    """What stands out in an entry that only one side has; of an image's directory how its owner and mode differ."""
+    before = _directory_of(old_image, right) if left is None else left.meta
+    after = _directory_of(new_image, left) if right is None else right.meta
+    if before is not None and after is not None:
+        return metadata(Modified(b"", before, after, content=False))
     if left is not None and left.meta is not None:
         return metadata(Removed(left.path, left.meta))
     if right is not None and right.meta is not None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Final
 
 from gitstate.core.documents import Document, FieldError, Meta, about, field, parse, read_toml
 from gitstate.machine.render.models import GLOB, UNIT, LayerError, LayerSettings, Reload
 
 _UNIT_SCHEMA: Final = {"type": "string", "pattern": rf"^{UNIT.pattern}(?![\s\S])"}
+
+LayerPath = Annotated[
+    str, about("A directory of the layer.", "a path from the root", r"/?[^/\x00]+(?:/[^/\x00]+)*", "etc/cups")
+]
 
 
 class LayerFile(Document, frozen=True):
@@ -25,6 +30,11 @@ class LayerFile(Document, frozen=True):
             additionalProperties={"anyOf": [_UNIT_SCHEMA, {"type": "array", "minItems": 1, "items": _UNIT_SCHEMA}]},
         ),
     ] = field(default_factory=dict)
+
+    directories: Annotated[
+        tuple[LayerPath, ...],
+        about("Directories whose owner and mode are set also where machines have them already.", "a list of paths"),
+    ] = ()
 
     def __post_init__(self) -> None:
         if not self.description.isprintable():
@@ -45,4 +55,5 @@ def parse_layer(text: bytes, where: str) -> LayerSettings:
     """The settings of the layer that ``where`` names. Raises LayerError."""
     found = parse(LayerFile, read_toml(text, f"{where}: layer.toml" if where else "layer.toml", LayerError))
     reload = (Reload(glob.removeprefix("/"), tuple(_units(units))) for glob, units in found.reload.items())
-    return LayerSettings(found.description, tuple(reload))
+    directories = frozenset(os.fsencode(one.removeprefix("/")) for one in found.directories)
+    return LayerSettings(found.description, tuple(reload), directories)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.names import display
 from gitstate.machine.render.accounts import Lines, ids, merge_accounts
-from gitstate.machine.render.compose import Composition, is_default_directory
+from gitstate.machine.render.compose import Composition
 from gitstate.machine.render.image import Image
 from gitstate.machine.render.models import ACCOUNTS, Action, Blob, Decision, LayerError, ReadBlob, RenderedEntry
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
@@ -125,11 +125,11 @@ class _Rendering:
     def _directory(self, path: bytes, decision: Decision, commit: bytes) -> RenderedEntry | None:
         there = None if self._is_covered(path) else self._image.at(path)
         is_directory = there is not None and there.meta.kind is Kind.DIRECTORY
-        own = decision.entry.meta if decision.entry is not None else PLAIN_DIRECTORY
-        if there is not None and is_directory and is_default_directory(own):
+        if there is not None and is_directory and decision.entry is None:
             return (
                 RenderedEntry(path, there.meta, None, decision.layer, commit, covers=True) if decision.covers else None
             )
+        own = decision.entry.meta if decision.entry is not None else PLAIN_DIRECTORY
         return RenderedEntry(
             path, own, None, decision.layer, commit, covers=there is not None and (decision.covers or not is_directory)
         )

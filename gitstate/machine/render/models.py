@@ -57,13 +57,17 @@ class LayerEntry(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A directory of a layer. ``own`` is None where it leaves the metadata of an existing directory alone."""
+    """A directory of a layer. ``own`` is its record, None without one.
+
+    ``sets_metadata``: ``own`` counts also where there is a directory already.
+    """
 
     path: bytes
     own: Meta | None
     is_opaque: bool
     whiteouts: tuple[bytes, ...]
     entries: tuple[LayerEntry, ...]
+    sets_metadata: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class LayerSettings:
 
     description: str = ""
     reload: tuple[Reload, ...] = ()
+    directories: frozenset[bytes] = frozenset()
+    """Directories of the layer whose owner and mode count also where there is a directory already."""
 
 
 @dataclass(frozen=True, slots=True)

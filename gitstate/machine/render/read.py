@@ -26,7 +26,7 @@ from gitstate.machine.render.models import (
     LayerSettings,
 )
 from gitstate.tree.change.content import check_depth
-from gitstate.tree.snapshot import ReadObject, join_tree, read_records, split_tree
+from gitstate.tree.snapshot import PLAIN_DIRECTORY, ReadObject, join_tree, read_records, split_tree
 
 _LARGEST_VARS: Final = 1 << 20
 _VARS: Final = b"vars.toml"
@@ -42,15 +42,31 @@ def read_layer(read: ReadObject, name: str, commit: bytes, tree: bytes) -> Layer
         folders.append(folder)
         files |= entries
     kept = [one for one in folders if one.path != SNIPPETS and not one.path.startswith(SNIPPETS + b"/")]
-    variables, settings = files.get(_VARS), files.get(_SETTINGS)
+    variables, text = files.get(_VARS), files.get(_SETTINGS)
+    settings = layer_toml.parse_layer(read(text), where) if text else LayerSettings()
     return Layer(
         name,
         commit,
-        tuple(kept),
+        tuple(_meant(kept, settings.directories, where)),
         files,
         _vars(read(variables), where) if variables else {},
-        layer_toml.parse_layer(read(settings), where) if settings else LayerSettings(),
+        settings,
     )
+
+
+def _meant(folders: list[Folder], named: frozenset[bytes], where: str) -> Iterator[Folder]:
+    """``folders``, told which of them set owner and mode of a directory that is there already. Raises LayerError."""
+    if unknown := sorted(named - {one.path for one in folders}):
+        what = f"{where}: layer.toml: directories names {display(unknown[0])}, which is no directory of the layer"
+        raise LayerError(what, "make it and check it in, or take it off the list")
+    for one in folders:
+        own = PLAIN_DIRECTORY if one.own is None and one.path in named else one.own
+        yield one._replace(own=own, sets_metadata=own is not None and (one.path in named or not is_made_by_mkdir(own)))
+
+
+def is_made_by_mkdir(own: Meta) -> bool:
+    """Whether a directory is as root's ``mkdir`` makes it, under any umask: its mode tells nothing of what is meant."""
+    return own[1:4] == (own.mode & 0o777, 0, 0) and not (own.xattrs or own.uname or own.gname)
 
 
 def _folders(read: ReadObject, root: bytes, where: str) -> Iterator[tuple[Folder, dict[bytes, bytes]]]:

@@ -115,6 +115,12 @@ def _yaml(text: str) -> Any:
                 raise ValueError("an alias")
             return super().compose_node(parent, index)
 
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            found = super().construct_mapping(node, deep=deep)
+            if len(found) != len(node.value):
+                raise ValueError("a key stands twice")
+            return found
+
     try:
         return list(yaml.load_all(text, Loader))
     except yaml.YAMLError as error:
@@ -130,7 +136,15 @@ def _json(text: str) -> Any:
     def refuse(word: str) -> Any:
         raise ValueError(word)
 
-    return json.loads(text, parse_constant=refuse)
+    return json.loads(text, parse_constant=refuse, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping; where a key stands twice, one of its lines would be lost, and text shows both. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _ini(text: str) -> Any:

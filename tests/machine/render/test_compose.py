@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from gitstate.core.entry import Kind
 from gitstate.core.errors import ConflictError, GitstateError, RefusedError
+from gitstate.machine.render.directories import directory_changes
 from gitstate.machine.render.models import LayerError
 from tests.machine.render.harness import PLAIN, Bench, Node, link
 
-OPEN = PLAIN._replace(mode=0o775)
+SHARED = PLAIN._replace(mode=0o2775)
 
 
 @pytest.fixture
@@ -88,12 +89,50 @@ def test_metadata_of_directories(bench: Bench) -> None:
 
     assert mode({"root": {".": None, "x": b"x"}}) is None
     assert mode({"root": {"x": b"x"}}) is None, "mkdir -p is no wish to open a directory"
-    assert mode({"root": {".": OPEN, "x": b"x"}}) == 0o775
-    assert mode({"root": {".": OPEN}}, {"root": {"x": b"x"}}) == 0o775
-    assert mode({"root": {".": OPEN}}, {"root": {".": PLAIN._replace(mode=0o711)}}) == 0o711
+    assert mode({"root": {".": SHARED, "x": b"x"}}) == 0o2775
+    assert mode({"root": {".": SHARED}}, {"root": {"x": b"x"}}) == 0o2775
+    assert mode({"root": {".": SHARED}}, {"root": {".": PLAIN._replace(mode=0o1777)}}) == 0o1777
     assert mode({"root": {".wh..wh..opq": b"", "x": b"x"}}) == 0o700
     assert mode({"new": {".": None, "x": b"x"}}) == 0o755
-    assert mode({"new": {".": OPEN, "x": b"x"}}) == 0o775
+    assert mode({"new": {".": SHARED, "x": b"x"}}) == 0o2775
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o027, 0o077, 0o777])
+def test_an_umask_changes_no_directory_that_is_there(bench: Bench, umask: int) -> None:
+    made = PLAIN._replace(mode=0o777 & ~umask)
+    own = {".": made, "x": b"x"}
+    assert bench.files({"root": own}) == {"root/x": "x"}
+    assert bench.files({"lib": own}) == {"usr/lib/x": "x"}, "nor where a symlink leads"
+    items = bench.items({"new": {"y": b"y"}}, {"new": own})
+    assert {item.path: item.meta and item.meta.mode for item in items}[b"new"] == 0o755, "nor a lower layer's"
+    items = bench.items({"new": own})
+    assert {item.path: item.meta and item.meta.mode for item in items}[b"new"] == made.mode, "it is its own"
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
+def test_a_layer_names_the_directories_that_it_means(bench: Bench, mode: int) -> None:
+    layer = {"layer.toml": b'directories = ["/root", "lib"]', "root": {".": PLAIN._replace(mode=mode)}, "lib": {}}
+    items = bench.items(layer)
+    assert {item.path: item.meta and item.meta.mode for item in items} == {b"root": mode, b"usr/lib": 0o755}
+
+
+def test_what_is_said_of_directories_of_the_image(bench: Bench) -> None:
+    layer = bench.layer(
+        "base",
+        {
+            "layer.toml": b'directories = ["etc/skel"]',
+            "etc": {".": PLAIN._replace(mode=0o750), "skel": {".": PLAIN._replace(mode=0o700)}},
+            "lib": {".": PLAIN._replace(gid=7)},
+            "root": {},
+            "new": {".": PLAIN._replace(mode=0o700)},
+        },
+    )
+    said = [(one.path, one.words, one.is_applied) for one in directory_changes(bench.image, [layer])]
+    assert said == [
+        (b"etc", ["mode 0755 -> 0750"], False),
+        (b"etc/skel", ["mode 0755 -> 0700"], True),
+        (b"usr/lib", ["owner 0:0 -> 0:7"], True),
+    ]
 
 
 def test_devices_and_fifos(bench: Bench) -> None:
@@ -141,6 +180,8 @@ def test_origin_is_the_latest_layer(bench: Bench) -> None:
         ([{"etc": {".wh...": b""}}], LayerError, "hides nothing"),
         ([{"etc": {".wh..wh.x": b""}}], LayerError, "hides nothing"),
         ([{"etc": {"x": b"", "x.j2": b""}}], LayerError, "etc/x and etc/x.j2 make one file"),
+        ([{"layer.toml": b'directories = ["etc/cpus"]', "etc": {}}], LayerError, "directories names etc/cpus, which"),
+        ([{"layer.toml": b'directories = ["etc/"]', "etc": {}}], LayerError, "directories"),
         ([{"vars.toml": b"a ="}], LayerError, "vars.toml"),
         ([{"vars.toml": b"\xff"}], LayerError, "vars.toml"),
         ([{"vars.toml": b".".join([b"a"] * 5000) + b" = 1"}], LayerError, "vars.toml: it is nested deeper"),

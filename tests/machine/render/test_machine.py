@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_interface
 from typing import Any
 
@@ -95,6 +96,20 @@ def test_only_the_account_files_are_merged() -> None:
         ("shadow", b"a:*:::::::\n", [b"a:!:::::::\n"], b"a:!:::::::\n"),
         ("gshadow", b"a:!:x:y\n", [b"a:!:z:y,w\n"], b"a:!:x,z:y,w\n"),
         ("subgid", b"a:1000:10\n", [b"b:1010:10\n"], b"a:1000:10\nb:1010:10\n"),
+        (
+            "subuid",
+            b"ada:1:10\nada:50:10\n",
+            [b"ada:100:10\n", b"bob:60:5\nada:50:10\n"],
+            b"ada:1:10\nada:50:10\nada:100:10\nbob:60:5\n",
+        ),
+        ("group", b"# local\n\n# local\n\na:x:1:\n", [b"a:x:1:z\na:x:1:y\n"], b"# local\n\n# local\n\na:x:1:z,y\n"),
+        (
+            "passwd",
+            b"+@staff\n+@staff\na:x:1:1::/:/a\na:x:1:1::/:/old",
+            [b"a:x:1:1::/:/b\n"] * 2,
+            b"+@staff\n+@staff\na:x:1:1::/:/b\na:x:1:1::/:/old\n",
+        ),
+        ("shadow", b"#\r\n#\r\na:*:::::::\n", [b"b:!:::::::\nb:!:::::::\r\n"], b"#\r\n#\r\na:*:::::::\nb:!:::::::\n"),
         ("passwd", b"+::::::\nodd line\n\n", [KIOSK], b"+::::::\nodd line\n\n" + KIOSK),
         ("passwd", b"a:x:1:1:::\nb:x:1:1:::\n", [KIOSK], b"a:x:1:1:::\nb:x:1:1:::\n" + KIOSK),
     ],
@@ -111,6 +126,7 @@ def test_what_lines_become(name: str, image: bytes, parts: list[bytes], expected
         ("passwd", b"a:x:5:5::/:\nb:x:05:5::/:\n", ConflictError, "b wants the id 5"),
         ("group", b"lp:x:9:\n", ConflictError, "lp has the id 7"),
         ("group", b"new:x:100:\n", ConflictError, "new wants the id 100"),
+        ("passwd", KIOSK + b"kiosk:x:1000:1000::/:/x\n", ConflictError, "line 2: kiosk has another line before"),
         ("subuid", b"a:1:10\nb:10:10\n", ConflictError, "b wants the range 10:10"),
         ("passwd", b"\na:x\n", LayerError, "line 2: 2 fields; passwd has 7"),
         ("passwd", b"a:x:y:1::/:\n", LayerError, "'y' is no number"),
@@ -150,8 +166,10 @@ def test_merging_is_associative_and_idempotent(image: bytes, first: bytes, secon
         return
     assert merge(merge(image, first), second) == both
     assert merge(both, first, second) == both
-    keys = [line.partition(b":")[0] for line in both.splitlines()]
-    assert len(set(keys)) == len(keys)
+    keys, before, brought = (
+        [line.partition(b":")[0] for line in text.splitlines()] for text in (both, image, first + second)
+    )
+    assert Counter(keys) == Counter(before) | Counter(set(brought)), "nothing vanishes, and nothing comes twice"
 
 
 # --- owners -----------------------------------------------------------------------------------------------------------
