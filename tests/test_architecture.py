@@ -21,8 +21,8 @@ DISTRICTS: Final = {
     district: rooms.split()
     for district, rooms in {
         "core": """
-            errors data names wording documents signature entry monitor process settings fs state_file output network
-            cpio
+            errors failures data names wording documents signature entry monitor process settings fs state_file output
+            network cpio
         """,
         "store": """
             objects edit reader deltas odb packs staging hooks configuration lock stale_locks refs revisions

@@ -42,7 +42,7 @@ class RefusedError(GitstateError):
 
 
 class HostError(GitstateError):
-    """Not root, a program missing, a read-only file system, no live tree."""
+    """Not root, a program missing or failed, a read-only file system, no live tree, a name in the way, a limit."""
 
     code, kind = 5, "environment"
 
@@ -84,6 +84,6 @@ class UnreachableError(GitstateError):
 
 
 class DamagedError(GitstateError):
-    """Data that breaks the format: a bad record, a corrupt pack, a hostile tree."""
+    """Data that was found to break the format: a bad record, a corrupt pack, a hostile tree."""
 
     code, kind = 14, "damaged"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
 
-from gitstate.core.errors import HostError, StorageError
+from gitstate.core import failures
+from gitstate.core.errors import GitstateError, HostError
 
 Argument = str | bytes
 
@@ -22,43 +22,18 @@ _PACKAGES: Final = {
 }
 
 
-_NOT_ALLOWED: Final = re.compile(rb"Read-only file system|Permission denied")
-_DAMAGE: Final = re.compile(
-    r"(unable to|[Cc]ould not|cannot) (read|parse|stat)|bad tree|malformed|too-short|empty filename"
-    r"|corrupt|inflate|packfile|index file|garbage at end"
-)
-_NO_ROOM: Final = re.compile(rb"No space left|diskspace|couldn't write|write error|Disk quota")
-_is_noise: Final = re.compile("tar: (Removing leading|Exiting with|.*: implausibly old|.*: time stamp)").match
-
-
-class ProgramError(StorageError):
-    """A program failed, and not because of the disk or of permissions; ``said`` is its whole complaint."""
-
-    def __init__(self, message: str, hint: str, said: str) -> None:
-        super().__init__(message, hint)
-        self.said = said
-
-    @property
-    def tells_of_damage(self) -> bool:
-        """Whether git failed to read an object, rather than to understand an argument."""
-        return _DAMAGE.search(self.said) is not None
-
-
-class GitError(ProgramError):
-    """git failed: probably the repository is damaged."""
-
-    code, kind = 14, "damaged"
-
-
 def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
     if not variables:
         return list(argv)
     return ["env", *[f"{name}={value}" for name, value in variables.items()], *argv]
 
 
-def _missing(program: Argument) -> HostError:
-    name = program if isinstance(program, str) else program.decode(errors="replace")
-    return HostError(f"{name}: program not found", f"apt-get install {_PACKAGES.get(name, name)}")
+def _not_started(program: Argument, error: OSError) -> GitstateError:
+    """The error for a program that can't be run at all."""
+    name = _text(program)
+    if isinstance(error, FileNotFoundError):
+        return HostError(f"{name}: program not found", f"apt-get install {_PACKAGES.get(name, name)}")
+    return failures.of_system(error, name)
 
 
 def run(
@@ -70,47 +45,41 @@ def run(
 ) -> bytes:
     """Run ``argv`` to its end and return its standard output.
 
-    ``variables`` are added to the environment. Raises HostError if the program is missing, StorageError with
-    the last line of its standard error if it exits with a code not in ``accept``.
+    ``variables`` are added to the environment. Raises HostError if the program is missing; if it exits with a code not
+    in ``accept``, ProgramError, or what core/failures makes of its standard error.
     """
     try:
         done = subprocess.run(_command(argv, variables), input=stdin, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise _missing(argv[0]) from None
+    except OSError as error:
+        raise _not_started(argv[0], error) from None
     if done.returncode not in accept:
         raise failed(argv, done.returncode, done.stderr)
     return done.stdout
 
 
-def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> StorageError | HostError:
+def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> GitstateError:
     """The error for a program that ended with ``code``."""
-    words = [word if isinstance(word, str) else word.decode(errors="replace") for word in argv]
-    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip() and not _is_noise(line)]
-    reasons = [line for line in lines if line.startswith(("fatal: ", "error: ", "E: "))][-1:] or lines[:1]
-    said = reasons[0] if reasons else f"exit code {code}"
-    message = f"{' '.join(_verb(words))}: {said}"
-    if _NOT_ALLOWED.search(stderr):
-        return HostError(message, "are you root, and is the file system writable?")
-    if _NO_ROOM.search(stderr):
-        return StorageError(message, "make room and run it again; nothing is lost")
-    if words[0] == "git":
-        return GitError(message, "run: gitstate fsck", "\n".join(lines))
-    return ProgramError(message, "that is the program's own complaint", "\n".join(lines))
+    return failures.of_program([_text(word) for word in argv], code, stderr.decode(errors="replace"))
 
 
-def _verb(words: Sequence[str]) -> list[str]:
-    """The program and its subcommand: ``git update-ref``."""
-    return [words[0], *[word for word in words[1:] if not word.startswith(("-", "/")) and "=" not in word][:1]]
+def _text(word: Argument) -> str:
+    return word if isinstance(word, str) else word.decode(errors="replace")
 
 
 def complaints(argv: Sequence[Argument]) -> list[str]:
-    """Run a checker; the lines of both its outputs if it fails, none if it succeeds."""
+    """Run a checker; the lines of both its outputs if it finds fault, none if it succeeds.
+
+    Raises StorageError or HostError if it couldn't look: no rights, no memory, a disk that fails.
+    """
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    except FileNotFoundError:
-        raise _missing(argv[0]) from None
+    except OSError as error:
+        raise _not_started(argv[0], error) from None
     if not done.returncode:
         return []
+    stopped = failures.cause_of(done.returncode, done.stderr.decode(errors="replace"))
+    if stopped is not None:
+        raise failed(argv, done.returncode, done.stderr)
     return (done.stdout + done.stderr).decode(errors="replace").splitlines() or [f"exit code {done.returncode}"]
 
 
@@ -118,8 +87,8 @@ def show(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None
     """Run ``argv`` on our own terminal and return its exit code."""
     try:
         return subprocess.run(_command(argv, variables), check=False).returncode
-    except FileNotFoundError:
-        raise _missing(argv[0]) from None
+    except OSError as error:
+        raise _not_started(argv[0], error) from None
 
 
 @contextmanager
@@ -129,8 +98,8 @@ def reading(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = N
         child = subprocess.Popen(
             _command(argv, variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-    except FileNotFoundError:
-        raise _missing(argv[0]) from None
+    except OSError as error:
+        raise _not_started(argv[0], error) from None
     assert child.stdout is not None
     try:
         yield child.stdout

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import process
-from gitstate.core.errors import StorageError, UsageError
+from gitstate.core.errors import UsageError
+from gitstate.core.failures import ProgramError
 from gitstate.core.signature import Signature
 
 DEFAULT_SITE: Final = Path("/srv/gitstate")
@@ -67,7 +68,7 @@ def _configured() -> str | None:
     try:
         name = process.run(["git", "config", "--global", "user.name"], accept=(0, 1)).decode(errors="replace").strip()
         mail = process.run(["git", "config", "--global", "user.email"], accept=(0, 1)).decode(errors="replace").strip()
-    except StorageError:
+    except ProgramError:
         return None
     return f"{name} <{mail}>" if name else None
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, RefusedError
+from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
-from gitstate.core.process import ProgramError
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
 from gitstate.machine.render import DirectoryChange

@@ -8,14 +8,13 @@ finishes the rest.
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Final
 
-from gitstate.core.errors import GitstateError, HostError, NotFoundError, RefusedError, StorageError
+from gitstate.core import failures
+from gitstate.core.errors import GitstateError, NotFoundError, RefusedError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel
@@ -236,9 +235,8 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        kind = StorageError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else HostError
-        raise kind(f"{where}{error.strerror or error}", "fix that, then: gitstate reconcile") from None
+        found = failures.of_system(error)
+        raise type(found)(found.message, f"{found.hint}; then: gitstate reconcile") from None
 
 
 def _requests(publisher: Publisher, channel: Channel, result: ReconcileResult) -> list[ReleaseRequest]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gitstate.core import process
-from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, RefusedError, UsageError
+from gitstate.core.errors import ConflictError, DamagedError, GitstateError, NotFoundError, RefusedError, UsageError
+from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Channel
 from gitstate.release.content import Inspector, allowances
@@ -153,8 +154,8 @@ def verify_signature(site: Site, repository: Repository, tag: bytes, name: str) 
     argv = ["git", *options, f"--git-dir={repository.path}", "verify-tag", tag.hex()]
     try:
         process.run(argv, variables={"GNUPGHOME": str(keyring(site)), "LC_ALL": "C"})
-    except process.ProgramError as error:
-        if error.tells_of_damage:
+    except ProgramError as error:
+        if isinstance(error, DamagedError):
             raise
         hint = f"sign it (git tag -s) with a key of {signers(site)}, or of the key ring in {keyring(site)}"
         raise RefusedError(f"{name} is signed by nobody who may: {_last_line(error.said)}", hint) from None

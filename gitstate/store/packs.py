@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from isal import isal_zlib
 
 from gitstate.core import fs
-from gitstate.core.errors import StorageError
+from gitstate.core.failures import of_system
 from gitstate.store.objects import Type
 
 LEVEL: Final = 1
@@ -81,7 +81,7 @@ class StagedPack:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
         except OSError as error:
-            raise StorageError(f"{staging}: {error.strerror}", "make room; nothing was recorded") from None
+            raise of_system(error, staging) from None
         self._append(b"PACK" + struct.pack(">II", 2, 0))
         self._end = 12
         self._unwritten: list[bytes] = []
@@ -149,7 +149,7 @@ class StagedPack:
             while view:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
-            raise StorageError(f"{self._path.parent}: {error.strerror}", "make room; nothing was recorded") from None
+            raise of_system(error, self._path.parent) from None
         return len(data)
 
     def _append_deflated(self, data: bytes, checksum: int) -> int:

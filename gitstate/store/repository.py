@@ -12,6 +12,7 @@ from typing import Final
 
 from gitstate.core import fs, process
 from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundError, RefusedError, UsageError
+from gitstate.core.failures import ProgramError, ProgramLockedError, ProgramRefusedError
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions, stale_locks
 from gitstate.store.lock import lock_repository, scratch
@@ -117,7 +118,7 @@ class Repository(Objects):
                 return plain
         try:
             listed = process.run(["git", "config", "--null", "--list", "--file", str(path)])
-        except process.ProgramError as error:
+        except ProgramError as error:
             raise ConfigError(f"{path}: {error.message}", "fix it with an editor") from None
         pairs = (item.partition("\n") for item in listed.decode(errors="surrogateescape").split("\0") if item)
         return {key.lower(): value for key, _, value in pairs}
@@ -198,18 +199,14 @@ class Repository(Objects):
         try:
             try:
                 self.git(*update, stdin="".join(lines).encode())
-            except process.ProgramError as error:
-                if "File exists" not in error.message:
-                    raise
+            except ProgramLockedError as error:
                 stale_locks.clear(self.path, error.message)
                 self.git(*update, stdin="".join(lines).encode())
-        except process.ProgramError as error:
+        except ProgramError as error:
             if any(self.ref(name) != old for name, _, old in moves):
                 raise LockedError(error.message, "somebody moved it meanwhile: run the command again") from None
-            if "aborted by" in error.message:
+            if isinstance(error, ProgramRefusedError):
                 raise RefusedError(error.message, f"one of {self.path}/hooks said no") from None
-            if "File exists" in error.message:
-                raise LockedError(error.message, "another git was faster: run the command again") from None
             raise
 
     def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:

@@ -7,6 +7,7 @@ from typing import Final
 
 from gitstate.core import process
 from gitstate.core.errors import DamagedError, NotFoundError
+from gitstate.core.failures import ProgramError
 from gitstate.core.wording import did_you_mean, nearest
 from gitstate.store.objects import parse_commit
 from gitstate.store.odb import Objects
@@ -56,8 +57,8 @@ def _ask_git(objects: Objects, revision: str) -> str:
     words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     try:
         return process.run(["git", f"--git-dir={objects.path}", *words]).decode().strip()
-    except process.ProgramError as error:
-        if error.tells_of_damage:
+    except ProgramError as error:
+        if isinstance(error, DamagedError):
             raise
     return ""
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from gitstate.core import fs, process
 from gitstate.core.errors import DamagedError, HostError, NotFoundError, UsageError
+from gitstate.core.failures import ProgramDamagedError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import repo_name
 from gitstate.store import MAIN, Repository
@@ -162,7 +163,7 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
         return
     try:
         process.run([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(tree)])
-    except process.ProgramError as error:
+    except ProgramDamagedError as error:
         hint = f"see what is in it: tar -tvf {shlex.quote(str(source))}"
         raise DamagedError(f"{source}: {error.message}", hint) from None
 

@@ -296,7 +296,10 @@ def test_a_directory_that_is_gone_is_told(site: Site, tmp_path: Path) -> None:
         (ConflictError("two states", "decide"), 12, "two states"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (ValueError("odd"), 70, "bug: ValueError: odd"),
-        (MemoryError(), 70, "bug: MemoryError: "),
+        (MemoryError(), 5, "out of memory"),
+        (RuntimeError("can't start new thread"), 5, "can't start new thread"),
+        (FileExistsError(errno.EEXIST, "File exists", "/srv/x"), 5, "/srv/x: File exists"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/srv/x"), 6, "/srv/x: Disk quota exceeded"),
     ],
     ids=repr,
 )

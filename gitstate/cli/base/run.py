@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import warnings
@@ -14,10 +13,10 @@ import click
 from gitstate.cli.base.app import ReaderGoneError, Session, app
 from gitstate.cli.base.help import HelpWantedError
 from gitstate.cli.base.output import flush
+from gitstate.core import failures
 from gitstate.core.errors import GitstateError
 from gitstate.core.names import visible
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _CLOSED = 141  # what a shell makes of SIGPIPE
 
 
@@ -96,8 +95,8 @@ def _describe(error: BaseException, session: Session) -> tuple[str, str, int]:
             return "interrupted", "nothing half done is left; run it again", 130
         case ReaderGoneError() | BrokenPipeError():
             return "", "", _CLOSED
-        case OSError():
-            return _describe_system(error)
+        case Exception() if known := failures.of_exception(error):
+            return known.message, known.hint, known.code
         case Exception():
             if session.verbose:
                 import traceback
@@ -106,16 +105,6 @@ def _describe(error: BaseException, session: Session) -> tuple[str, str, int]:
             return f"bug: {type(error).__name__}: {error}", "run it again with -v and report what it prints", 70
         case _:
             raise error
-
-
-def _describe_system(error: OSError) -> tuple[str, str, int]:
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    message = f"{where}{error.strerror or error}"
-    if error.errno in _FULL:
-        return message, "nothing half done is left; make room and run it again", 6
-    if error.errno == errno.EROFS:
-        return message, "remount it read-write", 5
-    return message, "is it there, and are you root?", 5
 
 
 def _print_error(session: Session, message: str, hint: str, code: int) -> int:

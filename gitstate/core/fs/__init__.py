@@ -11,6 +11,7 @@ from gitstate.core.fs.kernel import (
     is_mounted,
     is_read_only,
     is_tmpfs,
+    knows_all_owners,
     mount_id,
     mounts_below,
     scratch_time,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import StorageError
+from gitstate.core.failures import of_system
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_EMPTY_PATH: Final = 0x1000
@@ -20,6 +20,7 @@ _AT_SYMLINK_NOFOLLOW: Final = 0x100
 _STATX_MNT_ID: Final = 0x1000
 _STATX_MASK_OFFSET: Final = 0
 _STATX_MNT_ID_OFFSET: Final = 144  # offsetof(struct statx, stx_mnt_id), linux/stat.h
+_ALL_OWNERS: Final = (1 << 32) - 1
 _SUPER_MAGIC_TMPFS: Final = 0x01021994  # linux/magic.h
 
 
@@ -49,11 +50,11 @@ def _mount_id(statx: bytes) -> int:
 
 
 def sync_file_system(descriptor: int) -> None:
-    """syncfs(2) on the file system of ``descriptor``. Raises StorageError."""
+    """syncfs(2) on the file system of ``descriptor``. Raises StorageError, HostError."""
     try:
         _check(_libc.syncfs(descriptor), "syncfs")
     except OSError as error:
-        raise StorageError(str(error), "look at the kernel's log") from None
+        raise of_system(error) from None
 
 
 def is_tmpfs(descriptor: int) -> bool:
@@ -78,6 +79,12 @@ def scratch_time(descriptor: int) -> int | None:
         return os.fstat(scratch).st_mtime_ns
     finally:
         os.close(scratch)
+
+
+def knows_all_owners() -> bool:
+    """Whether every owner exists here; in a container's user namespace only some do, and chown to others is EINVAL."""
+    lines = Path("/proc/self/uid_map").read_text().splitlines()
+    return sum(int(line.split()[2]) for line in lines) >= _ALL_OWNERS
 
 
 def allow_many_descriptors() -> None:

@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 from gitstate.core import fs, process
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError
+from gitstate.core.failures import ProgramError
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import host_name
-from gitstate.core.process import ProgramError
 from gitstate.machine.render.image import Image
 from gitstate.machine.secrets.options import KEY_TYPES, Options
 from gitstate.machine.secrets.tree import check_private, folder

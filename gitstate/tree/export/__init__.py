@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from gitstate.core import fs
-from gitstate.core.errors import DamagedError, GitstateError, HostError, StorageError, UsageError
+from gitstate.core import failures, fs
+from gitstate.core.errors import DamagedError, GitstateError, HostError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.store import Repository
 from gitstate.tree.export.models import Counts, NearestExport
@@ -138,11 +138,8 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Cou
 
 
 def _translated(error: OSError, target: Path) -> GitstateError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-        return StorageError(f"{target}: {error.strerror}", "make room and run it again; nothing half done is left")
-    if error.errno in (errno.EBUSY, errno.EXDEV):
-        return HostError(f"{target}: {error.strerror}", "is it a mount point? name a directory below it")
-    return HostError(f"{target}: {error.strerror}", "nothing half done is left")
+    hint = "is it a mount point? name a directory below it" if error.errno in (errno.EBUSY, errno.EXDEV) else ""
+    return failures.of_system(error, target, hint)
 
 
 @contextmanager

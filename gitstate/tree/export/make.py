@@ -16,22 +16,34 @@ _LARGE: Final = 32 << 20
 """Files from this size on (bytes) are inflated in pieces."""
 
 _SNAPSHOT_ERRORS: Final = frozenset(
-    (
-        *(errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.EPERM),
-        *(errno.ENOENT, errno.EEXIST, errno.EILSEQ),
-    )
+    (errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.ENOENT)
 )
+_PLACE_ERRORS: Final = {
+    errno.EOPNOTSUPP: "export to a file system with ACLs and attributes",
+    errno.EEXIST: "export to a file system that tells all names apart, capitals too",
+    errno.EILSEQ: "export to a file system that takes any name",
+    errno.EPERM: "run it where root may make devices, change owners and set capabilities: not in this container",
+}
 
 
-def _translated(error: Exception, path: bytes) -> Exception:
-    """The error to raise for ``path``: damage for what none can hold, HostError for what this file system can't."""
-    if isinstance(error, OSError) and error.errno == errno.EOPNOTSUPP:
-        hint = "export to a file system with ACLs and attributes"
-        return HostError(f"/{display(path)} can't be made here: {error.strerror}", hint)
-    if isinstance(error, OSError) and error.errno not in _SNAPSHOT_ERRORS:
+def _translated(error: Exception, path: bytes, meta: Meta | None = None) -> Exception:
+    """The error to raise for ``path``: damage for what none can hold, HostError for what this place can't."""
+    code = error.errno if isinstance(error, OSError) else None
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if code == errno.EPERM and meta is not None and _has_odd_attributes(meta):
+        code = errno.EINVAL
+    elif code == errno.EINVAL and not fs.knows_all_owners():
+        code = errno.EPERM
+    if code in _PLACE_ERRORS:
+        return HostError(f"/{display(path)} can't be made here: {why}", _PLACE_ERRORS[code])
+    if code is not None and code not in _SNAPSHOT_ERRORS:
         return error
-    why = error.strerror if isinstance(error, OSError) else str(error)
     return DamagedError(f"/{display(path)} can't be made: {why}", "no file system holds that: change it with plain git")
+
+
+def _has_odd_attributes(meta: Meta) -> bool:
+    """Whether it has attributes that Linux lets nobody set: user.* is for files and directories (xattr(7))."""
+    return meta.kind not in (Kind.FILE, Kind.DIRECTORY) and any(name.startswith(b"user.") for name, _ in meta.xattrs)
 
 
 class Maker:
@@ -62,7 +74,7 @@ class Maker:
             else:
                 fs.make_special(entry, parent)
         except (OSError, ValueError, OverflowError) as error:
-            raise _translated(error, path) from None
+            raise _translated(error, path, entry.meta) from None
         return 0
 
     def _file(self, entry: Entry, parent: int, source: int) -> int | None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from gitstate.core.errors import DamagedError, GitstateError, NotFoundError, StorageError, UsageError
+from gitstate.core.errors import DamagedError, GitstateError, NotFoundError, UsageError
+from gitstate.core.failures import ProgramError
 from gitstate.core.names import LINKS, RECORDS, display, join, stored_name, tree_path
 from gitstate.store import Repository, Type
 from gitstate.store.objects import parse_commit
@@ -192,7 +193,7 @@ def _revisions(repository: Repository, words: Sequence[str]) -> tuple[Sequence[s
         return words, [oid.hex() for oid in known if oid]
     try:
         return words, repository.git("rev-parse", *words, "--").decode().split()[:-1]
-    except StorageError:
+    except ProgramError:
         pass
     ids: list[str] = []
     for count, word in enumerate(words):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import process
-from gitstate.core.errors import UsageError
+from gitstate.core.errors import DamagedError, NotFoundError, UsageError
+from gitstate.core.failures import ProgramError
 from gitstate.store import Repository
 
 Test = Callable[[str], object]
@@ -38,10 +39,6 @@ walks: Final[Test] = re.compile(
 _KNOWN: Final = (shows_content, hides_content, shapes_heads, counts, skips, selects_by_content, follows, walks)
 """None of these takes the next word as its value."""
 
-_is_mistake: Final = re.compile(
-    r"unrecognized|unknown|invalid|ambiguous|cannot be used|exclusive|incompatible|requires|expects|usage"
-).search
-
 
 def check_flag(repository: Repository, flag: str) -> None:
     """Raise UsageError if git would take the word after ``flag`` as its value."""
@@ -49,7 +46,7 @@ def check_flag(repository: Repository, flag: str) -> None:
         return
     try:
         repository.git("log", "--max-count=0", flag)
-    except process.ProgramError as error:
+    except ProgramError as error:
         if "requires a value" in error.said:
             example = f"{flag}=VALUE" if flag.startswith("--") else f"{flag}VALUE"
             raise UsageError(f"{flag}: its value has to be in the same word", f"write {example}") from None
@@ -92,13 +89,13 @@ def lines(
         argv = ["git", f"--git-dir={repository.path}", "-c", "core.quotePath=false", command, *arguments]
         with process.reading(argv, variables=variables) as output:
             yield from output
-    except process.ProgramError as error:
-        if error.tells_of_damage:
+    except ProgramError as error:
+        if isinstance(error, DamagedError):
             raise
         said = error.message.removeprefix(f"git {command}: ")
         if not said.startswith(("fatal: ", "error: ")):  # the last line of git's usage is no help
             said = f"can't understand {' '.join(word for word in arguments if isinstance(word, str))}"
-        elif not _is_mistake(said):
+        elif not isinstance(error, UsageError | NotFoundError):
             raise
         raise UsageError(f"git {command}: {said}", f"see git help {command}") from None
 

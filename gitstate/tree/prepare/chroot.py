@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from gitstate.core import process
+from gitstate.core import failures, process
 from gitstate.core.data import data_file
-from gitstate.core.errors import StorageError
+from gitstate.core.errors import GitstateError, HostError
+from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
 
 _UNSHARE: Final = (
@@ -32,14 +33,14 @@ def run(live: Path, words: Sequence[str], observer: Observer) -> None:
             for line in lines:
                 output.append(line.decode(errors="replace").rstrip())
                 observer.advance()
-    except process.ProgramError as error:
+    except ProgramError as error:
         raise _failed(words, output, error) from None
 
 
-def _failed(words: Sequence[str], output: Sequence[str], error: process.ProgramError) -> StorageError:
+def _failed(words: Sequence[str], output: Sequence[str], error: ProgramError) -> GitstateError:
     program = next(word for word in words if "=" not in word)
     complaints = [line for line in output if line.startswith(("E: ", "W: "))] or [line for line in output if line]
     last = complaints[-1].removeprefix("E: ") if complaints else error.message
-    if any("No space left" in line for line in output):
-        return StorageError(f"{program}: {last}", "make room and run it again; nothing was replaced")
-    return StorageError(f"{program} in the live tree: {last}", "this is the program's own message")
+    cause = failures.cause_of(1, "\n".join(output))
+    kind, hint = cause or (HostError, "this is the program's own message")
+    return kind(f"{program} in the live tree: {last}", hint)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import cpio
-from gitstate.core.errors import GitstateError, StorageError
+from gitstate.core.errors import GitstateError, HostError
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display
@@ -54,7 +54,7 @@ def outdated(tree: DescriptorTree, kernels: Iterable[Kernel]) -> list[Kernel]:
 
 
 def make(tree: DescriptorTree, live: Path, kernel: Kernel, observer: Observer) -> Made:
-    """Make an initrd, check it, and rename it into place. Raises StorageError."""
+    """Make an initrd, check it, and rename it into place. Raises HostError."""
     observer.phase(f"initrd of {kernel.version}", unit="files")
     directory, _, name = kernel.initrd.rpartition(b"/")
     new = directory + b"/." + name + b".gitstate"
@@ -74,7 +74,7 @@ def make(tree: DescriptorTree, live: Path, kernel: Kernel, observer: Observer) -
 
 
 def _check(tree: DescriptorTree, kernel: Kernel, new: bytes) -> None:
-    """Raise StorageError if the boot hook or a module is missing: mkinitramfs doesn't mind."""
+    """Raise HostError if the boot hook or a module is missing: mkinitramfs doesn't mind."""
     modules, hook = set(), False
     try:
         for member in cpio.members(tree.pieces(new)):
@@ -86,13 +86,13 @@ def _check(tree: DescriptorTree, kernel: Kernel, new: bytes) -> None:
         raise
     if not hook:
         hint = "does another file in conf.d set MODULES or BUSYBOX?"
-        raise StorageError(f"the new initrd of {kernel.version} has no boot hook", hint)
+        raise HostError(f"the new initrd of {kernel.version} has no boot hook", hint)
     for line in (tree.read(kernel.modules + b"/modules.builtin") or b"").splitlines():
         if match := _MODULE.fullmatch(line):
             modules.add(_module_name(match[1]))
     if missing := [name for name in _MODULES if name not in modules]:
         hint = "install one of the distribution's kernels, or remove this one: it can't boot over NFS"
-        raise StorageError(f"kernel {kernel.version} has no module {', '.join(missing)}", hint)
+        raise HostError(f"kernel {kernel.version} has no module {', '.join(missing)}", hint)
 
 
 def _module_name(name: bytes) -> str:

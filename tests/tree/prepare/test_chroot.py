@@ -122,7 +122,7 @@ def test_names_are_looked_up_as_on_the_server(root: Path) -> None:
 def test_a_failure_is_told_in_the_program_s_own_words(root: Path) -> None:
     (root / INITRD).write_text("the old one")
     probe(root, "echo half >$out; echo 'W: this is odd' >&2; echo 'E: no room for ideas' >&2; exit 1")
-    with pytest.raises(StorageError, match="mkinitramfs in the live tree: no room for ideas"):
+    with pytest.raises(HostError, match="mkinitramfs in the live tree: no room for ideas"):
         prepare.apply(prepare.plan(root), SILENT)
     assert (root / INITRD).read_text() == "the old one"
     assert [path.name for path in (root / "boot").glob(".*")] == []
@@ -206,7 +206,7 @@ def test_packages_are_installed_while_no_daemon_may_start(root: Path) -> None:
 
 def test_a_failed_installation_leaves_no_policy(root: Path) -> None:
     fake_apt(root, "[ $0 != /usr/bin/apt-get ] || { echo 'E: Unable to locate package attr'; exit 100; }")
-    with pytest.raises(StorageError, match="apt-get in the live tree: Unable to locate package attr"):
+    with pytest.raises(HostError, match="apt-get in the live tree: Unable to locate package attr"):
         debian.install(root, ["attr"], SILENT)
     assert not (root / "usr/sbin/policy-rc.d").exists()
 
