@@ -144,7 +144,9 @@ def test_one_who_follows_a_channel_is_told_where_its_layers_are(http: bool, serv
     (text,) = renderer.channel_files(with_archives).values()
     assert ["set", "archive", "../../archives/lab3/7/${machine}.cpio"] in commands(text)
     assert "gitstate.archive=/archives/lab3/7/%h.cpio\n" in text
+    assert f"gitstate.snapshot=desktop@{COMMIT}\n" in text
     (text,) = renderer.channel_files(dataclasses.replace(with_archives, has_archives=False)).values()
+    assert f"gitstate.snapshot=desktop@{COMMIT}\n" in text
     assert "archive" not in text
 
 

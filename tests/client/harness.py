@@ -112,6 +112,13 @@ class Machine:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
 
+    def boot_wrote(self, files: Mapping[str, str]) -> None:
+        """The root has files as the boot hook has written them, over the snapshot's."""
+        for place in (self.root, self.root / "run/gitstate/written"):
+            for name, text in files.items():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                (place / name).write_text(text)
+
     def serve(self, data: bytes) -> None:
         """The current archive from now on."""
         (self.place / "current.cpio").write_bytes(data)

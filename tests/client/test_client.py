@@ -103,10 +103,7 @@ def test_drift_tells_what_was_written_over_the_snapshot(machine: Machine) -> Non
         (place / "etc/b").chmod(0o600)
     os.mknod(upper / "etc/gone", 0o020000, os.makedev(0, 0))
     (machine.root / "etc/gone").unlink()
-    sum_ = subprocess.run(
-        ["sha256sum", upper / "etc/hosts"], capture_output=True, text=True, check=True
-    ).stdout.split()[0]
-    (machine.root / "run/gitstate/set").write_text(f"{sum_} etc/hosts\n")
+    machine.boot_wrote({"etc/hosts": "2"})
     machine.serve(packed(layout({}, opaque=("etc/d",))))
     machine.relayer()
     (machine.lower / "etc/d").mkdir()
@@ -117,6 +114,39 @@ def test_drift_tells_what_was_written_over_the_snapshot(machine: Machine) -> Non
         "changed  /etc/a  snapshot\nmetadata /etc/b  snapshot\nremoved  /etc/gone  snapshot\n"
         "added    /etc/new\\040x\\012  snapshot\n"
     )
+
+
+WRITTEN = {
+    "etc/machine-id": "by systemd",
+    "var/lib/systemd/timers/stamp-logrotate.timer": "by a timer",
+    "home/kiosk/.config/chromium/Default/Web Data": "by a browser",
+    "home/kiosk/.config/chromium.conf": "by somebody",
+    "etc/systemd/system/x.service": "by somebody",
+}
+
+
+@root_only
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (None, ["etc/systemd/system/x.service", "home/kiosk/.config/chromium.conf"]),
+        ("\n# ours\n/home/*\n", ["etc/systemd/system/x.service"]),
+        ("!etc/machine-id\n!*/Web\\040*", [*sorted({*WRITTEN} - {"var/lib/systemd/timers/stamp-logrotate.timer"})]),
+        ("*\n!*.service\n", ["etc/systemd/system/x.service"]),
+        ("[!e]*\n", ["etc/systemd/system/x.service"]),
+    ],
+)
+def test_drift_leaves_out_what_machines_write_and_a_list_says_otherwise(
+    machine: Machine, more: str | None, told: list[str]
+) -> None:
+    if more is not None:
+        machine.has({"etc/gitstate/drift": more})
+    for place in (machine.root, machine.root / "run/gitstate/tmpfs/upper"):
+        for name, text in WRITTEN.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(text)
+    expected = [f"added    /{path}  snapshot".replace("Web Data", r"Web\040Data") for path in told]
+    assert machine.run("drift").splitlines() == expected
 
 
 @root_only

@@ -304,6 +304,53 @@ def test_one_pointer_serves_all_machines_and_tells_the_release(machine: Machine)
     assert "release    lab3/8" in machine.run("about")
 
 
+def test_layers_of_another_snapshot_wait_for_a_reboot(machine: Machine) -> None:
+    """What they were made for isn't what this machine runs: accounts, links and versions may be others."""
+    runs, other = (f"desktop@{letter * 40}" for letter in "ab")
+    about = machine.root / "run/gitstate/about"
+    about.write_text(f"HOST=lab3-12\nSNAPSHOT={runs}\nCOMMIT={'a' * 40}\nRELEASE=lab3/7\n")
+    (machine.place / "lab3-12.cpio").write_bytes(packed(layout({"etc/a": "1"})))
+
+    def release(version: int, snapshot: str) -> None:
+        machine.serve(f"# gitstate.snapshot={snapshot}\n# gitstate.archive=%h.cpio gitstate.release=lab3/{version}".encode())
+
+    for words in ((), ("-n",), ("--force",)):
+        release(8, other)
+        told = machine.relayer(*words, code=8)
+        assert "lab3/8: reboot needed" in told
+        assert {"desktop@aaaaaaaaaaaa", "desktop@bbbbbbbbbbbb"} < {*told.split()}
+    assert not (machine.root / "etc").exists()
+    assert "release    lab3/7\n" in machine.run("about")
+    release(9, runs)
+    assert machine.relayer().endswith("lab3/9: 1 done\n")
+    assert "release    lab3/9\n" in machine.run("about")
+
+
+def test_a_machine_that_no_boot_hook_started_has_no_snapshot_to_compare(disk: Machine) -> None:
+    (disk.place / "a.cpio").write_bytes(packed(layout({"etc/a": "1"})))
+    disk.serve(b"# gitstate.snapshot=desktop@ab gitstate.archive=a.cpio gitstate.release=lab3/8\n")
+    assert disk.relayer().endswith("lab3/8: 1 done\n")
+
+
+def test_what_the_boot_hook_wrote_is_replaced_by_layers_and_comes_back(machine: Machine) -> None:
+    machine.has({"etc/hosts": "of the snapshot\n", "etc/hostname": "snapshot\n"})
+    machine.boot_wrote({"etc/hosts": "of the boot\n", "etc/hostname": "lab3-12\n", "etc/resolv.conf": "of the boot\n"})
+    before = looks(machine.root / "etc")
+    for removed in ((), ("etc/hostname",)):
+        machine.serve(packed(layout(dict.fromkeys(("etc/hosts", "etc/resolv.conf"), "of a layer\n"), removed=removed)))
+        assert "kept" not in machine.relayer()
+        assert (machine.root / "etc/hosts").read_text() == "of a layer\n"
+        assert (machine.root / "etc/hostname").exists() == (not removed)
+        assert machine.run("drift") == ""
+        machine.serve(packed(layout({})))
+        machine.relayer()
+        assert looks(machine.root / "etc") == before
+        assert machine.run("drift") == ""
+    (machine.root / "etc/hosts").write_text("by somebody\n")
+    machine.serve(packed(layout({"etc/hosts": "of a layer\n"})))
+    assert "kept     /etc/hosts" in machine.relayer(code=3)
+
+
 def test_the_address_stands_in_about_or_on_the_kernel_s_line_or_is_remembered(machine: Machine) -> None:
     machine.serve(packed(layout({})))
     url = f"file://{machine.place}/current.cpio"

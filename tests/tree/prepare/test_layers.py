@@ -215,7 +215,7 @@ def test_what_layers_set_is_not_set_again_and_about_tells_of_them(initramfs: Ini
         "gitstate_host=lab3-12 gitstate_domain= gitstate_dns=' 10.77.0.1' gitstate_interface=eth0 gitstate_epoch=0 "
         "gitstate_snapshot=desktop@12 gitstate_release=lab3/7 gitstate_server=1.2.3.4 gitstate_path=/x gitstate_nfs=3 "
         "gitstate_address= gitstate_overlay_size=50%\ngitstate_protect_interface() { :; }\ngitstate_mac() { :; }\n"
-        f"trap 'gitstate_machine {root}' EXIT\n",
+        f"rootmnt={root}; trap 'gitstate_machine {root}' EXIT\n",
     )
     assert out == "gitstate: layers: 2 files\n"
     assert (root / "etc/hosts").read_text() == "127.0.0.1 lab3\n"
@@ -225,9 +225,9 @@ def test_what_layers_set_is_not_set_again_and_about_tells_of_them(initramfs: Ini
     assert "RELEASE=lab3/7\n" in about
     assert about.count("RELEASE=") == 1
     assert f"LAYER_2='host/lab3-12 {'ef' * 20}'\n" in about
-    assert [line.split()[1] for line in (initramfs.place / "run/gitstate/set").read_text().splitlines()] == [
-        "etc/resolv.conf"
-    ]
+    kept = looks(initramfs.place / "run/gitstate/written")
+    assert kept["etc/resolv.conf"] == looks(root)["etc/resolv.conf"]
+    assert {"etc/hosts", "etc/hostname"}.isdisjoint(kept)
 
 
 def test_lines_of_about_that_a_shell_would_run_are_left_out(initramfs: Initramfs) -> None:
