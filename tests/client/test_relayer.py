@@ -312,7 +312,9 @@ def test_layers_of_another_snapshot_wait_for_a_reboot(machine: Machine) -> None:
     (machine.place / "lab3-12.cpio").write_bytes(packed(layout({"etc/a": "1"})))
 
     def release(version: int, snapshot: str) -> None:
-        machine.serve(f"# gitstate.snapshot={snapshot}\n# gitstate.archive=%h.cpio gitstate.release=lab3/{version}".encode())
+        machine.serve(
+            f"# gitstate.snapshot={snapshot}\n# gitstate.archive=%h.cpio gitstate.release=lab3/{version}".encode()
+        )
 
     for words in ((), ("-n",), ("--force",)):
         release(8, other)
