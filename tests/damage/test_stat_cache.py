@@ -15,18 +15,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gitstate.core import fs
 from gitstate.core.monitor import SILENT
 from gitstate.core.signature import Signature
 from gitstate.store import Repository
 from gitstate.tree import checkin
+from tests.damage import slow_writer
 from tests.damage.harness import Harness, complaints, edit, environment, mounted, plant
-from tests.support import needs, root_only
+from tests.support import needs, root_only, unavailable
 from tests.testing import hostile, mutation
 
 pytestmark = [root_only]
@@ -409,6 +412,75 @@ def test_a_file_that_keeps_growing(pair: Pair) -> None:
         stop.set()
         thread.join()
     pair.agrees()
+
+
+# --- writes that take long ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def slow_write(path: Path) -> Iterator[Callable[[], None]]:
+    """A write(2) that has written half of ``path``; the function that is yielded lets it end."""
+    argv = [sys.executable, "-m", "tests.damage.slow_writer", str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=environment(), text=True) as process:
+        assert process.stdout
+        if process.stdout.readline() != "begun\n":
+            assert process.wait() == slow_writer.UNAVAILABLE
+            unavailable("missing: userfaultfd")
+
+        def finish() -> None:
+            assert process.communicate("\n")[0] == "done\n"
+
+        try:
+            yield finish
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def big(pair: Pair) -> Path:
+    """A file that fills the memory of one write, settled."""
+    file = pair.live / "b" / "big"
+    file.write_bytes(b"O" * slow_writer.SIZE)
+    time.sleep(0.05)
+    pair.check_in()
+    settle(pair)
+    return file
+
+
+@pytest.mark.parametrize("leases", [True, False], ids=["leases", "clock"])
+def test_a_write_that_is_not_done_is_read_again(pair: Pair, big: Path, monkeypatch: Any, leases: bool) -> None:
+    """The file's times are those of the write's beginning, before and after."""
+    if not leases:  # as NFS and FUSE have none
+        monkeypatch.setattr(fs, "is_open_for_writing", lambda descriptor: None)
+    with slow_write(big) as finish:
+        begun = big.stat()
+        time.sleep(0.1)
+        pair.check_in()
+        recorded = pair.blob("b/big")
+        finish()
+        assert big.stat().st_mtime_ns == begun.st_mtime_ns
+    assert set(recorded) == set(b"NO")
+    pair.agrees()
+    assert set(pair.blob("b/big")) == set(b"N")
+
+
+def test_a_file_is_settled_when_nobody_has_it_open_for_writing(pair: Pair) -> None:
+    """Counted: while it is open each check-in reads it, then one more, then none."""
+    file = pair.live / "c" / "open"
+    file.write_bytes(bytes(5000))
+    time.sleep(0.05)
+    with open(file, "r+b"):
+        assert [work(pair) // 5000 for _ in range(3)] == [1, 1, 1]
+    assert [work(pair) // 5000 for _ in range(2)] == [1, 0]
+
+
+def test_a_file_that_is_open_for_reading_is_settled(pair: Pair) -> None:
+    file = pair.live / "c" / "open"
+    file.write_bytes(bytes(5000))
+    time.sleep(0.05)
+    with open(file, "rb"):
+        assert [work(pair) // 5000 for _ in range(2)] == [1, 0]
 
 
 # --- caches that don't fit ------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from gitstate.cli.base.app import Session
 from gitstate.core.names import columns, octal, padded, visible
+from gitstate.core.signature import LAST_MOMENT, iso_time
 
 LETTERS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
 _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
@@ -99,7 +99,7 @@ def size(count: int) -> str:
 
 def date(seconds: int) -> str:
     """A time in the server's time zone."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(min(seconds, LAST_MOMENT)))
 
 
 def ago(when: int) -> str:
@@ -128,4 +128,4 @@ def location(path: Path) -> str:
 
 def moment(seconds: int) -> str:
     """A time for JSON: UTC, ISO 8601."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso_time(seconds)

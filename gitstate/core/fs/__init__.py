@@ -9,6 +9,7 @@ from gitstate.core.fs.descriptor_tree import DescriptorTree, open_descriptor_tre
 from gitstate.core.fs.kernel import (
     allow_many_descriptors,
     is_mounted,
+    is_open_for_writing,
     is_read_only,
     is_tmpfs,
     knows_all_owners,

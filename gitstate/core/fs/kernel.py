@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import resource
+import signal
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ _STATX_MNT_ID: Final = 0x1000
 _STATX_MASK_OFFSET: Final = 0
 _STATX_MNT_ID_OFFSET: Final = 144  # offsetof(struct statx, stx_mnt_id), linux/stat.h
 _ALL_OWNERS: Final = (1 << 32) - 1
+_UNHEARD: Final = int(signal.SIGURG)
 _SUPER_MAGIC_TMPFS: Final = 0x01021994  # linux/magic.h
 
 
@@ -85,6 +87,23 @@ def knows_all_owners() -> bool:
     """Whether every owner exists here; in a container's user namespace only some do, and chown to others is EINVAL."""
     lines = Path("/proc/self/uid_map").read_text().splitlines()
     return sum(int(line.split()[2]) for line in lines) >= _ALL_OWNERS
+
+
+def is_open_for_writing(descriptor: int) -> bool | None:
+    """Whether anybody has this file open, or mapped, for writing; None where the kernel doesn't tell.
+
+    A read lease (fcntl(2)) is granted only if nobody has. It is given back at once: who opens the file in between
+    waits for that long, and the signal that we would get is one that nobody minds.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, _UNHEARD)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def allow_many_descriptors() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
 from gitstate.core.errors import UsageError
+from gitstate.core.signature import iso_time
 from gitstate.store import Repository, Type
 from gitstate.tree.change import LinksChanged, as_json
 from gitstate.tree.history import git
@@ -213,6 +213,6 @@ def _head(repository: Repository, oid: bytes) -> dict[str, Any]:
         "id": oid.hex(),
         "parents": [parent.hex() for parent in commit.parents],
         "author": commit.author,
-        "when": datetime.fromtimestamp(commit.when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "when": iso_time(commit.when),
         "subject": commit.message.partition("\n")[0],
     }

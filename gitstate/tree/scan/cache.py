@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ _ROW: Final = struct.Struct("<III20s")
 _STAT: Final = struct.Struct("<QQqqIII")
 UNKNOWN: Final = bytes(_STAT.size)
 """Equals no file's stat, so an entry that has it is read again."""
+_DAY: Final = 86_400 * 10**9
 
 
 class Row(NamedTuple):
@@ -33,38 +34,31 @@ class Row(NamedTuple):
 
 def pack_stat(status: os.stat_result) -> bytes:
     """The fields of a file's lstat that change with the file, packed."""
-    return _STAT.pack(
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-        status.st_mode,
-        status.st_uid,
-        status.st_gid,
-    )
+    return _pack(status, status.st_mode)
+
+
+def _pack(status: os.stat_result, mode: int, pack: Callable[..., bytes] = _STAT.pack) -> bytes:
+    ino, mtime, ctime = status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+    try:
+        return pack(ino, status.st_size, mtime, ctime, mode, status.st_uid, status.st_gid)
+    except struct.error:  # a time before 1677 or after 2262 is packed as one that differs by 584 years
+        return pack(ino, status.st_size, _wrapped(mtime), _wrapped(ctime), mode, status.st_uid, status.st_gid)
+
+
+def _wrapped(number: int) -> int:
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def signature(own: os.stat_result, entries: Iterable[tuple[bytes, os.stat_result]]) -> bytes:
     """The signature of a directory. Subdirectories count by name only: they have rows of their own."""
-    pack, is_directory = _STAT.pack, stat.S_ISDIR
+    is_directory = stat.S_ISDIR
     parts = [b"\0", pack_stat(own)]
     for name, status in entries:
         mode = status.st_mode
         if is_directory(mode):
             parts.append(name + b"/\0")
         else:
-            parts.append(name + b"\0")
-            parts.append(
-                pack(
-                    status.st_ino,
-                    status.st_size,
-                    status.st_mtime_ns,
-                    status.st_ctime_ns,
-                    mode,
-                    status.st_uid,
-                    status.st_gid,
-                )
-            )
+            parts += (name + b"\0", _pack(status, mode))
     return b"".join(parts)
 
 
@@ -83,7 +77,10 @@ def split_signature(packed: bytes) -> dict[bytes, bytes]:
 
 
 def without_racy(packed: bytes, since: int, untrusted: Iterable[bytes]) -> bytes:
-    """The signature ``packed``, with UNKNOWN for ``untrusted`` names and what changed at or after ``since`` (ns)."""
+    """The signature ``packed``, with UNKNOWN for ``untrusted`` names and what changed at or after ``since`` (ns).
+
+    A modification time far ahead was set by hand: such a file isn't read for ever.
+    """
     names = set(untrusted)
     parts = []
     start, end, size = 0, len(packed), _STAT.size
@@ -95,7 +92,8 @@ def without_racy(packed: bytes, since: int, untrusted: Iterable[bytes]) -> bytes
         if not name.endswith(b"/\0"):
             data = packed[start : start + size]
             _, _, mtime, ctime, _, _, _ = _STAT.unpack(data)
-            parts.append(UNKNOWN if mtime >= since or ctime >= since or name[:-1] in names else data)
+            racy = ctime >= since or since <= mtime < since + _DAY
+            parts.append(UNKNOWN if racy or name[:-1] in names else data)
             start += size
     return b"".join(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,19 @@ _PIECE: Final = 1 << 20
 _ATTEMPTS: Final = 5
 _CLOCK_STEP: Final = 20_000_000
 """Nanoseconds within which two writes may leave the same time stamp."""
+_LONGEST_WRITE: Final = 86_400 * 10**9
+"""Nanoseconds: no write(2), which is at most 2 GiB, takes a day."""
+_LONG_WRITE: Final = 600 * 10**9
+"""The same where only the clock tells: as long as is likely, so that few files are read twice."""
+
+
+UNHELD: Final = (OSError, ArithmeticError, ValueError, struct.error)
+"""What reading an entry raises that can't be read, or has a number that we can't hold."""
+
+
+def reason(error: Exception) -> str:
+    """Why an entry isn't recorded, without its name."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 class Sink(Protocol):
@@ -47,13 +61,17 @@ class Sink(Protocol):
 
 
 class Outcome(NamedTuple):
-    """The result of one file: its entry, or why there is none; ``status`` is the lstat that belongs to the entry."""
+    """The result of one file: its entry, or why there is none; ``status`` is the lstat that belongs to the entry.
+
+    ``settled``: whether the content is what belongs to that lstat for good. If not, the next scan reads it again.
+    """
 
     entry: Entry | None
     status: os.stat_result | None = None
     problem: str = ""
     mounted: bool = False
     refusal: Refusal | None = None
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +118,8 @@ class Recorder:
             if fs.mount_id(descriptor) != self._mount:
                 return Outcome(task.old, mounted=True)
             return read(task, descriptor)
-        except OSError as error:
-            return Outcome(None, problem=error.strerror or str(error))
+        except UNHELD as error:
+            return Outcome(None, problem=reason(error))
         finally:
             os.close(descriptor)
 
@@ -114,13 +132,25 @@ class Recorder:
                 return self.record_database([task])[0]
             if self._since is not None and max(before.st_mtime_ns, before.st_ctime_ns) >= self._since:
                 os.fdatasync(descriptor)  # so that a write through mmap from now on moves the file's time
+            settled = self._is_settled(descriptor, before)
             found = self._read_once(task, descriptor, before.st_size)
             xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
             after = os.fstat(descriptor)
             if found is not None and pack_stat(before) == pack_stat(after) and not _may_be_racy(after):
-                return _outcome(task, after, xattrs, found)
+                return _outcome(task, after, xattrs, found, settled)
             time.sleep(0.02 * (attempt + 1))
         return Outcome(None, problem="keeps changing while it is read")
+
+    def _is_settled(self, descriptor: int, status: os.stat_result) -> bool:
+        """Whether no write that began before ``status`` was taken can still be going on.
+
+        A write(2) moves the times when it begins (docs/decisions/0011-writes-that-take-long.md).
+        """
+        age = time.time_ns() - status.st_ctime_ns
+        if age > _LONGEST_WRITE:
+            return True
+        writers = fs.is_open_for_writing(descriptor)
+        return age > _LONG_WRITE if writers is None else not writers
 
     def _read_once(
         self, task: FileTask, descriptor: int, size: int, *, growing: bool = False
@@ -170,24 +200,27 @@ class Recorder:
         """Record a file of a locked database: the database can't change, and a log may grow but not restart."""
         for _ in range(_ATTEMPTS):
             before, head = os.fstat(descriptor), os.pread(descriptor, sqlite.HEADER, 0)
+            settled = self._is_settled(descriptor, before)
             found = self._read_once(task, descriptor, before.st_size, growing=sqlite.is_log(task.name))
             xattrs = fs.descriptor_xattrs(descriptor, selinux=self._policy.selinux)
             if found is not None and os.pread(descriptor, sqlite.HEADER, 0) == head:
-                return _outcome(task, before, xattrs, found)
+                return _outcome(task, before, xattrs, found, settled)
         return Outcome(None, problem="keeps changing while it is read")
 
 
-def _outcome(task: FileTask, status: os.stat_result, xattrs: Xattrs, found: tuple[bytes, Refusal | None]) -> Outcome:
+def _outcome(
+    task: FileTask, status: os.stat_result, xattrs: Xattrs, found: tuple[bytes, Refusal | None], settled: bool
+) -> Outcome:
     oid, refusal = found
     mode = stat.S_IMODE(status.st_mode)
     meta = Meta(Kind.FILE, mode, status.st_uid, status.st_gid, status.st_mtime_ns, None, xattrs)
-    return Outcome(Entry(task.name, meta, oid), status, refusal=refusal)
+    return Outcome(Entry(task.name, meta, oid), status, refusal=refusal, settled=settled)
 
 
 def _may_be_racy(status: os.stat_result) -> bool:
     """Whether another write could still leave the same time stamps (what git calls racy)."""
-    age = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)
-    return 0 <= age < _CLOCK_STEP
+    now = time.time_ns()
+    return any(0 <= now - moment < _CLOCK_STEP for moment in (status.st_mtime_ns, status.st_ctime_ns))
 
 
 class HashOnly:

@@ -15,13 +15,14 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.entry import KIND_BY_FORMAT, Entry, Kind, Meta
+from gitstate.core.errors import HostError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import join
 from gitstate.store import Type, object_id
 from gitstate.tree.policy import Policy, Treatment
 from gitstate.tree.scan.assemble import Assembler, directory_meta, keep_owner_names
 from gitstate.tree.scan.cache import NO_CACHE, Row, StatCache, pack_stat, signature, split_signature, without_racy
-from gitstate.tree.scan.content import FileTask, Outcome, Recorder, Sink
+from gitstate.tree.scan.content import UNHELD, FileTask, Outcome, Recorder, Sink, reason
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Frame, Scan
 from gitstate.tree.scan.pipeline import Pipeline
 from gitstate.tree.scan.sqlite import database_of, is_shared_memory
@@ -85,7 +86,7 @@ class Scanner:
     # --- the walk ---
 
     def _walk(self) -> None:
-        parents = [self._begin(self._visit(os.dup(self._root), b"", None, self._base.tree))]
+        parents = [self._begin(self._top())]
         while parents:
             frame = parents[-1]
             if frame.pending:
@@ -95,6 +96,12 @@ class Scanner:
             else:
                 self._release(parents.pop())
         self._pipeline.drain()
+
+    def _top(self) -> Frame:
+        try:
+            return self._visit(os.dup(self._root), b"", None, self._base.tree)
+        except UNHELD as error:
+            raise HostError(f"the live tree's own directory: {reason(error)}", "look at the kernel's log") from None
 
     def _begin(self, frame: Frame) -> Frame:
         """Make the parent wait for ``frame``."""
@@ -116,7 +123,7 @@ class Scanner:
             return None
         try:
             return self._descend(parent, name, old, descriptor)
-        except OSError as error:
+        except UNHELD as error:
             os.close(descriptor)
             self._keep_directory(parent, name, old, error)
             return None
@@ -135,10 +142,10 @@ class Scanner:
         self._set_child(parent, name, tree)
         return None
 
-    def _keep_directory(self, parent: Frame, name: bytes, old: bytes | None, error: OSError) -> None:
+    def _keep_directory(self, parent: Frame, name: bytes, old: bytes | None, error: Exception) -> None:
         """Keep the last record of a directory that can't be read; it is never taken for deleted."""
         path = join(parent.path, name)
-        self._findings.unrecorded.append((path, error.strerror or str(error)))
+        self._findings.unrecorded.append((path, reason(error)))
         self._assembler.keep(path)
         if old is not None:
             self._set_child(parent, name, old)
@@ -227,8 +234,8 @@ class Scanner:
                     self._sink.blob(oid, target)
             elif kind is not Kind.FIFO:
                 device = (os.major(status.st_rdev), os.minor(status.st_rdev))
-        except OSError as error:
-            return Outcome(None, problem=error.strerror or str(error))
+        except UNHELD as error:
+            return Outcome(None, problem=reason(error))
         mode = stat.S_IMODE(status.st_mode)
         meta = Meta(kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, device, xattrs)
         return Outcome(Entry(name, meta, oid), status)
@@ -246,9 +253,10 @@ class Scanner:
             self._findings.mounts.append(task.path)
         if outcome.problem:
             self._findings.unrecorded.append((task.path, outcome.problem))
+        if outcome.problem or outcome.mounted or not outcome.settled:
+            frame.untrusted.append(task.name)
         if outcome.problem or outcome.mounted:
             self._assembler.keep(task.path)
-            frame.untrusted.append(task.name)
             entry = entry or task.old
         if entry is None:
             return
