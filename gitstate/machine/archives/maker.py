@@ -69,7 +69,8 @@ class Maker:
     def ensure_host_keys(self, observer: Observer) -> None:
         """Let machines that people reach by ssh have host keys of their own. Raises ConfigError."""
         if self._secret_options.host_keys and secrets.has_sshd(self._batch.image):
-            secrets.ensure_host_keys(self._site, self._clients, self._secret_options, observer)
+            options = secrets.options_for(self._batch.image, self._secret_options)
+            secrets.ensure_host_keys(self._site, self._clients, options, observer)
 
     @property
     def is_needed(self) -> bool:

@@ -19,11 +19,16 @@ _HEADER: Final = "# Written by `gitstate prepare`.\n"
 _JOURNAL: Final = f"{_HEADER}# The root is in memory, so the journal is bounded.\n"
 _JOURNAL_FILE: Final = f"{_JOURNAL}[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\n"
 _SSHD_FILE: Final = f"""\
-{_HEADER}# A snapshot has no host keys: a machine without its own makes them before sshd starts.
+{_HEADER}# A snapshot has no host keys. A machine makes some before sshd starts, unless those that it brings are enough:
+# further ones would be others after each boot, known to nobody, and an RSA key takes seconds.
 [Service]
 ExecStartPre=
-ExecStartPre=/usr/bin/ssh-keygen -A
-ExecStartPre=/usr/sbin/sshd -t
+ExecStartPre=/bin/sh -c '/usr/sbin/sshd -t 2>/dev/null || {{ /usr/bin/ssh-keygen -A; exec /usr/sbin/sshd -t; }}'
+"""
+_SSHD_KEYGEN_FILE: Final = f"""\
+{_HEADER}# A machine that brings host keys needs no others.
+[Unit]
+ConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key
 """
 _STAMP_FILE: Final = f"{_HEADER}# Newer than /usr, so that systemd doesn't update its databases at every boot.\n"
 
@@ -51,9 +56,7 @@ def plan(tree: DescriptorTree) -> Iterator[Step]:
             _JOURNAL_FILE.encode(),
         ),
     )
-    if tree.lstat(b"usr/sbin/sshd"):
-        path = b"etc/systemd/system/ssh.service.d/gitstate.conf"
-        yield from write_if_changed(tree, Write(path, Concern.SSHD, "makes missing host keys", _SSHD_FILE.encode()))
+    yield from _sshd(tree)
     yield from _hook(tree)
     yield from _client(tree)
 
@@ -65,6 +68,17 @@ def _mount_points(tree: DescriptorTree) -> Iterator[Step]:
             yield MakeDirectory(path, Concern.HOOK, "mount point", mode)
         elif not stat.S_ISDIR(found.st_mode):
             raise HostError(f"/{display(path)} of the live tree is no directory", "make it one: it is a mount point")
+
+
+def _sshd(tree: DescriptorTree) -> Iterator[Step]:
+    """Debian's unit makes no keys; the Red Hat family has a unit for each type."""
+    for sign, unit, text in (
+        (b"usr/sbin/sshd", b"ssh.service", _SSHD_FILE),
+        (b"usr/lib/systemd/system/sshd-keygen@.service", b"sshd-keygen@.service", _SSHD_KEYGEN_FILE),
+    ):
+        if tree.lstat(sign):
+            path = b"etc/systemd/system/%s.d/gitstate.conf" % unit
+            yield from write_if_changed(tree, Write(path, Concern.SSHD, "makes missing host keys", text.encode()))
 
 
 # --- fstab ------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from gitstate.machine import secrets
 from gitstate.machine.render.image import Image
 from gitstate.machine.secrets import Options
 from gitstate.store.site import Site
+from tests.machine.render.harness import Bench
 from tests.machine.secrets.harness import HOST, OPTIONS, key_files, plant, read
 from tests.support import PROJECT, needs, root_only
 
@@ -80,6 +81,26 @@ def test_the_site_chooses_the_types(site: Site) -> None:
 
 def test_only_machines_with_an_sshd_need_keys() -> None:
     assert not secrets.has_sshd(Image(None, "", b""))
+
+
+@pytest.mark.parametrize(
+    ("config", "types"),
+    [
+        ("", ("ed25519", "ecdsa")),
+        ("#HostKey /etc/ssh/ssh_host_rsa_key\n", ("ed25519", "ecdsa")),
+        ("HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/ssh/ssh_host_ecdsa_key\n", ("ed25519", "ecdsa")),
+        ("Port 22\n  hostkey\t/etc/ssh/ssh_host_rsa_key \n", ("ed25519", "ecdsa", "rsa")),
+        ('HostKey="/etc/ssh/ssh_host_rsa_key"\nHostKey /etc/ssh/ssh_host_dsa_key\n', ("ed25519", "ecdsa", "rsa")),
+        ("HostKey /root/ssh_host_rsa_key\n", ("ed25519", "ecdsa")),
+    ],
+)
+def test_an_sshd_that_wants_none_of_the_site_s_types_gets_its_own(config: str, types: tuple[str, ...]) -> None:
+    image = Bench({"etc": {"ssh": {"sshd_config": config.encode()}}}).image
+    assert secrets.options_for(image, OPTIONS).host_keys == types
+
+
+def test_without_a_configuration_the_site_s_types_are_enough() -> None:
+    assert secrets.options_for(Bench({}).image, OPTIONS) == OPTIONS
 
 
 def test_something_else_stands_there(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -208,13 +209,51 @@ def test_a_newer_hook_makes_a_new_initrd(root: Path, tmp_path: Path, monkeypatch
     assert not prepare.plan(root)
 
 
-def test_sshd_makes_its_keys_where_there_is_an_sshd(root: Path) -> None:
-    drop_in = root / "etc/systemd/system/ssh.service.d/gitstate.conf"
+_WHERE_KEYS_ARE = "etc/systemd/system/ssh.service.d/gitstate.conf"
+
+
+def test_no_unit_makes_host_keys_where_none_is_there(root: Path) -> None:
     run(root)
-    assert not drop_in.exists()
+    assert not (root / _WHERE_KEYS_ARE).exists()
+    (root / "usr/lib/systemd/system").mkdir(parents=True)
+    (root / "usr/lib/systemd/system/sshd-keygen@.service").touch()
+    run(root)
+    drop_in = root / "etc/systemd/system/sshd-keygen@.service.d/gitstate.conf"
+    assert "\nConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key\n" in drop_in.read_text()
+
+
+@needs("sshd", "ssh-keygen", "unshare")
+@pytest.mark.parametrize(
+    ("config", "brought", "made"),
+    [
+        ("", ("ed25519",), False),
+        ("", ("ecdsa",), False),
+        ("HostKey /etc/ssh/ssh_host_ed25519_key\nHostKey /etc/ssh/ssh_host_rsa_key\n", ("ed25519",), False),
+        ("HostKey /etc/ssh/ssh_host_ecdsa_key\n", ("ed25519",), True),
+        ("", (), True),
+    ],
+)
+def test_an_sshd_that_finds_a_key_makes_no_others(
+    root: Path, tmp_path: Path, config: str, brought: tuple[str, ...], made: bool
+) -> None:
+    """The unit's commands are run by a shell, with /etc/ssh and /run of their own."""
     (root / "usr/sbin/sshd").touch()
     run(root)
-    assert drop_in.read_text().index("ExecStartPre=\n") < drop_in.read_text().index("ssh-keygen -A")
+    before = [
+        line.partition("=")[2]
+        for line in (root / _WHERE_KEYS_ARE).read_text().splitlines()
+        if line.startswith("ExecStartPre=")
+    ]
+    assert before[0] == ""
+    ssh = tmp_path / "ssh"
+    ssh.mkdir()
+    (ssh / "sshd_config").write_text(config)
+    for kind in brought:
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", ssh / f"ssh_host_{kind}_key"], check=True)
+    place = f"mount --bind {ssh} /etc/ssh; mount -t tmpfs none /run; mkdir /run/sshd"
+    subprocess.run(["unshare", "-m", "sh", "-ec", "\n".join([place, *before])], check=True, capture_output=True)
+    kinds = {path.name.split("_")[2] for path in ssh.glob("ssh_host_*_key")}
+    assert (kinds > {*brought}) == made
 
 
 def test_nothing_is_updated_at_boot(root: Path) -> None:
