@@ -29,7 +29,7 @@ DISTRICTS: Final = {
             repository small repack site_file site
         """,
         "tree": """
-            manifest change policy snapshot scan checkin owners export verify history merge bootstrap prototypes
+            limits manifest change policy snapshot scan checkin owners export verify history merge bootstrap prototypes
             maintenance prepare local
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import select
+import signal
+import stat
+import struct
 import subprocess
+import termios
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
@@ -20,6 +28,9 @@ _PACKAGES: Final = {
     "setcap": "libcap2-bin",
     "getcap": "libcap2-bin",
 }
+
+
+_INT: Final = struct.Struct("i")
 
 
 def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
@@ -89,6 +100,30 @@ def show(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None
         return subprocess.run(_command(argv, variables), check=False).returncode
     except OSError as error:
         raise _not_started(argv[0], error) from None
+
+
+def end_with_reader(descriptor: int, words: bytes, every: float = 5) -> None:
+    """End this process by SIGTERM when nobody reads the pipe ``descriptor`` any more; nothing if it is no pipe.
+
+    ``words`` are written to it, every so many seconds: git-receive-pack(1) keeps the pipe of a hook open when its
+    client is gone, and only leaves it unread.
+    """
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        watch = threading.Thread(target=_watch_reader, args=(descriptor, words, every, os.getpid()), daemon=True)
+        watch.start()
+
+
+def _watch_reader(descriptor: int, words: bytes, every: float, process: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # POLLERR, for a closed pipe, is told unasked
+    unread = 0
+    while unread < 2 and not poll.poll(every * 1000):
+        waiting = bytearray(_INT.size)
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+        unread = unread + 1 if any(waiting) else 0
+        if not unread:
+            os.write(descriptor, words)
+    os.kill(process, signal.SIGTERM)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from gitstate.machine.render import Batch, DirectoryChange, LayerError, RenderCo
 from gitstate.store import Repository
 from gitstate.store.site import Site
 from gitstate.tree.change import Added, Change, Modified, compare
-from gitstate.tree.snapshot import Lookup, read_directory, walk
+from gitstate.tree.snapshot import BoundedReader, Lookup, read_directory, walk
 
 NAMED: Final = 10
 _WHY: Final = (
@@ -112,7 +112,7 @@ def _size(repository: Repository, look_up: Lookup, one: Change) -> int:
 
 def _all_of(name: str, repository: Repository, new: bytes) -> Difference:
     """A snapshot that comes as a whole: counted, and nothing named."""
-    directories = (directory for _, directory in walk(repository.read, repository.snapshot(new).tree))
+    directories = (directory for _, directory in walk(BoundedReader(repository.read), repository.snapshot(new).tree))
     entries = [entry for directory in directories for entry in directory.files.values()]
     size = sum(repository.size_of(entry.oid) for entry in entries if entry.meta.kind is Kind.FILE)
     return Difference(name, None, new, len(entries), 0, 0, (), size, ())

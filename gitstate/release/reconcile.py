@@ -29,7 +29,7 @@ from gitstate.store.lock import wait_for_lock
 Step = Callable[[str], None]
 
 FROM: Final = "Gitstate-From"
-_STOPS: Final = frozenset({"environment", "storage", "locked", "bug"})
+_STOPS: Final = frozenset({"storage", "locked", "bug"})
 """Kinds of errors that are not the tag's fault: the channel's other tags would meet them too."""
 
 

@@ -7,6 +7,7 @@ read, and it holds the interpreter's lock.
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import OrderedDict
 from typing import Final
 
@@ -17,6 +18,10 @@ _OFFSET_DELTA: Final = 6
 _NAMED_DELTA: Final = 7
 _DEEPEST: Final = 4095  # git makes no longer chains
 _KEPT: Final = 32 << 20
+_HEAD: Final = 1024
+"""Deflated bytes in which a delta's two sizes stand, with the tables before them."""
+_SIZES: Final = 20
+"""Bytes of these two."""
 
 
 class Bases:
@@ -73,6 +78,18 @@ def read_delta(pack: Pack, place: int, oid: bytes, bases: Bases) -> tuple[Type, 
     if object_id(kind, data) != oid:
         raise pack.damaged(f"the object {oid.hex()} is another one")
     return kind, data
+
+
+def size_of_delta(pack: Pack, place: int) -> int:
+    """The size of the object whose entry at ``place`` is a delta: a few bytes may copy many. Raises DamagedError."""
+    offset = pack.offset(place)
+    number, _, start = pack.head(offset)
+    _, start = (_base_before if number == _OFFSET_DELTA else _base_by_name)(pack, offset, start)
+    try:
+        head = zlib.decompressobj().decompress(pack.raw(start, _HEAD), _SIZES)
+        return _number(head, _number(head, 0)[1])[0]
+    except (zlib.error, IndexError):
+        raise pack.damaged("a delta is malformed") from None
 
 
 def _kind(pack: Pack, number: int) -> Type:

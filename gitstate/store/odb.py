@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gitstate.core.errors import DamagedError
-from gitstate.store.deltas import Bases, read_delta
+from gitstate.store.deltas import Bases, read_delta, size_of_delta
 from gitstate.store.objects import TreeItem, Type, object_id, parse_tree, tagged
 from gitstate.store.reader import Pack, Whole
 
@@ -95,8 +95,11 @@ class Objects:
 
     def size_of(self, oid: bytes) -> int:
         """The size of an object in bytes. Raises DamagedError if it is missing."""
-        entry = self.whole(oid)
-        return entry.size if entry else len(self.read(oid))
+        found = self.find(oid)
+        if found is None:
+            return len(self.read(oid))
+        entry = found[0].whole(found[1])
+        return entry.size if entry else size_of_delta(*found)
 
     def read(self, oid: bytes) -> bytes:
         """The content of any object. Raises DamagedError if it is missing or corrupt."""

@@ -10,6 +10,7 @@ from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta, ReadDirect
 from gitstate.core.errors import ConfigError, DamagedError
 from gitstate.core.names import LINKS, RECORDS, display, join, real_name, stored_name
 from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
+from gitstate.tree.limits import RepeatedEntries, require_possible
 from gitstate.tree.manifest import NO_RECORDS, Records, format_directory, parse_directory, parse_links, resolve
 
 ReadObject = Callable[[bytes], bytes]
@@ -58,9 +59,33 @@ def read_directory(read: ReadObject, tree: bytes, where: bytes) -> Directory:
     return join_tree(read, split_tree(read(tree), where), where)
 
 
+class BoundedReader:
+    """Reads directories as ``read_directory`` does, of trees that nobody has looked at: a ``ReadDirectory``.
+
+    Raises DamagedError for what no file system can hold, and for a tree that repeats its directories without end.
+    """
+
+    def __init__(self, read: ReadObject) -> None:
+        self._read = read
+        self._repeated = RepeatedEntries()
+
+    def __call__(self, tree: bytes, where: bytes) -> Directory:
+        parts = split_tree(self._read(tree), where)
+        records = read_records(self._read, parts.records, where)
+        self._repeated.count(tree, len(parts.items) + 1)
+        if parts.records is not None:
+            self._repeated.count(parts.records, len(records.entries))
+        directory = _join(parts, records, where)
+        require_possible(where, directory)
+        return directory
+
+
 def join_tree(read: ReadObject, parts: TreeParts, where: bytes) -> Directory:
     """The directory at ``where``: its git tree joined with its records. Raises DamagedError."""
-    records = read_records(read, parts.records, where)
+    return _join(parts, read_records(read, parts.records, where), where)
+
+
+def _join(parts: TreeParts, records: Records, where: bytes) -> Directory:
     files: dict[bytes, Entry] = {}
     subdirectories: dict[bytes, bytes] = {}
     for name, item in parts.items.items():
@@ -160,25 +185,34 @@ class Lookup:
 
     def directory(self, path: bytes) -> Directory | None:
         """The directory at ``path``, None if there is none."""
-        unknown = []
-        while path not in self._known:
-            unknown.append(path)
-            path = path.rpartition(b"/")[0]
-        found = self._known[path]
-        for path in reversed(unknown):
-            tree = found.subdirectories.get(path.rpartition(b"/")[2]) if found else None
-            found = self._known[path] = self._directory(tree, path) if tree else None
+        if path not in self._known:
+            self._known[path] = self._descend(path)
+        return self._known[path]
+
+    def _descend(self, path: bytes) -> Directory | None:
+        """From the root down, as far as there is something: a path that leads nowhere may be of any length."""
+        found, end = self._known[b""], -1
+        while found is not None and end < len(path):
+            start = end + 1
+            end = path.find(b"/", start) if path.find(b"/", start) >= 0 else len(path)
+            here = path[:end]
+            if here not in self._known:
+                tree = found.subdirectories.get(path[start:end])
+                if tree is None:
+                    return None
+                self._known[here] = self._directory(tree, here)
+            found = self._known[here]
         return found
 
 
 # --- walking --------------------------------------------------------------------------------------------------------
 
 
-def walk(read: ReadObject, root: bytes) -> Iterator[tuple[bytes, Directory]]:
+def walk(read: ReadDirectory, root: bytes) -> Iterator[tuple[bytes, Directory]]:
     """Every directory of a snapshot with its path, parents first, siblings in bytewise order."""
     stack = [(b"", root)]
     while stack:
         path, tree = stack.pop()
-        directory = read_directory(read, tree, path)
+        directory = read(tree, path)
         yield path, directory
         stack.extend(reversed([(join(path, name), oid) for name, oid in directory.subdirectories.items()]))

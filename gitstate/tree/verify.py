@@ -6,25 +6,25 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from gitstate.core import fs
-from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.errors import GitstateError
+from gitstate.core.entry import Directory, Entry, Kind, Meta
+from gitstate.core.errors import DamagedError, GitstateError
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.names import join
 from gitstate.store import Repository
 from gitstate.store.objects import TREE
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged, Modified
+from gitstate.tree.limits import impossible_entries, require_possible_target
 from gitstate.tree.manifest import Content, format_full
 from gitstate.tree.policy import parse, policy_path
 from gitstate.tree.scan.cache import NO_CACHE
 from gitstate.tree.scan.content import HashOnly
 from gitstate.tree.scan.models import BaseSnapshot
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import Lookup, effective_links, read_directory, read_links, split_tree, walk
+from gitstate.tree.snapshot import BoundedReader, Lookup, effective_links, join_tree, read_links, split_tree, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def verify(repository: Repository, commit: bytes, directory: Path, observer: Obs
         os.close(root)
     if scan.tree == tree and not scan.findings.unrecorded:
         return Difference([], [], [])
-    changes = change.compare(partial(read_directory, sink.read), tree, scan.tree)
+    changes = change.compare(BoundedReader(sink.read), tree, scan.tree)
     old_links, new_links = effective_links(repository.read, tree), read_links(sink.read, scan.tree)
     links = change.compare_links(old_links, new_links)
     return Difference([one for one in changes if not _is_unrecorded_time(one)], links, scan.findings.unrecorded)
@@ -75,7 +75,7 @@ def full_manifest(repository: Repository, commit: bytes, observer: Observer = SI
 
 
 def _entries(repository: Repository, tree: bytes, observer: Observer) -> Iterator[tuple[bytes, Meta, Content]]:
-    for path, directory in walk(repository.read, tree):
+    for path, directory in walk(BoundedReader(repository.read), tree):
         yield path, directory.own, Content()
         for entry in directory.files.values():
             yield join(path, entry.name), entry.meta, _content(repository, entry)
@@ -130,9 +130,20 @@ def _check_tree(
         seen.add((tree, not path))
         observer.advance()
         try:
-            read_directory(repository.read, tree, path)
             parts = split_tree(repository.read(tree), path)
+            directory = join_tree(repository.read, parts, path)
+            yield from (error.message for error in impossible_entries(path, directory))
+            yield from _check_targets(repository, path, directory)
         except GitstateError as error:
             yield error.message
             continue
         stack += [(join(path, name), item.oid) for name, item in parts.items.items() if item.mode == TREE]
+
+
+def _check_targets(repository: Repository, path: bytes, directory: Directory) -> Iterator[str]:
+    for name, entry in directory.files.items():
+        if entry.meta.kind is Kind.SYMLINK:
+            try:
+                require_possible_target(join(path, name), repository.read(entry.oid))
+            except DamagedError as error:
+                yield error.message

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -125,7 +126,7 @@ def test_a_whole_snapshot_is_walked_in_order() -> None:
         b"empty": (Meta(Kind.DIRECTORY, 0, 1, 2, 3), {}),
     }
     tree = plant(objects.put, PLAIN_DIRECTORY, layout)
-    found = dict(walk(objects.look, tree))
+    found = dict(walk(partial(read_directory, objects.look), tree))
     assert list(found) == [b"", b"b", b"b/\xff", b"b.c", b"b.c/.git", b"empty"]
     assert found[b"b"].own == Meta(Kind.DIRECTORY, 0o711, time=2)
     assert found[b"b.c"].own.time is None
@@ -222,7 +223,7 @@ def test_links_may_lie_deeper_than_python_recurses() -> None:
             items.append(TreeItem(FILE, LINKS, objects.put(Type.BLOB, format_links([[b"f", deep]]))))
         tree = objects.put(Type.TREE, format_tree(items))
     assert effective_links(objects.look, tree) == [tuple(sorted([b"f", deep]))]
-    assert sum(1 for _ in walk(objects.look, tree)) == 3001
+    assert sum(1 for _ in walk(partial(read_directory, objects.look), tree)) == 3001
 
 
 def test_groups_come_in_order_whatever_an_editor_wrote() -> None:
@@ -420,7 +421,7 @@ def flat(layout: Layout, where: bytes = b"") -> dict[bytes, tuple[Meta, bytes]]:
 def recorded(repository: Repository, tree: bytes) -> dict[bytes, tuple[Meta, bytes]]:
     """All that a snapshot holds, contents included."""
     found = {}
-    for path, directory in walk(repository.read, tree):
+    for path, directory in walk(partial(read_directory, repository.read), tree):
         found[path] = (directory.own, b"")
         for entry in directory.files.values():
             found[join(path, entry.name)] = (entry.meta, repository.read(entry.oid) if entry.oid else b"")
@@ -647,7 +648,7 @@ def test_what_plain_git_broke_is_named(
 ) -> None:
     repository, tree = pushed(origin, tmp_path, edit)
     with pytest.raises(GitstateError) as caught:
-        list(walk(repository.read, tree)) and effective_links(repository.read, tree)
+        list(walk(partial(read_directory, repository.read), tree)) and effective_links(repository.read, tree)
     assert said in caught.value.message
     assert caught.value.message.isprintable()
     assert caught.value.hint

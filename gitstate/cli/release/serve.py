@@ -78,6 +78,7 @@ def hook(session: Session, name: str, objects: Path | None) -> None:
 
     git runs it in the repository, with the refs on standard input.
     """
+    process.end_with_reader(sys.stderr.fileno(), b"gitstate: still looking at what is pushed\n")
     here = Path.cwd()
     transaction = list(guard.updates(line.decode("utf-8", "surrogateescape") for line in sys.stdin.buffer))
     try:

@@ -8,42 +8,47 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.errors import DamagedError, HostError
+from gitstate.core.errors import HostError
 from gitstate.core.names import display
 from gitstate.store import Repository
+from gitstate.tree.limits import require_possible_target
+from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
 _LARGE: Final = 32 << 20
 """Files from this size on (bytes) are inflated in pieces."""
 
-_SNAPSHOT_ERRORS: Final = frozenset(
-    (errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.ENOENT)
-)
 _PLACE_ERRORS: Final = {
     errno.EOPNOTSUPP: "export to a file system with ACLs and attributes",
     errno.EEXIST: "export to a file system that tells all names apart, capitals too",
     errno.EILSEQ: "export to a file system that takes any name",
     errno.EPERM: "run it where root may make devices, change owners and set capabilities: not in this container",
 }
+_OTHER_ERRORS: Final = frozenset(
+    (errno.ENAMETOOLONG, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.EOVERFLOW, errno.ENOENT)
+)
+_OTHER_HINT: Final = "export to a file system that holds more, such as XFS or btrfs"
 
 
-def _translated(error: Exception, path: bytes, meta: Meta | None = None) -> Exception:
-    """The error to raise for ``path``: damage for what none can hold, HostError for what this place can't."""
+def _translated(error: Exception, path: bytes, meta: Meta, directory: int) -> Exception:
+    """HostError for what can't be made in the open ``directory``, the error itself for any other failure.
+
+    What no file system can hold was refused before.
+    """
     code = error.errno if isinstance(error, OSError) else None
     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    if code == errno.EPERM and meta is not None and _has_odd_attributes(meta):
-        code = errno.EINVAL
-    elif code == errno.EINVAL and not fs.knows_all_owners():
+    if code == errno.EINVAL and not fs.knows_all_owners():
         code = errno.EPERM
-    if code in _PLACE_ERRORS:
-        return HostError(f"/{display(path)} can't be made here: {why}", _PLACE_ERRORS[code])
-    if code is not None and code not in _SNAPSHOT_ERRORS:
+    elif code == errno.ENOSPC and meta.xattrs and _has_room(directory):
+        code, why = errno.E2BIG, "its attributes don't fit"
+    if code is not None and code not in _PLACE_ERRORS and code not in _OTHER_ERRORS:
         return error
-    return DamagedError(f"/{display(path)} can't be made: {why}", "no file system holds that: change it with plain git")
+    return HostError(f"/{display(path)} can't be made here: {why}", _PLACE_ERRORS.get(code or 0, _OTHER_HINT))
 
 
-def _has_odd_attributes(meta: Meta) -> bool:
-    """Whether it has attributes that Linux lets nobody set: user.* is for files and directories (xattr(7))."""
-    return meta.kind not in (Kind.FILE, Kind.DIRECTORY) and any(name.startswith(b"user.") for name, _ in meta.xattrs)
+def _has_room(directory: int) -> bool:
+    """Whether attributes of any size would fit on the disk; an inode's may have less room (ext4: one block)."""
+    status = os.fstatvfs(directory)
+    return status.f_bavail * status.f_frsize > _LARGE and (status.f_favail > 0 or not status.f_files)
 
 
 class Maker:
@@ -58,7 +63,7 @@ class Maker:
         try:
             return fs.make_directory(name, parent)
         except OSError as error:
-            raise _translated(error, path) from None
+            raise _translated(error, path, PLAIN_DIRECTORY, parent) from None
 
     def entry(self, path: bytes, entry: Entry, parent: int, source: int = -1) -> int | None:
         """Make a file, symlink, device or fifo with its metadata; the bytes written, None for a clone. Thread-safe.
@@ -69,12 +74,14 @@ class Maker:
             if entry.meta.kind is Kind.FILE:
                 return self._file(entry, parent, source)
             if entry.meta.kind is Kind.SYMLINK:
-                os.symlink(self._repository.read(entry.oid), entry.name, dir_fd=parent)
+                target = self._repository.read(entry.oid)
+                require_possible_target(path, target)
+                os.symlink(target, entry.name, dir_fd=parent)
                 fs.apply_metadata_by_name(entry.name, parent, entry.meta)
             else:
                 fs.make_special(entry, parent)
         except (OSError, ValueError, OverflowError) as error:
-            raise _translated(error, path, entry.meta) from None
+            raise _translated(error, path, entry.meta, parent) from None
         return 0
 
     def _file(self, entry: Entry, parent: int, source: int) -> int | None:
@@ -112,4 +119,4 @@ class Maker:
         try:
             fs.apply_metadata(descriptor, own)
         except (OSError, OverflowError) as error:
-            raise _translated(error, path) from None
+            raise _translated(error, path, own, descriptor) from None

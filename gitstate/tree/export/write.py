@@ -20,7 +20,7 @@ from gitstate.store import Repository
 from gitstate.tree.export.equal import LINK_REFUSALS, TreePair
 from gitstate.tree.export.make import Maker
 from gitstate.tree.export.models import Counts, EntryTask, Frame, LinkGroups, NearestExport, compare_groups
-from gitstate.tree.snapshot import PLAIN_DIRECTORY, Lookup, ReadObject, effective_links, read_directory
+from gitstate.tree.snapshot import PLAIN_DIRECTORY, BoundedReader, Lookup, ReadObject, effective_links, read_directory
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -53,6 +53,7 @@ class Exporter:
         self._nearest = nearest
         self._links = nearest is not None and nearest.linkable
         self._read = repository.read
+        self._read_new = BoundedReader(repository.read)
         self._counts = counts
         self._observer = observer
         self._root = fs.open_tree(temporary)
@@ -131,7 +132,7 @@ class Exporter:
             os.close(new)
             os.close(old)
             return
-        directory = read_directory(self._read, tree, path)
+        directory = self._read_new(tree, path)
         before = None
         if old_tree is not None and old >= 0:
             before = directory if old_tree == tree else read_directory(self._read, old_tree, path)

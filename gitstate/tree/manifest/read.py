@@ -12,6 +12,7 @@ from typing import Any, Final
 from gitstate.core.entry import ACL_ACCESS, CAPABILITY, FORMAT, Entry, Kind, Meta
 from gitstate.core.errors import DamagedError
 from gitstate.core.names import display, from_octal
+from gitstate.tree.limits import why_unreadable
 from gitstate.tree.manifest.write import NS
 
 MAX_ID: Final = 2**32 - 2
@@ -191,6 +192,7 @@ def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
 
     Only the root's file may carry the version line. Of a newer version nothing but its number is read.
     """
+    _check_size(text, where)
     own, version = None, None
     entries: dict[bytes, Entry] = {}
     defaults = _UNSET
@@ -222,6 +224,12 @@ def parse_directory(text: bytes, where: str, *, root: bool) -> Records:
     return Records(own, entries, version)
 
 
+def _check_size(text: bytes, where: str) -> None:
+    """Raise UnreadableError for more than is read."""
+    if why := why_unreadable(text):
+        raise UnreadableError(where, 1, why)
+
+
 def _version(line: bytes, where: str, *, root: bool) -> int:
     if not root:
         raise UnreadableError(where, 2, "only the root's file has a version line")
@@ -233,6 +241,7 @@ def _version(line: bytes, where: str, *, root: bool) -> int:
 
 def parse_links(text: bytes) -> list[tuple[bytes, ...]]:
     """The groups of a ``.gitstate-links``. Raises UnreadableError."""
+    _check_size(text, ".gitstate-links")
     groups = []
     seen: set[bytes] = set()
     for number, line in enumerate(text.split(b"\n"), 1):

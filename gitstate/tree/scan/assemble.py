@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 
 from gitstate.core import fs
@@ -13,6 +13,7 @@ from gitstate.core.entry import Kind, Meta, Xattrs
 from gitstate.core.names import LINKS, RECORDS, join, stored_name
 from gitstate.store import TreeItem, Type, object_id
 from gitstate.store.objects import FILE, TREE, format_tree
+from gitstate.tree.limits import require_readable
 from gitstate.tree.manifest import format_links
 from gitstate.tree.scan.cache import StatCache
 from gitstate.tree.scan.content import Sink
@@ -77,7 +78,9 @@ class Assembler:
     def _base_blobs(self) -> frozenset[bytes]:
         assert self._base.tree is not None
         return frozenset(
-            entry.oid for _, directory in walk(self._base.read, self._base.tree) for entry in directory.files.values()
+            entry.oid
+            for _, directory in walk(partial(read_directory, self._base.read), self._base.tree)
+            for entry in directory.files.values()
         )
 
     # --- called by the walk ---
@@ -112,6 +115,7 @@ class Assembler:
         assert frame.own is not None
         frame.entries.sort()
         records, items = make_directory(frame.own, frame.entries, frame.children.items(), root=not frame.path)
+        require_readable(frame.path, records)
         old = self.parts(frame)
         oid = object_id(Type.BLOB, records)
         if old is None or old.records != oid:
