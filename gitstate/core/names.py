@@ -50,7 +50,9 @@ def repo_name(text: str) -> str:
 
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_MAC = re.compile(r"[0-9a-f]{2}(?:([:-]?)[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}")
+_MAC = re.compile(
+    r"[0-9a-f]{2}(?:([:-]?)[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}|(?:[0-9a-f]{4}[.:-]){2}[0-9a-f]{4}|[0-9a-f]{6}[:-][0-9a-f]{6}"
+)
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/~^{}@+-]{0,199}")
 
 
@@ -66,10 +68,13 @@ def host_name(text: str) -> str:
 
 
 def mac_address(text: str) -> str:
-    """An Ethernet address as ``52:54:00:12:34:56``, of one machine. Raises UsageError."""
+    """An Ethernet address as ``52:54:00:12:34:56``, of one machine; switches group its digits by four or six.
+
+    Raises UsageError.
+    """
     if not _MAC.fullmatch(text.lower()):
         raise UsageError(f"{text!r} is not a MAC address", "six pairs of hex digits: 52:54:00:12:34:56")
-    digits = re.sub("[:-]", "", text.lower())
+    digits = re.sub("[:.-]", "", text.lower())
     if int(digits[:2], 16) & 1 or not int(digits, 16):
         raise UsageError(f"{text!r} is not one machine's MAC address", "it is a group address, or all zeros")
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))

@@ -12,6 +12,7 @@ from gitstate.core.signature import Signature
 from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.model.channels import no_such_channel
 from gitstate.directory.model.clients import Client, no_such_client, normalized, refuse_duplicate_addresses
+from gitstate.directory.model.ldif import client_entry
 from gitstate.directory.protocol import Directory
 from gitstate.store.site import Site
 
@@ -158,6 +159,13 @@ def check_pin(site: Site, pin: Pin) -> None:
         hint = did_you_mean(near, "gitstate prototype create makes one")
         raise NotFoundError(f"no prototype {pin.prototype}", hint)
     site.repository(pin.prototype).resolve(pin.revision)
+
+
+def check(plan: Plan) -> None:
+    """Raise UsageError for what can't be recorded."""
+    for change in plan.changes:
+        if change.new is not None:
+            client_entry(change.new)
 
 
 def apply(plan: Plan, author: Signature, committer: Signature, message: str | None = None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,9 +19,10 @@ from gitstate.directory.model.record_types import CHANNELS, CLASSES, RECORD_TYPE
 from gitstate.directory.protocol import Directory
 
 BASE: Final = "o=gitstate"
-_CLASS: Final = re.compile(rb"^objectclass: *(gitstate(?:Client|Channel|Class))\r?$", re.IGNORECASE | re.MULTILINE)
+_CLASS: Final = re.compile(rb"^objectclass: *(gitstate(?:Client|Channel|Class))$", re.IGNORECASE | re.MULTILINE)
 _TYPES_BY_CLASS: Final = {one.object_class.lower().encode(): one for one in RECORD_TYPES.values()}
 _NAME: Final = re.compile(r"dn: *cn=([A-Za-z0-9._+-]{1,100}) *(?:,.*)?", re.IGNORECASE)
+_WORDS: Final = ("channel", "hardware class", "client")
 _CHANGE: Final = "gitstateLastChange"
 
 
@@ -65,7 +67,7 @@ def parse(data: bytes, where: str) -> Content:
     clients: dict[str, tuple[Client, Entry]] = {}
     records: dict[str, dict[str, Any]] = {folder: {} for folder in RECORD_TYPES}
     others = 0
-    for above, record in _records(data):
+    for above, record in _records(data.removeprefix(BOM_UTF8).replace(b"\r\n", b"\n")):
         kinds = _CLASS.findall(record)
         if not kinds:
             others += 1
@@ -102,12 +104,12 @@ def _records(data: bytes) -> Iterator[tuple[int, bytes]]:
     start: list[bytes] = []
     first = 0
     for number, line in enumerate([*data.split(b"\n"), b""]):
-        if line.strip(b"\r"):
+        if line:
             if not start:
                 first = number
             start.append(line)
         elif start:
-            if any(not one.startswith(b"#") and one.strip(b"\r") != b"version: 1" for one in start):
+            if any(not one.startswith(b"#") and one != b"version: 1" for one in start):
                 yield first, b"\n".join(start)
             start = []
 
@@ -118,10 +120,10 @@ def _head(record: bytes, where: str, above: int) -> tuple[str, int, bytes]:
     number = 0
     while lines[number].startswith((b"#", b" ", b"version: 1")):
         number += 1
-    dn = lines[number].rstrip(b"\r")
+    dn = lines[number]
     number += 1
     while number < len(lines) and lines[number].startswith(b" "):
-        dn += lines[number][1:].rstrip(b"\r")
+        dn += lines[number][1:]
         number += 1
     found = _NAME.fullmatch(dn.decode("utf-8", "replace"))
     if found is None:
@@ -131,7 +133,7 @@ def _head(record: bytes, where: str, above: int) -> tuple[str, int, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """The changes that bring a directory to the content of a text."""
+    """The changes that bring a directory to the content of a text; ``new`` are those of what isn't there yet."""
 
     directory: Directory
     clients: tuple[Client, ...]
@@ -141,16 +143,17 @@ class ImportPlan:
     removed_channels: tuple[str, ...]
     classes: tuple[HardwareClass, ...]
     removed_classes: tuple[str, ...]
+    new: frozenset[tuple[str, str]]
 
-    def describe(self) -> list[str]:
-        """Return a line for each change."""
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Return each change: add, set or remove; client, channel or hardware class; and its name."""
+        records: tuple[Sequence[Channel | HardwareClass | Client], ...] = (self.channels, self.classes, self.clients)
+        put = zip(_WORDS, records, strict=True)
+        removed = zip(_WORDS, (self.removed_channels, self.removed_classes, self.removed_clients), strict=True)
+        changed = [(word, one.name) for word, found in put for one in found]
         return [
-            *(f"channel {one.name}" for one in self.channels),
-            *(f"hardware class {one.name}" for one in self.classes),
-            *(f"client {one.name}" for one in self.clients),
-            *(f"no client {name}" for name in self.removed_clients),
-            *(f"no channel {name}" for name in self.removed_channels),
-            *(f"no hardware class {name}" for name in self.removed_classes),
+            *(("add" if one in self.new else "set", *one) for one in changed),
+            *(("remove", word, name) for word, names in removed for name in names),
         ]
 
 
@@ -167,6 +170,13 @@ def plan_import(directory: Directory, content: Content, *, replace: bool) -> Imp
         tuple(sorted(channels.keys() - content.channels.keys())) if replace else (),
         tuple(one for name, one in content.classes.items() if classes.get(name) != one),
         tuple(sorted(classes.keys() - content.classes.keys())) if replace else (),
+        frozenset(
+            (word, name)
+            for word, there, wanted in zip(
+                _WORDS, (channels, classes, clients), (content.channels, content.classes, content.clients), strict=True
+            )
+            for name in wanted.keys() - there.keys()
+        ),
     )
 
 

@@ -144,6 +144,16 @@ def remove_unused(opened: OpenedSite, observer: Observer) -> None:
                 files.remove_hosts(output, channel, release.name.version, hosts)
 
 
+def check_clients(opened: OpenedSite, plan: planning.Plan, observer: Observer) -> None:
+    """Find what would stop ``change_clients``, and change nothing. Raises ConfigError, UsageError."""
+    planning.check(plan)
+    if opened.boots and plan.changes:
+        opened = opened.reopened()
+        with inspect_output(opened.site, opened.options) as output:
+            for _, maker, archive in _plans(opened, output, {one.name: one.new for one in plan.changes}, None):
+                maker.render_without_keeping(archive.made, observer)
+
+
 def change_clients(
     opened: OpenedSite,
     plan: planning.Plan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Client, Kind, plan
 from gitstate.directory.importing.hosts import HostList
-from gitstate.directory.importing.lists import ListFormat, detect_format, read
+from gitstate.directory.importing.lists import ListFormat, decode, detect_format, read
 from gitstate.directory.importing.plan import ImportOptions, ListImport, plan_import, plan_new
 from gitstate.directory.model.clients import normalized
 from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
@@ -30,6 +31,10 @@ def machines(listing: HostList) -> dict[str, tuple[str, ...]]:
 
 def bad(listing: HostList) -> dict[int, str]:
     return {one.line: one.why for one in listing.bad}
+
+
+def ignored(listing: HostList) -> dict[int, str]:
+    return {one.line: one.why for one in listing.ignored}
 
 
 def left_out(listing: HostList) -> dict[int, str]:
@@ -247,6 +252,65 @@ def test_csv(text: str) -> None:
     assert row.values == {"macs": ("52:54:00:12:34:56",), "ips": ("10.77.0.12",), "kind": Kind.LIVE}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'sep=;\nRechnername;Raum;"MAC-Adresse";IP-Adresse;Bemerkung\nlab3-12;;001a.2b3c.4d02;10.77.0.12;"neu; 2024"\n',
+        '"sep=|"\r\n"Computer Name"|"a, b"|"Ethernet (LAN)"|"IPv4"|""\r\nLAB3-12|"A7, 2"|001A2B-3C4D02|10.77.0.12\r\n',
+        "Gerätename\tPhysische Adresse\tAdresse\tInventar\tRaum\nlab3-12\t00-1A-2B-3C-4D-02\t10.77.0.12\t4711\t\n",
+        "Geraet,MAC 1,MAC_2,ipv6,IPv4-Adresse,Besitzerin\nlab3-12,001a2b3c4d02,001a-2b3c-4d02,,10.77.0.12,Ada\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+def test_csv_as_spreadsheets_write_it(text: str, encoding: str) -> None:
+    data = text.encode(encoding)
+    found = read(decode(codecs.BOM_UTF16_BE + data if encoding == "utf-16-be" else data))
+    (row,) = found.rows
+    assert row.name == "lab3-12"
+    assert {key: set(value) for key, value in row.values.items()} == {
+        "macs": {"00:1a:2b:3c:4d:02"},
+        "ips": {"10.77.0.12"},
+    }
+    assert bad(found) == {}
+
+
+def test_columns_that_clients_have_no_place_for_are_named_all_at_once() -> None:
+    found = read("Raum;Name;Inventarnr.;Kanal\nA7;lab3-12;4711;lab3\n")
+    assert [row.values for row in found.rows] == [{"channel": "lab3"}]
+    assert ignored(found) == {1: "clients have no 'Raum', 'Inventarnr.'"}
+
+
+def test_ethers() -> None:
+    found = read("# /etc/ethers\n52:54:0:12:34:56\tlab3-12.example.org # printer\n52:54:00:12:34:57 10.77.0.13\nx\n")
+    assert machines(found) == {"lab3-12": ("52:54:00:12:34:56",)}
+    assert left_out(found) == {3: "no host name"}
+    assert bad(found) == {4: "'x' is not a line of ethers: MAC NAME"}
+
+
+def test_addresses_that_are_none_are_told() -> None:
+    found = read(
+        "dhcp-host=52:54:00:12:34:56,[::4],lab3-12,10.77.0.12\n"
+        "dhcp-host=52:54:00:12:34:57,[fd77::10/126],lab3-13\n"
+        "dhcp-host=52:54:00:12:34:58,11:22:33:*:*:*,lab3-14,[fd77::17]\n"
+    )
+    assert machines(found) == {
+        "lab3-12": ("52:54:00:12:34:56", "10.77.0.12"),
+        "lab3-13": ("52:54:00:12:34:57",),
+        "lab3-14": ("52:54:00:12:34:58", "fd77::17"),
+    }
+    assert ignored(found) == {
+        1: "'[::4]' is a suffix, which dnsmasq joins with the prefix of its network",
+        2: "'[fd77::10/126]' stands for several addresses",
+        3: "'11:22:33:*:*:*' is a pattern for several cards, or another type of network",
+    }
+    found = read(
+        "host a { hardware ethernet 52:54:00:12:34:56;\n fixed-address a.example.org, 10.77.0.9;\n"
+        " fixed-address6 fd77::9; }"
+    )
+    assert machines(found) == {"a": ("52:54:00:12:34:56", "10.77.0.9", "fd77::9")}
+    assert ignored(found) == {2: "'a.example.org' is a name, of which dhcpd asks DNS the address"}
+
+
 def test_all_columns_of_csv() -> None:
     head = "name,mac,ip,pin,channel,workload,layer,state"
     found = read(
@@ -271,7 +335,7 @@ def test_all_columns_of_csv() -> None:
         ("name,mac\n\na\n,52:54:00:00:00:01\n", 4, "'' is not a host name"),
         ("name,mac\na,52:54:00:00:00:01,x\n", 2, "'x' has no column in the header"),
         ("name,mac,name\na,,\n", 1, "two columns are called name"),
-        ("name,shoe\na,43\n", 1, "there is no column 'shoe'"),
+        ("name,pin,PIN\na,,\n", 1, "two columns are called pin: 'pin', 'PIN'"),
         ("mac,ip\n52:54:00:00:00:01,10.0.0.1\n", 1, "no column is called name"),
         ('name,mac\n"a"x,\nb,\n', 2, "not CSV"),
         ('name,mac\nb,\n"a\n,\n', 3, "not CSV"),
@@ -297,6 +361,8 @@ def test_lines_of_csv_that_are_wrong(text: str, line: int, why: str) -> None:
         (ISC_CONF, ListFormat.ISC),
         ("mac,host\n", ListFormat.CSV),
         ("host\nlab3-12\n", ListFormat.CSV),
+        ("sep=;\nBezeichnung;MAC\n", ListFormat.CSV),
+        ("52:54:00:12:34:56 lab3-12\n", ListFormat.ETHERS),
     ],
 )
 def test_a_list_is_known_by_its_looks(text: str, form: ListFormat) -> None:
@@ -333,7 +399,7 @@ def test_nothing_makes_a_reader_stumble(pieces: list[str], form: ListFormat | No
     for row in found.rows:
         normalized(Client(row.name, **row.values))
         assert 1 <= row.line <= lines
-    assert all(1 <= one.line <= lines and one.why for one in found.bad + found.left_out)
+    assert all(1 <= one.line <= lines and one.why for one in found.bad + found.left_out + found.ignored)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import Pin
 from gitstate.directory import Channel, Client, HardwareClass, Kind, transfer
 from gitstate.directory.check import check
+from gitstate.directory.model import ldif
 from gitstate.store.site import Site
 from tests.directory.harness import ADA, Place, choose_ldap, files, machine, machines
 from tests.directory.harness import clone as cloned
@@ -89,11 +90,33 @@ def test_replace(full: Place) -> None:
     text = dumped(full)
     full.open().change([machine(7)], ["lab3-00"], ADA, "x")
     full.open().change_channels([replace(LAB, name="other")], [], ADA, "x")
-    assert [one.split()[-1] for one in enter(full, text).describe()] == ["lab3-00"]
+    assert enter(full, text).describe() == [("add", "client", "lab3-00")]
     assert "lab3-07" in full.open().clients()
     planned = enter(full, text, replace=True)
-    assert planned.describe() == ["no client lab3-07", "no channel other"]
+    assert planned.describe() == [("remove", "channel", "other"), ("remove", "client", "lab3-07")]
     assert records(dumped(full)) == records(text)
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_lines_may_end_as_on_windows(place: Place, mark: str, end: str) -> None:
+    text = """version: 1
+
+# a client
+dn: cn=lab3-00,ou=clients,o=git
+ state
+objectClass: device
+objectClass: gitstateClient
+objectClass: ieee802Device
+cn: lab3-00
+description: with a fold
+ ed line
+macAddress:: NTI6NTQ6MDA6MDA6MDA6MDE="""
+    content = transfer.parse((mark + text + end).replace("\n", "\r\n").encode(), "x.ldif")
+    assert content.clients["lab3-00"][1]["description"] == [b"with a folded line"]
+    assert content.clients["lab3-00"][0].macs == ("52:54:00:00:00:01",)
+    one = "dn: cn=lab3-00,ou=clients,o=gitstate\r\nobjectClass: device\r\nobjectClass: gitstateClient\r\ncn: lab3-00\r"
+    assert ldif.parse_client(one.encode(), "lab3-00", "x")[0].name == "lab3-00"
 
 
 def test_what_others_print_is_read(full: Place, slapd: Server, tmp_path: Path) -> None:

@@ -186,7 +186,9 @@ def test_a_new_client_s_archive_is_there_when_the_command_returns(layered: Harne
     layered("client", "set", "lab3-[12-15]", "--workload", "kiosk")
     layered("checkin", "lab/lab3", "-m", "workload")
     layered("push", "lab/lab3", "lab3", "--yes")
-    assert "'workload' is undefined" in layered.fails(7, "client", "add", "lab3-16", "--channel", "lab3")
+    for dry_run in (["-n"], []):
+        words = ("client", "add", "lab3-16", "--channel", "lab3", *dry_run)
+        assert "'workload' is undefined" in layered.fails(7, *words)
     layered.fails(10, "client", "show", "lab3-16")
     assert not (layered.site / "tftp/archives/lab3/2/lab3-16.cpio").exists()
     layered("client", "set", "lab3-15", "--workload", "desk")

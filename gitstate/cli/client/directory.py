@@ -16,6 +16,7 @@ from gitstate.core.errors import ConfigError
 from gitstate.core.wording import counted
 
 _SHOWN = 20
+_DONE = {"add": "added", "set": "set", "remove": "removed"}
 
 
 @group("gitstate directory check", "gitstate directory export >clients.ldif")
@@ -82,8 +83,8 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
         "others": content.others,
         "dry_run": session.dry_run,
     }
-    word = "would add" if session.dry_run else "added"
-    shown = [f"{word} {one}" if not one.startswith("no ") else f"{word}: {one}" for one in lines[:_SHOWN]]
+    words = {one: f"would {one}" if session.dry_run else done for one, done in _DONE.items()}
+    shown = [f"{words[verb]} {what} {name}" for verb, what, name in lines[:_SHOWN]]
     if len(lines) > _SHOWN:
         shown.append(f"and {len(lines) - _SHOWN} more")
     emit(session, "directory-import/1", value, shown or ["nothing to change"])

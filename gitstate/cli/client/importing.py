@@ -19,7 +19,7 @@ from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageE
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of
 from gitstate.directory.importing.hosts import HostList, LineNote
-from gitstate.directory.importing.lists import ListFormat, read
+from gitstate.directory.importing.lists import ListFormat, decode, read
 from gitstate.directory.importing.plan import ImportOptions, ListImport, plan_import
 
 _LONGEST: Final = 64 << 20
@@ -65,9 +65,9 @@ def import_(
 ) -> None:
     """Add the machines of a list as clients, all in one change.
 
-    FILE is CSV (the first line names the columns: name, mac, ip, pin, ...), or
-    a lease file or the configuration of dnsmasq or ISC dhcpd; - is standard
-    input. Options such as --pin and --channel give new clients the values that
+    FILE is CSV (the first line names the columns: name, mac, ip, pin, ...),
+    ethers, or a lease file or the configuration of dnsmasq or ISC dhcpd; - is
+    standard input. Options such as --pin and --channel give new clients the values that
     the list doesn't have. If a line is wrong, nothing is done.
     """
     source = _STDIN if str(file) == "-" else visible(str(file))
@@ -107,7 +107,7 @@ def _read(file: Path, source: str, form: ListFormat | None) -> HostList:
     if len(data) > _LONGEST:
         raise ConfigError(f"{source}: longer than {_LONGEST >> 20} MiB", "is it a list of machines?")
     try:
-        return read(data.decode("utf-8", "replace"), form)
+        return read(decode(data), form)
     except UsageError as fault:
         raise UsageError(f"{source}: {fault.message}", fault.hint) from None
 
@@ -123,6 +123,7 @@ def _tell(session: Session, found: ListImport, source: str, made: bool, lines: I
         "unchanged": found.same,
         "differing": as_changes(found.differing),
         "left_out": _as_json(found.left_out),
+        "ignored": _as_json(found.ignored),
         "bad": _as_json(found.bad),
         "revision": new_revision(session, found.plan.directory, made),
         "dry_run": session.dry_run,
@@ -143,6 +144,8 @@ def _lines(found: ListImport, source: str) -> Iterator[str]:
         yield f"unchanged {change.name}: the list has {change.describe()}; use --update"
     for why, lines in _by_reason(found.left_out).items():
         yield f"skipped: {why}: {_some_lines(lines)}"
+    for why, lines in _by_reason(found.ignored).items():
+        yield f"ignored: {why}: {_some_lines(lines)}"
     for one in found.bad:
         yield f"error: {source}, line {one.line}: {visible(one.why)}"
 

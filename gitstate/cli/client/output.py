@@ -11,7 +11,7 @@ from gitstate.core import settings
 from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
-from gitstate.release.refresh import change_clients
+from gitstate.release.refresh import change_clients, check_clients
 
 _NAMED: Final = 5
 _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
@@ -30,8 +30,9 @@ def make(session: Session, planned: plan.Plan, message: str | None, author: str 
 
 
 def apply(session: Session, planned: plan.Plan, who: Signature, message: str | None) -> bool:
-    """Make the changes in one step; False if there is nothing to do or it is a dry run."""
+    """Make the changes in one step; False if there is nothing to do or it is a dry run, which finds the same errors."""
     if not planned.changes or session.dry_run:
+        check_clients(session.opened, planned, session.observer)
         return False
     change_clients(session.opened, planned, who, settings.committer(), message, session.observer)
     return True

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator
-from itertools import zip_longest
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from gitstate.core import names
 from gitstate.core.errors import UsageError
@@ -24,53 +23,91 @@ _PARSERS: Final[dict[str, tuple[str, Callable[[str], object], bool]]] = {
     "state": ("state", model.state_mode, False),
 }
 _COLUMNS: Final = ("name", *_PARSERS)
-_ALIASES: Final = {
-    **dict.fromkeys(("host", "hostname", "client"), "name"),
-    **dict.fromkeys(("macs", "hwaddr", "ethernet"), "mac"),
-    **dict.fromkeys(("ips", "address"), "ip"),
-    "layers": "layer",
+_WORDS: Final = {
+    "name": """
+        name host hostname client clientname computer computername device devicename machine machinename pc pcname
+        fqdn dnsname rechner rechnername gerät gerätename maschine
+    """,
+    "mac": """
+        mac macs macaddr macaddress macaddresses hwaddr hwaddress hardwareaddress ethernet ethernetaddress
+        physicaladdress macadresse macadressen hardwareadresse ethernetadresse physischeadresse physikalischeadresse
+    """,
+    "ip": """
+        ip ips address addresses ipaddr ipaddress ipaddresses ipv4 ipv6 ipv4address ipv6address
+        adresse adressen ipadresse ipadressen ipv4adresse ipv6adresse
+    """,
+    "channel": "channel kanal",
+    "layer": "layer layers",
+    **{one: one for one in ("kind", "pin", "workload", "state")},
 }
+_ALIASES: Final = {word: column for column, words in _WORDS.items() for word in words.split()}
+_DELIMITERS: Final = ",;\t|"
+_SEPARATOR: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""The first line by which spreadsheets are told the delimiter."""
 
 
-def header(line: str) -> tuple[str, list[str]]:
-    """Return a header's delimiter and columns, aliases replaced."""
-    delimiter = next((one for one in ",;\t" if one in line), ",")
-    words = [word.strip().strip('"').strip().lower() for word in line.split(delimiter)]
-    return delimiter, [_ALIASES.get(word, word) for word in words]
+class Header(NamedTuple):
+    """The line that names the columns, an index; ``columns`` are ours by their names, of others the empty text."""
+
+    place: int
+    delimiter: str
+    words: list[str]
+    columns: list[str]
+
+
+def header(lines: Sequence[str]) -> Header:
+    """Find the header of a list; without one it has no columns."""
+    there = (at for at, line in enumerate(lines) if line.strip() and not line.startswith("#"))
+    place = next(there, None)
+    if place is None:
+        return Header(0, ",", [], [])
+    told = _SEPARATOR.fullmatch(lines[place].strip())
+    place = next(there, place) if told else place
+    line = lines[place]
+    bare = re.sub('"[^"]*"', "", line)
+    delimiter = told[1] if told else max(_DELIMITERS, key=bare.count)
+    try:
+        words = [word.strip() for word in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+    except csv.Error:
+        words = [line.strip()]
+    return Header(place, delimiter, words, [_column(word) for word in words])
+
+
+def _column(word: str) -> str:
+    """Our name of a column, however it is spelt: ``MAC-Adresse``, ``ip_address``, ``MAC 2``."""
+    plain = re.sub(r"[\s_.:/-]|\(.*\)", "", word.lower().replace("ae", "ä"))
+    return _ALIASES.get(plain) or _ALIASES.get(plain.rstrip("0123456789"), "")
 
 
 def read(text: str) -> HostList:
     """Read the machines of a CSV text."""
     found = HostList()
     lines = text.split("\n")
-    above = next((at for at, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
-    if above is None:
+    place, delimiter, words, columns = header(lines)
+    if not words:
         return found
-    delimiter, columns = header(lines[above])
-    if why := _header_error(columns):
-        found.bad.append(LineNote(above + 1, f"{why}; columns are {', '.join(_COLUMNS)}"))
+    if why := _header_error(words, columns):
+        found.bad.append(LineNote(place + 1, f"{why}; columns are {', '.join(_COLUMNS)}"))
         return found
-    for line, cells in _records(lines[above + 1 :], above + 1, delimiter, found):
+    if unknown := [word for word, column in zip(words, columns, strict=True) if word and not column]:
+        found.ignored.append(LineNote(place + 1, f"clients have no {', '.join(map(quoted, unknown))}"))
+    for line, cells in _records(lines[place + 1 :], place + 1, delimiter, found):
         if not any(cells) or cells[0].startswith("#"):
             continue
-        given = {column: cell for column, cell in zip_longest(columns, cells, fillvalue="") if cell}
         try:
-            if "" in given:
-                raise UsageError(f"{quoted(given[''])} has no column in the header")
-            found.rows.append(host_row(line, given.pop("name", ""), _values(given)))
+            if extra := [cell for cell in cells[len(columns) :] if cell]:
+                raise UsageError(f"{quoted(extra[0])} has no column in the header")
+            found.rows.append(host_row(line, *_values(columns, cells)))
         except UsageError as error:
             found.bad.append(LineNote(line, error.message))
     return found
 
 
-def _header_error(columns: list[str]) -> str:
-    named = [column for column in columns if column]
-    for place, column in enumerate(named):
-        if column not in _COLUMNS:
-            return f"there is no column {quoted(column)}"
-        if column in named[:place]:
-            return f"two columns are called {column}"
-    return "" if "name" in named else "no column is called name"
+def _header_error(words: Sequence[str], columns: Sequence[str]) -> str:
+    for column in ("name", *(one for one, (_, _, many) in _PARSERS.items() if not many)):
+        if len(same := [word for word, one in zip(words, columns, strict=True) if one == column]) > 1:
+            return f"two columns are called {column}: {', '.join(map(quoted, same))}"
+    return "" if "name" in columns else "no column is called name"
 
 
 def _records(lines: list[str], above: int, delimiter: str, found: HostList) -> Iterator[tuple[int, list[str]]]:
@@ -86,9 +123,15 @@ def _records(lines: list[str], above: int, delimiter: str, found: HostList) -> I
             found.bad.append(LineNote(line, f"not CSV: {error}"))
 
 
-def _values(given: dict[str, str]) -> dict[str, Any]:
+def _values(columns: Sequence[str], cells: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The name and the values of a line. Raises UsageError."""
+    name = ""
     values: dict[str, Any] = {}
-    for column, text in given.items():
-        key, parse, many = _PARSERS[column]
-        values[key] = tuple(parse(one) for one in re.split(r"[\s,;]+", text) if one) if many else parse(text)
-    return values
+    for column, text in zip(columns, cells, strict=False):
+        if column == "name":
+            name = text
+        elif column and text:
+            key, parse, many = _PARSERS[column]
+            found = tuple(parse(one) for one in re.split(r"[\s,;]+", text) if one) if many else parse(text)
+            values[key] = (*values.get(key, ()), *found) if isinstance(found, tuple) and many else found
+    return name, values

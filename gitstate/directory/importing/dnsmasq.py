@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv6Interface
 from typing import Final
 
 from gitstate.directory.importing.hosts import NO_MAC, NO_NAME, HostList, LineNote, quoted
@@ -14,6 +16,8 @@ HOST_OPTION: Final = re.compile(r"\s*(?:--)?dhcp-host\s*=\s*(.*)")
 MAC: Final = re.compile(r"(?:(?P<type>[0-9A-Fa-f]{1,2})-)?(?P<mac>[0-9A-Fa-f*]{1,2}(?::[0-9A-Fa-f*]{1,2}){5})")
 _OPTION: Final = re.compile(r"\s*(?:--)?[a-z][a-z0-9-]*\s*(?:=.*)?")
 _TIME: Final = re.compile(r"[0-9]+[wdhms]?|infinite", re.ASCII | re.IGNORECASE)
+_FIRST_OF_A_NETWORK: Final = 1 << 64
+"""What dnsmasq takes for a suffix has no bit in its first half."""
 _ETHERNET: Final = (None, "1", "01")
 """Hardware types (RFC 1700) of Ethernet; dnsmasq leaves it out by default."""
 
@@ -52,7 +56,7 @@ def read_hosts(text: str) -> HostList:
 
 
 def _read_host(found: HostList, number: int, text: str) -> None:
-    macs, ips, host = [], [], ""
+    macs, ips, host, ignored = [], [], "", []
     for word in (word.strip() for word in text.partition("#")[0].split(",")):
         low = word.lower()
         address = MAC.fullmatch(word)
@@ -64,7 +68,9 @@ def _read_host(found: HostList, number: int, text: str) -> None:
         if address is not None and "*" not in word and address["type"] in _ETHERNET:
             macs.append(address["mac"])
         elif address is not None:
-            continue  # a pattern for several cards, or another type of network
+            ignored.append(f"{quoted(word)} is a pattern for several cards, or another type of network")
+        elif word.startswith("[") and (why := _no_address(word.strip("[]"))):
+            ignored.append(f"{quoted(word)} {why}")
         elif word.startswith("[") or re.fullmatch(r"[0-9.]+", word):
             ips.append(word.strip("[]").partition("/")[0])
         elif host or ":" in word:
@@ -76,6 +82,18 @@ def _read_host(found: HostList, number: int, text: str) -> None:
         found.left_out.append(LineNote(number, NO_MAC if host else NO_NAME))
     else:
         found.add(number, host, macs, ips)
+        found.ignored += [LineNote(number, why) for why in ignored]
+
+
+def _no_address(text: str) -> str:
+    """Why what stands in brackets isn't the address of the machine, if it isn't."""
+    with suppress(ValueError):
+        network = IPv6Interface(text)
+        if network.network.prefixlen < network.max_prefixlen:
+            return "stands for several addresses"
+        if int(network.ip) < _FIRST_OF_A_NETWORK:
+            return "is a suffix, which dnsmasq joins with the prefix of its network"
+    return ""
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -38,11 +38,15 @@ class LineNote:
 
 @dataclass(slots=True)
 class HostList:
-    """The machines of a list, its bad lines, and valid lines from which no client can be made."""
+    """The machines of a list, its bad lines, and valid lines from which no client can be made.
+
+    ``ignored`` are parts of other lines that no client has a place for.
+    """
 
     rows: list[HostRow] = field(default_factory=list)
     bad: list[LineNote] = field(default_factory=list)
     left_out: list[LineNote] = field(default_factory=list)
+    ignored: list[LineNote] = field(default_factory=list)
 
     def add(self, line: int, name: str, macs: Iterable[str], ips: Iterable[str], *, lease: bool = False) -> None:
         """Add a machine, or a note of what is wrong with it."""

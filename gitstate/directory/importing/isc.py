@@ -23,6 +23,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _DEEPEST: Final = 100
+_LOOKED_UP: Final = "is a name, of which dhcpd asks DNS the address"
 
 
 class Statement(NamedTuple):
@@ -85,10 +86,12 @@ class _Collector:
             self.result.left_out.append(LineNote(block.line, NO_MAC))
             return
         own = block.last("option", "host-name")
-        fixed = block.last("fixed-address")
-        ips = [word for word in (fixed.words[1:] if fixed else []) if _ADDRESS.fullmatch(word)]
-        values = addresses([_only(hardware, 2)], ips)
+        fixed = [one for one in (block.last("fixed-address"), block.last("fixed-address6")) if one]
+        words = [(one.line, word) for one in fixed for word in one.words[1:]]
+        values = addresses([_only(hardware, 2)], [word for _, word in words if _ADDRESS.fullmatch(word)])
         self.hosts.append((declared, host_row(block.line, _only(own, 2) if own else declared, values)))
+        looked_up = [(line, word) for line, word in words if not _ADDRESS.fullmatch(word)]
+        self.result.ignored += [LineNote(line, f"{quoted(word)} {_LOOKED_UP}") for line, word in looked_up]
 
     def _add_lease(self, block: _Block) -> None:
         ip = _only(Statement(block.line, block.words), 1)

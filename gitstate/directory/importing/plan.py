@@ -39,6 +39,7 @@ class ListImport:
     plan: Plan
     bad: tuple[LineNote, ...]
     left_out: tuple[LineNote, ...]
+    ignored: tuple[LineNote, ...]
     differing: tuple[ClientChange, ...]
     same: int
 
@@ -95,6 +96,7 @@ def plan_import(site: Site, directory: Directory, listing: HostList, options: Im
         plan,
         tuple(sorted([*listing.bad, *bad, *conflicts], key=lambda one: one.line)),
         tuple(sorted([*listing.left_out, *known], key=lambda one: one.line)),
+        tuple(listing.ignored),
         tuple(differing),
         same,
     )

@@ -185,7 +185,7 @@ def _decoded(data: bytes) -> str:
     if len(data) > _LONGEST:
         raise EntryError(f"longer than {_LONGEST >> 10} KiB, the limit for an entry", line=1)
     try:
-        text = data.decode().replace("\r\n", "\n")
+        text = data.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise EntryError("not UTF-8", line=data.count(b"\n", 0, error.start) + 1) from None
     if found := _CONTROL.search(text):
