@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SITE_FORMAT: Final = 1
 _PRIVATE: Final = ("prototypes", "layers", "live", "exports", "secrets")
 _FILE: Final = "site.toml"
+_DEPTH: Final = 3
+"""How far below the site its repositories are: layers/KIND/NAME.git."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,3 +226,9 @@ class Site:
             if live is not None and here.is_relative_to(os.path.realpath(live)):
                 return name
         raise UsageError(f"{directory} is in no live tree of {self.path}", "name the repository: gitstate COMMAND REPO")
+
+
+def site_of(repository: Path) -> Site | None:
+    """The site that holds the repository at a path; None for one that is in no site."""
+    real = Path(os.path.realpath(repository))
+    return next((Site(above) for above in real.parents[:_DEPTH] if (above / _FILE).is_file()), None)

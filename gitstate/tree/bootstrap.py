@@ -22,6 +22,7 @@ from gitstate.store import MAIN, Repository
 from gitstate.store.site import Site
 from gitstate.tree import export
 from gitstate.tree.checkin import LIVE
+from gitstate.tree.own_data import OwnData, check_overlap
 
 DEFAULT_VARIANT: Final = "important"
 
@@ -58,6 +59,8 @@ class Plan:
         made = f"make {self.live}"
         if source.adopt:
             lines = [f"adopt {self.live} in place"]
+            if OwnData(self.site.path).lies_in(self.live):
+                lines += [f"leave {self.site.path} out, which lies in it"]
         elif source.copy:
             lines = [f"{made} from {source.copy}"]
         elif source.fork:
@@ -76,8 +79,14 @@ def plan(site: Site, name: str, source: Source) -> Plan:
     _check_name_is_free(plan)
     if source.adopt is not None and not live.is_dir():
         raise HostError(f"{live} is not a directory", "--live adopts an existing root file system")
+    if source.adopt is not None:
+        OwnData(site.path).check(live)
+        check_overlap(site, live)
     if source.copy is not None and not source.copy.exists():
         raise NotFoundError(f"{source.copy} doesn't exist", "--from takes a directory, a tarball or PROTOTYPE[@REV]")
+    if source.copy is not None and source.copy.is_dir() and OwnData(site.path).lies_in(source.copy):
+        hint = f"adopt it, and the site is left out (--live {source.copy}), or make a tarball without it"
+        raise UsageError(f"the site {site.path} lies in {source.copy}, and would be copied with its secrets", hint)
     if source.fork is not None:
         site.repository(source.fork[0]).resolve(source.fork[1])
     return plan

@@ -20,6 +20,7 @@ from gitstate.core.wording import some_of
 from gitstate.store import MAIN, Commit, Repository, Type
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged
+from gitstate.tree.own_data import own_data
 from gitstate.tree.policy import Policy, parse, policy_path
 from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
@@ -216,6 +217,8 @@ def _scan(
 ) -> tuple[Scan, Policy]:
     root = fs.open_tree(live)
     try:
+        site = own_data(repository)
+        site.check(live)
         if fs.is_read_only(root):
             raise HostError(f"the live tree {live} is on a read-only file system", "remount it read-write")
         own = policy_path(is_layer=repository.is_layer)
@@ -225,7 +228,13 @@ def _scan(
         allowing = policy.allowing((allowance.path, allowance.because) for allowance in allow)
         observer.phase("scan")
         scanner = Scanner(
-            root, BaseSnapshot(repository.read, repository.has_packed, tree), cache, allowing, sink, observer
+            root,
+            BaseSnapshot(repository.read, repository.has_packed, tree),
+            cache,
+            allowing,
+            sink,
+            observer,
+            own_data=site.root,
         )
         return scanner.run(), policy
     finally:

@@ -19,6 +19,7 @@ from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged, Modified
 from gitstate.tree.limits import impossible_entries, require_possible_target
 from gitstate.tree.manifest import Content, format_full
+from gitstate.tree.own_data import own_data
 from gitstate.tree.policy import parse, policy_path
 from gitstate.tree.scan.cache import NO_CACHE
 from gitstate.tree.scan.content import HashOnly
@@ -51,7 +52,8 @@ def verify(repository: Repository, commit: bytes, directory: Path, observer: Obs
     try:
         observer.phase("read")
         base = BaseSnapshot(repository.read, repository.has_packed, tree)
-        scan = Scanner(root, base, NO_CACHE, policy, sink, observer).run()
+        site = own_data(repository).root
+        scan = Scanner(root, base, NO_CACHE, policy, sink, observer, own_data=site).run()
     finally:
         os.close(root)
     if scan.tree == tree and not scan.findings.unrecorded:

@@ -66,6 +66,8 @@ def note_skipped(session: Session, found: Status) -> None:
         session.observer.notice(f"/{display(path)} is a mount point: the content below it keeps its last record")
     for path in found.findings.sockets:
         session.observer.notice(f"/{display(path)} is a socket: not recorded")
+    for path in found.findings.own_data:
+        session.observer.notice(f"/{display(path)} is gitstate's own data: mode and owner alone are recorded")
 
 
 def unrecorded_json(found: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:

@@ -15,12 +15,15 @@ from gitstate.core.fs.kernel import (
     knows_all_owners,
     mount_id,
     mounts_below,
+    place,
     scratch_time,
     shared_lock,
     sync_file_system,
 )
 from gitstate.core.fs.read import (
+    Identity,
     descriptor_xattrs,
+    identity,
     list_directory,
     named_xattrs,
     open_directory,

@@ -115,12 +115,33 @@ def allow_many_descriptors() -> None:
 def mounts_below(path: Path) -> list[str]:
     """Mount points at or below ``path``, from /proc/self/mountinfo."""
     real = os.path.realpath(path)
-    found = []
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        point = os.fsdecode(line.split(b" ")[4].decode("unicode_escape").encode("latin-1"))
-        if point == real or point.startswith(real.rstrip("/") + "/"):
-            found.append(point)
-    return found
+    points = [os.fsdecode(_unescaped(fields[4])) for fields in _mounts()]
+    return [point for point in points if point == real or point.startswith(real.rstrip("/") + "/")]
+
+
+def place(path: Path) -> Path:
+    """Where a directory is in its file system, below the device's numbers: equal for all its mounts. Raises OSError."""
+    real = Path(os.path.realpath(path))
+    descriptor = os.open(real, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        home = mount_id(descriptor)
+    finally:
+        os.close(descriptor)
+    for number, _, device, above, point, *_ in _mounts():
+        mounted = Path(os.fsdecode(_unescaped(point)))
+        if int(number) == home and real.is_relative_to(mounted):
+            within = os.fsdecode(_unescaped(above)).lstrip("/")
+            return Path(device.decode(), within) / real.relative_to(mounted)
+    return Path("?", *real.parts[1:])  # mounted in another namespace
+
+
+def _mounts() -> list[list[bytes]]:
+    """The fields of /proc/self/mountinfo: id, parent, device, path in the file system, mount point, and others."""
+    return [line.split(b" ") for line in Path("/proc/self/mountinfo").read_bytes().splitlines()]
+
+
+def _unescaped(field: bytes) -> bytes:
+    return field.decode("unicode_escape").encode("latin-1")
 
 
 @contextmanager

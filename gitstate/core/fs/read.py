@@ -12,6 +12,9 @@ from typing import Final
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Xattrs
 from gitstate.core.errors import HostError
 
+Identity = tuple[int, int]
+"""Device and inode number."""
+
 SELINUX: Final = b"security.selinux"
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -40,6 +43,12 @@ def open_path(path: bytes, root: int) -> int:
             os.close(current)
         current = below
     return current
+
+
+def identity(directory: int | Path) -> Identity:
+    """Which directory a descriptor or path is, by whatever name or mount it was reached. Raises OSError."""
+    found = os.stat(directory)
+    return found.st_dev, found.st_ino
 
 
 def open_file(name: bytes, parent: int) -> int:

@@ -26,7 +26,10 @@ class BaseSnapshot:
 
 @dataclass(slots=True)
 class Findings:
-    """What a scan reports besides the tree. Paths are raw; ``unrecorded`` holds ``(path, why)``."""
+    """What a scan reports besides the tree. Paths are raw; ``unrecorded`` holds ``(path, why)``.
+
+    ``own_data``: where the site itself lies in the live tree, of which only mode and owner are recorded.
+    """
 
     entries: int = 0
     bytes_read: int = 0
@@ -34,6 +37,7 @@ class Findings:
     refusals: list[Refusal] = field(default_factory=list)
     sockets: list[bytes] = field(default_factory=list)
     mounts: list[bytes] = field(default_factory=list)
+    own_data: list[bytes] = field(default_factory=list)
 
     def sort(self) -> None:
         """Sort by path: threads report in any order."""

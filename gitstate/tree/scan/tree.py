@@ -47,12 +47,14 @@ class Scanner:
         sink: Sink,
         observer: Observer,
         threads: int | None = None,
+        own_data: fs.Identity | None = None,
     ) -> None:
         self._root = root
         self._base = base
         self._policy = policy
         self._sink = sink
         self._observer = observer
+        self._own_data = own_data
         self._threads = threads or min(_MOST_THREADS, max(1, len(os.sched_getaffinity(0)) - 1))
         self._mount = fs.mount_id(root)
         now = fs.scratch_time(root)
@@ -132,6 +134,9 @@ class Scanner:
         path = join(parent.path, name)
         mounted = fs.mount_id(descriptor) != self._mount
         treatment = self._policy.treatment(path, Kind.DIRECTORY)
+        if fs.identity(descriptor) == self._own_data:
+            treatment = Treatment.METADATA_ONLY
+            self._findings.own_data.append(path)
         if treatment is Treatment.RECORD and not mounted:
             return self._visit(descriptor, name, parent, old)
         tree = old if mounted and old else self._assembler.metadata_only(path, descriptor, old, extended=not mounted)
