@@ -11,7 +11,7 @@ from gitstate.boot.doctor.snapshots import programs, snapshots
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
 from gitstate.core.wording import some_of
-from gitstate.release import boot_files, refresh
+from gitstate.release import boot_files, integrity, refresh
 from gitstate.release.opened import OpenedSite
 
 
@@ -26,6 +26,7 @@ def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
         yield bad("boot", error.message, error.hint)
     observer.phase("site")
     yield from permissions(site, options)
+    yield from _own_repositories(opened, observer)
     if options is None:
         return
     observer.phase("services")
@@ -36,6 +37,20 @@ def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     yield from _boot_files(opened, observer)
     observer.phase("layers")
     yield from _layers(opened)
+
+
+def _own_repositories(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
+    """Whether releases and directory can be read, whatever a cache still knows."""
+    for name in integrity.own_repositories(opened.site):
+        try:
+            problems = integrity.fsck_own(opened, name, observer)
+        except GitstateError as error:
+            yield bad("repositories", error.message, error.hint)
+            continue
+        if problems:
+            yield bad("repositories", f"{name}: {some_of(problems, 3)}", f"restore {name} from a backup; gitstate fsck")
+        else:
+            yield ok("repositories", f"{name} is sound")
 
 
 def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:

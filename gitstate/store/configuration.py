@@ -21,6 +21,7 @@ VALUES: Final = {
     "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
     "merge.gitstate.name": "records, entry by entry",
     "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
+    "mailmap.blob": "",  # else a .mailmap in the tree decides whose names git shows
     "gitstate.format": str(FORMAT),
 }
 FOR_CLONES: Final = ("diff.gitstate.textconv", "merge.directoryRenames", "merge.gitstate.name", "merge.gitstate.driver")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gitstate.core import fs
 from gitstate.core.entry import Directory, Entry, Kind, Meta
-from gitstate.core.errors import DamagedError, GitstateError
+from gitstate.core.errors import ConfigError, DamagedError, GitstateError
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.names import join
 from gitstate.store import Repository
@@ -20,7 +20,7 @@ from gitstate.tree.change import Change, LinksChanged, Modified
 from gitstate.tree.limits import impossible_entries, require_possible_target
 from gitstate.tree.manifest import Content, format_full
 from gitstate.tree.own_data import own_data
-from gitstate.tree.policy import parse, policy_path
+from gitstate.tree.policy import Policy, parse, policy_path
 from gitstate.tree.scan.cache import NO_CACHE
 from gitstate.tree.scan.content import HashOnly
 from gitstate.tree.scan.models import BaseSnapshot
@@ -43,10 +43,7 @@ class Difference:
 def verify(repository: Repository, commit: bytes, directory: Path, observer: Observer = SILENT) -> Difference:
     """Compare ``directory``, every byte of it, with a snapshot. Raises DamagedError, HostError."""
     tree = repository.snapshot(commit).tree
-    own = policy_path(is_layer=repository.is_layer)
-    policy_entry = Lookup(repository.read, tree)(own)
-    text = repository.read(policy_entry.oid) if policy_entry is not None and policy_entry.oid else None
-    policy = parse(text, f"/{own.decode()}", own).recording_everything()
+    policy = _recording_everything(repository, tree)
     sink = HashOnly(repository.read)
     root = fs.open_tree(directory)
     try:
@@ -62,6 +59,20 @@ def verify(repository: Repository, commit: bytes, directory: Path, observer: Obs
     old_links, new_links = effective_links(repository.read, tree), read_links(sink.read, scan.tree)
     links = change.compare_links(old_links, new_links)
     return Difference([one for one in changes if not _is_unrecorded_time(one)], links, scan.findings.unrecorded)
+
+
+def _recording_everything(repository: Repository, tree: bytes) -> Policy:
+    """A policy that records all, and SELinux labels if the snapshot's own policy asks for them.
+
+    One that is no file, or wrong, asks for nothing: it may not keep anybody from comparing.
+    """
+    own = policy_path(is_layer=repository.is_layer)
+    entry = Lookup(repository.read, tree)(own)
+    text = repository.read(entry.oid) if entry is not None and entry.meta.kind is Kind.FILE else None
+    try:
+        return parse(text, f"/{own.decode()}", own).recording_everything()
+    except ConfigError:
+        return parse(None, f"/{own.decode()}", own).recording_everything()
 
 
 def _is_unrecorded_time(item: Change) -> bool:

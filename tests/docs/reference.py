@@ -90,6 +90,7 @@ REPOSITORY_KEYS: Final[Rows] = [
     ("transfer.unpackLimit", "1: a push stays one pack, which git syncs to disk; it doesn't sync loose objects."),
     ("merge.directoryRenames", "false: git would take a removed and a new empty directory for a rename."),
     ("core.logAllRefUpdates", "true: git's log of each branch's positions."),
+    ("mailmap.blob", "Empty: a `.mailmap` in the tree changes no names."),
     ("diff.gitstate.textconv", "How git shows records; set in clones, too."),
     ("merge.gitstate.name, merge.gitstate.driver", "How git merges records; set in clones, too."),
 ]

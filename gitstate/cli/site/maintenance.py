@@ -10,6 +10,7 @@ from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit, size
 from gitstate.core.errors import DamagedError, GitstateError
 from gitstate.core.wording import counted
+from gitstate.release import integrity
 from gitstate.tree import maintenance, verify
 from gitstate.tree.maintenance import Repacked, Size
 
@@ -20,9 +21,11 @@ def fsck(session: Session, repo: str | None) -> None:
     """Check REPO, or all repositories.
 
     Checks git's objects, then the records of every snapshot that a branch or
-    tag reaches.
+    tag reaches. Without REPO, also site.git and directory.git, and that what
+    channels run is there.
     """
-    names = [repo] if repo else session.opened.site.repositories()
+    site = session.opened.site
+    names = [repo] if repo else [*site.repositories(), *integrity.own_repositories(site)]
     found = [(name, _problems(session, name, alone=repo is not None)) for name in names]
     value = [{"repository": name, "problems": problems} for name, problems in found]
     lines = [line for name, problems in found for line in ([f"{name}: {one}" for one in problems] or [f"{name}: ok"])]
@@ -34,6 +37,8 @@ def fsck(session: Session, repo: str | None) -> None:
 def _problems(session: Session, name: str, *, alone: bool) -> list[str]:
     """What is wrong. Of many repositories one that can't even be opened doesn't keep the others from their turn."""
     try:
+        if name in integrity.own_repositories(session.opened.site):
+            return integrity.fsck_own(session.opened, name, session.observer)
         return verify.fsck(session.opened.repository(name), session.observer)
     except GitstateError as error:
         if alone:
