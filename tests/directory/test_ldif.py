@@ -9,12 +9,14 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ldif import LDIFRecordList, LDIFWriter
 
 from gitstate.core.errors import ConfigError, DamagedError, GitstateError, LockedError, UsageError
 from gitstate.core.signature import Signature
@@ -105,6 +107,33 @@ def read_or_fault(data: bytes, name: str) -> tuple[Client | None, str]:
         return None, fault.message
 
 
+TEXTS: Final = st.one_of(
+    st.text(st.characters(exclude_categories=["C"]), max_size=30),
+    st.sampled_from([" x", "x ", ": x", "<x", "x:y", "ü", "x" * 200]),
+).map(str.encode)
+ENTRIES: Final = st.dictionaries(
+    st.sampled_from(["cn", "description", "l", "macAddress"]),
+    st.lists(TEXTS | st.binary(max_size=30), min_size=1),
+    min_size=1,
+)
+
+
+@given(ENTRIES)
+def test_python_ldap_reads_what_we_write(entry: dict[str, list[bytes]]) -> None:
+    dn = ldif_text.client_dn("lab3-01")
+    reader = LDIFRecordList(BytesIO(ldif_text.format_entry(dn, entry)))
+    reader.parse()
+    assert reader.all_records == [(dn, entry)]
+
+
+@given(st.dictionaries(st.sampled_from(["cn", "description", "l"]), st.lists(TEXTS, min_size=1), min_size=1))
+def test_what_python_ldap_writes_is_read(entry: dict[str, list[bytes]]) -> None:
+    dn = ldif_text.client_dn("lab3-01")
+    written = StringIO()
+    LDIFWriter(written, cols=20).unparse(dn, entry)
+    assert ldif_text._entry(written.getvalue().encode(), dn) == entry
+
+
 def test_ldif_as_others_write_it_is_read() -> None:
     odd = (
         "# exported\n#  by hand\n\nversion: 1\nDN: CN=lab3-01,OU=clients,O=gitstate\r\n".replace("DN", "dn")
@@ -142,6 +171,7 @@ BAD: Final = {
     "foreign attribute": (changed(PIN, f"{PIN}\nbootFile: x"), 5, "belongs to none"),
     "a password": (changed(PIN, f"{PIN}\nuserPassword: x"), 5, "no attribute userPassword"),
     "a change record": (changed("cn: lab3-01\n", "changetype: delete\n"), 2, "change records"),
+    "a stray line after the end": (GOOD + "\ndescription: x\n", 13, "a second entry"),
     "two entries": (GOOD + "\n" + GOOD.replace("lab3-01", "lab3-02"), 13, "a second entry"),
     "bad base64": (changed(PIN, "gitstatePin:: ???"), 4, "not base64"),
     "bad padding": (changed(PIN, "gitstatePin:: YWI"), 4, "not base64"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ldap
+import ldap.dn
 import ldap.schema
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +30,7 @@ from gitstate.directory.model.schema import definitions, schema
 from tests.directory.harness import clients, machine
 from tests.support import PROJECT, needs
 
+KINDS: Final = {"attributetype": "attributeTypes", "objectclass": "objectClasses"}
 OURS: Final = PROJECT / "schemas" / "gitstate.schema"
 STANDARD: Final = PROJECT / "schemas" / "standard.schema"
 REFUSALS: Final = (
@@ -234,6 +236,49 @@ def test_openldap_format_is_read() -> None:
         ("attributetype", "( 1.2.3.4 NAME 'x' SYNTAX 1.1 )"),
         ("objectclass", "( 9.8 NAME 'y' MAY x )"),
     ]
+
+
+def test_python_ldap_reads_the_same_definitions() -> None:
+    """Another parser of RFC 4512 is the judge: names, single values and what each class requires and allows."""
+    found = [*definitions(STANDARD.read_text()), *definitions(OURS.read_text())]
+    theirs = SubSchema({key: [text for kind, text in found if kind == ours] for ours, key in KINDS.items()}, 2)
+    for oid in theirs.listall(AttributeType):
+        one = theirs.get_obj(AttributeType, oid)
+        ours = schema().attribute(one.names[-1].upper())
+        assert ours is not None
+        assert (ours.name, ours.single) == (one.names[0], bool(one.single_value))
+    for oid in theirs.listall(ObjectClass):
+        one = theirs.get_obj(ObjectClass, oid)
+        must, may = ({every.names[0] for every in some.values()} for some in theirs.attribute_types([oid]))
+        if one.kind == 0:
+            rules = schema()._rules_of((one.names[0].encode(),))
+            assert (rules.must, rules.may) == (must, must | may)
+
+
+@pytest.mark.parametrize(
+    ("dn", "is_right"),
+    [
+        ("cn=a,o=b", True),
+        ("uid=x+cn=y, dc=z", True),
+        (r"cn=a\, x,o=b", True),
+        ("1.2.3=#04,o=x", True),
+        ("cn=a#b", True),
+        ("cn=", True),
+        ("x", False),
+        ("cn=a,", False),
+        ("=a", False),
+        (r"cn=\zz", False),
+        ("cn=#zz", False),
+    ],
+)
+def test_a_distinguished_name_is_judged_as_python_ldap_does(dn: str, is_right: bool) -> None:
+    assert ldap.dn.is_dn(dn) == is_right
+    entry = {"objectClass": [b"device"], "cn": [b"x"], "owner": [dn.encode()]}
+    if is_right:
+        schema().check(entry)
+    else:
+        with pytest.raises(EntryError, match="a distinguished name"):
+            schema().check(entry)
 
 
 def test_the_files_are_found_in_a_checkout() -> None:

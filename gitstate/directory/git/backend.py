@@ -39,14 +39,14 @@ def _where(name: str) -> str:
     return f"directory.git: {path_of(name)}"
 
 
-def _joined(known: Mapping[str, Client], gone: Container[str], new: Mapping[str, Client]) -> dict[str, Client]:
-    """What is known without those that are gone and with those that are new, sorted by name."""
+def _merged(known: Mapping[str, Client], gone: Container[str], new: Mapping[str, Client]) -> dict[str, Client]:
+    """Return ``known`` without ``gone`` and with ``new``, sorted by name."""
     kept = {name: one for name, one in known.items() if name not in gone}
     return dict(sorted({**kept, **new}.items()))
 
 
 class LdifDirectory(Directory):
-    """The directory of a site that has no LDAP. Made with the first change; until then it is empty."""
+    """The directory of a site without LDAP; created by the first change, empty until then."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -58,26 +58,26 @@ class LdifDirectory(Directory):
     # --- reading ---
 
     def clients(self) -> Mapping[str, Client]:
-        """All clients by name, sorted by name. Raises ConfigError with file and line, DamagedError."""
+        """Return all clients by name, sorted. Raises ConfigError with file and line, DamagedError."""
         return MappingProxyType(self._read_clients(self._look()).clients)
 
     def client(self, name: str) -> Client:
-        """One client. Raises NotFoundError with the nearest names."""
+        """Return one client. Raises NotFoundError with similar names."""
         clients = self._read_clients(self._look()).clients
         if name not in clients:
             raise no_such_client(name, clients)
         return clients[name]
 
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
-        """The clients whose values are those wanted."""
+        """Return the clients with the ``wanted`` values."""
         return {name: one for name, one in self.clients().items() if matches(one, wanted)}
 
     def followers(self, channel: str) -> Mapping[Kind, int]:
-        """How many clients of each kind follow a channel."""
+        """Count the clients of each kind that follow a channel."""
         return Counter(one.kind for one in self.find({"channel": channel}).values() if one.pin is None)
 
     def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
-        """What stands in each client's file."""
+        """Return the entry of each client's file."""
         from gitstate.directory.model.ldif import parse_client_entry
 
         tree = self._look()
@@ -88,23 +88,23 @@ class LdifDirectory(Directory):
         return {name: parse_client_entry(read(blob), name, _where(name)) for name, blob in sorted(files.items())}
 
     def netgroup(self, name: str) -> list[str]:
-        """The machines of a netgroup, as this host's name service knows it."""
+        """Return the machines of a netgroup from this host's name service."""
         from gitstate.directory import netgroups
 
         return netgroups.hosts(name)
 
     def revision(self) -> str:
-        """The commit; empty before the first change."""
+        """Return the commit; empty before the first change."""
         self._look()
         return self._seen.hex() if self._seen else ""
 
     def last_change(self, name: str) -> LastChange | None:
-        """The last commit of the client's file; None if there is none."""
+        """Return the last commit of the client's file; None if there is none."""
         repository = self._repository()
         return past.last_change(repository, name) if repository else None
 
     def client_on(self, name: str, when: int) -> Client:
-        """The client as its file was at a moment. Raises NotFoundError, ConfigError."""
+        """Return the client as it was ``when``. Raises NotFoundError, ConfigError."""
         return past.client_on(self._repository(), name, when)
 
     def _repository(self) -> Repository | None:
@@ -113,7 +113,7 @@ class LdifDirectory(Directory):
         return self._opened
 
     def _look(self) -> bytes | None:
-        """The root tree of now; from here on a change by anybody else is noticed."""
+        """Read the current root tree; from here on a change by anybody else is noticed."""
         repository = self._repository()
         self._seen = repository.ref(MAIN) if repository else None
         self._has_read = True
@@ -124,7 +124,7 @@ class LdifDirectory(Directory):
         return self._caches / "clients"
 
     def _read_clients(self, tree: bytes | None) -> CachedClients:
-        """The clients of a root tree; only what differs from what is known already is parsed."""
+        """Return the clients of a root tree; only files that differ from the known ones are parsed."""
         if tree is None:
             self._known = _NOTHING
         elif tree != self._known.tree:
@@ -147,7 +147,7 @@ class LdifDirectory(Directory):
         from gitstate.directory.model.ldif import parse_client  # python-ldap takes longer to load than all clients
 
         found = {name: parse_client(read(blob), name, _where(name))[0] for name, blob in difference.files.items()}
-        clients = _joined(known.clients, difference.gone, found)
+        clients = _merged(known.clients, difference.gone, found)
         self._refuse_clash(clients, tree)
         return CachedClients(tree, clients)
 
@@ -166,20 +166,20 @@ class LdifDirectory(Directory):
     # --- how it is ---
 
     def about(self) -> str:
-        """Where the clients stand."""
+        """Return where the clients are stored."""
         return str(self._site.directory_path)
 
     def problems(self) -> list[str]:
-        """None: a file that is wrong stops every reader."""
+        """Return nothing: an invalid file is an error for every reader."""
         return []
 
     def finish(self) -> None:
-        """A commit is done or isn't."""
+        """Nothing to finish: a commit is atomic."""
 
     # --- channels and hardware classes ---
 
     def records(self, record_type: RecordType[Record]) -> dict[str, Record]:
-        """All records by name, in their order. Raises ConfigError with file and line, DamagedError."""
+        """Return all records by name, sorted. Raises ConfigError with file and line, DamagedError."""
         tree = self._look()
         return read_records(record_type, self._opened.read, tree, self._caches) if self._opened and tree else {}
 
@@ -231,7 +231,7 @@ class LdifDirectory(Directory):
             for name in sorted(gone):
                 if name not in known.clients:
                     raise no_such_client(name, known.clients)
-            clients = _joined(known.clients, gone, changed)
+            clients = _merged(known.clients, gone, changed)
             refuse_duplicate_addresses(clients.values(), changed)
             objects = NewObjects()
             files = self._files(known, changed, gone - changed.keys(), tree, objects, extra or {})
@@ -242,7 +242,7 @@ class LdifDirectory(Directory):
                 cache.save(self._cache, self._known)
 
     def _commit(self, root: bytes, objects: NewObjects, author: Signature, committer: Signature, message: str) -> bytes:
-        """Make ``root`` what the directory holds, after what was seen last; the commit."""
+        """Commit ``root`` on top of the commit read last; return the new one."""
         assert self._opened is not None
         parents = [self._seen] if self._seen else []
         commit = objects.add(Type.COMMIT, Commit(root, parents, author, committer, message).encode())
@@ -258,7 +258,7 @@ class LdifDirectory(Directory):
         objects: NewObjects,
         extra: Mapping[str, Entry],
     ) -> dict[str, bytes | None]:
-        """The blob of each file that differs, None where it goes. What gitstate doesn't know of an entry stays."""
+        """Return the blob of each changed file, None for a removed one. Unknown attributes of an entry stay."""
         from gitstate.directory.model.ldif import format_client, parse_client
 
         assert self._opened is not None

@@ -23,7 +23,7 @@ class CachedClients(NamedTuple):
 
 
 def load(path: Path) -> CachedClients | None:
-    """The clients that were saved last; None if there are none, or the file is damaged."""
+    """Return the clients saved last; None if there are none, or the file is damaged."""
     saved = _FORMAT.read_json(path)
     if saved is None:
         return None

@@ -1,4 +1,4 @@
-"""What the history of ``directory.git`` tells of a client."""
+"""A client's history in ``directory.git``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitstate.store import MAIN, Repository
 
 
 def last_change(repository: Repository, name: str) -> LastChange | None:
-    """The last commit of the client's file; None if there is none."""
+    """Return the last commit of the client's file; None if there is none."""
     if repository.ref(MAIN) is None:
         return None
     found = repository.git("rev-list", "-1", MAIN, "--", f":(literal){path_of(name)}").decode().strip()
@@ -21,7 +21,7 @@ def last_change(repository: Repository, name: str) -> LastChange | None:
 
 
 def client_on(repository: Repository | None, name: str, when: int) -> Client:
-    """The client as its file was at a moment, in seconds since the epoch. Raises NotFoundError, ConfigError."""
+    """Return the client as it was ``when``, in seconds since the epoch. Raises NotFoundError, ConfigError."""
     from gitstate.directory.model.ldif import parse_client  # python-ldap takes longer to load than all clients
 
     found = b""

@@ -1,4 +1,4 @@
-"""Channels and the like in the embedded backend: ``channels/NAME.ldif``, read once for each state of that folder."""
+"""Channels and classes in the embedded backend: ``channels/NAME.ldif``, parsed once for each tree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VERSION: Final = 1
 
 
 def read_records(record_type: RecordType[Record], read: Read, root: bytes | None, caches: Path) -> dict[str, Record]:
-    """All of one sort in a root tree, by name, in their order. Raises ConfigError with file and line."""
+    """Return all records of one type in a root tree by name, sorted. Raises ConfigError with file and line."""
     tree = records_tree(read, root, record_type.folder)
     if tree is None:
         return {}
@@ -43,7 +43,7 @@ def replace_records(
     remove: Iterable[str],
     objects: NewObjects,
 ) -> bytes | None:
-    """The root tree with things of one sort changed, new objects in ``objects``; None if all is so already.
+    """Return the root tree with records of one type changed, new objects in ``objects``; None if nothing changes.
 
     Raises UsageError, NotFoundError, ConfigError.
     """
@@ -78,7 +78,7 @@ def _load(record_type: RecordType[Record], caches: Path, tree: bytes) -> dict[st
 
 
 def _hashable(value: Any) -> Any:
-    """A tuple again, of which JSON made a list."""
+    """A value read from JSON, with lists as tuples again."""
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -21,24 +21,24 @@ _HINT: Final = "clone directory.git, fix it, and push: a client's file stands at
 
 
 def folder_of(name: str) -> str:
-    """The folder of a client's file."""
+    """Return the folder of a client's file."""
     return name[-2:]
 
 
 def path_of(name: str) -> str:
-    """The file of a client."""
+    """Return the path of a client's file."""
     return f"clients/{folder_of(name)}/{name}{_SUFFIX}"
 
 
 class Difference(NamedTuple):
-    """What another tree has: files to be read, as blobs by client, and clients that are gone."""
+    """How one tree differs from another: changed files as blobs by client, and removed clients."""
 
     files: Mapping[str, bytes]
     gone: frozenset[str]
 
 
 def compare(read: Read, old: bytes | None, new: bytes | None) -> Difference:
-    """How the clients of the tree ``new`` differ from those of ``old``. Raises ConfigError, DamagedError."""
+    """Compare the clients of the trees ``new`` and ``old``. Raises ConfigError, DamagedError."""
     before, after = _folders(read, old), _folders(read, new)
     files: dict[str, bytes] = {}
     gone: set[str] = set()
@@ -52,7 +52,7 @@ def compare(read: Read, old: bytes | None, new: bytes | None) -> Difference:
 
 
 def find(read: Read, root: bytes | None, names: Iterable[str]) -> dict[str, bytes]:
-    """The blobs of those of ``names`` that have a file. Raises ConfigError, DamagedError."""
+    """Return the blobs of the clients ``names`` that have a file. Raises ConfigError, DamagedError."""
     folders = _folders(read, root)
     asked: dict[str, set[str]] = {}
     for name in names:
@@ -74,7 +74,7 @@ def _top(read: Read, root: bytes | None) -> TreeItem | None:
 
 
 def _folders(read: Read, root: bytes | None) -> dict[str, bytes]:
-    """The folders of clients below a root tree. Raises ConfigError."""
+    """Return the folders of clients below a root tree. Raises ConfigError."""
     top = _top(read, root)
     if top is not None and top.mode != TREE:
         raise ConfigError("directory.git: clients is not a directory", _HINT)
@@ -87,7 +87,7 @@ def _folders(read: Read, root: bytes | None) -> dict[str, bytes]:
 
 
 def _files(read: Read, folder: str, tree: bytes | None) -> Iterator[tuple[str, bytes]]:
-    """The client and the blob of each file of a folder. Raises ConfigError."""
+    """Yield client and blob of each file of a folder. Raises ConfigError."""
     for item in _items(read, tree):
         name = item.name.decode("latin-1").removesuffix(_SUFFIX)
         place = f"clients/{display(folder.encode('latin-1'))}/{display(item.name)}"
@@ -111,7 +111,7 @@ def _is_name(text: str) -> bool:
 
 
 def records_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
-    """The tree that holds the files of one sort below a root tree; None if there is none. Raises ConfigError."""
+    """Return the tree that holds one record type below a root tree; None if there is none. Raises ConfigError."""
     found = next((item for item in _items(read, root) if item.name == folder.encode()), None)
     if found is not None and found.mode != TREE:
         raise ConfigError(f"directory.git: {folder} is not a directory", _HINT)
@@ -119,7 +119,7 @@ def records_tree(read: Read, root: bytes | None, folder: str) -> bytes | None:
 
 
 def record_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes]:
-    """The blobs of files by the names of their things, of the tree that holds them. Raises ConfigError."""
+    """Return the blobs of a tree's files by record name. Raises ConfigError."""
     found = {}
     for item in _items(read, tree):
         name = item.name.decode("latin-1")
@@ -130,10 +130,10 @@ def record_files(read: Read, tree: bytes | None, folder: str) -> dict[str, bytes
 
 
 def edits_of_records(folder: str, files: Mapping[str, bytes | None]) -> Edits:
-    """The edits that give records of one type these blobs, None to remove one."""
+    """Return the edits that store records of one type, None to remove one."""
     return {f"{folder}/{name}{_SUFFIX}".encode(): (FILE, blob) if blob else None for name, blob in files.items()}
 
 
 def edits_of_clients(files: Mapping[str, bytes | None]) -> Edits:
-    """The edits that give clients these blobs, None to remove one."""
+    """Return the edits that store clients, None to remove one."""
     return {path_of(name).encode(): (FILE, blob) if blob else None for name, blob in files.items()}

@@ -1,4 +1,4 @@
-"""The clients of a site that keeps them in LDAP, with our classes or in stock attributes."""
+"""The clients of a site in LDAP, with our schema or in stock attributes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LAST: Final = re.compile(r"(\d{14}Z) ([^<>]*<[^<>]*>) ?(.*)")
 
 
 class LdapDirectory(Directory):
-    """Nothing is asked of the server before it is needed."""
+    """The LDAP backend; it connects on first use."""
 
     def __init__(self, site: Site, options: LdapOptions) -> None:
         self._site = site
@@ -50,27 +50,27 @@ class LdapDirectory(Directory):
         }
         self._reader = Reader(options, self._connection, self._pending_file, [*self._records.values()])
         self._seen: State | None = None
-        """What all clients were read at."""
+        """The state of the directory when all clients were read."""
         self._seen_csns: dict[str, str] = {}
-        """The marks of clients that were read alone, by their names."""
+        """Change sequence numbers of clients that were read one by one, by name."""
 
     # --- reading ---
 
     def clients(self) -> Mapping[str, Client]:
-        """All clients by name, sorted by name. Raises ConfigError with the entry's place, UnreachableError."""
-        found, state = self._reader.base_filter()
+        """Return all clients by name, sorted. Raises ConfigError with the entry's DN, UnreachableError."""
+        found, state = self._reader.clients()
         self._seen, self._seen_csns = state, {}
         return MappingProxyType(found)
 
     def client(self, name: str) -> Client:
-        """One client. Raises NotFoundError with the nearest names."""
+        """Return one client. Raises NotFoundError with similar names."""
         found = self._find(any_of(name_filters([name])), {"name": name})
         if not found:
             raise no_such_client(name, self._reader.names())
         return found[name]
 
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
-        """The clients whose values are those wanted, by the server's own indexes."""
+        """Return the clients with the ``wanted`` values; the server searches by its indexes."""
         return self._find(self._reader.filter(wanted), wanted)
 
     def _find(self, condition: str, wanted: Mapping[str, str]) -> dict[str, Client]:
@@ -79,11 +79,11 @@ class LdapDirectory(Directory):
         return {client.name: client for client, _ in found}
 
     def followers(self, channel: str) -> Mapping[Kind, int]:
-        """How many clients of each kind follow a channel, of each of which no more is read than that takes."""
+        """Count the clients of each kind that follow a channel; only the attributes needed for it are read."""
         return self._reader.followers(channel)
 
     def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
-        """What stands in the server for each client, in our own attributes, but for our mark of the last change."""
+        """Return each client's entry in our own attributes, without the note of its last change."""
         if names is not None and not names:
             return {}
         condition = any_of(name_filters(names)) if names and len(names) <= BATCH else ""
@@ -97,20 +97,20 @@ class LdapDirectory(Directory):
         return dict(sorted(found.items()))
 
     def netgroup(self, name: str) -> list[str]:
-        """The machines of a netgroup of the LDAP server."""
+        """Return the machines of a netgroup of the LDAP server."""
         return netgroups.hosts(self._connection, self._options.netgroups, name)
 
     def revision(self) -> str:
-        """Made of the server's own marks of all entries."""
+        """Return an id made of the change sequence numbers of all entries."""
         _, state = self._reader.read(self._reader.mapping.name_attributes)
         self._seen = state
         return state.revision
 
     def client_on(self, name: str, when: int) -> None:
-        """A server keeps no history."""
+        """Return None: an LDAP server keeps no history."""
 
     def last_change(self, name: str) -> LastChange | None:
-        """As we noted it, if nobody has changed the entry since; else what the server knows of it."""
+        """Return our note of the last change if nobody has changed the entry since, else what the server knows."""
         attributes = ("cn", CSN, "modifyTimestamp", "modifiersName", _CHANGE)
         rows = self._reader.search(any_of(name_filters([name])), attributes)
         found = next((entry for dn, entry in rows if name_of(dn, entry) == name), None)
@@ -126,28 +126,28 @@ class LdapDirectory(Directory):
     # --- how it is ---
 
     def about(self) -> str:
-        """The server, and who we are to it."""
+        """Return the server and the DN that it knows us by."""
         who = self._connection.who() or "nobody"
         return f"{self._connection.uri} as {who}"
 
     def problems(self) -> list[str]:
-        """A change that is half done, and the entries that it hasn't come to."""
+        """Return a line for an interrupted change, with the entries that it hasn't reached."""
         found = self._pending_file.load()
         if found is None:
             return []
         left = transaction.remaining(self._connection, found)
         what = found.message.strip().partition("\n")[0]
-        return [f"half done, {len(left)} of {len(found.items)} entries left: {what} ({found.who})", *left]
+        return [f"half done, {len(left)} of {len(found.changes)} entries left: {what} ({found.who})", *left]
 
     def finish(self) -> None:
-        """Do what is left of a change that was interrupted."""
+        """Complete an interrupted change."""
         with self._pending_file.lock():
             self._finish()
 
     # --- channels and hardware classes: in LDAP where it has our classes, else in the embedded store ---
 
     def records(self, record_type: RecordType[Record]) -> Mapping[str, Record]:
-        """All records by name, in their order."""
+        """Return all records by name, sorted."""
         ours = self._records.get(record_type.folder)
         return ours.all() if ours else LdifDirectory(self._site).records(record_type)
 
@@ -197,15 +197,15 @@ class LdapDirectory(Directory):
             for name in sorted(removed):
                 if name not in current or not self._reader.mapping.is_client(current[name].entry):
                     raise no_such_client(name, self._reader.names())
-            items = list(self._removals(current[name] for name in sorted(gone)))
-            going = {item.dn for item in items if item.new is None}
+            changes = list(self._removals(current[name] for name in sorted(gone)))
+            going = {change.dn for change in changes if change.new is None}
             addresses.refuse_duplicates(self._connection, self._options.clients, changed, current, going)
-            items += self._items(changed, current, extra or {}, _note(author, message))
-            if items:
-                if any(item.old is None for item in items):
+            changes += self._changes_of(changed, current, extra or {}, _note(author, message))
+            if changes:
+                if any(change.old is None for change in changes):
                     create_container(self._connection, self._options.clients)
-                transaction.commit(self._connection, self._pending_file, items, author.who, message)
-                self._take_note(items, changed)
+                transaction.commit(self._connection, self._pending_file, changes, author.who, message)
+                self._remember(changes, changed)
             self._seen_csns = {}
 
     def _finish(self) -> None:
@@ -224,14 +224,14 @@ class LdapDirectory(Directory):
             raise LockedError("the directory has changed since it was read", "run the command again")
 
     def _removals(self, rows: Iterable[SearchResult]) -> Iterator[EntryChange]:
-        """Entries that we made go; of others, what is ours."""
+        """Remove entries that we created; of others remove only our attributes."""
         who = None
         for dn, entry in rows:
-            csn, creator = taken(entry)
+            csn, creator = pop_csn(entry)
             who = self._connection.who().lower() if who is None else who
             yield EntryChange(dn, entry, None if creator.lower() == who else self._reader.mapping.stripped(entry), csn)
 
-    def _items(
+    def _changes_of(
         self,
         changed: Mapping[str, Client],
         current: Mapping[str, SearchResult],
@@ -243,36 +243,36 @@ class LdapDirectory(Directory):
             row = current.get(name)
             if row is None:
                 entry = mapping.entry_of(client, extra.get(name))
-                yield EntryChange(f"cn={name},{self._options.clients}", None, self._noted(entry, note))
+                yield EntryChange(f"cn={name},{self._options.clients}", None, self._with_note(entry, note))
                 continue
-            csn, _ = taken(row.entry)
+            csn, _ = pop_csn(row.entry)
             if name in extra:
-                entry = mapping.entry_of(client, self._with(row.entry, extra[name]))
+                entry = mapping.entry_of(client, self._with_extra(row.entry, extra[name]))
                 same = not difference(row.entry, entry)
             else:
                 entry = mapping.entry_of(client, row.entry)
                 same = mapping.is_client(row.entry) and self._reader.client(row.dn, row.entry, csn) == client
             if not same:
-                yield EntryChange(row.dn, row.entry, self._noted(entry, note), csn)
+                yield EntryChange(row.dn, row.entry, self._with_note(entry, note), csn)
 
-    def _with(self, entry: dict[str, list[bytes]], extra: Entry) -> dict[str, list[bytes]]:
-        """An entry with what else it is to hold."""
+    def _with_extra(self, entry: dict[str, list[bytes]], extra: Entry) -> dict[str, list[bytes]]:
+        """Return the entry with the attributes ``extra`` instead of its own."""
         kept = {name: values for name, values in entry.items() if name in ("cn", _CHANGE)}
         return {**{name: list(values) for name, values in extra.items()}, **kept}
 
-    def _noted(self, entry: dict[str, list[bytes]], note: str) -> dict[str, list[bytes]]:
+    def _with_note(self, entry: dict[str, list[bytes]], note: str) -> dict[str, list[bytes]]:
         return {**entry, _CHANGE: [note.encode()]} if self._options.mode is Mode.SCHEMA else entry
 
-    def _take_note(self, items: Sequence[EntryChange], changed: Mapping[str, Client]) -> None:
-        """What we changed ourselves is no news to us."""
+    def _remember(self, changes: Sequence[EntryChange], changed: Mapping[str, Client]) -> None:
+        """Note our own changes as read."""
         if self._seen is not None:
             found = self._reader.current(list(changed)).values()
             rows = [row for row in found if self._reader.mapping.is_client(row.entry)]
-            self._seen = self._seen.after((item.dn for item in items), rows)
+            self._seen = self._seen.after((change.dn for change in changes), rows)
 
 
-def taken(entry: dict[str, list[bytes]]) -> tuple[str, str]:
-    """The mark and the creator of an entry, which are no part of what it holds."""
+def pop_csn(entry: dict[str, list[bytes]]) -> tuple[str, str]:
+    """Remove the change sequence number and the creator from an entry and return them."""
     csn, creator = entry.pop(CSN, [b""])[0].decode(), entry.pop(CREATOR, [b""])[0].decode("utf-8", "replace")
     return csn, creator
 

@@ -1,4 +1,4 @@
-"""One connection to the first server that answers: searches by pages, writes in a row, errors in words."""
+"""One connection to the first server that answers: paged searches, pipelined writes, errors translated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class SearchResult(NamedTuple):
-    """An entry where it stands."""
+    """An entry and its DN."""
 
     dn: str
     entry: dict[str, list[bytes]]
@@ -53,7 +53,7 @@ class Write(NamedTuple):
 
 
 class Connection:
-    """To the first of the servers that answers; made when it is needed, and once more when it broke."""
+    """A connection to the first server that answers; opened when needed, reopened once when lost."""
 
     def __init__(self, options: LdapOptions, credentials: Path | None) -> None:
         self._options = options
@@ -63,7 +63,7 @@ class Connection:
 
     @property
     def uri(self) -> str:
-        """The server that was asked last."""
+        """The server used last."""
         return self._uri
 
     # --- reading ---
@@ -71,13 +71,13 @@ class Connection:
     def search(
         self, base: str, wanted: str, attributes: Sequence[str], scope: int = ldap.SCOPE_SUBTREE
     ) -> list[SearchResult]:
-        """All entries below ``base`` that ``wanted`` fits; none if there is no such base. Raises UnreachableError, …"""
+        """Return the entries below ``base`` that match ``wanted``; [] without a base. Raises UnreachableError."""
 
         def ask(opened: LDAPObject) -> list[SearchResult]:
             return list(self._pages(opened, base, scope, wanted, attributes))
 
         try:
-            return self._again(ask)
+            return self._with_retry(ask)
         except ldap.NO_SUCH_OBJECT:
             return []
         except ldap.LDAPError as error:
@@ -97,13 +97,13 @@ class Connection:
             control.cookie = cookies[0]
 
     def who(self) -> str:
-        """Our name as the server has it; empty for nobody."""
+        """Return the DN that the server knows us by; empty for an anonymous connection."""
         with translate_errors(self._uri, "ask who we are"):
-            found: str = self._again(lambda opened: opened.whoami_s())
+            found: str = self._with_retry(lambda opened: opened.whoami_s())
         return found.removeprefix("dn:")
 
-    def _again(self, ask: Callable[[LDAPObject], Result]) -> Result:
-        """Ask; once more, of any server, if the connection was lost since the last time."""
+    def _with_retry(self, ask: Callable[[LDAPObject], Result]) -> Result:
+        """Run ``ask``; once more, on any server, if the connection was lost meanwhile."""
         fresh = self._open is None
         try:
             return ask(self._connected())
@@ -116,7 +116,7 @@ class Connection:
     # --- writing ---
 
     def write(self, writes: Iterable[Write]) -> Iterator[tuple[Write, ldap.LDAPError | None]]:
-        """Do it, several at a time; each with what came of it, in order."""
+        """Write several entries at a time; yield each with its error or None, in order."""
         waiting: deque[tuple[Write, int | ldap.LDAPError]] = deque()
         with translate_errors(self._uri, "connect"):
             opened = self._connected()
@@ -129,13 +129,13 @@ class Connection:
 
     def _begin(self, opened: LDAPObject, one: Write) -> int | ldap.LDAPError:
         try:
-            return self._asked(opened, one)
+            return self._send(opened, one)
         except ldap.LDAPError as error:
             return error
         except AttributeError:  # of python-ldap, for a connection that was closed
             return ldap.SERVER_DOWN({"desc": "the connection was lost"})
 
-    def _asked(self, opened: LDAPObject, one: Write) -> int:
+    def _send(self, opened: LDAPObject, one: Write) -> int:
         controls = [AssertionControl(True, f"(entryCSN={escape_filter_chars(one.csn)})")] if one.csn else []
         number: int
         if one.entry is not None:
@@ -149,7 +149,7 @@ class Connection:
     def _end(
         self, opened: LDAPObject, waiting: deque[tuple[Write, int | ldap.LDAPError]]
     ) -> tuple[Write, ldap.LDAPError | None]:
-        """What came of the first of those that wait."""
+        """The result of the oldest pending write."""
         one, number = waiting.popleft()
         if not isinstance(number, int):
             return one, number
@@ -166,7 +166,7 @@ class Connection:
     # --- the connection ---
 
     def close(self) -> None:
-        """Let it go."""
+        """Close the connection."""
         if self._open is not None:
             opened, self._open = self._open, None
             with suppress(ldap.LDAPError):
@@ -200,7 +200,7 @@ class Connection:
             self._prepare_tls(opened)
         if options.starttls:
             opened.start_tls_s()
-        with _login_told(uri, options):
+        with _login_errors(uri, options):
             if options.login is Login.EXTERNAL:
                 opened.sasl_non_interactive_bind_s("EXTERNAL")
             elif options.login is Login.SIMPLE:
@@ -248,7 +248,7 @@ class Connection:
 
 
 @contextmanager
-def _login_told(uri: str, options: LdapOptions) -> Iterator[None]:
+def _login_errors(uri: str, options: LdapOptions) -> Iterator[None]:
     who = options.bind or options.login
     try:
         yield
@@ -268,7 +268,7 @@ def _secret_hint(options: LdapOptions) -> str:
 
 
 def read_secret(path: Path, *, private: bool) -> str:
-    """The first line of a file that nobody else can read. Raises ConfigError."""
+    """Return the first line of a file that only its owner can read. Raises ConfigError."""
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -289,7 +289,7 @@ def read_secret(path: Path, *, private: bool) -> str:
 
 
 def check_schema(connection: Connection, base: str) -> None:
-    """Raise ConfigError if the server doesn't know our attributes: of a filter that names one it says nothing."""
+    """Raise ConfigError if the server lacks our schema: its searches would find nothing."""
     if not connection.search(base, "(objectClass=*)", ["1.1"], ldap.SCOPE_BASE):
         hint = "see base and bind in [directory] of site.toml"
         raise ConfigError(f"{connection.uri}: there is no {base}, or we may not read it", hint)

@@ -1,4 +1,4 @@
-"""A client <-> a server's entry: with our classes, or with stock attributes alone."""
+"""Clients to and from LDAP entries: with our schema, or with stock attributes only."""
 
 from __future__ import annotations
 
@@ -25,61 +25,61 @@ _BY_KEY: Final = {field.key: field for field in FIELDS}
 
 
 class EntryMapping(Protocol):
-    """How entries of clients look."""
+    """How a client is stored in an LDAP entry."""
 
     @property
     def base_filter(self) -> str:
-        """The filter for those who may be clients."""
+        """The filter for entries that may be clients."""
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """What is read of each."""
+        """The attributes to read."""
 
     @property
     def follower_attributes(self) -> tuple[str, ...]:
-        """The attributes that tell which channel a client follows, if it isn't pinned, and of what kind it is."""
+        """The attributes that hold a client's channel, pin and kind."""
 
     @property
     def name_attributes(self) -> tuple[str, ...]:
-        """The attributes that tell a client and its name."""
+        """The attributes that identify a client and its name."""
 
     def client_of(self, name: str, entry: Entry) -> Client:
-        """The client that ``entry`` tells of. Raises EntryError."""
+        """Return the client of ``entry``. Raises EntryError."""
 
     def entry_of(self, client: Client, current: Entry | None) -> dict[str, list[bytes]]:
-        """Its entry; what ``current`` holds besides stays."""
+        """Return the client's entry; other attributes of ``current`` stay."""
 
     def is_client(self, entry: Entry) -> bool:
-        """Whether it is more to us than a host."""
+        """Whether the entry is a client, not only a host."""
 
     def stripped(self, entry: Entry) -> dict[str, list[bytes]]:
-        """What is left of a host that is no client any more."""
+        """Return the entry without gitstate's attributes."""
 
     def wanted(self, key: str, value: str) -> str:
-        """The filter for those whose ``key`` is ``value``."""
+        """Return the filter for clients whose ``key`` is ``value``."""
 
 
 def entry_mapping(options: LdapOptions) -> EntryMapping:
-    """The form of a site's entries."""
+    """Return the mapping that the options ask for."""
     return StockMapping(options.places) if options.mode is Mode.MAP else SchemaMapping()
 
 
 def any_of(parts: Iterable[str]) -> str:
-    """A filter that fits where one of ``parts`` does."""
+    """Return a filter that matches if one of ``parts`` does."""
     return f"(|{''.join(parts)})"
 
 
 def equals(attribute: str, value: str) -> str:
-    """A filter for one value, whatever stands in it."""
+    """Return a filter for one value, escaped."""
     return f"({attribute}={escape_filter_chars(value)})"
 
 
 HOST_FILTER: Final = any_of(equals(CLASS, name) for name in _HOSTS[:3])
-"""Machines, clients or not."""
+"""Filter for hosts, clients or not."""
 
 
 def name_of(dn: str, entry: Entry) -> str:
-    """The short name of a host: its name in the tree, else the first that it has."""
+    """Return a host's short name: that of its DN, else its first ``cn``."""
     if dn[:3].lower() == "cn=" and not set('\\+"') & set(head := dn[3:].partition(",")[0]):
         name = head
     else:
@@ -93,15 +93,15 @@ def _classes(entry: Entry) -> set[bytes]:
     return {one.lower() for one in entry.get(CLASS, ())}
 
 
-def _structure_kept(entry: dict[str, list[bytes]], current: Entry | None) -> dict[str, list[bytes]]:
-    """A host that has another structural class keeps it: nothing can change that."""
+def _with_structural_class(entry: dict[str, list[bytes]], current: Entry | None) -> dict[str, list[bytes]]:
+    """A host keeps its structural class: LDAP doesn't allow changing it."""
     if current is not None and b"device" not in _classes(current):
         entry[CLASS] = [one for one in entry[CLASS] if one != b"device"]
     return entry
 
 
 class SchemaMapping:
-    """Entries with the class gitstateClient."""
+    """Entries of class gitstateClient."""
 
     base_filter = equals(CLASS, CLIENT)
     attributes = (CLASS, "cn", *(field.attribute for field in FIELDS))
@@ -112,7 +112,7 @@ class SchemaMapping:
         return client_attributes.client_of(name, {**entry, "cn": [name.encode()]})
 
     def entry_of(self, client: Client, current: Entry | None) -> dict[str, list[bytes]]:
-        return _structure_kept(client_attributes.entry_of(client, current), current)
+        return _with_structural_class(client_attributes.entry_of(client, current), current)
 
     def is_client(self, entry: Entry) -> bool:
         return CLIENT.lower().encode() in _classes(entry)
@@ -132,7 +132,7 @@ class SchemaMapping:
 
 
 class StockMapping:
-    """Entries of stock classes: the values that these have no attribute for stand in one that they have."""
+    """Entries of stock classes: values that these have no attribute for are stored in a configured one."""
 
     def __init__(self, places: Mapping[str, Place]) -> None:
         self._places = dict(places)
@@ -162,7 +162,7 @@ class StockMapping:
         return [one[len(prefix) :] for one in values if one.startswith(prefix)]
 
     def entry_of(self, client: Client, current: Entry | None) -> dict[str, list[bytes]]:
-        ours = client_attributes.entry_of(client, self._stock(current or {}))
+        ours = client_attributes.entry_of(client, self._stock_values(current or {}))
         entry = {name: values for name, values in ours.items() if not name.startswith("gitstate")}
         classes = {one for one in ours[CLASS] if one != CLIENT.encode()}
         for field in self._fields:
@@ -173,16 +173,16 @@ class StockMapping:
             if place.attribute.lower() in _BOOTS and new:
                 classes.add(_BOOTABLE.encode())
         entry[CLASS] = sorted(classes)
-        return _structure_kept(entry, current)
+        return _with_structural_class(entry, current)
 
     def is_client(self, entry: Entry) -> bool:
         return any(self._values(entry, field) for field in self._fields)
 
     def stripped(self, entry: Entry) -> dict[str, list[bytes]]:
-        return self._stock(entry)
+        return self._stock_values(entry)
 
-    def _stock(self, entry: Entry) -> dict[str, list[bytes]]:
-        """An entry without what we put there."""
+    def _stock_values(self, entry: Entry) -> dict[str, list[bytes]]:
+        """The entry without the values that gitstate put there."""
         kept: dict[str, list[bytes]] = {}
         for name, values in entry.items():
             prefixes = tuple(
@@ -208,7 +208,10 @@ class StockMapping:
 
 
 def difference(old: Entry, new: Entry) -> list[tuple[int, str, list[bytes]]]:
-    """What makes ``new`` of ``old``: values to be deleted, so that a change by somebody else is noticed, and added."""
+    """Return modifications from ``old`` to ``new``.
+
+    Values are deleted by value: the server refuses if somebody else has changed them.
+    """
     from ldap import MOD_ADD, MOD_DELETE
 
     found: list[tuple[int, str, list[bytes]]] = []
@@ -231,7 +234,7 @@ def _sameness(name: str) -> Any:
 
 
 def rebased(current: Entry, old: Entry, new: Entry) -> dict[str, list[bytes]]:
-    """``current`` with what differs between ``old`` and ``new``, whether or not some of it is so already."""
+    """Return ``current`` with the difference of ``old`` and ``new`` applied, unless it is already."""
     result = {name: list(values) for name, values in current.items()}
     for name in {*old, *new}:
         same = _sameness(name)

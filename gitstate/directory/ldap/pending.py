@@ -26,7 +26,7 @@ _MAGIC: Final = "gitstate pending change 1"
 
 @dataclass(frozen=True, slots=True)
 class EntryChange:
-    """What becomes of one entry: None where it isn't there before, or after. ``csn``: the state that we saw."""
+    """An entry before and after a change, None where it doesn't exist; ``csn`` is the state that was read."""
 
     dn: str
     old: Entry | None
@@ -35,22 +35,22 @@ class EntryChange:
 
     @property
     def reverse(self) -> EntryChange:
-        """What undoes it."""
+        """Return the change that undoes this one."""
         return EntryChange(self.dn, self.new, self.old)
 
 
 @dataclass(frozen=True, slots=True)
 class PendingChange:
-    """A change that is under way, or half done."""
+    """A change in progress or interrupted."""
 
     number: str
     who: str
     message: str
-    items: tuple[EntryChange, ...]
+    changes: tuple[EntryChange, ...]
 
 
 class PendingFile:
-    """The change that is under way on this server; kept in ``SITE/ldap``."""
+    """The journal of the change in progress, in ``SITE/ldap``."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -60,12 +60,12 @@ class PendingFile:
         return self._place / "pending"
 
     def lock(self) -> AbstractContextManager[None]:
-        """Be the only one on this server that writes. Raises LockedError."""
+        """Hold the lock of all writers on this server. Raises LockedError."""
         self._place.mkdir(mode=0o700, exist_ok=True)
         return exclusive(self._place, "the directory is locked by another command")
 
     def load(self) -> PendingChange | None:
-        """The change that is under way; None if there is none. Raises DamagedError."""
+        """Return the change in progress; None if there is none. Raises DamagedError."""
         try:
             data = self._file.read_bytes()
         except FileNotFoundError:
@@ -74,21 +74,21 @@ class PendingFile:
             head = json.loads(data)
             if head["format"] != _MAGIC:
                 raise ValueError
-            items = tuple(EntryChange(one["dn"], _read(one["old"]), _read(one["new"])) for one in head["items"])
-            return PendingChange(head["number"], head["who"], head["message"], items)
+            changes = tuple(EntryChange(one["dn"], _read(one["old"]), _read(one["new"])) for one in head["changes"])
+            return PendingChange(head["number"], head["who"], head["message"], changes)
         except (ValueError, KeyError, TypeError):
             raise DamagedError(
                 f"{self._file} is no change that gitstate wrote", "move it away, then gitstate directory check"
             ) from None
 
     def save(self, pending: PendingChange) -> None:
-        """Make the change: from here on it will be done."""
-        items = [{"dn": one.dn, "old": _text(one.old), "new": _text(one.new)} for one in pending.items]
+        """Record the change; from here on it will be completed."""
+        changes = [{"dn": one.dn, "old": _text(one.old), "new": _text(one.new)} for one in pending.changes]
         head = {"format": _MAGIC, "number": pending.number, "who": pending.who, "message": pending.message}
-        fs.write_file(self._file, json.dumps({**head, "items": items}).encode(), 0o600)
+        fs.write_file(self._file, json.dumps({**head, "changes": changes}).encode(), 0o600)
 
     def clear(self) -> None:
-        """It is done."""
+        """Remove the journal: the change is complete."""
         self._file.unlink(missing_ok=True)
         fs.sync_directory(self._place)
 
@@ -108,14 +108,14 @@ def _read(entry: dict[str, list[str]] | None) -> dict[str, list[bytes]] | None:
 def with_pending(
     rows: Sequence[tuple[str, dict[str, list[bytes]]]], pending: PendingChange | None
 ) -> dict[str, dict[str, list[bytes]]]:
-    """Entries by name in the tree as they will be when ``pending`` is done: also without what it takes away."""
+    """Return entries by DN as they will be after ``pending``, removals included."""
     found = dict(rows)
     if pending is not None:
         by_name = {dn.lower(): dn for dn in found}
-        for item in pending.items:
-            dn = by_name.get(item.dn.lower(), item.dn)
-            if item.new is None:
+        for change in pending.changes:
+            dn = by_name.get(change.dn.lower(), change.dn)
+            if change.new is None:
                 found.pop(dn, None)
             else:
-                found[dn] = rebased(found.get(dn, {}), item.old or {}, item.new)
+                found[dn] = rebased(found.get(dn, {}), change.old or {}, change.new)
     return found

@@ -1,4 +1,4 @@
-"""What entries of clients there are, and what one object has seen of them."""
+"""Reads the entries of clients, and keeps which state was read."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from gitstate.directory.options import LdapOptions, Mode
 
 CREATOR: Final = "creatorsName"
 BATCH: Final = 100
-"""Names or addresses that one search asks for."""
+"""Names or addresses in one search."""
 _HINT: Final = "fix that entry with the tools of the LDAP server"
 Rows = dict[str, dict[str, list[bytes]]]
-"""Entries by their place in the tree."""
+"""Entries by DN."""
 
 
 class Reader:
-    """Searches, and what pending changes make of what they find."""
+    """Searches, with pending changes applied to the results."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class Reader:
         self._known: dict[str, tuple[str, Client]] = {}
         self._has_schema = False
 
-    def base_filter(self) -> tuple[dict[str, Client], State]:
-        """All clients by name. Raises ConfigError, UnreachableError."""
+    def clients(self) -> tuple[dict[str, Client], State]:
+        """Return all clients by name. Raises ConfigError, UnreachableError."""
         rows, state = self.read(self.mapping.attributes)
         by_name(self._connection.uri, rows.items())
         known = {
@@ -53,7 +53,7 @@ class Reader:
         return dict(sorted((client.name, client) for _, client in known.values())), state
 
     def find(self, condition: str, wanted: Mapping[str, str]) -> list[tuple[Client, str]]:
-        """The clients that the server finds and whose values are those wanted, with the marks of their entries."""
+        """Return the clients with the ``wanted`` values, each with its entry's change sequence number."""
         rows, state = self.read(self.mapping.attributes, condition, clients_only=True)
         found = {dn: self.client(dn, entry, state.csns.get(dn, "")) for dn, entry in rows.items()}
         pairs = [(one, state.csns.get(dn, "")) for dn, one in found.items() if matches(one, wanted)]
@@ -62,7 +62,7 @@ class Reader:
         return sorted(pairs, key=lambda pair: pair[0].name)
 
     def followers(self, channel: str) -> Counter[Kind]:
-        """How many clients of each kind follow a channel; entries that are alike are looked at once."""
+        """Count the clients of each kind that follow a channel; equal entries are parsed once."""
         rows, _ = self.read(self.mapping.follower_attributes, self.filter({"channel": channel}), clients_only=True)
         alike: dict[tuple[tuple[bytes, ...], ...], list[str]] = {}
         for dn, entry in rows.items():
@@ -77,16 +77,16 @@ class Reader:
         return found
 
     def filter(self, wanted: Mapping[str, str]) -> str:
-        """What asks the server for the clients whose values are those wanted."""
+        """Return the filter for clients with the ``wanted`` values."""
         return f"(&{''.join(self.mapping.wanted(key, value) for key, value in wanted.items())})"
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """Return all names, sorted."""
         rows, _ = self.read(self.mapping.name_attributes, clients_only=True)
         return sorted(name_of(dn, entry) for dn, entry in rows.items())
 
     def client(self, dn: str, entry: Entry, csn: str) -> Client:
-        """The client of an entry. Raises ConfigError."""
+        """Return the client of an entry. Raises ConfigError."""
         known = self._known.get(dn)
         if known is not None and csn and known[0] == csn:
             return known[1]
@@ -96,12 +96,12 @@ class Reader:
             raise ConfigError(f"{self._connection.uri}: {dn}: {error.why}", _HINT) from None
 
     def search(self, condition: str, attributes: Sequence[str]) -> list[SearchResult]:
-        """Entries that may be clients."""
+        """Return entries that may be clients."""
         wanted = f"(&{self.mapping.base_filter}{condition})" if condition else self.mapping.base_filter
         return self._connection.search(self._options.clients, wanted, attributes)
 
     def read(self, attributes: Sequence[str], condition: str = "", *, clients_only: bool = False) -> tuple[Rows, State]:
-        """Entries as they will be when what is pending is done; if that ends meanwhile, once more.
+        """Return entries as they will be after the pending change; read again if that completes meanwhile.
 
         ``clients_only``: the state tells nothing of channels and the like.
         """
@@ -124,24 +124,24 @@ class Reader:
         return {dn: entry for dn, entry in found.items() if self.mapping.is_client(entry)}, state
 
     def csns_of_records(self) -> dict[str, str]:
-        """The marks of channels and the like."""
+        """Return the change sequence numbers of channels and hardware classes."""
         return {dn: csn for one in self._records for dn, csn in one.csns().items()}
 
     def _of_clients(self, pending: PendingChange) -> PendingChange:
-        """What of a pending change are clients."""
+        """The part of a pending change that concerns clients."""
         below = tuple(f",{one.base}".lower() for one in self._records)
-        ours = tuple(one for one in pending.items if not one.dn.lower().endswith(below))
+        ours = tuple(one for one in pending.changes if not one.dn.lower().endswith(below))
         return PendingChange(pending.number, pending.who, pending.message, ours)
 
     def _check_schema(self) -> None:
-        """Raise ConfigError if the server doesn't know our attributes: of a filter that names one it says nothing."""
+        """Raise ConfigError if the server lacks our schema: its searches would find nothing."""
         if self._options.mode is not Mode.SCHEMA or self._has_schema:
             return
         check_schema(self._connection, self._options.base)
         self._has_schema = True
 
     def current(self, names: Sequence[str]) -> dict[str, SearchResult]:
-        """The entries of hosts, clients or not, with all that they hold."""
+        """Return the entries of hosts, clients or not, with all attributes."""
         found: dict[str, SearchResult] = {}
         for some in batches(names):
             wanted = f"(&{any_of([HOST_FILTER, self.mapping.base_filter])}{any_of(name_filters(some))})"
@@ -154,10 +154,10 @@ class Reader:
 
 
 def name_filters(names: Iterable[str]) -> Iterator[str]:
-    """Filters for names."""
+    """Yield filters for names, each short enough for one search."""
     return (equals("cn", name) for name in names)
 
 
 def batches(words: Sequence[str]) -> Iterator[Sequence[str]]:
-    """``words`` in parts, each short enough for one search."""
+    """Yield ``words`` in batches, each short enough for one search."""
     return (words[start : start + BATCH] for start in range(0, len(words), BATCH))

@@ -19,7 +19,7 @@ _CHANGE: Final = "gitstateLastChange"
 
 
 class LdapRecords(Generic[Record]):
-    """The entries of one sort, below ``base``; ``top`` is that of the whole directory."""
+    """The entries of one record type below ``base``; ``top`` is the base of the whole directory."""
 
     def __init__(
         self, record_type: RecordType[Record], base: str, top: str, connection: Connection, pending_file: PendingFile
@@ -32,7 +32,7 @@ class LdapRecords(Generic[Record]):
         self._pending_file = pending_file
 
     def all(self) -> dict[str, Record]:
-        """All of them by name, in their order. Raises ConfigError, UnreachableError."""
+        """Return all records by name, sorted. Raises ConfigError, UnreachableError."""
         found = []
         entries = self._entries()
         if not entries:
@@ -47,7 +47,7 @@ class LdapRecords(Generic[Record]):
         return self._record_type.by_name(found)
 
     def csns(self) -> dict[str, str]:
-        """The marks of their last changes."""
+        """Return their change sequence numbers."""
         return take_csns(self._connection.search(self.base, self._every, (CSN,)))
 
     def _entries(self) -> dict[str, dict[str, list[bytes]]]:
@@ -64,7 +64,7 @@ class LdapRecords(Generic[Record]):
     def change(self, put: Iterable[Record], remove: Iterable[str], note: str, who: str, message: str) -> None:
         """See ``Directory.change_channels``; the journal is locked."""
         current = {_name(dn, entry): (dn, entry) for dn, entry in self._entries().items()}
-        items = []
+        changes = []
         left = set(current)
         for name in remove:
             if name not in current:
@@ -72,20 +72,20 @@ class LdapRecords(Generic[Record]):
             dn, entry = current.pop(name)
             left.discard(name)
             csn = entry.pop(CSN, [b""])[0].decode()
-            items.append(EntryChange(dn, entry, None, csn))
-        removed = {item.dn: item for item in items}
+            changes.append(EntryChange(dn, entry, None, csn))
+        removed = {change.dn: change for change in changes}
         for record in put:
             self._record_type.refuse_case_variant(record.name, left)
             left.add(record.name)
-            item = self._item(record, current, removed, note)
-            if item is not None:
-                items = [one for one in items if one.dn != item.dn] + [item]
-        if items:
-            if any(item.old is None for item in items):
+            change = self._change_of(record, current, removed, note)
+            if change is not None:
+                changes = [one for one in changes if one.dn != change.dn] + [change]
+        if changes:
+            if any(change.old is None for change in changes):
                 transaction.create_container(self._connection, self.base)
-            transaction.commit(self._connection, self._pending_file, items, who, message)
+            transaction.commit(self._connection, self._pending_file, changes, who, message)
 
-    def _item(
+    def _change_of(
         self,
         record: Record,
         current: dict[str, tuple[str, dict[str, list[bytes]]]],
@@ -106,7 +106,7 @@ class LdapRecords(Generic[Record]):
 
 
 def _name(dn: str, entry: Entry) -> str:
-    """A thing's name, whose case counts."""
+    """Return the name of a record, in its own case."""
     low = name_of(dn, entry)
     values = [one.decode("utf-8", "replace") for one in entry.get("cn", ())]
     return next((one for one in values if one.lower() == low), values[0] if values else low)

@@ -42,22 +42,22 @@ class SplitDirectory(Directory):
         """All clients by name, sorted by name."""
         assigned = self._assigned.clients()
         hosts = self._hosts("") if assigned else {}
-        return MappingProxyType({name: _joined(one, hosts.get(name)) for name, one in assigned.items()})
+        return MappingProxyType({name: _with_addresses(one, hosts.get(name)) for name, one in assigned.items()})
 
     def client(self, name: str) -> Client:
         """One client. Raises NotFoundError with the nearest names."""
         assigned = self._assigned.clients()
         if name not in assigned:
             raise no_such_client(name, assigned)
-        return _joined(assigned[name], self._hosts(any_of(name_filters([name]))).get(name))
+        return _with_addresses(assigned[name], self._hosts(any_of(name_filters([name]))).get(name))
 
     def find(self, wanted: Mapping[str, str]) -> Mapping[str, Client]:
-        """The clients whose values are those wanted; by an address the server looks."""
+        """Return the clients with the ``wanted`` values; the server searches for addresses."""
         ours = {key: value for key, value in wanted.items() if key not in _OF_HOSTS}
         theirs = [equals(_OF_HOSTS[key][0], value) for key, value in wanted.items() if key in _OF_HOSTS]
         assigned = self._assigned.find(ours)
         hosts = self._hosts("".join(theirs)) if theirs else self._of(list(assigned))
-        found = {name: _joined(one, hosts.get(name)) for name, one in assigned.items()}
+        found = {name: _with_addresses(one, hosts.get(name)) for name, one in assigned.items()}
         return {name: one for name, one in found.items() if matches(one, wanted)}
 
     def _of(self, wanted: Sequence[str]) -> dict[str, Entry]:
@@ -67,7 +67,7 @@ class SplitDirectory(Directory):
         return {**self._hosts(""), **found} if found.keys() < set(wanted) else found
 
     def _hosts(self, condition: str) -> dict[str, Entry]:
-        """Hosts by their short names; of several entries for one what they say together."""
+        """Return hosts by short name; several entries of one host are merged."""
         found: dict[str, dict[str, list[bytes]]] = {}
         for dn, entry in self._connection.search(self._options.clients, f"(&{HOST_FILTER}{condition})", _ATTRIBUTES):
             known = found.setdefault(name_of(dn, entry), {})
@@ -76,29 +76,29 @@ class SplitDirectory(Directory):
         return dict(found)
 
     def followers(self, channel: str) -> Mapping[Kind, int]:
-        """How many clients of each kind follow a channel; no host is asked for."""
+        """Count the clients of each kind that follow a channel, without asking for hosts."""
         return self._assigned.followers(channel)
 
     def entries(self, names: Collection[str] | None = None) -> Mapping[str, Entry]:
-        """What stands in each client's file, with the addresses of the host."""
+        """Return the entry of each client's file, with the addresses of its host."""
         from gitstate.directory.model.client_attributes import entry_of
 
         clients = self.clients()
         return {name: entry_of(clients[name], entry) for name, entry in self._assigned.entries(names).items()}
 
     def netgroup(self, name: str) -> list[str]:
-        """The machines of a netgroup of the LDAP server."""
+        """Return the machines of a netgroup of the LDAP server."""
         return netgroups.hosts(self._connection, self._options.netgroups, name)
 
     def revision(self) -> str:
-        """Of what is ours; hosts change without us."""
+        """Return the revision of the assignments; changes of hosts don't count."""
         return self._assigned.revision()
 
     def client_on(self, name: str, when: int) -> None:
-        """A server keeps no history."""
+        """Return None: an LDAP server keeps no history."""
 
     def last_change(self, name: str) -> LastChange | None:
-        """The last commit of the client's file."""
+        """Return the last commit of the client's file."""
         return self._assigned.last_change(name)
 
     # --- writing ---
@@ -112,16 +112,16 @@ class SplitDirectory(Directory):
         committer: Signature | None = None,
         extra: Mapping[str, Entry] | None = None,
     ) -> None:
-        """One commit; addresses are the server's, and can't be changed from here."""
+        """One commit; addresses belong to the server and can't be changed here."""
         changed = [normalized(client) for client in put]
         known = self._assigned.clients()
         hosts = self._of([client.name for client in changed])
         for client in changed:
             if client.name not in hosts and client.name not in known:
                 raise _no_host(client.name, hosts or self._hosts(""), self._options.clients)
-            self._refuse_addresses(client, _joined(client, hosts.get(client.name)))
+            self._refuse_addresses(client, _with_addresses(client, hosts.get(client.name)))
         bare = [replace(client, macs=(), ips=()) for client in changed]
-        self._assigned.change(bare, remove, author, message, committer, _bared(extra))
+        self._assigned.change(bare, remove, author, message, committer, _without_addresses(extra))
 
     def _refuse_addresses(self, client: Client, host: Client) -> None:
         for key, (attribute, _) in _OF_HOSTS.items():
@@ -133,20 +133,20 @@ class SplitDirectory(Directory):
                 )
 
     def about(self) -> str:
-        """Both places."""
+        """Return both places: hosts and assignments."""
         hosts = f"hosts below {self._options.clients} of {self._connection.uri}"
         return f"{hosts}, assignments in {self._assigned.about()}"
 
     def problems(self) -> list[str]:
-        """Clients that no host has the name of any more."""
+        """Return a line for each client whose host is gone."""
         lost = sorted(self._assigned.clients().keys() - self._hosts("").keys())
         return [f"{name}: no host has that name, below {self._options.clients}" for name in lost]
 
     def finish(self) -> None:
-        """A commit is done or isn't."""
+        """Nothing to finish: a commit is atomic."""
 
     def records(self, record_type: RecordType[Record]) -> Mapping[str, Record]:
-        """All records by name, in their order."""
+        """Return all records by name, sorted."""
         return self._assigned.records(record_type)
 
     def change_records(
@@ -162,21 +162,21 @@ class SplitDirectory(Directory):
         self._assigned.change_records(record_type, put, remove, author, message, committer)
 
 
-def _joined(client: Client, host: Entry | None) -> Client:
-    """A client with the addresses that the server has for it; what can't be one is passed over."""
+def _with_addresses(client: Client, host: Entry | None) -> Client:
+    """Return the client with the server's addresses for it; invalid ones are left out."""
     values: dict[str, Any] = {}
     for key, (attribute, read) in _OF_HOSTS.items():
-        values[key] = tuple(_readable(read, (host or {}).get(attribute, ())))
+        values[key] = tuple(_valid(read, (host or {}).get(attribute, ())))
     return normalized(replace(client, **values))
 
 
-def _readable(read: Callable[[str], str], values: Iterable[bytes]) -> Iterable[str]:
+def _valid(read: Callable[[str], str], values: Iterable[bytes]) -> Iterable[str]:
     for value in values:
         with suppress(UsageError):
             yield read(value.decode("utf-8", "replace"))
 
 
-def _bared(extra: Mapping[str, Entry] | None) -> Mapping[str, Entry] | None:
+def _without_addresses(extra: Mapping[str, Entry] | None) -> Mapping[str, Entry] | None:
     if extra is None:
         return None
     attributes = {attribute for attribute, _ in _OF_HOSTS.values()}

@@ -1,4 +1,4 @@
-"""What entries there are and how new they are: what one object has seen of the directory."""
+"""Which entries one object has read from the directory, and their change sequence numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gitstate.directory.ldap.connection import SearchResult
 from gitstate.directory.ldap.entry_mappings import name_of
 
 CSN = "entryCSN"
-"""The server's own mark of an entry's last change."""
+"""The server's change sequence number of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Entries by their place in the tree, with the marks of their last change."""
+    """Change sequence numbers by DN."""
 
     csns: Mapping[str, str]
     others: Mapping[str, str] = field(default_factory=dict)
@@ -24,26 +24,26 @@ class State:
 
     @property
     def revision(self) -> str:
-        """Another one after any change; empty where there is nothing."""
+        """Return an id that differs after any change; empty for an empty directory."""
         if not self.csns and not self.others:
             return ""
         lines = sorted(f"{dn}\n{csn}\n" for dn, csn in [*self.csns.items(), *self.others.items()])
         return hashlib.sha1("".join(lines).encode(), usedforsecurity=False).hexdigest()
 
     def after(self, gone: Iterable[str], new: Iterable[SearchResult]) -> State:
-        """When these are gone, and those have changed."""
+        """Return the state without the entries ``gone`` and with those of ``new``."""
         dropped = set(gone)
         kept = {dn: csn for dn, csn in self.csns.items() if dn not in dropped}
         return State({**kept, **take_csns(new)}, self.others)
 
 
 def take_csns(rows: Iterable[SearchResult]) -> dict[str, str]:
-    """The marks of entries, which are taken out of them."""
+    """Return the entries' change sequence numbers and remove them from the entries."""
     return {dn: entry.pop(CSN, [b""])[0].decode() for dn, entry in rows}
 
 
 def by_name(uri: str, rows: Iterable[tuple[str, Mapping[str, list[bytes]]]]) -> dict[str, str]:
-    """Where the host of each name stands. Raises ConfigError if two have one name."""
+    """Return the DN of each host by name. Raises ConfigError if two hosts have one name."""
     found: dict[str, str] = {}
     for dn, entry in rows:
         name = name_of(dn, entry)

@@ -1,21 +1,15 @@
-"""Entries as LDIF text (RFC 2849), one in a file, read and written by python-ldap.
-
-Lines are checked before python-ldap parses them: it fetches URLs, matches names with a pattern that takes exponential
-time on some input, and doesn't report line numbers.
-"""
+"""Entries as LDIF text (RFC 2849), one in a file."""
 
 from __future__ import annotations
 
 import binascii
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from io import BytesIO, StringIO
+from itertools import dropwhile
 from typing import Any, Final
-
-from ldif import LDIFRecordList, LDIFWriter
 
 from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import host_name
@@ -28,8 +22,8 @@ from gitstate.directory.model.schema import schema
 HINT: Final = "clone directory.git, fix it, and push"
 BASE: Final = "ou=clients,o=gitstate"
 _LONGEST: Final = 64 * 1024
-_ONE_LINE: Final = _LONGEST  # unfolded, so that diffs are readable
 _CONTROL: Final = re.compile("[\0-\x09\x0b-\x1f\x7f]")
+_SAFE: Final = re.compile(rb"(?:(?![ :<])[ -~]+(?<! ))?")  # a value that stands in a line as it is
 _SPECIFICATION: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*)((?:;[^:]*)?):([:<]?) *(.*)")
 
 
@@ -85,10 +79,15 @@ def record_entry(record_type: RecordType[Record], record: Record, current: Entry
 
 
 def format_entry(dn: str, entry: Entry) -> bytes:
-    """Return an entry as LDIF."""
-    text = StringIO()
-    LDIFWriter(text, cols=_ONE_LINE).unparse(dn, entry)
-    return text.getvalue().removesuffix("\n").encode()
+    """Return an entry as LDIF, attributes sorted; lines aren't folded, so that diffs are readable."""
+    lines = [_line(name, value) for name, values in sorted(entry.items()) for value in values]
+    return "".join([_line("dn", dn.encode()), *lines]).encode()
+
+
+def _line(name: str, value: bytes) -> str:
+    if _SAFE.fullmatch(value):
+        return f"{name}: {value.decode()}\n"
+    return f"{name}:: {b64encode(value).decode()}\n"
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -159,25 +158,19 @@ def _attributes(lines: list[tuple[int, str]]) -> list[tuple[int, str]]:
 
 def _entry(data: bytes, dn: str) -> dict[str, list[bytes]]:
     """Parse the only entry of a file, attributes by their first name. Raises EntryError."""
-    lines = _unfolded(_decoded(data))
     head = f"dn: {dn}"
-    while lines and (not lines[0][1] or lines[0][1] == "version: 1"):
-        lines.pop(0)
+    lines = list(dropwhile(lambda line: line[1] in ("", "version: 1"), _unfolded(_decoded(data))))
     if not lines or lines[0][1].lower() != head.lower():
         raise EntryError(f"the entry begins with {head}", line=lines[0][0] if lines else 1)
-    for number, line in lines[1:]:
-        _check_line(number, line)
-    records = LDIFRecordList(BytesIO("\n".join(line for _, line in [*lines, (0, "\n")]).encode()))
-    try:
-        records.parse()
-        ((_, found),) = records.all_records
-    except (ValueError, EOFError) as error:
-        raise EntryError(f"not one LDIF entry: {' '.join(str(error).split())[:200]}", line=lines[0][0]) from None
     entry: dict[str, list[bytes]] = {}
-    for key, values in found.items():
-        attribute = schema().attribute(key)
-        assert attribute is not None
-        entry.setdefault(attribute.name, []).extend(values)
+    is_over = False
+    for number, line in lines[1:]:
+        if line and is_over:
+            raise EntryError("a second entry: a file holds only one", line=number)
+        is_over = not line
+        if line:
+            name, value = _parse_line(number, line)
+            entry.setdefault(name, []).append(value)
     return entry
 
 
@@ -204,15 +197,14 @@ def _unfolded(text: str) -> list[tuple[int, str]]:
     return [(number, "".join(parts)) for number, parts in found if not parts[0].startswith("#")]
 
 
-def _check_line(number: int, line: str) -> None:
-    """Raise EntryError unless ``line`` is a value that we can read, of an attribute that the schema knows."""
-    if not line:
-        return
+def _parse_line(number: int, line: str) -> tuple[str, bytes]:
+    """Return an attribute by its first name, and a value. Raises EntryError if it is unknown or not readable."""
     found = _SPECIFICATION.fullmatch(line)
     if found is None:
         raise EntryError("not of the form 'attribute: value'", line=number)
     name, options, sign, value = found.groups()
-    if schema().attribute(name) is None or options:
+    attribute = schema().attribute(name)
+    if attribute is None or options:
         what = (
             "change records aren't read" if name == "changetype" else f"there is no attribute {name[:60]}{options[:9]}"
         )
@@ -221,6 +213,7 @@ def _check_line(number: int, line: str) -> None:
         raise EntryError("values from URLs are never read", line=number)
     if sign == ":":
         try:
-            b64decode(value, validate=True)
+            return attribute.name, b64decode(value, validate=True)
         except binascii.Error:
             raise EntryError("not base64", line=number) from None
+    return attribute.name, value.encode()

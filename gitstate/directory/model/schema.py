@@ -1,20 +1,19 @@
-"""The schema for checking entries: the file that LDAP servers load, parsed by python-ldap."""
+"""The schema for checking entries, parsed from the file that LDAP servers load (RFC 4512, section 4.1)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, Final, NamedTuple
-
-import ldap.dn
-from ldap.schema import AttributeType, ObjectClass, SubSchema
+from itertools import takewhile
+from typing import Final, NamedTuple
 
 from gitstate.core.data import data_file
 from gitstate.directory.model.entries import Entry, EntryError, quoted
 
 _FILES: Final = ("standard.schema", "gitstate.schema")
-_STRUCTURAL: Final = 0
+_FLAGS: Final = {"SINGLE-VALUE", "STRUCTURAL", "AUXILIARY", "ABSTRACT"}
+_TOKEN: Final = re.compile(r"'[^']*'|[()$]|[^\s()$']+")
 
 
 # --- syntaxes (RFC 4517), stricter in one point: no control characters ------------------------------------------------
@@ -23,6 +22,11 @@ _IA5: Final = re.compile(rb"[ -~]+")
 _PRINTABLE: Final = re.compile(rb"[A-Za-z0-9'()+,./:=? -]+")
 _OID: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)*")
 _CONTROL: Final = re.compile("[\0-\x1f\x7f-\x9f]")
+_RDN: Final = (
+    r"(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)*) *="
+    r'(?: *#(?:[0-9A-Fa-f]{2})+ *|(?! *#)(?:[^\\,+";<>]|\\(?:[ "+,;<>#=\\]|[0-9A-Fa-f]{2}))*)'
+)
+_DN: Final = re.compile(f"{_RDN}(?:[,+] *{_RDN})*")  # RFC 4514, spaces around separators allowed
 
 
 def _is_text(value: bytes) -> bool:
@@ -34,7 +38,7 @@ def _is_text(value: bytes) -> bool:
 
 
 def _is_dn(value: bytes) -> bool:
-    return _is_text(value) and bool(ldap.dn.is_dn(value.decode()))
+    return _is_text(value) and _DN.fullmatch(value.decode()) is not None
 
 
 def _matches(pattern: re.Pattern[bytes]) -> Callable[[bytes], bool]:
@@ -75,6 +79,35 @@ def _spelled_out(oid: str, macros: Mapping[str, str]) -> str:
     return f"{macros[name]}.{rest}" if colon else oid
 
 
+class _Definition(NamedTuple):
+    """An attribute type or an object class: ``values`` of each keyword; flags have none."""
+
+    oid: str
+    values: Mapping[str, Sequence[str]]
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.values["NAME"]
+
+
+def _parse_definition(text: str) -> _Definition:
+    """Parse ``( OID NAME 'x' SUP y MUST ( a $ b ) STRUCTURAL )``."""
+    _, oid, *tokens, _ = _TOKEN.findall(text)
+    values: dict[str, list[str]] = {}
+    rest = iter(tokens)
+    for keyword in rest:
+        values[keyword] = [] if keyword in _FLAGS else [one.strip("'") for one in _value(rest)]
+    return _Definition(oid, values)
+
+
+def _value(tokens: Iterator[str]) -> Iterator[str]:
+    first = next(tokens)
+    if first != "(":
+        yield first
+        return
+    yield from (one for one in takewhile(lambda one: one != ")", tokens) if one != "$")
+
+
 class Attribute(NamedTuple):
     """An attribute's definition."""
 
@@ -97,27 +130,10 @@ class Schema:
 
     def __init__(self, texts: Sequence[str]) -> None:
         found = [definition for text in texts for definition in definitions(text)]
-        self._parsed = SubSchema(
-            {
-                "attributeTypes": [text for keyword, text in found if keyword == "attributetype"],
-                "objectClasses": [text for keyword, text in found if keyword == "objectclass"],
-            },
-            2,
-        )
-        self._attributes = {
-            name.lower(): self._attribute(self._parsed.get_obj(AttributeType, oid))
-            for oid in self._parsed.listall(AttributeType)
-            for name in self._parsed.get_obj(AttributeType, oid).names
-        }
+        types = _by_name(text for keyword, text in found if keyword == "attributetype")
+        self._classes = _by_name(text for keyword, text in found if keyword == "objectclass")
+        self._attributes = {name: _attribute(one, types) for name, one in types.items()}
         self._rules: dict[tuple[bytes, ...], _Rules] = {}
-
-    def _attribute(self, parsed: Any) -> Attribute:
-        above = parsed
-        while above.syntax is None:
-            above = self._parsed.get_obj(AttributeType, above.sup[0])
-        what, fits = _SYNTAXES[above.syntax]
-        ignores_case = (above.equality or "").startswith("caseIgnore")
-        return Attribute(parsed.names[0], bool(parsed.single_value), ignores_case, what, fits)
 
     def attribute(self, name: str) -> Attribute | None:
         """The attribute ``name``, None if there is none."""
@@ -151,20 +167,37 @@ class Schema:
         rules = self._rules.get(names)
         if rules is None:
             classes = [self._class(name, place) for place, name in enumerate(names)]
-            structural = [one for one in classes if one.kind == _STRUCTURAL]
-            if len(structural) != 1:  # none of ours, and none that we use, is derived from another structural one
+            if sum("STRUCTURAL" in one.values for one in classes) != 1:
+                # none of ours, and none that we use, is derived from another structural one
                 raise EntryError("an entry is of exactly one structural class, such as device", "objectClass")
-            must, may = self._parsed.attribute_types([one.oid for one in classes])
-            needed = frozenset(one.names[0] for one in must.values())
-            rules = _Rules(needed, needed | {one.names[0] for one in may.values()})
-            self._rules[names] = rules
+            must, may = (frozenset(self._allowed(classes, keyword)) for keyword in ("MUST", "MAY"))
+            rules = self._rules[names] = _Rules(must, must | may)
         return rules
 
-    def _class(self, name: bytes, place: int) -> Any:
-        found = self._parsed.get_obj(ObjectClass, name.decode("ascii", "replace"))
+    def _class(self, name: bytes, place: int) -> _Definition:
+        found = self._classes.get(name.decode("ascii", "replace").lower())
         if found is None:
             raise EntryError(f"there is no class {quoted(name)}", "objectClass", place)
         return found
+
+    def _allowed(self, classes: Iterable[_Definition], keyword: str) -> Iterator[str]:
+        """Yield the attributes of ``classes``, and of those that they are derived from, by their first names."""
+        for one in classes:
+            yield from (self._attributes[name.lower()].name for name in one.values.get(keyword, ()))
+            yield from self._allowed((self._classes[name.lower()] for name in one.values.get("SUP", ())), keyword)
+
+
+def _by_name(texts: Iterable[str]) -> dict[str, _Definition]:
+    return {name.lower(): one for one in map(_parse_definition, texts) for name in one.names}
+
+
+def _attribute(one: _Definition, types: Mapping[str, _Definition]) -> Attribute:
+    above = one
+    while "SYNTAX" not in above.values:
+        above = types[above.values["SUP"][0].lower()]
+    what, fits = _SYNTAXES[above.values["SYNTAX"][0].partition("{")[0]]
+    ignores_case = one.values.get("EQUALITY", [""])[0].startswith("caseIgnore")
+    return Attribute(one.names[0], "SINGLE-VALUE" in one.values, ignores_case, what, fits)
 
 
 @cache
