@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.slow, root_only, needs("mmdebstrap", "mtree", "git"), 
 
 
 def run(*command: str | Path, cwd: Path, path: str = "") -> str:
-    """Run a command away from the checkout; what it prints."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Run a command away from the checkout and without a compiler; what it prints."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"CC": "false"}
     environment["PATH"] = f"{path}:{environment['PATH']}" if path else environment["PATH"]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -38,6 +38,16 @@ def test_the_wheel_runs_the_demo(tmp_path: Path) -> None:
     assert shipped == {str(path.relative_to(PROJECT)) for path in (PROJECT / "schemas").rglob("*.json")}
     layers = {path.relative_to(data) for path in Path(data, "_data", "layers").rglob("*") if path.is_file()}
     assert layers == {"_data" / path.relative_to(PROJECT) for path in (PROJECT / "layers").rglob("*") if path.is_file()}
+
+    assert (tmp_path / "venv" / "share" / "man" / "man1" / "gitstate.1").read_text().startswith(".")
+    site = tmp_path / "site"
+    run(python, "-m", "gitstate", "--site", site, "init", cwd=tmp_path)
+    with (site / "site.toml").open("a") as file:
+        file.write('[directory]\nbackend = "ldap"\nuri = "ldapi:///"\nbase = "dc=example,dc=org"\n')
+    listed = [python, "-m", "gitstate", "--site", site, "client", "list"]
+    refused = subprocess.run(listed, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert refused.returncode == 5
+    assert "pip install 'gitstate[ldap]'" in refused.stderr
 
     cache = PROJECT / ".work" / "demo" / "cache"
     if cache.is_dir():

@@ -53,6 +53,14 @@ class Server:
             sys.exit(f"demo: that ended with {done.returncode}")
 
 
+def show_line(line: str) -> None:
+    """A line of the machine's console; if it is wider than the terminal, each part has the machine's name in front."""
+    prefix = f"  {NAME}| "
+    width = max(shutil.get_terminal_size().columns - len(prefix) - 1, 20)
+    for start in range(0, len(line), width):
+        print(f"{GREY}{prefix}{line[start : start + width]}{PLAIN}", flush=True)
+
+
 @contextmanager
 def shown(guest: Guest) -> Iterator[None]:
     """The machine's console, as it comes, while the block runs."""
@@ -65,7 +73,7 @@ def shown(guest: Guest) -> Iterator[None]:
             lines = guest.console.split("\n")
             for line in lines[seen:] if last else lines[seen:-1]:
                 if line.strip():
-                    print(f"  {GREY}{NAME}| {line.rstrip()[:150]}{PLAIN}", flush=True)
+                    show_line(line.rstrip())
             seen = len(lines) - 1
             if last:
                 return
@@ -83,6 +91,59 @@ def shown(guest: Guest) -> Iterator[None]:
 def ask(guest: Guest, command: str) -> None:
     """A command on the machine that has booted."""
     print(f"{BOLD}{NAME}# {command}{PLAIN}\n{guest.run(command)[1]}", flush=True)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Say so if the block takes more than a second, with the seconds on a terminal."""
+    done = threading.Event()
+
+    def count() -> None:
+        start = time.monotonic()
+        if done.wait(1):
+            return
+        print(f"  {text}", flush=True)
+        while sys.stdout.isatty() and not done.wait(1):
+            print(f"\r  {time.monotonic() - start:.0f} s ", end="", flush=True)
+        if sys.stdout.isatty():
+            print("\r\033[K", end="", flush=True)
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    try:
+        yield
+    finally:
+        done.set()
+        counter.join()
+
+
+def state_of(site: Path) -> str:
+    """What an admin can change in a site: commits, tags and releases, and what isn't checked in yet."""
+    repositories = sorted([*site.glob("*.git"), *site.glob("prototypes/*.git"), *site.glob("layers/**/*.git")])
+    told = [
+        subprocess.run(["git", f"--git-dir={one}", "for-each-ref"], capture_output=True, text=True, check=False).stdout
+        for one in repositories
+    ]
+    command = [sys.executable, "-m", "gitstate", "--site", str(site), "status", "desktop"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    return "".join(
+        [*told, subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stdout]
+    )
+
+
+def clear(place: Path, *, sure: bool) -> None:
+    """Remove an earlier demo; one that was changed since it ended only if somebody says so."""
+    before = place / "state"
+    changed = (place / "site").exists() and not (before.exists() and before.read_text() == state_of(place / "site"))
+    if changed and not sure:
+        print(f"demo: {place / 'site'} has changed since the last demo ended, and this one would delete it", flush=True)
+        if not sys.stdin.isatty():
+            print("  delete it with --yes, or choose another directory with --dir")
+            sys.exit(4)
+        if not input("Delete it and begin anew? [y/N] ").lower().startswith("y"):
+            print("nothing done")
+            sys.exit(0)
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def prepare_site(server: Server, tarball: Path) -> None:
@@ -157,12 +218,15 @@ def main() -> None:
     """The demo."""
     parser = argparse.ArgumentParser(prog="./run demo --boot", description=__doc__)
     parser.add_argument("--dir", type=Path, default=PROJECT / ".work" / "demo-boot", help="where all of it stands")
-    place = parser.parse_args().dir.absolute()
+    parser.add_argument("--yes", action="store_true", help="replace an earlier site although it has changed")
+    parsed = parser.parse_args()
+    place = parsed.dir.absolute()
     if os.geteuid():
         sys.exit("demo: networks and root file systems are root's: run this as root")
     step("a small Debian with a kernel, by mmdebstrap (kept in .work/roots)")
-    tarball = roots.tarball(roots.BOOTABLE)
-    shutil.rmtree(place, ignore_errors=True)
+    with waiting("building it takes a minute; the next demo finds it there"):
+        tarball = roots.tarball(roots.BOOTABLE)
+    clear(place, sure=parsed.yes)
     (place / "site").mkdir(parents=True)
     with lab_around(place / "site") as lab:
         server = Server(lab)
@@ -170,8 +234,10 @@ def main() -> None:
         guest = first_boot(server)
         new_layer(server, guest)
         next_boot(server, guest)
+    (place / "state").write_text(state_of(place / "site"))
     step("where everything is")
     print(f"  site  {place / 'site'}   (in the demo's own network it stood at {SITE})")
+    print(f"  clean up: rm -rf --one-file-system {place} {PROJECT / '.work/roots'}")
     print("  how to do this with real machines: docs/netboot.md")
 
 
