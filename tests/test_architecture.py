@@ -22,7 +22,7 @@ DISTRICTS: Final = {
     for district, rooms in {
         "core": """
             errors failures data names wording documents signature entry monitor process settings fs state_file output
-            network cpio
+            network cpio worker templates
         """,
         "store": """
             objects edit reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
@@ -49,7 +49,7 @@ OWNERS: Final = {
     "ldap": ["directory"],
     "ldif": ["directory"],
     "msgspec": ["core/documents"],
-    "jinja2": ["machine/layers", "machine/render", "boot"],
+    "jinja2": ["core/templates"],
     "deepdiff": ["tree/change"],
     "yaml": ["tree/change"],
     "subprocess": ["core/process"],
@@ -343,7 +343,7 @@ def test_a_module_without_a_room_is_found(path: str) -> None:
         ("from pygit2.enums import ObjectType", "pygit2", ["store"]),
         ("import ldap.controls", "ldap", ["directory"]),
         ("from ldif import LDIFParser", "ldif", ["directory"]),
-        ("def f():\n    import jinja2.sandbox", "jinja2", ["machine/layers", "machine/render", "boot"]),
+        ("def f():\n    import jinja2.sandbox", "jinja2", ["core/templates"]),
         ("if TYPE_CHECKING:\n    from deepdiff import DeepDiff", "deepdiff", ["tree/change"]),
         ("import yaml", "yaml", ["tree/change"]),
         ("import msgspec", "msgspec", ["core/documents"]),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.names import display
@@ -13,10 +12,8 @@ from gitstate.machine.render.accounts import Lines, ids, merge_accounts
 from gitstate.machine.render.compose import Composition
 from gitstate.machine.render.image import Image
 from gitstate.machine.render.models import ACCOUNTS, Action, Blob, Decision, LayerError, ReadBlob, RenderedEntry
+from gitstate.machine.render.templates import Templates
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
-
-if TYPE_CHECKING:
-    from gitstate.machine.render.templates import Templates
 
 _SECRET: Final = frozenset({b"shadow", b"gshadow"})
 _OWNERS: Final = {"uid": b"etc/passwd", "gid": b"etc/group"}
@@ -28,14 +25,9 @@ class MachineRenderer:
     def __init__(self, image: Image, read: ReadBlob) -> None:
         self._image = image
         self._read = read
+        self._templates = Templates(read)
         self._merged: dict[tuple[bytes, tuple[tuple[str, bytes], ...]], bytes] = {}
         self._ids: dict[bytes, dict[bytes, int]] = {}
-
-    @cached_property
-    def _templates(self) -> Templates:
-        from gitstate.machine.render.templates import Templates  # jinja2 takes as long to load as the rest of a command
-
-        return Templates(self._read)
 
     def finish(self, composition: Composition, facts: Mapping[str, Any], who: str) -> list[RenderedEntry]:
         """All that the machine ``who`` gets, parents first. Raises LayerError, ConflictError, RefusedError."""
@@ -76,9 +68,13 @@ class _Rendering:
         self._who = who
         self._accounts: dict[bytes, bytes] = {}
         self._skipped: list[bytes] = []
+        self._texts: dict[tuple[str, bytes], bytes | None] = {}
+        """What templates make, by layer and path in it."""
 
     def run(self) -> list[RenderedEntry]:
         decisions = self._composition.decisions
+        latest = [decisions[path] for path in sorted(decisions)]
+        self._render([one for each in latest for one in (each, *_merged_decisions(each.lower)) if one.is_template])
         for path in sorted(ACCOUNTS & decisions.keys()):
             if decisions[path].action is Action.MERGE:
                 self._accounts[path] = self._merge(path, decisions[path])
@@ -113,7 +109,7 @@ class _Rendering:
         meta = decision.entry.meta
         content: Blob | bytes | None = Blob(decision.layer, decision.entry.oid) if decision.entry.oid else None
         if decision.action is Action.RENDER:
-            content = self._render(decision)
+            content = self._text(decision)
             if content is None:
                 self._skipped.append(path)
                 return self._item(path, decision.lower) if decision.lower is not None else None
@@ -150,9 +146,16 @@ class _Rendering:
 
     # --- content ---
 
-    def _render(self, decision: Decision) -> bytes | None:
-        layers = self._composition.layers
-        return self._finisher._templates.render(layers, decision.layer, decision.source, self._facts, self._who)
+    def _text(self, decision: Decision) -> bytes | None:
+        """What a template makes, None if it skips the file."""
+        if (decision.layer, decision.source) not in self._texts:
+            self._render([decision])  # the one below a template that skipped the file
+        return self._texts[decision.layer, decision.source]
+
+    def _render(self, decisions: Sequence[Decision]) -> None:
+        if decisions:
+            wanted = [(one.layer, one.source) for one in decisions]
+            self._texts |= self._finisher._templates.render(self._composition.layers, wanted, self._facts, self._who)
 
     def _merge(self, path: bytes, latest: Decision) -> bytes:
         decisions = list(reversed(list(_merged_decisions(latest))))
@@ -162,7 +165,7 @@ class _Rendering:
         assert decision.entry is not None
         where = f"{self._who}: {decision.layer} {self._commits[decision.layer].hex()[:7]}: {display(decision.source)}"
         if decision.is_template:
-            return Lines(where, self._render(decision) or b"")
+            return Lines(where, self._text(decision) or b"")
         return Lines(where, self._finisher._read(decision.layer, decision.entry.oid))
 
     def _merged_meta(self, path: bytes, latest: Decision) -> Meta:
@@ -196,6 +199,6 @@ class _Rendering:
         return found
 
 
-def _merged_decisions(latest: Decision) -> Iterator[Decision]:
+def _merged_decisions(latest: Decision | None) -> Iterator[Decision]:
     """The decisions that a merged file is made of, the latest first."""
-    return (decision for decision in latest.chain() if decision.action is Action.MERGE)
+    return (decision for decision in (latest.chain() if latest else ()) if decision.action is Action.MERGE)
