@@ -5,6 +5,7 @@ from __future__ import annotations
 from gitstate.boot import files as boot_files
 from gitstate.boot.plan import BootChannel
 from gitstate.core.monitor import Observer
+from gitstate.directory import Channel
 from gitstate.release import archives
 from gitstate.release.models import Release
 from gitstate.release.opened import OpenedSite
@@ -50,13 +51,42 @@ def write_channel(opened: OpenedSite, release: Release, observer: Observer) -> l
     if not opened.boots:
         return []
     channel = _boot_channel(opened.site, release)
-    return [f"boot file {path}" for path in _write(opened, (release.prototype, release.commit), channel, observer)]
+    return _write(opened, (release.prototype, release.commit), channel, observer)
+
+
+def is_shown(channel: Channel, release: Release) -> bool:
+    """Whether the directory says that ``channel`` runs ``release``."""
+    return (channel.release, channel.commit) == (str(release.name), release.commit.hex())
+
+
+def shown_line(release: Release) -> str:
+    """What the directory says of a release, or has to."""
+    return f"directory: {release.name.channel} runs {release.name}"
+
+
+def outstanding(opened: OpenedSite, channel: Channel, release: Release, observer: Observer) -> list[str]:
+    """What boot files and directory don't show yet of the release that a channel runs, as text. Nothing is written."""
+    found = []
+    if opened.boots:
+        boots = _boot_channel(opened.site, release)
+        found = _file_lines(_plan(opened, (release.prototype, release.commit), boots, observer))
+    return found if is_shown(channel, release) else [*found, shown_line(release)]
+
+
+def _plan(
+    opened: OpenedSite, snapshot: tuple[str, bytes], channel: BootChannel | None, observer: Observer
+) -> boot_files.Plan:
+    return boot_files.plan_release(opened.site, opened.options, snapshot, channel, observer)
+
+
+def _file_lines(plan: boot_files.Plan) -> list[str]:
+    return [f"boot file {plan.location(file.path)}" for file in plan.texts.files]
 
 
 def _write(
     opened: OpenedSite, snapshot: tuple[str, bytes], channel: BootChannel | None, observer: Observer
 ) -> list[str]:
     with archives.exclusive(opened.site):
-        plan = boot_files.plan_release(opened.site, opened.options, snapshot, channel, observer)
+        plan = _plan(opened, snapshot, channel, observer)
         boot_files.apply(plan, observer)
-    return [str(plan.location(file.path)) for file in plan.texts.files]
+    return _file_lines(plan)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, RefusedError
@@ -13,13 +14,22 @@ from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
 from gitstate.machine.render import DirectoryChange
-from gitstate.release import archives, requests
+from gitstate.release import archives, publishing, requests
 from gitstate.release.channels import find_channel
 from gitstate.release.difference import Difference, between, directory_changes
 from gitstate.release.log import ReleaseLog, next_number
-from gitstate.release.models import TAGS, Name, PendingTag, ReconcileResult, Release, ReleaseRequest
+from gitstate.release.models import (
+    TAGS,
+    MadeRelease,
+    Name,
+    PendingTag,
+    Problem,
+    ReconcileResult,
+    Release,
+    ReleaseRequest,
+)
 from gitstate.release.opened import OpenedSite
-from gitstate.release.reconcile import FROM, Publisher, Step, exclusive, reconcile
+from gitstate.release.reconcile import FROM, Publisher, Step, exclusive, finish, promoted_release, reconcile
 from gitstate.store import MAIN, Repository, Type
 from gitstate.store.objects import Tag
 from gitstate.tree.verify import full_manifest
@@ -29,8 +39,9 @@ from gitstate.tree.verify import full_manifest
 class Push:
     """A release to be made by a tag; ``origin`` is the release of another channel that is promoted.
 
-    ``is_needed`` is False if the channel runs all of it already. ``clients`` follow the channel. ``directories``:
-    of the prototype, of whose owner or mode layers say something new.
+    ``is_needed`` is False if the channel runs all of it already; ``unfinished`` is what boot files and directory don't
+    show of it yet, as text. ``is_tagged``: an earlier push made the tag and got no further. ``clients`` follow the
+    channel. ``directories``: of the prototype, of whose owner or mode layers say something new.
     """
 
     opened: OpenedSite
@@ -44,6 +55,8 @@ class Push:
     differences: tuple[Difference, ...]
     clients: Mapping[Kind, int]
     directories: tuple[DirectoryChange, ...]
+    is_tagged: bool
+    unfinished: tuple[str, ...]
 
     @property
     def is_needed(self) -> bool:
@@ -73,7 +86,8 @@ def plan(
     requests.check_repository(channel, repository, opened.site, current)
     origin = _origin(opened, origin_name)
     commit = _commit_of(origin, repository) if origin else _resolve(source, repository, revision)
-    name = Name(channel.name, str(next_number(used_versions(log, publisher.repositories, channel.name))))
+    tagged = _interrupted(publisher, channel, repository, commit, origin)
+    name = tagged or Name(channel.name, str(next_number(used_versions(log, publisher.repositories, channel.name))))
     trailer = f"\n\n{FROM}: {origin.name}" if origin else ""
     tag = Tag(commit, Type.COMMIT, str(name), committer, trailer, False)
     requests.check_content(source, repository, commit, current, observer)
@@ -85,9 +99,42 @@ def plan(
     )
     clients = opened.directory.followers(channel.name)
     directories = directory_changes(opened.site, channel.prototype, commits, before)
+    unfinished = []
+    if current and commits == current.commits:
+        unfinished = publishing.outstanding(opened, channel, current, observer)
     return Push(
-        opened, channel, repository, commit, name, current, origin, commits, differences, clients, tuple(directories)
+        opened=opened,
+        channel=channel,
+        repository=repository,
+        commit=commit,
+        name=name,
+        current=current,
+        origin=origin,
+        commits=commits,
+        differences=differences,
+        clients=clients,
+        directories=tuple(directories),
+        is_tagged=tagged is not None,
+        unfinished=tuple(unfinished),
     )
+
+
+def _interrupted(
+    publisher: Publisher, channel: Channel, repository: str, commit: bytes, origin: Release | None
+) -> Name | None:
+    """The newest tag that asks for the same release, for a push that was interrupted after it had made the tag."""
+    source, found = {repository: publisher.repositories[repository]}, []
+    for tag in requests.pending(source, publisher.log, channel.name):
+        with suppress(GitstateError):
+            request = requests.request_of(source[repository], tag)
+            promoted = promoted_release(publisher.log, request)
+            is_same = request.commit == commit and (promoted and promoted.name) == (origin and origin.name)
+            if is_same and requests.superseded_by(publisher.log, source, request) is None:
+                requests.check_name(publisher.log, publisher.repositories, tag)
+                if channel.signed:
+                    requests.verify_signature(publisher.site, source[repository], tag.oid, str(tag.name))
+                found.append(request)
+    return max(found, key=lambda one: one.order).name if found else None
 
 
 def used_versions(log: ReleaseLog, repositories: Mapping[str, Repository], channel: str) -> list[str]:
@@ -133,6 +180,19 @@ def preview(push: Push, observer: Observer) -> int:
 # --- doing it ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did. ``made`` None: the channel ran that already, and ``finished`` was done for it, as text.
+
+    ``push`` is the plan as it was carried out. ``problems`` are other tags' and, of what is made, the channel's.
+    """
+
+    push: Push
+    made: MadeRelease | None
+    finished: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
+
+
 def apply(
     push: Push,
     message: str,
@@ -141,37 +201,91 @@ def apply(
     *,
     sign: bool = False,
     step: Step = lambda name: None,
-) -> ReconcileResult:
+) -> Pushed:
     """Make the tag and publish. ``who`` are tagger and committer.
 
-    Layers are rendered first, so that an error in one leaves no tag behind. Raises RefusedError, ConflictError,
-    LockedError, StorageError, ConfigError.
+    Raises RefusedError, ConflictError, LockedError, StorageError, ConfigError, PartlyDoneError.
     """
     if push.channel.signed and not sign:
         raise RefusedError(f"{push.channel.name} releases signed tags only", "sign it: gitstate push --sign")
     opened = push.opened.reopened()
-    source = opened.site.repository(push.repository)
+    done = []
+    if push.is_needed and not push.is_tagged:
+        text = _text(push, message, observer)
+        with exclusive(opened.releases, "push"):
+            push = _renewed(push, opened, who[0], observer)
+            if push.is_needed and not push.is_tagged:
+                done = _request(push, opened, text, who[0], observer, sign=sign)
+                step("tag")
+    if not push.is_needed:
+        return Pushed(push, None, finish(opened, push.channel.name, who[1], observer))
+    result = reconcile(opened, who[1], observer, only=push.channel.name, step=step)
+    made = next((one for one in result.published if one.release.name == push.name), None) or _made(push, opened)
+    if made is None:
+        raise _why_not(push, result)
+    made.steps[:0] = done
+    return Pushed(push, made, problems=result.problems)
+
+
+def _text(push: Push, message: str, observer: Observer) -> str:
+    """The tag's message with its trailers."""
     observer.phase("manifest")
     digest = hashlib.sha256()
-    for line in full_manifest(source, push.commit, observer):
+    for line in full_manifest(push.opened.site.repository(push.repository), push.commit, observer):
         digest.update(line.encode("ascii"))
     trailers = [f"Manifest-SHA256: {digest.hexdigest()}"]
     if push.origin is not None:
         trailers.append(f"{FROM}: {push.origin.name}")
-    text = f"{message.strip()}\n\n" + "\n".join(trailers) + "\n"
-    prototype = push.channel.prototype
-    with exclusive(opened.releases, "push"):
-        if opened.releases.get(push.name) is not None:  # and machines boot with the archives of that name
-            raise _already_tagged(push)
-        rendered = archives.make(opened, push.name, prototype, push.commits, push.current, observer)
+    return f"{message.strip()}\n\n" + "\n".join(trailers) + "\n"
+
+
+def _renewed(push: Push, opened: OpenedSite, tagger: Signature, observer: Observer) -> Push:
+    """The push, under the lock of releases, with a number that nobody else can take, after what runs now.
+
+    Raises ConflictError if somebody released another snapshot of the same repository meanwhile: that wasn't shown.
+    """
+    current = opened.releases.current(push.channel.name)
+    versions = used_versions(opened.releases, requests.open_repositories(opened.site)[0], push.channel.name)
+    if current == push.current and push.name.version not in versions:
+        return push
+    origin = push.origin.name.channel if push.origin else None
+    again = plan(opened, push.repository, push.channel.name, push.commit.hex(), origin, tagger, observer)
+    before, now = (one.current.commits.get(push.repository) if one.current else None for one in (push, again))
+    if again.is_needed and (before != now or again.commits.keys() != push.commits.keys()):
+        what = again.current.name if again.current else push.channel.name
+        raise ConflictError(f"{what} was released meanwhile", "look again, and run it again: gitstate push -n")
+    return again
+
+
+def _request(
+    push: Push, opened: OpenedSite, text: str, tagger: Signature, observer: Observer, *, sign: bool
+) -> list[str]:
+    """Make the tag; what was done, as text. Layers are rendered first, so that an error in one leaves no tag behind."""
+    rendered = archives.make(opened, push.name, push.channel.prototype, push.commits, push.current, observer)
     observer.phase("tag")
-    _tag(source, push, text, who[0], sign=sign)
-    step("tag")
-    result = reconcile(opened, who[1], observer, only=push.channel.name, step=step)
-    for made in result.published:
-        if made.release.name == push.name:
-            made.steps[:0] = [*rendered, f"tag {push.name} in {push.repository}"]
-    return result
+    _tag(opened.site.repository(push.repository), push, text, tagger, sign=sign)
+    return [*rendered, f"tag {push.name} in {push.repository}"]
+
+
+def _made(push: Push, opened: OpenedSite) -> MadeRelease | None:
+    """The release, if another run, woken by the tag, was faster."""
+    release = opened.releases.get(push.name)
+    return MadeRelease(release, opened.releases.before(release)) if release else None
+
+
+def _why_not(push: Push, result: ReconcileResult) -> GitstateError:
+    """Why the tag didn't become a release: for its own sake, or because one before it stopped the channel."""
+    for problem in result.problems:
+        if problem.what in (str(push.name), push.channel.name):
+            return problem.error
+    for pending, newer in result.superseded:
+        if pending.name == push.name:
+            return ConflictError(f"{newer} was released meanwhile, so {push.name} never will be", "push again")
+    for problem in result.problems:
+        error = problem.error
+        error.message = f"{push.name} waits: {problem.message}"
+        return error
+    return ConflictError(f"{push.name} was not released: its tag has gone", "push again")
 
 
 def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, sign: bool) -> None:

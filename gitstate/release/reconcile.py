@@ -21,7 +21,16 @@ from gitstate.directory import Channel
 from gitstate.machine.hardware.reports import Reports
 from gitstate.release import archives, publishing, refresh, requests
 from gitstate.release.log import ReleaseLog, tag_message
-from gitstate.release.models import PINS, MadeRelease, Name, Problem, ReconcileResult, Release, ReleaseRequest
+from gitstate.release.models import (
+    PINS,
+    MadeRelease,
+    Name,
+    Problem,
+    ReconcileResult,
+    Release,
+    ReleaseRequest,
+    unfinished,
+)
 from gitstate.release.opened import OpenedSite
 from gitstate.store import MAIN, Repository, hooks
 from gitstate.store.lock import wait_for_lock
@@ -136,14 +145,23 @@ class Publisher:
         self._rendered_at = None
         changed = publishing.write_channel(self.opened, release, self._observer)
         self._step("boot")
-        if (channel.release, channel.commit) != (str(release.name), release.commit.hex()):
+        if not publishing.is_shown(channel, release):
             shown = replace(channel, release=str(release.name), commit=release.commit.hex())
             self.directory.change_channels([shown], [], self._committer, f"{release.name} released", self._committer)
-            changed.append(f"directory: {channel.name} runs {release.name}")
+            changed.append(publishing.shown_line(release))
         self._step("directory")
         before = self.log.before(release)
         archives.remove_old(self.opened, channel.name, [release, *([before] if before else [])], self._observer)
         return changed
+
+    def finish_or_tell(self, release: Release) -> list[str]:
+        """``finish`` for a release that is made, whatever happens. Raises PartlyDoneError."""
+        name = release.name.channel
+        try:
+            with translate_errors():
+                return self.finish(self.directory.channels()[name], release)
+        except GitstateError as error:
+            raise unfinished(release.name, Problem(name, name, error)) from None
 
 
 def promoted_release(log: ReleaseLog, request: ReleaseRequest) -> Release | None:
@@ -164,6 +182,19 @@ def promoted_release(log: ReleaseLog, request: ReleaseRequest) -> Release | None
 def exclusive(log: ReleaseLog, command: str) -> AbstractContextManager[None]:
     """Wait for the lock of releases and hold it. Raises LockedError after ten minutes."""
     return wait_for_lock(lambda: log.lock(command))
+
+
+def finish(opened: OpenedSite, channel: str, committer: Signature, observer: Observer) -> list[str]:
+    """Do what an interrupted command left undone of the release that a channel runs; return what was changed.
+
+    Raises PartlyDoneError, LockedError.
+    """
+    with exclusive(opened.releases, "push"):
+        release = opened.releases.current(channel)
+        if release is None:
+            return []
+        publisher = Publisher(opened, committer, observer, lambda name: None)
+        return publisher.finish_or_tell(publisher.log.tagged(release))
 
 
 def reconcile(

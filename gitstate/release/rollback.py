@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gitstate.core.errors import GitstateError, LockedError, NotFoundError
+from gitstate.core.errors import LockedError, NotFoundError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
+from gitstate.release import publishing
 from gitstate.release.channels import find_channel
 from gitstate.release.log import ReleaseLog, next_number, rollback_message
-from gitstate.release.models import MadeRelease, Name, Problem, Release, release_name, unfinished
+from gitstate.release.models import MadeRelease, Name, Release, release_name
 from gitstate.release.opened import OpenedSite
 from gitstate.release.push import used_versions
-from gitstate.release.reconcile import Publisher, Step, exclusive, translate_errors
+from gitstate.release.reconcile import Publisher, Step, exclusive
 from gitstate.release.requests import open_repositories
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """A release to be made: ``name`` with all that ``target`` had, after ``current``."""
+    """A release to be made: ``name`` with all that ``target`` had, after ``current``.
+
+    ``is_needed`` is False if the channel runs that already; ``unfinished`` is what boot files and directory don't show
+    of it yet, as text.
+    """
 
     opened: OpenedSite
     channel: Channel
@@ -28,23 +33,36 @@ class Rollback:
     target: Release
     current: Release
     clients: Mapping[Kind, int]
+    unfinished: tuple[str, ...]
 
     @property
     def is_needed(self) -> bool:
         return self.target.commits != self.current.commits
 
 
-def plan(opened: OpenedSite, channel_name: str, release: str | None) -> Rollback:
-    """Plan to go back to ``release``, or to the one before the current one. Raises NotFoundError, UsageError."""
+def plan(opened: OpenedSite, channel_name: str, release: str | None, observer: Observer) -> Rollback:
+    """Plan to go back to ``release``, or to the one before the current one. Raises NotFoundError, UsageError.
+
+    Without ``release``, a rollback that was interrupted is to be finished; the next one goes further back.
+    """
     channel = find_channel(opened.directory, channel_name)
     log = opened.releases
     current = log.current(channel.name)
     if current is None:
         raise NotFoundError(f"{channel.name} has no release yet", "there is nothing to go back to")
-    target = log.find(release_name(release, channel.name)) if release else _before(log, current)
+    if release is not None:
+        target = log.find(release_name(release, channel.name))
+    elif current.rollback is not None and not publishing.is_shown(channel, current):
+        target = current
+    else:
+        target = _before(log, current)
+    unfinished = []
+    if target.commits == current.commits:
+        unfinished = publishing.outstanding(opened, channel, current, observer)
     repositories, _ = open_repositories(opened.site)
     name = Name(channel.name, str(next_number(used_versions(log, repositories, channel.name))))
-    return Rollback(opened, channel, name, target, current, opened.directory.followers(channel.name))
+    clients = opened.directory.followers(channel.name)
+    return Rollback(opened, channel, name, target, current, clients, tuple(unfinished))
 
 
 def _before(log: ReleaseLog, current: Release) -> Release:
@@ -80,10 +98,5 @@ def apply(
         commits = publisher.existing_commits(rollback.target)
         message = rollback_message(rollback.target, current)
         made = publisher.release(rollback.channel, rollback.name, commits, current, who[0], message)
-        name = rollback.channel.name
-        try:
-            with translate_errors():
-                made.steps.extend(publisher.finish(publisher.directory.channels()[name], made.release))
-        except GitstateError as error:
-            raise unfinished(made.release.name, Problem(name, name, error)) from None
+        made.steps.extend(publisher.finish_or_tell(made.release))
     return made

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from gitstate.core.documents import Source
 
 SITE_FORMAT: Final = 1
-_PRIVATE: Final = ("prototypes", "layers", "live", "exports", "secrets")
+_FOLDERS: Final = {
+    "prototypes": 0o700,
+    "layers": 0o700,
+    "live": 0o700,
+    "exports": 0o700,
+    "secrets": 0o700,
+    "tftp": 0o750,
+}
 _FILE: Final = "site.toml"
 _DEPTH: Final = 3
 """How far below the site its repositories are: layers/KIND/NAME.git."""
@@ -39,14 +46,17 @@ class Site:
     def create(cls, path: Path, interface: str | None = None) -> Site:
         """Make a site in a new or empty directory, whose machines boot on ``interface``.
 
-        Raises UsageError if there is something else.
+        ``site.toml`` comes last: until then there is no site, and the next call goes on. Raises UsageError if there is
+        something else.
         """
         site = cls(path.absolute())
         site.require_unused()
         site.path.mkdir(parents=True, exist_ok=True)
-        for name in _PRIVATE:
-            (site.path / name).mkdir(mode=0o700)
-        site.tftp.mkdir(mode=0o750)
+        for left in site.path.glob(f".{_FILE}.*"):
+            left.unlink()
+        for name, mode in _FOLDERS.items():
+            (site.path / name).mkdir(mode=mode, exist_ok=True)
+            (site.path / name).chmod(mode)
         site.path.chmod(0o711)
         import tomlkit  # only who writes keeps comments
 
@@ -70,7 +80,7 @@ class Site:
         """Raise UsageError unless a site can be made here."""
         if self.file.exists():
             raise UsageError(f"{self.path} is a site already", "gitstate prototype list shows what it holds")
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not (self.path.is_dir() and all(map(_is_half_made, self.path.iterdir()))):
             raise UsageError(f"{self.path} is not an empty directory", "choose a new or empty directory: --site DIR")
 
     @classmethod
@@ -232,3 +242,10 @@ def site_of(repository: Path) -> Site | None:
     """The site that holds the repository at a path; None for one that is in no site."""
     real = Path(os.path.realpath(repository))
     return next((Site(above) for above in real.parents[:_DEPTH] if (above / _FILE).is_file()), None)
+
+
+def _is_half_made(path: Path) -> bool:
+    """Whether this is what a ``create`` that was interrupted leaves in a site's directory."""
+    if path.name in _FOLDERS:
+        return not path.is_symlink() and path.is_dir() and not any(path.iterdir())
+    return path.name.startswith(f".{_FILE}.") and path.is_file()

@@ -267,7 +267,31 @@ def test_who_comes_too_late_with_a_push_changes_nothing(layered: Harness) -> Non
     layered("push", "lab/lab3", "lab3", "--yes")
     with pytest.raises(ConflictError, match="lab3/2"):
         push.apply(late, "late", (who, who), SILENT)
+    assert layered.git("lab/lab3", "tag", "--list", "lab3/*") == "lab3/2"
     assert (unpacked(layered, "lab3-12", 2) / "files/etc/motd").read_text() == "early"
+
+
+def test_pushes_of_two_repositories_that_waited_for_each_other_get_two_numbers(layered: Harness) -> None:
+    site, who = Site.open(layered.site), Signature("Ada <ada@example.org>", 1_700_000_000, "+0000")
+    layered.edit("lab/lab3", "new")
+    commit = layered.edit("desktop", "new", "srv/plain")
+    plans = [push.plan(OpenedSite(site), one, "lab3", None, None, who, SILENT) for one in ("lab/lab3", "desktop")]
+    assert {str(plan.name) for plan in plans} == {"lab3/2"}
+    pushed = [push.apply(plan, "new", (who, who), SILENT) for plan in plans]
+    assert [str(one.made.release.name) for one in pushed if one.made] == ["lab3/2", "lab3/3"]
+    assert layered.json("reconcile")["problems"] == []
+    assert (unpacked(layered, "lab3-12", 3) / "files/etc/motd").read_text() == "new"
+    assert layered.runs("lab3")["desktop"] == commit
+
+
+def test_the_same_push_twice_at_once_makes_one_release(layered: Harness) -> None:
+    site, who = Site.open(layered.site), Signature("Ada <ada@example.org>", 1_700_000_000, "+0000")
+    layered.edit("lab/lab3", "new")
+    plans = [push.plan(OpenedSite(site), "lab/lab3", "lab3", None, None, who, SILENT) for _ in range(2)]
+    first, second = (push.apply(plan, "new", (who, who), SILENT) for plan in plans)
+    assert first.made
+    assert (second.made, second.finished, second.push.is_needed) == (None, [], False)
+    assert layered.git("lab/lab3", "tag", "--list", "lab3/*") == "lab3/2"
 
 
 def test_where_one_machine_has_an_archive_the_channel_s_others_have_one(boots: Harness) -> None:

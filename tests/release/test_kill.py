@@ -96,6 +96,32 @@ def test_killed_at_a_step(boots: Harness, verb: str, step: str) -> None:
     settled(boots, new if moved or verb != "rollback" else old)
 
 
+@pytest.mark.parametrize("step", ["archives", "release", "boot"])
+@pytest.mark.parametrize("verb", ["push", "rollback"])
+def test_the_same_command_finishes_what_was_killed(boots: Harness, verb: str, step: str) -> None:
+    """It makes no second release, says what it did, and goes no further back."""
+    old = begun(boots)
+    new = boots.edit("desktop", "second", "srv/plain")
+    words: tuple[str, ...] = ("push", "desktop", "lab3", "--yes")
+    if verb == "rollback":
+        boots("push", "desktop", "lab3", "--yes")
+        old, new, words = new, old, ("rollback", "lab3")
+    releases = len(boots.history("lab3"))
+    assert interrupted(boots, step, *words)[0]
+    is_released = step in ("release", "boot")
+    rehearsed = boots.json(*words, "-n")
+    assert (rehearsed["needed"], bool(rehearsed["finished"])) == (not is_released, is_released)
+    assert state(boots)[2] == old
+    said = boots.json(*words)
+    assert state(boots) == (new, new, new)
+    assert said["finished"] == rehearsed["finished"]
+    assert (said["release"] is None) == is_released
+    assert len(boots.history("lab3")) == releases + 1
+    settled(boots, new)
+    if verb == "push":
+        assert boots.json(*words)["finished"] == []
+
+
 def is_tagged(harness: Harness, commit: str) -> bool:
     """Whether a push came so far: before its tag nothing is asked for."""
     return bool(harness.git("desktop", "tag", "--list", "lab3/*", "--points-at", commit))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
@@ -21,7 +21,7 @@ from gitstate.cli.release.output import (
     step_lines,
 )
 from gitstate.core import settings
-from gitstate.core.errors import GitstateError, UsageError
+from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
 from gitstate.core.wording import counted
 from gitstate.directory import Kind
@@ -29,6 +29,7 @@ from gitstate.release import push as pushing
 from gitstate.release import rollback as rolling_back
 from gitstate.release.difference import Difference
 from gitstate.release.models import Release, unfinished
+from gitstate.release.reconcile import finish
 
 _NAMED: Final = 10
 
@@ -72,30 +73,47 @@ def push(
     session.opened.repository(repo)
     who = settings.author(session.settings, author), settings.committer()
     plan = pushing.plan(session.opened, repo, channel, rev, origin, who[0], session.observer)
-    if not plan.is_needed:
-        assert plan.current is not None
-        emit(session, "push/1", _push_json(session, plan, None), [f"{channel} runs that already: {plan.current.name}"])
-        return
     if session.dry_run:
-        rendered = pushing.preview(plan, session.observer)
-        layers = [f"  layers rendered for {counted(rendered, 'client')}"] if rendered else []
-        emit(session, "push/1", _push_json(session, plan, None, rendered), [*_plan_lines(plan), *layers])
+        _emit_plan(session, plan)
         return
-    if not yes:
+    if plan.is_needed and not yes:
         _ask(session, plan)
     snapshot = session.opened.repository(repo).snapshot(plan.commit)
     text = message if message is not None else snapshot.subject
-    result = pushing.apply(plan, text, who, session.observer, sign=sign)
-    made = next((one for one in result.published if one.release.name == plan.name), None)
-    if made is None:
-        ours = [one.error for one in result.problems if one.what in (str(plan.name), channel)]
-        raise ours[0] if ours else GitstateError(f"{plan.name} was not released", "run: gitstate reconcile")
-    lines = [released_line(made), *step_lines(made), *_directory_lines(plan), *client_lines(plan.clients)]
-    emit(session, "push/1", _push_json(session, plan, made.release), lines)
-    for problem in result.problems:
+    pushed = pushing.apply(plan, text, who, session.observer, sign=sign)
+    plan, made = pushed.push, pushed.made
+    lines = _standing_lines(session, plan.channel.name, plan.current, pushed.finished)
+    if made is not None:
+        lines = [released_line(made), *step_lines(made), *_directory_lines(plan), *client_lines(plan.clients)]
+    emit(session, "push/1", _push_json(session, plan, made.release if made else None, pushed.finished), lines)
+    for problem in pushed.problems:
         if problem.what == channel:
             raise unfinished(plan.name, problem)
         session.observer.notice(problem.message)
+
+
+def _emit_plan(session: Session, plan: pushing.Push) -> None:
+    if not plan.is_needed:
+        lines = _standing_lines(session, plan.channel.name, plan.current, plan.unfinished)
+        emit(session, "push/1", _push_json(session, plan, None, plan.unfinished), lines)
+        return
+    rendered = pushing.preview(plan, session.observer)
+    layers = [f"  layers rendered for {counted(rendered, 'client')}"] if rendered else []
+    value = _push_json(session, plan, None, rendered=rendered)
+    emit(session, "push/1", value, [*_plan_lines(plan), *layers])
+
+
+def _standing_lines(session: Session, channel: str, current: Release | None, finished: Sequence[str]) -> list[str]:
+    """What is said where no release is to be made; ``finished`` of the current one is done, or would be."""
+    if current is None:
+        return []
+    if not finished:
+        return [f"{channel} runs that already: {current.name}"]
+    would = "would be finished" if session.dry_run else "is finished now"
+    return [
+        f"{channel} runs that already: {current.name}, which was published in part and {would}",
+        *(f"  {one}" for one in finished),
+    ]
 
 
 def _ask(session: Session, plan: pushing.Push) -> None:
@@ -111,7 +129,7 @@ def _ask(session: Session, plan: pushing.Push) -> None:
 
 def _plan_lines(plan: pushing.Push) -> Iterator[str]:
     parts = [f"{name} {oid.hex()[:7]}" for name, oid in sorted_commits(plan.commits, plan.channel.prototype)]
-    yield f"{plan.name} = {' + '.join(parts)}"
+    yield f"{plan.name} = {' + '.join(parts)}" + (", tagged by an earlier push" if plan.is_tagged else "")
     if plan.origin is not None:
         yield f"  as in {plan.origin.name}"
     for one in plan.differences:
@@ -146,7 +164,12 @@ def _difference_lines(one: Difference) -> Iterator[str]:
 
 
 def _push_json(
-    session: Session, plan: pushing.Push, made: Release | None, rendered: int | None = None
+    session: Session,
+    plan: pushing.Push,
+    made: Release | None,
+    finished: Sequence[str] = (),
+    *,
+    rendered: int | None = None,
 ) -> dict[str, Any]:
     return {
         "channel": plan.channel.name,
@@ -162,6 +185,7 @@ def _push_json(
         "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
         "bytes": plan.bytes,
         "rendered": rendered,
+        "finished": list(finished),
         "release": release_json(made) if made else None,
         "dry_run": session.dry_run,
     }
@@ -194,23 +218,29 @@ def rollback(session: Session, channel: str, release: str | None, author: str | 
     RELEASE is the previous one by default; a second rollback goes further back.
     A rollback is a release of its own, and history shows it.
     """
-    plan = rolling_back.plan(session.opened, channel, release)
+    plan = rolling_back.plan(session.opened, channel, release, session.observer)
     who = settings.author(session.settings, author), settings.committer()
-    made = None
+    made, finished = None, plan.unfinished
     if plan.is_needed and not session.dry_run:
         made = rolling_back.apply(plan, who, session.observer)
+    elif not session.dry_run:
+        finished = tuple(finish(session.opened.reopened(), channel, who[1], session.observer))
     word = "would run" if session.dry_run else "runs"
-    line = f"{channel} {word} {plan.target.name} again, as {plan.name}" if plan.is_needed else "nothing to do"
+    lines = [
+        f"{channel} {word} {plan.target.name} again, as {plan.name}",
+        *(step_lines(made) if made else ()),
+        *client_lines(plan.clients),
+    ]
     value = {
         "channel": channel,
         "before": str(plan.current.name),
         "target": str(plan.target.name),
         "needed": plan.is_needed,
         "clients": {str(kind): plan.clients.get(kind, 0) for kind in Kind},
+        "finished": list(finished),
         "release": release_json(made.release) if made else None,
         "dry_run": session.dry_run,
     }
     if not plan.is_needed:
-        line = f"{channel} runs what {plan.target.name} has already: {plan.current.name}"
-    lines = [line, *(step_lines(made) if made else ()), *(client_lines(plan.clients) if plan.is_needed else ())]
+        lines = _standing_lines(session, channel, plan.current, finished)
     emit(session, "rollback/1", value, lines)

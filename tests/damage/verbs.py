@@ -1,0 +1,414 @@
+"""Verbs that write, each with what it needs, and an independent look at the site after it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.boot.files.harness import OPTIONS, initrd
+from tests.damage.faults import KILL, Faults, Kind
+from tests.damage.harness import Said, complaints, git
+
+_ID: Final = re.compile(r"[0-9a-f]{40}")
+_OBJECT: Final = re.compile(
+    r".*\.git/(objects/([0-9a-f]{2}(/[0-9a-f]{38})?|pack/pack-H\..*|info/.*)|logs/.*|COMMIT_EDITMSG)"
+)
+_LEFT: Final = re.compile(r".*\.lock|tmp_.*|\.tmp-.*|.*\.keep|.*\.partial.*|.*\.removed|scratch-.*|\..*\.[0-9]+")
+_REPOSITORIES: Final = ("prototypes/*.git", "layers/*.git", "layers/*/*.git", "*.git")
+
+
+class Lab:
+    """A site from which machines boot, with two releases and a third snapshot; made once, restored for each attempt."""
+
+    def __init__(self, place: Path, faults: Faults) -> None:
+        self.place = place
+        self.site = place / "site"
+        self.outside = place / "outside"
+        self._template = place / "template"
+        self._faults = faults
+        self._begin()
+        subprocess.run(["cp", "-a", str(self.site), str(self._template)], check=True)
+
+    def _begin(self) -> None:
+        self("init")
+        etc = self.place / "etc"
+        etc.mkdir()
+        table = OPTIONS | {"dhcp": "none", "etc": str(etc)}
+        with open(self.site / "site.toml", "a") as file:
+            file.write("\n[boot]\n" + "".join(f'{key} = "{value}"\n' for key, value in table.items()))
+        self("prototype", "create", "p")
+        live = self.live("p")
+        for path, content in (
+            ("boot/vmlinuz-6.1", b"kernel\n"),
+            ("boot/initrd.img-6.1", initrd("6.1")),
+            ("etc/motd", b"1\n"),
+            ("etc/fstab", b"proc /proc proc defaults 0 0\n"),
+        ):
+            (live / path).parent.mkdir(exist_ok=True)
+            (live / path).write_bytes(content)
+        self("checkin", "p", "-m", "first")
+        self("layer", "create", "base")
+        (self.live("base") / "etc").mkdir()
+        (self.live("base") / "etc" / "issue.j2").write_text("{{ host }}\n")
+        self("checkin", "base", "-m", "first")
+        self("channel", "create", "lab3", "--prototype", "p")
+        self("client", "add", "lab3-12", "--mac", "52:54:00:12:34:56", "--channel", "lab3")
+        self("push", "p", "lab3", "--yes")
+        self.edit("2")
+        self("push", "p", "lab3", "--yes")
+        self("boot", "write")
+        self.edit("3")
+        self("prototype", "create", "q", "--from", str(live))
+        self("checkin", "q", "-m", "first")
+        self("export", "q")
+
+    def live(self, name: str) -> Path:
+        """A live tree."""
+        return self.site / "live" / name
+
+    def edit(self, text: str) -> None:
+        """Another snapshot of ``p``."""
+        (self.live("p") / "etc" / "motd").write_text(f"{text}\n")
+        self("checkin", "p", "-m", text)
+
+    def __call__(self, *words: str) -> Said:
+        """A command that must go well."""
+        return self._faults.run(self.site, *words)[0].well()
+
+    def attempt(self, words: tuple[str, ...], kind: Kind, at: int) -> tuple[Said, int, str]:
+        """A command with a fault in it."""
+        return self._faults.run(self.site, *words, kind=kind, at=at, under=self.place)
+
+    def restore(self) -> None:
+        """The site as it was made."""
+        for path in (self.site, self.outside):
+            subprocess.run(["rm", "-rf", str(path)], check=True)
+        subprocess.run(["cp", "-a", str(self._template), str(self.site)], check=True)
+        self.outside.mkdir()
+
+    # --- an independent look ---
+
+    def names(self) -> set[str]:
+        """All paths, without those of objects and logs; ids are ``H``."""
+        found = set()
+        for above in (self.site, self.outside):
+            for directory, folders, files in os.walk(above):
+                found |= {
+                    _ID.sub("H", os.path.relpath(os.path.join(directory, one), self.place))
+                    for one in [*folders, *files]
+                }
+        return {name for name in found if not _OBJECT.fullmatch(name)}
+
+    def problems(self) -> Iterator[str]:
+        """What git finds wrong, and channels whose boot file, directory and log don't agree."""
+        for pattern in _REPOSITORIES:
+            for repository in self.site.glob(pattern):
+                yield from (f"{repository.name}: {line}" for line in complaints(repository))
+        for path in self.place.rglob("*"):
+            if _LEFT.fullmatch(path.name) and "template" not in path.parts:
+                yield f"left: {path.relative_to(self.place)}"
+        entry = self.site / "directory.git"
+        channels = git(entry, "ls-tree", "--name-only", "main", "channels/") if entry.is_dir() else ""
+        if "channels/lab3.ldif" in channels.split():
+            yield from self._disagreement()
+
+    def _disagreement(self) -> Iterator[str]:
+        log = git(self.site / "site.git", "rev-parse", "lab3:prototype/p")
+        told = re.search("gitstateCommit: (.*)", git(self.site / "directory.git", "show", "main:channels/lab3.ldif"))
+        script = (self.site / "tftp/boot/channel/lab3.ipxe").read_text()
+        if told is None or told[1] != log:
+            yield f"directory: {told and told[1]}, log: {log}"
+        if f"/{log}/" not in script:
+            yield f"script doesn't name {log}"
+        if not (self.site / "exports" / "p" / log).is_dir():
+            yield f"no export of {log}"
+
+
+Action = Callable[[Lab], None]
+
+
+def nothing(_: Lab) -> None:
+    """Nothing to prepare, or to look at."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """``again``: exit codes of the second run, which may find everything done; ``check`` looks at what it did."""
+
+    name: str
+    words: Callable[[Lab], tuple[str, ...]]
+    again: tuple[int, ...] = (0,)
+    prepare: Action = nothing
+    check: Action = nothing
+    alone: bool = False
+    """Whether names of files may differ from those after one run that nothing interrupts."""
+
+
+def said(*words: str) -> Callable[[Lab], tuple[str, ...]]:
+    """The same words in every place."""
+    return lambda lab: words
+
+
+def changed(lab: Lab) -> None:
+    """Something to check in."""
+    (lab.live("p") / "etc" / "motd").write_text("changed\n")
+    (lab.live("p") / "etc" / "new").write_bytes(os.urandom(5000))
+
+
+def recorded(lab: Lab) -> None:
+    """The check-in holds what the live tree does."""
+    assert git(lab.site / "prototypes/p.git", "show", "main:etc/motd") == "changed"
+    assert lab("status", "p", "--exit-code")
+
+
+def absent(lab: Lab) -> None:
+    """No site."""
+    subprocess.run(["rm", "-rf", str(lab.site)], check=True)
+
+
+def usable(lab: Lab) -> None:
+    """A prototype can be made."""
+    lab("prototype", "create", "n")
+
+
+def equal(one: Path, other: Path) -> None:
+    """Two trees hold the same, as diff sees them."""
+    done = subprocess.run(
+        ["diff", "-r", "--exclude=.git", "--exclude=.gitstate*", str(one), str(other)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.returncode, done.stdout
+
+
+def grown(lab: Lab) -> None:
+    """Snapshots to compress, an unreachable object, a loose one."""
+    for number in range(3):
+        lab.edit(f"more {number}")
+    git(lab.site / "prototypes/p.git", "hash-object", "-w", "--stdin", given=b"loose")
+
+
+def tagged(lab: Lab) -> None:
+    """A tag that asks for a release."""
+    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    git(lab.site / "prototypes/p.git", *identity, "tag", "-a", "lab3/3", "-m", "x")
+
+
+def runs(text: str) -> Action:
+    """The channel runs the snapshot in which the message of the day is ``text``."""
+
+    def check(lab: Lab) -> None:
+        commit = git(lab.site / "site.git", "rev-parse", "lab3:prototype/p")
+        assert git(lab.site / "prototypes/p.git", "show", f"{commit}:etc/motd") == text
+        names = git(lab.site / "site.git", "log", "--format=%s", "lab3").splitlines()
+        assert [name.partition(":")[0] for name in names] == ["lab3/3", "lab3/2", "lab3/1"], names
+
+    return check
+
+
+def keytab(lab: Lab) -> None:
+    """A secret, outside."""
+    (lab.outside / "keytab").write_bytes(b"secret\n" * 700)
+
+
+def kept(lab: Lab) -> None:
+    """The secret is whole, root's alone, and in the machine's archive."""
+    path = lab.site / "secrets/lab3-12/etc/krb5.keytab"
+    assert path.read_bytes() == b"secret\n" * 700
+    assert path.stat().st_mode & 0o777 == 0o600
+    lab("boot", "write")
+    archive = lab.site / "tftp/archives/lab3/2/lab3-12.cpio"
+    assert b"secret\nsecret\n" in archive.read_bytes()
+
+
+def has(*words: str) -> Action:
+    """A command goes well."""
+    return lambda lab: (lab(*words), None)[1]
+
+
+def gone(*paths: str) -> Action:
+    """Paths of the site that aren't there."""
+
+    def check(lab: Lab) -> None:
+        assert [path for path in paths if (lab.site / path).exists()] == []
+
+    return check
+
+
+def hosts(lab: Lab) -> None:
+    """A table of clients."""
+    (lab.outside / "hosts.csv").write_text(
+        "name,mac,channel\nlab3-13,52:54:00:00:00:13,lab3\nlab3-14,52:54:00:00:00:14,lab3\n"
+    )
+
+
+def client(lab: Lab) -> None:
+    """A client whose boot file isn't written yet."""
+    lab("client", "add", "lab3-13", "--mac", "52:54:00:00:00:13", "--channel", "lab3")
+
+
+VERBS: Final = (
+    Verb("init", said("init"), (0, 2), absent, usable),
+    Verb("create", said("prototype", "create", "n"), (0, 2), check=has("checkin", "n", "-m", "m")),
+    Verb(
+        "create from a directory",
+        lambda lab: ("prototype", "create", "n", "--from", str(lab.live("p"))),
+        (0, 2),
+        check=lambda lab: equal(lab.live("p"), lab.live("n")),
+    ),
+    Verb(
+        "fork",
+        said("prototype", "create", "n", "--from", "p"),
+        (0, 2),
+        check=lambda lab: equal(lab.live("p"), lab.live("n")),
+    ),
+    Verb(
+        "remove",
+        said("prototype", "remove", "q", "--yes"),
+        (0, 10),
+        check=gone("live/q", "exports/q", "prototypes/q.git"),
+    ),
+    Verb("checkin", said("checkin", "p", "-m", "m"), (0,), changed, recorded),
+    Verb("checkin on a branch", said("checkin", "p", "-m", "m", "--branch", "side"), (0,), changed),
+    Verb(
+        "export",
+        said("export", "p"),
+        (0,),
+        check=lambda lab: equal(
+            lab.live("p"), lab.site / "exports/p" / git(lab.site / "prototypes/p.git", "rev-parse", "main")
+        ),
+    ),
+    Verb(
+        "export to",
+        lambda lab: ("export", "p", "--to", str(lab.outside / "to")),
+        (0, 2),
+        check=lambda lab: equal(lab.live("p"), lab.outside / "to"),
+    ),
+    Verb(
+        "clone",
+        lambda lab: ("clone", "p", str(lab.outside / "clone")),
+        (0, 2),
+        check=lambda lab: equal(lab.live("p"), lab.outside / "clone"),
+    ),
+    Verb("layer create", said("layer", "create", "lab/lab3"), (0, 2), check=has("checkin", "lab/lab3", "-m", "m")),
+    Verb(
+        "layer owner",
+        said("layer", "owner", "base", "lp:lp", "etc/issue.j2"),
+        (0,),
+        check=has("checkin", "base", "-m", "m"),
+    ),
+    Verb("gc", said("gc", "p"), (0,), grown, has("fsck", "p")),
+    Verb(
+        "channel create",
+        said("channel", "create", "lab4", "--prototype", "p"),
+        (0, 2),
+        check=has("channel", "show", "lab4"),
+    ),
+    Verb(
+        "channel remove",
+        said("channel", "remove", "lab3", "--yes"),
+        (0, 10),
+        lambda lab: (lab("client", "remove", "lab3-12"), None)[1],
+    ),
+    Verb(
+        "client add",
+        said("client", "add", "lab3-13", "--mac", "52:54:00:00:00:13", "--channel", "lab3"),
+        (0, 2, 12),
+        check=has("client", "show", "lab3-13"),
+    ),
+    Verb(
+        "client set",
+        said("client", "set", "lab3-12", "--workload", "kiosk"),
+        (0,),
+        check=has("client", "show", "lab3-12"),
+    ),
+    Verb("client remove", said("client", "remove", "lab3-12"), (0, 10), check=has("boot", "write")),
+    Verb(
+        "client import",
+        lambda lab: ("client", "import", str(lab.outside / "hosts.csv")),
+        (0,),
+        hosts,
+        has("client", "show", "lab3-14"),
+    ),
+    Verb("class set", said("class", "set", "fpga", "10de:*"), (0,), check=has("class", "list")),
+    Verb(
+        "secret add",
+        lambda lab: ("secret", "add", "lab3-12", "/etc/krb5.keytab", str(lab.outside / "keytab")),
+        (0,),
+        keytab,
+        kept,
+    ),
+    Verb("secret renew", said("secret", "renew", "lab3-12"), (0,), check=has("boot", "write")),
+    Verb("secret remove", said("secret", "remove", "lab3-12", "--all"), (0, 10), check=has("boot", "write")),
+    Verb("push", said("push", "p", "lab3", "--yes"), (0,), check=runs("3")),
+    Verb("rollback", said("rollback", "lab3"), (0,), check=runs("1")),
+    Verb("reconcile", said("reconcile"), (0,), tagged, runs("3")),
+    Verb("boot write", said("boot", "write"), (0,), client),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one attempt showed: the fault and where it was, and all that was wrong after it."""
+
+    verb: str
+    kind: str
+    at: int
+    where: str
+    wrong: tuple[str, ...]
+
+
+TOLD: Final = {0, 3, 5, 6}
+"""How a command may end in which a call failed: done nevertheless, but for something, or not, for the host's sake."""
+
+
+class Trial:
+    """One verb in a lab, and what it leaves behind if nothing interrupts it."""
+
+    def __init__(self, lab: Lab, verb: Verb) -> None:
+        self.lab, self.verb = lab, verb
+        self._words = verb.words(lab)
+        self.points = {kind: self._run(kind, 0)[1] for kind in (KILL,)}
+        self._names = lab.names()
+
+    def count(self, kind: Kind) -> int:
+        """How many operations there are at which such a fault may happen."""
+        if kind not in self.points:
+            self.points[kind] = self._run(kind, 0)[1]
+        return self.points[kind]
+
+    def _run(self, kind: Kind, at: int) -> tuple[Said, int, str]:
+        self.lab.restore()
+        self.verb.prepare(self.lab)
+        return self.lab.attempt(self._words, kind, at)
+
+    def fault(self, kind: Kind, at: int) -> Found:
+        """Make the verb fail at a point, and run it again."""
+        said, _, where = self._run(kind, at)
+        return Found(self.verb.name, kind.name, at, where, tuple(self._wrong(kind, said, where)))
+
+    def _wrong(self, kind: Kind, said: Said, where: str) -> Iterator[str]:
+        if not where:
+            return
+        if kind.error and said.code not in TOLD:
+            yield f"first: {said.code} {said.err.strip()}"
+        if "Traceback" in said.err or "bug:" in said.err:
+            yield f"first: {said.err}"
+        again, _, _ = self.lab.attempt(self._words, KILL, 0)
+        if again.code not in self.verb.again:
+            yield f"again: {again.code} {again.err.strip()}"
+            return
+        yield from self.lab.problems()
+        names = self.lab.names()
+        yield from (f"extra: {name}" for name in sorted(names - self._names))
+        yield from (f"lacks: {name}" for name in sorted(self._names - names))
+        try:
+            self.verb.check(self.lab)
+        except AssertionError as error:
+            yield f"check: {error}"
