@@ -9,11 +9,14 @@ times however often this runs.
 from __future__ import annotations
 
 import re
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate.core.errors import LockedError
+from gitstate.core.errors import GitstateError, LockedError
+from gitstate.store import stale_locks
 from gitstate.store.repository import Repository
 
 GRACE: Final = "2.weeks.ago"
@@ -64,16 +67,27 @@ def plan(repository: Repository, *, aggressive: bool = False) -> Plan:
 
 
 def apply(repository: Repository, plan: Plan) -> Size:
-    """Repack, and drop what has long been unreachable. The caller holds the lock. Raises StorageError, LockedError."""
-    _clear_temporary_packs(repository.path / "objects" / "pack")
-    if plan.aggressive:
-        _repack(repository, [], *_AGAIN)
-    else:
-        _compress(repository)
-        _join(repository)
-    repository.git("prune", f"--expire={GRACE}")
-    repository.git("pack-refs", "--all")
-    repository.git("commit-graph", "write", "--reachable")
+    """Repack, and drop what has long been unreachable. The caller holds the lock. Raises StorageError, LockedError.
+
+    git leaves a pack that it couldn't finish, and so on a full disk takes the last of the room: that is given back.
+    """
+    packs = repository.path / "objects" / "pack"
+    _clear_temporary_packs(packs)
+    stale_locks.clear_temporary(repository.path, everywhere=True)
+    try:
+        if plan.aggressive:
+            _repack(repository, [], *_AGAIN)
+        else:
+            _compress(repository)
+            _join(repository)
+        repository.git("prune", f"--expire={GRACE}")
+        repository.git("pack-refs", "--all")
+        repository.git("commit-graph", "write", "--reachable")
+    except BaseException:
+        with suppress(OSError, GitstateError), warnings.catch_warnings(action="ignore"):
+            _clear_temporary_packs(packs)
+            stale_locks.clear_temporary(repository.path, everywhere=True)
+        raise
     return Size(repository.size(), len(_packs(repository)))
 
 

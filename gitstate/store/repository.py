@@ -12,7 +12,7 @@ from typing import Final
 
 from gitstate.core import fs, process
 from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundError, RefusedError, UsageError
-from gitstate.core.failures import ProgramError, ProgramLockedError, ProgramRefusedError
+from gitstate.core.failures import ProgramError, ProgramRefusedError
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions, stale_locks
 from gitstate.store.lock import lock_repository, scratch
@@ -197,11 +197,7 @@ class Repository(Objects):
         lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
         update = ("update-ref", "-m", reason, "--stdin")
         try:
-            try:
-                self.git(*update, stdin="".join(lines).encode())
-            except ProgramLockedError as error:
-                stale_locks.clear(self.path, error.message)
-                self.git(*update, stdin="".join(lines).encode())
+            self.git(*update, stdin="".join(lines).encode())
         except ProgramError as error:
             if any(self.ref(name) != old for name, _, old in moves):
                 raise LockedError(error.message, "somebody moved it meanwhile: run the command again") from None
@@ -210,8 +206,18 @@ class Repository(Objects):
             raise
 
     def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
-        """Run git on this repository and return what it prints. Raises StorageError, HostError."""
-        return process.run(["git", f"--git-dir={self.path}", *arguments], stdin=stdin, variables=variables)
+        """Run git on this repository, once more if a killed git's lock was in its way; return what it prints.
+
+        Raises ProgramError, StorageError, HostError, and LockedError for a lock whose owner lives.
+        """
+        argv = ["git", f"--git-dir={self.path}", *arguments]
+        try:
+            return process.run(argv, stdin=stdin, variables=variables)
+        except ProgramError as error:
+            if not stale_locks.is_in_the_way(error.said):
+                raise
+            stale_locks.clear(self.path, error.message)
+        return process.run(argv, stdin=stdin, variables=variables)
 
     def all_snapshots(self) -> Iterator[tuple[bytes, bytes]]:
         """Commit and root tree of everything that any ref reaches, newest first."""
@@ -278,9 +284,12 @@ class Repository(Objects):
 
     # --- writing ---
 
-    def lock(self, command: str) -> AbstractContextManager[None]:
-        """Be the only writer. Raises LockedError naming who is; clears what a killed writer left behind."""
-        return lock_repository(self.path, self.private, command)
+    @contextmanager
+    def lock(self, command: str) -> Iterator[None]:
+        """Be the only writer. Raises LockedError naming who is; clears what killed writers left, and git's files."""
+        with lock_repository(self.path, self.private, command):
+            stale_locks.clear_temporary(self.path)
+            yield
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A directory for this process alone, removed at the end; if it is killed, by the next lock."""

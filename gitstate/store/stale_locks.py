@@ -1,4 +1,4 @@
-"""Lock files that git left behind: ``NAME.lock``, which nobody removes when the git that made it is killed.
+"""What a killed git left behind: lock files, ``NAME.lock``, and temporary files. No git ever removes them.
 
 A lock file is stale when no process can be its owner any more; its age proves nothing. The owner made the file, so it
 existed before we look, and if it lives, it is seen in /proc:
@@ -9,6 +9,8 @@ existed before we look, and if it lives, it is seen in /proc:
 
 A file that is still the same one after the look had no owner while we looked, so nobody but us will remove it; and
 only holders of our own lock on the repository's directory do. Whatever can't be read in /proc counts as an owner.
+A temporary file is in nobody's way but for the room that it takes, so nobody waits for its owner.
+
 Processes that /proc doesn't show, those of another machine or outside of our container, mustn't write to a site's
 repositories (docs/decisions/0010-stale-lock-files.md).
 """
@@ -16,13 +18,15 @@ repositories (docs/decisions/0010-stale-lock-files.md).
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from gitstate.core import fs
 from gitstate.core.errors import LockedError
 from gitstate.core.wording import some_of
 from gitstate.store.lock import exclusive
@@ -33,6 +37,9 @@ _INIT: Final = 1
 _TIMEOUT: Final = 5.0
 """Seconds: to move a ref takes milliseconds, and the git of a killed gitstate may outlive it for a moment."""
 _PAUSE: Final = 0.05
+_COMPLAINT: Final = re.compile(r"(?:\.lock'?|packed-refs\.new|could not lock .*): File exists")
+_QUARANTINES: Final = ("tmp_objdir-", "incoming-")
+_KEPT_BY_GIT: Final = (b"receive-pack ", b"fetch-pack ")
 
 
 def clear(repository: Path, message: str) -> None:
@@ -47,19 +54,60 @@ def clear(repository: Path, message: str) -> None:
                 for path in stale:
                     path.unlink()
                 if stale:
-                    names = some_of([str(path.relative_to(repository)) for path in stale])
-                    warnings.warn(f"{repository.name}: removed what a killed git had left: {names}", stacklevel=2)
+                    _tell(repository, stale)
                 return
         if time.monotonic() > until:
             raise LockedError(message, f"try again when this is done: {some_of(owners, 1)}")
         time.sleep(_PAUSE)
 
 
+def is_in_the_way(said: str) -> bool:
+    """Whether git complains of a lock file that is there already."""
+    return _COMPLAINT.search(said) is not None
+
+
 def lock_files(repository: Path) -> Iterator[Path]:
-    """The lock files in a repository."""
+    """The lock files in a repository, and the file beside the lock of packed refs that is in the way as well."""
     yield from repository.glob("*.lock")
+    yield from repository.glob("packed-refs.new")
     for folder in ("refs", "objects/info"):
         yield from (repository / folder).rglob("*.lock")
+
+
+def clear_temporary(repository: Path, *, everywhere: bool = False) -> None:
+    """Remove git's temporary files with a warning, unless a process may own one; ``everywhere``: loose objects', too.
+
+    The caller holds the repository's own lock.
+    """
+    if not any(_temporary_files(repository, everywhere=everywhere)):
+        return
+    with exclusive(repository):
+        found = {path: one for path in _temporary_files(repository, everywhere=everywhere) if (one := _identity(path))}
+        if _owners(repository, {one[:2] for one in found.values()}):
+            return
+        stale = [path for path, one in found.items() if _identity(path) == one]
+        for path in stale:
+            fs.remove_tree(path) if path.is_dir() else path.unlink()
+    if stale:
+        _tell(repository, stale)
+
+
+def _temporary_files(repository: Path, *, everywhere: bool) -> Iterator[Path]:
+    """Temporary files, quarantines of pushes, and packs' keep files of the time before refs name what was pushed."""
+    objects = repository / "objects"
+    yield from (objects / "pack").glob("tmp_*")
+    yield from (one for one in objects.iterdir() if one.name.startswith(_QUARANTINES))
+    for keep in (objects / "pack").glob("pack-*.keep"):
+        with suppress(FileNotFoundError):
+            if keep.read_bytes().startswith(_KEPT_BY_GIT):
+                yield keep
+    if everywhere:
+        yield from objects.glob("[0-9a-f][0-9a-f]/tmp_obj_*")
+
+
+def _tell(repository: Path, removed: Sequence[Path]) -> None:
+    names = some_of([str(path.relative_to(repository)) for path in removed])
+    warnings.warn(f"{repository.name}: removed what a killed git had left: {names}", stacklevel=3)
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

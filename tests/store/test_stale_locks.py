@@ -149,3 +149,47 @@ def test_a_lock_that_is_made_while_we_look_stays(repository: Repository, monkeyp
     monkeypatch.setattr(stale_locks, "_owners", meanwhile)
     stale_locks.clear(repository.path, "")
     assert lock.exists()
+
+
+# --- temporary files --------------------------------------------------------------------------------------------------
+
+
+def left(repository: Repository) -> list[Path]:
+    """Temporary files as gits leave them that were killed in a repack, a push and a pack-refs."""
+    objects = repository.path / "objects"
+    paths = [objects / "pack" / "tmp_pack_Ab12", objects / "tmp_objdir-incoming-x1" / "pack" / "tmp_idx"]
+    keep = objects / "pack" / f"pack-{'0' * 40}.keep"
+    for path in paths:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("half")
+    keep.write_text("receive-pack 4711 on there\n")
+    return [*paths, keep]
+
+
+def test_temporary_files_of_a_killed_git_go_and_are_named(repository: Repository) -> None:
+    paths = left(repository)
+    own = repository.path / "objects" / "pack" / f"pack-{'1' * 40}.keep"
+    own.write_text("mine\n")
+    with pytest.warns(UserWarning, match=paths[0].name), repository.lock("test"):
+        pass
+    assert [path for path in paths if path.exists()] == []
+    assert own.exists()
+
+
+def test_temporary_files_stay_while_a_git_is_at_work(repository: Repository) -> None:
+    paths = left(repository)
+    with live_git(repository, commit(repository, "x"), WAYS["by an argument"]), repository.lock("test"):
+        pass
+    assert [path for path in paths if not path.exists()] == []
+
+
+def test_a_pack_refs_that_was_killed_stops_no_other(repository: Repository) -> None:
+    repository.move_refs([(MAIN, commit(repository, "x"), None)], "test")
+    for name in ("packed-refs.lock", "packed-refs.new"):
+        (repository.path / name).write_text("half")
+    with pytest.warns(UserWarning, match=r"packed-refs\.lock"):
+        repository.git("pack-refs", "--all")
+    (repository.path / "packed-refs.new").write_text("half")
+    with pytest.warns(UserWarning, match=r"packed-refs\.new"):
+        repository.git("pack-refs", "--all")
+    assert repository.ref(MAIN)
