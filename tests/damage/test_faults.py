@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.damage.faults import KILL, Calls, Faults
-from tests.damage.harness import Harness
+from tests.damage.faults import EIO, ENOSPC, FULL, KILL, Calls, Faults, Kind
+from tests.damage.harness import Harness, git
+from tests.damage.verbs import VERBS, Lab, Trial, Verb, tagged
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "cc")]
@@ -22,6 +27,15 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
     made = Faults(tmp_path_factory.mktemp("faults"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def lab(faults: Faults) -> Iterator[Lab]:
+    """A site for all attempts, in memory if there is some: nothing here depends on the kind of file system."""
+    memory = Path("/dev/shm")
+    place = Path(tempfile.mkdtemp(prefix="gitstate-faults-", dir=memory if os.access(memory, os.W_OK) else None))
+    yield Lab(place, faults)
+    shutil.rmtree(place)
 
 
 # --- refs that move together ------------------------------------------------------------------------------------------
@@ -40,3 +54,43 @@ def test_a_check_in_killed_with_its_git_before_a_ref_moves(harness: Harness, fau
     assert harness.head == harness.git("rev-parse", "refs/gitstate/live")
     harness.sound()
     harness.tidy()
+
+
+# --- a tag that waits -------------------------------------------------------------------------------------------------
+
+
+def test_a_push_behind_a_tag_that_stops_the_channel_says_why(lab: Lab, faults: Faults) -> None:
+    """The disk of the exports is full."""
+    lab.restore()
+    tagged(lab)
+    lab.edit("4")
+    words, exports = ("push", "p", "lab3", "--yes"), lab.site / "exports"
+    said, _, _ = faults.run(lab.site, *words, kind=FULL, at=1, under=exports)
+    assert {"lab3/3", "lab3/4"} <= set(said.told(6).err.replace(":", " ").split())
+    said, _, _ = faults.run(lab.site, *words, kind=FULL, at=1, under=exports)
+    said.told(6)
+    lab(*words)
+    tags = git(lab.site / "prototypes/p.git", "tag", "--list", "lab3/*").split()
+    assert tags == ["lab3/1", "lab3/2", "lab3/3", "lab3/4"]
+    assert list(lab.problems()) == []
+
+
+# --- every verb that writes -------------------------------------------------------------------------------------------
+
+POINTS = 3
+"""Of each kind of fault, in a run that must be short."""
+
+
+def points(total: int, most: int, offset: int) -> list[int]:
+    """At most ``most`` of ``total`` points, evenly spread; another ``offset`` gives others."""
+    step = max(1, total // most)
+    return list(range(1 + offset % step, total + 1, step))[:most]
+
+
+@pytest.mark.parametrize("kind", [KILL, FULL, EIO, ENOSPC], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name.replace(" ", "-"))
+@pytest.mark.parametrize("most", [POINTS, pytest.param(10_000, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_running_it_again_finishes_it_or_starts_clean(lab: Lab, verb: Verb, kind: Kind, most: int) -> None:
+    trial = Trial(lab, verb)
+    chosen = points(trial.count(kind), most, sum(map(ord, f"{verb.name} {kind.name}")))
+    assert [found for found in (trial.fault(kind, at) for at in chosen) if found.wrong] == []

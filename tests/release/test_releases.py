@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from pathlib import Path
@@ -441,22 +440,3 @@ def test_what_only_looks_leaves_no_trace(harness: Harness, words: tuple[str, ...
     said = harness(*words, *([] if words[-1] in ("list",) or "show" in words else ["-n"]))
     assert said or words == ("layer", "list")
     assert listing(harness.site) == before
-
-
-def test_a_push_behind_a_tag_that_stops_the_channel_says_why(harness: Harness) -> None:
-    """The older tag's export fails for want of a directory to put it in, not for a fault of its own."""
-    harness("push", "desktop", "lab3", "--yes")
-    harness.edit("desktop", "second")
-    harness.git("desktop", "tag", "-a", "lab3/2", "-m", "x")
-    harness.edit("desktop", "third")
-    exports = harness.site / "exports"
-    exports.rename(exports.with_name("aside"))
-    exports.touch()
-    said = json.loads(harness.fails(5, "push", "desktop", "lab3", "--yes", "--json"))["error"]
-    assert "lab3/3" in said["message"]
-    assert "lab3/2" in said["message"]
-    assert str(exports) in said["message"]
-    exports.unlink()
-    exports.with_name("aside").rename(exports)
-    assert harness.json("push", "desktop", "lab3", "--yes")["release"]["release"] == "lab3/3"
-    assert len(harness.history("lab3")) == 3
