@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from gitstate.boot.files import lock
 from gitstate.boot.files.group import inspect_output, open_output
 from gitstate.core.monitor import Observer
+from gitstate.core.output import TFTP, OutputRoot
 from gitstate.directory import Client, Directory
 from gitstate.machine.archives import files
 from gitstate.machine.archives.maker import Maker
@@ -34,7 +36,7 @@ def make(
     observer: Observer,
 ) -> list[str]:
     """Make the archives of a release before it exists; return what was done, as text. Raises GitstateError."""
-    maker = _maker(opened, name, prototype, commits)
+    maker = _maker(opened, name, prototype, commits, before, observer)
     maker.ensure_host_keys(observer)
     if not opened.boots:
         keys = maker.keys()
@@ -62,7 +64,7 @@ def preview(
     observer: Observer,
 ) -> int:
     """Render the archives that ``make`` would, and keep none; return how many. Raises GitstateError."""
-    maker = _maker(opened, name, prototype, commits)
+    maker = _maker(opened, name, prototype, commits, before, observer)
     keys = maker.keys()
     hosts: Collection[str] = keys
     if opened.boots:
@@ -74,9 +76,35 @@ def preview(
     return len(hosts)
 
 
-def _maker(opened: OpenedSite, name: Name, prototype: str, commits: Mapping[str, bytes]) -> Maker:
+def _maker(
+    opened: OpenedSite,
+    name: Name,
+    prototype: str,
+    commits: Mapping[str, bytes],
+    before: Release | None,
+    observer: Observer,
+) -> Maker:
     clients = followers(opened.directory, name.channel)
-    return Maker(opened.site, opened.directory, prototype, commits, clients)
+    clients += _still_booting(opened, before, {one.name for one in clients})
+    return Maker(opened.site, opened.directory, prototype, commits, clients, observer)
+
+
+def _still_booting(opened: OpenedSite, before: Release | None, known: Collection[str]) -> list[Client]:
+    """Clients that have left the channel, and boot what it runs until their boot files are written anew."""
+    if before is None or not opened.boots:
+        return []
+    with inspect_output(opened.site, opened.options) as output:
+        left = [host for host in files.hosts(output, folder_of(before.name)) if host not in known]
+        found = [client for host in left for client in opened.directory.find({"name": host}).values()]
+        channel = before.name.channel
+        return [replace(one, channel=channel, pin=None) for one in found if _boots_channel(output, one, channel)]
+
+
+def _boots_channel(output: OutputRoot, client: Client, channel: str) -> bool:
+    """Whether one of a client's boot files leads to what a channel runs."""
+    paths = [f"{TFTP}/boot/mac/{mac.replace(':', '-')}.ipxe" for mac in client.macs]
+    wanted = f"channel/{channel}.ipxe".encode()
+    return any(output.lstat(path) and wanted in output.read(path) for path in paths)
 
 
 def folder_of(name: Name) -> str:

@@ -120,7 +120,8 @@ def _plans(
         clients |= {host: one for host, one in (changed or {}).items() if one is not None}
         following = [one for one in clients.values() if one.channel == channel and one.pin is None]
         commits = {known: oid for known, oid in release.commits.items() if site.repository_path(known).exists()}
-        maker = Maker(site, directory, release.prototype, commits, following)
+        told = observer if changed is None else None
+        maker = Maker(site, directory, release.prototype, commits, following, told)
         if observer is not None and following:
             maker.ensure_host_keys(observer)
         keys = maker.keys(anyway=has_archives)

@@ -236,6 +236,24 @@ def test_whoever_leaves_the_channel_has_an_archive_there_while_its_boot_file_ask
     assert layered("boot", "write").startswith("nothing to write")
 
 
+def test_whoever_leaves_the_channel_boots_what_it_releases_until_boot_files_are_written(layered: Harness) -> None:
+    layered("client", "set", "lab3-13", "--mac", "52:54:00:12:34:57")
+    layered("boot", "write")
+    layered("channel", "create", "lab4", "--prototype", "desktop")
+    layered("push", "desktop", "lab4", "--yes")
+    layered("client", "set", "lab3-12", "--channel", "lab4")
+    layered("client", "set", "lab3-13", "--pin", "desktop@main")
+    layered.edit("lab/lab3", "again\n")
+    layered("push", "lab/lab3", "lab3", "--yes")
+    for host in ("lab3-12", "lab3-13"):
+        assert (unpacked(layered, host, 2) / "files/etc/motd").read_text() == "again\n"
+    assert unpacked(layered, "lab3-12", 1, "lab4").is_dir()
+    layered("boot", "write")
+    layered.edit("lab/lab3", "once more\n")
+    layered("push", "lab/lab3", "lab3", "--yes")
+    assert [path.stem for path in (layered.site / "tftp/archives/lab3/3").glob("*.cpio")] == ["lab3-14"]
+
+
 def test_a_rollback_gives_back_what_was(layered: Harness) -> None:
     first = (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes()
     layered.edit("lab/lab3", "second")
@@ -356,6 +374,22 @@ def test_a_secret_that_cannot_be_laid_is_told_to_be_kept(layered: Harness) -> No
     said = layered.fails(3, "secret", "add", "lab3-12", "/etc", str(keytab))
     assert "that is saved, but machine archives are not updated: secrets/lab3-12/etc: /etc of this machine is" in said
     assert (layered.site / "tftp/archives/lab3/1/lab3-12.cpio").read_bytes() == before
+
+
+def test_a_secret_that_cannot_be_laid_stops_no_push(layered: Harness) -> None:
+    secret = layered.site / "secrets/lab3-12"
+    for path in ("etc", "proc/key", "etc.d/key"):
+        (secret / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (secret / path).write_text("secret\n")
+        (secret / path).chmod(0o600)
+    (layered.site / "secrets").chmod(0o700)
+    layered.edit("desktop", "another", "srv/plain")
+    for how in ("-n", "--yes"):
+        said = layered.run("push", "desktop", "lab3", how).err
+        assert "left out: secrets/lab3-12/etc: /etc of this machine is a directory" in said
+        assert "left out: secrets/lab3-12/proc/key: nobody would see /proc/key" in said
+    assert (unpacked(layered, "lab3-12", 2) / "files/etc.d/key").read_text() == "secret\n"
+    assert (unpacked(layered, "lab3-13", 2) / "files/etc/issue").is_file()
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "open", "keys gone", "keys cut"])

@@ -87,7 +87,7 @@ def plan(
     beside = {host: one for host, one in known.items() if looked_at is not None and host not in looked_at}
     kept |= {host: one.written for host, one in beside.items()}
     wanted = {host: one.key for host, one in beside.items()} | dict(keys)
-    standing = set(_hosts(output, folder))
+    standing = set(hosts(output, folder))
     removed = sorted((standing if looked_at is None else standing & looked_at) - wanted.keys())
     added = frozenset(keys.keys() - standing)
     left = tuple(name for name in output.names(folder) if is_temporary(name))
@@ -103,7 +103,8 @@ def _path(folder: str, host: str) -> str:
     return f"{folder}/{host}{_SUFFIX}"
 
 
-def _hosts(output: OutputRoot, folder: str) -> Iterator[str]:
+def hosts(output: OutputRoot, folder: str) -> Iterator[str]:
+    """The machines that have an archive in a folder."""
     return (
         name.removesuffix(_SUFFIX) for name in output.names(folder) if name.endswith(_SUFFIX) and not is_temporary(name)
     )
@@ -207,6 +208,6 @@ def remove_versions(output: OutputRoot, channel: str, stay: Iterable[str]) -> li
 
 def remove_hosts(output: OutputRoot, channel: str, version: str, stay: Collection[str]) -> None:
     """Remove the archives of a release but those of the hosts that ``stay``. Raises OSError."""
-    gone = [host for host in _hosts(output, folder_of(channel, version)) if host not in stay]
+    gone = [host for host in hosts(output, folder_of(channel, version)) if host not in stay]
     if gone:
         apply(plan(output, channel, version, None, {}, gone), output, lambda host: (), SILENT)

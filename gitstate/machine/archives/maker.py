@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from gitstate.core.errors import ConfigError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Client, Directory, HardwareClass
 from gitstate.machine import layers as choosing
@@ -21,7 +22,10 @@ from gitstate.store.site import Site
 
 
 class Maker:
-    """Makes the archives of machines that run one snapshot with layers; ``commits`` are those of a release."""
+    """Makes the archives of machines that run one snapshot with layers; ``commits`` are those of a release.
+
+    With ``observer`` a secret that can't be laid is told and left out; else it is an error.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class Maker:
         prototype: str,
         commits: Mapping[str, bytes],
         clients: Iterable[Client],
+        observer: Observer | None = None,
     ) -> None:
         self._site = site
         self._directory = directory
@@ -37,6 +42,7 @@ class Maker:
         self._clients = {client.name: client for client in clients}
         self._secret_options = secrets.load(site)
         self._prototype = (prototype, commits[prototype])
+        self._observer = observer
         self._layers = {name: oid for name, oid in commits.items() if name != prototype}
 
     @cached_property
@@ -92,7 +98,13 @@ class Maker:
         """The archive of a machine, in entries. Raises GitstateError that names machine, layer, commit and file."""
         client = self._clients[host]
         packed = pack.pack(self._batch, client, self._unknown_of(client))
-        return archive.write(secrets.apply_secrets(packed, self._secrets_of(host), self._batch.image.at, host))
+        secret, image = self._secrets_of(host), self._batch.image.at
+        return archive.write(secrets.apply_secrets(packed, secret, image, host, self._secret_fault))
+
+    def _secret_fault(self, error: ConfigError) -> None:
+        if self._observer is None:
+            raise error
+        self._observer.notice(f"left out: {error.message}; {error.hint}")
 
     def _secrets_of(self, host: str) -> secrets.Secrets:
         return self._secret.get(host, secrets.Secrets())

@@ -17,17 +17,26 @@ from gitstate.machine.secrets.tree import Secrets
 _MOUNTED_AT_BOOT: Final = (b"proc", b"sys", b"run", b"dev")
 _PRIVATE: Final = Meta(Kind.DIRECTORY, 0o700)
 
+Fault = Callable[[ConfigError], None]
 Look = Callable[[bytes], ImageEntry | None]
 """What the image has at a path whose directories are no symlinks: ``Image.at``."""
 
 
-def apply_secrets(archive: Archive, secrets: Secrets, image: Look, host: str) -> Archive:
-    """``archive`` with the secrets of ``host`` laid last, over every variant, too. Raises ConfigError."""
+def raise_fault(error: ConfigError) -> None:
+    """Stop at a secret that can't be laid."""
+    raise error
+
+
+def apply_secrets(archive: Archive, secrets: Secrets, image: Look, host: str, fault: Fault = raise_fault) -> Archive:
+    """``archive`` with the secrets of ``host`` laid last, over every variant, too.
+
+    ``fault`` is told what can't be laid, and either raises it or leaves that secret out.
+    """
     if not secrets.entries:
         return archive
     root = _Root(archive.layout, image, f"secrets/{host}")
-    found = {one.path: one for one in root.placed(secrets)}
-    variants = (replace(one, layout=_reapplied(one.layout, found, host)) for one in archive.variants)
+    found = {one.path: one for one in root.placed(secrets, fault)}
+    variants = (replace(one, layout=_reapplied(one.layout, found, host, fault)) for one in archive.variants)
     return replace(archive, layout=_with_entries(archive.layout, found), variants=tuple(variants))
 
 
@@ -36,17 +45,17 @@ def _with_entries(layout: Layout, found: dict[bytes, ArchiveEntry]) -> Layout:
     return replace(layout, entries=tuple(laid.values()))
 
 
-def _reapplied(layout: Layout, found: dict[bytes, ArchiveEntry], host: str) -> Layout:
+def _reapplied(layout: Layout, found: dict[bytes, ArchiveEntry], host: str, fault: Fault) -> Layout:
     """A class's layout, which is laid over the common one: what it does to a secret's place is done before."""
     laid = {one.path: one for one in layout.entries}
     gone = {*layout.removed, *layout.opaque}
     again = {}
     for path, one in found.items():
         above = [*_above(path)]
-        for place in above:
-            if place in laid and laid[place].meta.kind is not Kind.DIRECTORY:
-                raise _in_the_way(f"secrets/{host}", path, place)
-        if path in laid or path in gone or any(place in gone for place in above):
+        files = [place for place in above if place in laid and laid[place].meta.kind is not Kind.DIRECTORY]
+        if files:
+            fault(_in_the_way(f"secrets/{host}", path, files[0]))
+        elif path in laid or path in gone or any(place in gone for place in above):
             again[path] = one
     return _with_entries(layout, again) if again else layout
 
@@ -72,20 +81,27 @@ class _Root:
         self._image = image
         self._where = where
 
-    def placed(self, secrets: Secrets) -> Iterator[ArchiveEntry]:
+    def placed(self, secrets: Secrets, fault: Fault) -> Iterator[ArchiveEntry]:
         """The secrets at the paths where they really go, directories before what is in them."""
         for path in secrets.private:
-            place = self._place(path)
+            try:
+                place = self._place(path)
+            except ConfigError:
+                continue  # told of each secret in it
             if self._look(place)[0] is None:
                 yield ArchiveEntry(place, _PRIVATE)
         taken: dict[bytes, bytes] = {}
         for one in secrets.entries:
-            place = self._place(one.path)
-            if place in taken:
-                both = f"{display(taken[place])} and {display(one.path)}"
-                raise ConfigError(f"{self._where}: {both} are both /{display(place)}", "remove one of them")
+            try:
+                place = self._place(one.path)
+                self._refuse(one, place)
+                if place in taken:
+                    both = f"{display(taken[place])} and {display(one.path)}"
+                    raise ConfigError(f"{self._where}: {both} are both /{display(place)}", "remove one of them")
+            except ConfigError as error:
+                fault(error)
+                continue
             taken[place] = one.path
-            self._refuse(one, place)
             yield replace(one, path=place)
 
     def _refuse(self, one: ArchiveEntry, place: bytes) -> None:
