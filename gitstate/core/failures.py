@@ -190,6 +190,7 @@ _BY_PROGRAM: Final[Mapping[str, Sequence[Rule]]] = {
             r"usage: |unrecognized|unknown|invalid|cannot be used|exclusive|incompatible|requires|expects",
         ),
     ),
+    "mmdebstrap": (_rule(ProgramError, "correct the suite, the packages or the mirror, and create it again", "E: "),),
     "tar": (
         _rule(ProgramError, "install the program that unpacks it", r"Cannot exec: No such file|not found$"),
         _rule(
@@ -206,6 +207,9 @@ _is_noise: Final = re.compile(
 _NO_ROOM: Final = re.compile(
     r"Wrote only \d+ of \d+ bytes|diskspace|couldn't write|write error$|Disk quota", re.MULTILINE
 )
+_is_sum: Final = re.compile("E: (?:setup failed|mmdebstrap failed|.* failed$)").match
+"""mmdebstrap's last lines only say that apt failed."""
+_CAUSES: Final = 3
 _DIED: Final = re.compile(r"died of signal (\d+)")
 
 
@@ -240,7 +244,9 @@ def cause_of(code: int, said: str) -> Meaning | None:
 
 
 def _reason(lines: Sequence[str], code: int) -> str:
-    """The line that says most, or how the program ended."""
+    """The line that says most (of apt, those that it failed for), or how the program ended."""
+    if causes := [line for line in lines if line.startswith(("E: ", "dpkg: error")) and not _is_sum(line)]:
+        return "; ".join(dict.fromkeys(line.removeprefix("E: ").strip() for line in causes[:_CAUSES]))
     told = [line for line in lines if line.startswith(("fatal: ", "error: ", "E: "))][-1:] or lines[:1]
     if told:
         return told[0]

@@ -1,6 +1,7 @@
 """Create prototypes (adopt or copy a directory, unpack a tarball, run mmdebstrap, fork), and remove them.
 
-A live tree is made under a temporary name; the repository is renamed last, which makes the prototype exist.
+A live tree is made in a temporary directory, whose lock keeps the name; the repository is renamed last, which makes the
+prototype exist.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from gitstate.core.failures import ProgramDamagedError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import repo_name
 from gitstate.store import MAIN, Repository
+from gitstate.store.lock import exclusive, wait_for_lock
 from gitstate.store.site import Site
 from gitstate.tree import export
 from gitstate.tree.checkin import LIVE
@@ -101,40 +103,59 @@ def _check_name_is_free(plan: Plan) -> None:
 
 
 def apply(plan: Plan, observer: Observer) -> Repository:
-    """Create the prototype. If anything fails, nothing of it is left."""
-    with plan.site.lock():
-        _check_name_is_free(plan)
-        _make(plan, observer)
+    """Create the prototype. If anything fails, nothing of it is left.
+
+    The site is locked to take the name and to publish, not meanwhile: an installation takes minutes. Raises LockedError
+    if another command is creating one of that name.
+    """
+    with _reserved_name(plan) as place:
+        for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name)):
+            fs.remove_tree(_removed_path(path))  # left by a killed command
+        tree = plan.live if plan.source.adopt is not None else place / plan.name
+        base = _fill(plan, tree, observer)
+        with wait_for_lock(plan.site.lock):
+            _check_name_is_free(plan)
+            _publish(plan, tree, base)
     return Repository(plan.repository)
 
 
-def _make(plan: Plan, observer: Observer) -> None:
-    for path in (plan.repository, plan.site.live_path(plan.name), plan.site.exports_path(plan.name)):
-        fs.remove_tree(_removed_path(path))  # left by a killed command
-    with _new_tree(plan) as tree:
-        base = _fill(plan, tree, observer)
-
-        def fill(repository: Repository) -> None:
-            if base is not None:
-                _fork_history(plan, base, repository)
-            if tree != plan.live:
-                os.rename(tree, plan.live)
-                fs.sync_directory(plan.live.parent)
-
-        Repository.create(plan.repository, live=plan.live, fill=fill)
-
-
 @contextmanager
-def _new_tree(plan: Plan) -> Iterator[Path]:
-    if plan.source.adopt is not None:
-        yield plan.live
-        return
-    tree = plan.live.with_name(f".{plan.name}.partial")
-    fs.remove_tree(tree)
-    try:
-        yield tree
-    finally:
-        fs.remove_tree(tree)
+def _reserved_name(plan: Plan) -> Iterator[Path]:
+    """An empty directory for the new tree. Its parent's lock keeps the name; that comes and goes under the site's lock.
+
+    Not its own: an export into it takes that.
+    """
+    place = plan.site.live_path(plan.name).with_name(f".{plan.name}.partial")
+    busy = f"a prototype {plan.name} is being created by another command"
+    with ExitStack() as stack:
+        with plan.site.lock():
+            _check_name_is_free(plan)
+            if place.is_dir() and not place.is_symlink():
+                with exclusive(place, busy):
+                    pass  # left by a killed command
+            fs.remove_tree(place)
+            with fs.usual_umask():
+                (place / "live").mkdir(mode=0o711, parents=True)  # apt's own user reads below it
+            stack.enter_context(exclusive(place, busy))
+        try:
+            yield place / "live"
+        finally:
+            fs.remove_tree(place / "live")
+            with wait_for_lock(plan.site.lock):
+                fs.remove_tree(place)
+
+
+def _publish(plan: Plan, tree: Path, base: bytes | None) -> None:
+    """Make the repository, and give the live tree its name. ``base`` is the commit that a fork starts from."""
+
+    def fill(repository: Repository) -> None:
+        if base is not None:
+            _fork_history(plan, base, repository)
+        if tree != plan.live:
+            os.rename(tree, plan.live)
+            fs.sync_directory(plan.live.parent)
+
+    Repository.create(plan.repository, live=plan.live, fill=fill)
 
 
 def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
@@ -180,8 +201,8 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
 def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
     observer.phase(f"mmdebstrap {source.suite}")
     include = [f"--include={','.join(source.include)}"] if source.include else []
-    options = ["--quiet", f"--variant={source.variant}", *include]
-    process.run(["mmdebstrap", *options, str(source.suite), str(tree), *source.mirrors])
+    # Not --quiet: that would leave out what apt complains about.
+    process.run(["mmdebstrap", f"--variant={source.variant}", *include, str(source.suite), str(tree), *source.mirrors])
 
 
 def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:

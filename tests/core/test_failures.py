@@ -113,6 +113,27 @@ def test_a_failed_program_has_a_class_and_a_hint(program: str, code: int, said: 
     assert ("gitstate fsck" in found.hint) is (kind is DamagedError and program == "git")
 
 
+_FETCH = "Failed to fetch http://deb.test/x.deb  404  Not Found [IP: 192.0.2.1 80]"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (f"E: {_FETCH}\nE: Unable to fetch some archives", f"{_FETCH}; Unable to fetch some archives"),
+        ("I: a\nE: Unable to locate package x", "Unable to locate package x"),
+        (
+            "dpkg: error processing package x (--configure):\nE: Sub-process dpkg returned an error code (1)",
+            "dpkg: error processing package x (--configure):; Sub-process dpkg returned an error code (1)",
+        ),
+    ],
+)
+def test_a_failed_bootstrap_says_what_apt_said(said: str, reason: str) -> None:
+    wrapped = f"Get:1 x\n{said}\nE: setup failed: E: apt-get --yes install x failed\nE: mmdebstrap failed to run\n"
+    found = failures.of_program(["mmdebstrap", "--variant=minbase", "bookworm"], 25, wrapped)
+    assert found.message == f"mmdebstrap bookworm: {reason}"
+    assert "mirror" in found.hint
+
+
 def test_words_of_the_system_in_a_name_mean_nothing() -> None:
     found = failures.of_program(
         ["git", "add"], 128, "fatal: pathspec 'No space left on device' did not match any files"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.gitstate_command import Site, make_site
-from tests.support import needs, root_only
+from tests.support import PROJECT, needs, root_only
 from tests.testing import hostile, judges
 
 pytestmark = [root_only, needs("git", "rsync", "mtree", "getcap", "getfacl", "setcap", "setfacl")]
@@ -109,6 +110,45 @@ def test_a_failed_creation_leaves_nothing(site: Site, tmp_path: Path) -> None:
     assert site.json("prototype", "list")["prototypes"] == []
     assert [path.name for path in (site.path / "live").iterdir()] == []
     assert [path.name for path in (site.path / "prototypes").iterdir()] == []
+
+
+@contextmanager
+def creating(site: Site, name: str, pipe: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A prototype is created from a tarball that comes slowly: from a pipe, which tar has opened then."""
+    os.mkfifo(pipe)
+    words = [sys.executable, "-m", "gitstate", "prototype", "create", name, "--from", str(pipe)]
+    environment = {**os.environ, "GITSTATE_SITE": str(site.path), "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) as command:
+        writer = os.open(pipe, os.O_WRONLY)  # waits for the reader
+        try:
+            yield command
+        finally:
+            os.close(writer)
+
+
+def test_the_site_is_free_while_a_prototype_is_being_made(site: Site, root: Path, tmp_path: Path) -> None:
+    tar = subprocess.run(["tar", "-C", root, "-c", "contents"], capture_output=True, check=True).stdout
+    pipe = tmp_path / "slow.tar"
+    with creating(site, "slow", pipe) as command:
+        site.run("layer", "create", "lab/lab3")
+        site.run("prototype", "create", "other", "--from", f"{root}/")
+        for how in ([], ["--live", str(root)], ["--from", f"{root}/"]):
+            site.refuses(11, "prototype", "create", "slow", *how, naming="slow")
+        assert not (site.path / "prototypes/slow.git").exists()
+        with open(pipe, "wb") as stream:
+            stream.write(tar)
+    assert command.returncode == 0
+    assert {one["repository"] for one in site.json("prototype", "list")["prototypes"]} == {"other", "slow"}
+    assert sorted(path.name for path in (site.path / "live").iterdir()) == ["lab", "other", "slow"]
+
+
+def test_a_killed_creation_leaves_its_name_free(site: Site, tmp_path: Path) -> None:
+    with creating(site, "slow", tmp_path / "slow.tar") as command:
+        assert (site.path / "live/.slow.partial").is_dir()
+        command.kill()
+        command.wait()
+    site.run("prototype", "create", "slow")
+    assert os.listdir(site.path / "live") == ["slow"]
 
 
 @contextmanager
