@@ -21,8 +21,8 @@ DISTRICTS: Final = {
     district: rooms.split()
     for district, rooms in {
         "core": """
-            errors failures data names wording documents signature entry monitor process settings fs state_file output
-            network cpio worker templates
+            errors failures data names wording documents signature entry monitor environment git process settings fs
+            state_file output network cpio worker templates
         """,
         "store": """
             objects edit reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
@@ -62,16 +62,19 @@ OWNERS: Final = {
     "ctypes": ["core/fs"],
     "socket.socket": ["core/network"],
     "zstandard": ["core/cpio"],
-    "os.environ": ["core/settings"],
-    "os.environb": ["core/settings"],
-    "os.getenv": ["core/settings"],
-    "os.getenvb": ["core/settings"],
-    "os.putenv": ["core/settings"],
-    "os.unsetenv": ["core/settings"],
+    "os.environ": ["core/environment"],
+    "os.environb": ["core/environment"],
+    "os.getenv": ["core/environment"],
+    "os.getenvb": ["core/environment"],
+    "os.putenv": ["core/environment"],
+    "os.unsetenv": ["core/environment"],
     "click": ["cli"],
     "sys.exit": ["cli"],
     "SystemExit": ["cli"],
 }
+
+GIT_DOOR: Final = "core/git"
+"""Where the command line of git begins; its environment is core/environment's."""
 
 BELOW_USE_CASES: Final = (
     "gitstate.store",
@@ -94,7 +97,7 @@ LONG: Final[dict[str, str]] = {}
 def findings(path: str, source: str) -> list[str]:
     """What ``source`` would break as the module ``path``: every breach once, where it comes first."""
     tree = ast.parse(source, path)
-    found = [*misplaced(path), *long_parts(path, source, tree)]
+    found = [*misplaced(path), *long_parts(path, source, tree), *commands_of_git(path, tree)]
     for line, name in uses(tree, package_of(path)):
         found += [
             (line, message) for message in (*upward(path, name), *below_use_cases(path, name), *borrowed(path, name))
@@ -154,6 +157,15 @@ def borrowed(path: str, name: str) -> Iterator[str]:
         for power, owners in OWNERS.items():
             if fnmatchcase(prefix, power) and not {"/".join(place_of(path)), place_of(path)[0]} & {*owners}:
                 yield f"{power} belongs to {', '.join(owners)}"
+
+
+def commands_of_git(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Where a list or tuple begins with the word git."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.List | ast.Tuple) and node.elts and "/".join(place_of(path)) != GIT_DOOR:
+            first = node.elts[0]
+            if isinstance(first, ast.Constant) and first.value in ("git", b"git"):
+                yield node.lineno, f"git's command line belongs to {GIT_DOOR}"
 
 
 def uses(tree: ast.Module, package: list[str]) -> Iterator[tuple[int, str]]:
@@ -327,6 +339,15 @@ def test_what_is_in_order_passes(path: str, source: str) -> None:
     assert findings(path, source) == []
 
 
+@pytest.mark.parametrize("source", ["run(['git', 'gc'])", "a = ('git', *words)", "x = [b'git']\ny = ['git']"])
+def test_git_is_run_by_its_door_alone(source: str) -> None:
+    for path in ("gitstate/core/process.py", "gitstate/store/repository.py", "gitstate/cli/site/doctor.py"):
+        (found,) = findings(path, source)
+        assert GIT_DOOR in found
+    assert findings("gitstate/core/git.py", source) == []
+    assert findings("gitstate/core/names.py", "a = ['digit', 'git']\nb = 'git'") == []
+
+
 @pytest.mark.parametrize(
     "path",
     ["gitstate/utils.py", "gitstate/utils/__init__.py", "gitstate/store/utils.py", "gitstate/core/utils/text.py"],
@@ -355,13 +376,13 @@ def test_a_module_without_a_room_is_found(path: str) -> None:
         ("import os as o\no.execvp('ls', [])", "os.exec*", ["core/process"]),
         ("from os import spawnl", "os.spawn*", ["core/process"]),
         ("import os\nstart = os.posix_spawnp", "os.posix_spawn*", ["core/process"]),
-        ("import os\nos.environ['HOME']", "os.environ", ["core/settings"]),
-        ("from os import environ as e", "os.environ", ["core/settings"]),
-        ("import os\nos.environb.get(b'HOME')", "os.environb", ["core/settings"]),
-        ("import os\ndef f(home=os.getenv('HOME')): pass", "os.getenv", ["core/settings"]),
-        ("from os import getenvb", "os.getenvb", ["core/settings"]),
-        ("import os\nos.putenv('A', 'B')", "os.putenv", ["core/settings"]),
-        ("import os\nos.unsetenv('A')", "os.unsetenv", ["core/settings"]),
+        ("import os\nos.environ['HOME']", "os.environ", ["core/environment"]),
+        ("from os import environ as e", "os.environ", ["core/environment"]),
+        ("import os\nos.environb.get(b'HOME')", "os.environb", ["core/environment"]),
+        ("import os\ndef f(home=os.getenv('HOME')): pass", "os.getenv", ["core/environment"]),
+        ("from os import getenvb", "os.getenvb", ["core/environment"]),
+        ("import os\nos.putenv('A', 'B')", "os.putenv", ["core/environment"]),
+        ("import os\nos.unsetenv('A')", "os.unsetenv", ["core/environment"]),
         ("import click", "click", ["cli"]),
         ("import importlib\nimportlib.import_module('click')", "click", ["cli"]),
         ("import ctypes.util", "ctypes", ["core/fs"]),

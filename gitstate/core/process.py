@@ -1,4 +1,4 @@
-"""Running other programs: no shell, no inherited standard input, failures as our own errors."""
+"""Running other programs: no shell, no inherited standard input, a listed environment, failures as our own errors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import signal
 import stat
 import struct
 import subprocess
+import sys
 import termios
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Final
 
-from gitstate.core import failures
+from gitstate.core import environment, failures
 from gitstate.core.errors import GitstateError, HostError
 
 Argument = str | bytes
@@ -33,12 +34,6 @@ _PACKAGES: Final = {
 _INT: Final = struct.Struct("i")
 
 
-def _command(argv: Sequence[Argument], variables: Mapping[str, str] | None) -> list[Argument]:
-    if not variables:
-        return list(argv)
-    return ["env", *[f"{name}={value}" for name, value in variables.items()], *argv]
-
-
 def _not_started(program: Argument, error: OSError) -> GitstateError:
     """The error for a program that can't be run at all."""
     name = _text(program)
@@ -52,15 +47,17 @@ def run(
     *,
     stdin: bytes = b"",
     variables: Mapping[str, str] | None = None,
+    personal: bool = False,
     accept: Sequence[int] = (0,),
 ) -> bytes:
     """Run ``argv`` to its end and return its standard output.
 
-    ``variables`` are added to the environment. Raises HostError if the program is missing; if it exits with a code not
-    in ``accept``, ProgramError, or what core/failures makes of its standard error.
+    For ``variables`` and ``personal`` see ``environment.of_program``. Raises HostError if the program is missing; if it
+    exits with a code not in ``accept``, ProgramError, or what core/failures makes of its standard error.
     """
     try:
-        done = subprocess.run(_command(argv, variables), input=stdin, capture_output=True, check=False)
+        variables = environment.of_program(argv[0], variables, personal=personal)
+        done = subprocess.run(argv, env=variables, input=stdin, capture_output=True, check=False)
     except OSError as error:
         raise _not_started(argv[0], error) from None
     if done.returncode not in accept:
@@ -83,7 +80,8 @@ def complaints(argv: Sequence[Argument]) -> list[str]:
     Raises StorageError or HostError if it couldn't look: no rights, no memory, a disk that fails.
     """
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        variables = environment.of_program(argv[0])
+        done = subprocess.run(argv, env=variables, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     except OSError as error:
         raise _not_started(argv[0], error) from None
     if not done.returncode:
@@ -97,7 +95,7 @@ def complaints(argv: Sequence[Argument]) -> list[str]:
 def show(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None) -> int:
     """Run ``argv`` on our own terminal and return its exit code."""
     try:
-        return subprocess.run(_command(argv, variables), check=False).returncode
+        return subprocess.run(argv, env=environment.of_program(argv[0], variables), check=False).returncode
     except OSError as error:
         raise _not_started(argv[0], error) from None
 
@@ -127,11 +125,17 @@ def _watch_reader(descriptor: int, words: bytes, every: float, process: int) -> 
 
 
 @contextmanager
-def reading(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None) -> Iterator[IO[bytes]]:
+def reading(
+    argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None, personal: bool = False
+) -> Iterator[IO[bytes]]:
     """The standard output of ``argv`` as a stream; a failure is raised when the block ends."""
     try:
         child = subprocess.Popen(
-            _command(argv, variables), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            argv,
+            env=environment.of_program(argv[0], variables, personal=personal),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except OSError as error:
         raise _not_started(argv[0], error) from None
@@ -145,3 +149,9 @@ def reading(argv: Sequence[Argument], *, variables: Mapping[str, str] | None = N
     _, stderr = child.communicate()
     if child.returncode:
         raise failed(argv, child.returncode, stderr)
+
+
+def restart_in_utf8() -> None:
+    """Begin this program anew with Python in UTF-8 mode, unless it is: file names are bytes, and our texts UTF-8."""
+    if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+        os.execve(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]], dict(environment.own()))

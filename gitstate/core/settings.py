@@ -1,4 +1,4 @@
-"""The only reader of environment variables, the time zone and the host name."""
+"""What the environment, the time zone and the host name say; who makes a commit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import pwd
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate.core import process
+from gitstate.core import environment, git, process
 from gitstate.core.errors import UsageError
 from gitstate.core.failures import ProgramError
 from gitstate.core.signature import Signature
@@ -25,7 +26,6 @@ class Settings:
 
     site: Path
     colour: bool
-    author: str | None
     ssh_command: str | None = None
     """The command that an ssh client asked for, where its key has a forced command."""
     credentials: Path | None = None
@@ -33,27 +33,20 @@ class Settings:
 
 
 def read() -> Settings:
-    """Read the environment, and remove variables that would make git work on another repository."""
-    environment = os.environ
-    author = None
-    if environment.get("GIT_AUTHOR_NAME"):
-        author = f"{environment['GIT_AUTHOR_NAME']} <{environment.get('GIT_AUTHOR_EMAIL', '')}>"
-    credentials = environment.get("CREDENTIALS_DIRECTORY")
-    settings = Settings(
-        site=Path(environment.get("GITSTATE_SITE") or DEFAULT_SITE),
-        colour="NO_COLOR" not in environment and environment.get("TERM") != "dumb",
-        author=author,
-        ssh_command=environment.get("SSH_ORIGINAL_COMMAND"),
+    """Read the environment."""
+    found = environment.own()
+    credentials = found.get("CREDENTIALS_DIRECTORY")
+    return Settings(
+        site=Path(found.get("GITSTATE_SITE") or DEFAULT_SITE),
+        colour="NO_COLOR" not in found and found.get("TERM") != "dumb",
+        ssh_command=found.get("SSH_ORIGINAL_COMMAND"),
         credentials=Path(credentials) if credentials else None,
     )
-    for name in [name for name in environment if name.startswith("GIT_")]:
-        del environment[name]
-    return settings
 
 
-def author(settings: Settings, given: str | None) -> Signature:
-    """Who makes a commit: ``--author``, GIT_AUTHOR_*, git's configuration, or who called sudo. Raises UsageError."""
-    who = given or settings.author or _configured() or caller()
+def author(given: str | None, repository: Path) -> Signature:
+    """Who makes a commit in ``repository``: ``--author``, what git would say, or who called sudo. Raises UsageError."""
+    who = given or _known_to_git(repository) or caller()
     if not _PERSON.fullmatch(who):
         raise UsageError(f"{who!r} is not an author", "write it as 'Name <mail@example.org>'")
     return Signature(who, *_now())
@@ -64,19 +57,37 @@ def committer() -> Signature:
     return Signature(f"gitstate <root@{os.uname().nodename}>", *_now())
 
 
-def _configured() -> str | None:
+def _known_to_git(repository: Path) -> str | None:
+    """Name and mail address from GIT_AUTHOR_*, else from all of git's configuration; None without a name."""
+    variables, configured = environment.own(), _configured(repository)
+    name = variables.get("GIT_AUTHOR_NAME") or configured.get("author.name") or configured.get("user.name")
+    mail = variables.get("GIT_AUTHOR_EMAIL") or configured.get("author.email") or configured.get("user.email")
+    return f"{name} <{mail or variables.get('EMAIL', '')}>" if name else None
+
+
+def _configured(repository: Path) -> Mapping[str, str]:
+    """Asked of git itself: the person's file may include others, for this repository alone, too."""
+    words = ("config", "--null", "--get-regexp", r"^(author|user)\.(name|email)$")
     try:
-        name = process.run(["git", "config", "--global", "user.name"], accept=(0, 1)).decode(errors="replace").strip()
-        mail = process.run(["git", "config", "--global", "user.email"], accept=(0, 1)).decode(errors="replace").strip()
+        found = process.run(git.on(repository, *words), personal=True, accept=(0, 1))
     except ProgramError:
-        return None
-    return f"{name} <{mail}>" if name else None
+        return {}
+    pairs = (item.partition("\n") for item in found.decode(errors="replace").split("\0") if item)
+    return {key: value.strip() for key, _, value in pairs}
 
 
 def caller() -> str:
     """The account that started us; under sudo, the caller's."""
-    name = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    name = environment.own().get("SUDO_USER") or _account(os.getuid())
     return f"{name} <{name}@{os.uname().nodename}>"
+
+
+def _account(uid: int) -> str:
+    """The name of an account; containers run programs under uids that have none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
 
 
 def _now() -> tuple[int, str]:

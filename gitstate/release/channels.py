@@ -13,7 +13,6 @@ from gitstate.release.models import TAGS
 from gitstate.release.opened import OpenedSite
 from gitstate.release.reconcile import exclusive
 from gitstate.release.requests import open_repositories, pending
-from gitstate.store import hooks
 
 
 def find_channel(directory: Directory, name: str) -> Channel:
@@ -65,7 +64,7 @@ def apply(opened: OpenedSite, creation: Creation, author: Signature, committer: 
         if channel.name in opened.directory.channels():
             raise UsageError(f"there is a channel {channel.name} by now", "somebody else made it")
         for name in opened.site.repositories():
-            hooks.install(opened.site.repository_path(name))
+            opened.site.repository(name).renew(hooked=True)
         message = f"channel create {channel.name}: prototype {channel.prototype}"
         opened.directory.change_channels([channel], [], author, message, committer)
 

@@ -289,6 +289,7 @@ def _why_not(push: Push, result: ReconcileResult) -> GitstateError:
 
 
 def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, sign: bool) -> None:
+    repository.renew()
     name, _, mail = tagger.who.rpartition(" <")
     variables = {
         "GIT_COMMITTER_NAME": name,
@@ -298,7 +299,7 @@ def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, si
     kind = "--sign" if sign else "--no-sign"
     words = ["tag", "--annotate", kind, "--cleanup=verbatim", "--file=-", str(push.name), push.commit.hex()]
     try:
-        repository.git(*words, stdin=text.encode(), variables=variables)
+        repository.git(*words, stdin=text.encode(), variables=variables, personal=sign)
     except ProgramError as error:
         if repository.object_at(f"{TAGS}{push.name}") is not None:
             raise _already_tagged(push) from None

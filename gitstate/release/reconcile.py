@@ -32,7 +32,7 @@ from gitstate.release.models import (
     unfinished,
 )
 from gitstate.release.opened import OpenedSite
-from gitstate.store import MAIN, Repository, hooks
+from gitstate.store import MAIN, Repository
 from gitstate.store.lock import wait_for_lock
 
 Step = Callable[[str], None]
@@ -211,7 +211,7 @@ def reconcile(
         with exclusive(opened.releases, "reconcile"):
             publisher = Publisher(opened, committer, observer, step)
             for repository in publisher.repositories.values():
-                hooks.install(repository.path)
+                repository.renew(hooked=True)
             for name, channel in publisher.directory.channels().items():
                 if only in (None, name):
                     _reconcile_channel(publisher, channel, result)

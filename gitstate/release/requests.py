@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gitstate.core import process
+from gitstate.core import git, process
 from gitstate.core.errors import ConflictError, DamagedError, GitstateError, NotFoundError, RefusedError, UsageError
 from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
@@ -150,10 +150,9 @@ def verify_signature(site: Site, repository: Repository, tag: bytes, name: str) 
     }
     if revoked(site).exists():
         settings["gpg.ssh.revocationFile"] = str(revoked(site))
-    options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-    argv = ["git", *options, f"--git-dir={repository.path}", "verify-tag", tag.hex()]
+    argv = git.on(repository.path, "verify-tag", tag.hex(), config=settings)
     try:
-        process.run(argv, variables={"GNUPGHOME": str(keyring(site)), "LC_ALL": "C"})
+        process.run(argv, variables={"GNUPGHOME": str(keyring(site))})
     except ProgramError as error:
         if isinstance(error, DamagedError):
             raise

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
+from gitstate.core import git
 from gitstate.core.entry import FORMAT
 from gitstate.core.errors import ConfigError
 
-VALUES: Final = {
+_FOR_CLONES: Final = {
+    "merge.directoryRenames": "false",
+    "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
+    "merge.gitstate.name": "records, entry by entry",
+    "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
+}
+FOR_CLONES: Final = {**_FOR_CLONES, "core.autocrlf": "false"}
+_VALUES: Final = {
     "gc.auto": "0",
     "receive.autogc": "false",
     "maintenance.auto": "false",
     "core.bigFileThreshold": "32m",
     "core.logAllRefUpdates": "true",
+    "core.sharedRepository": "false",
+    "pack.indexVersion": "2",
     "transfer.fsckObjects": "true",
+    "receive.fsckObjects": "true",
     "transfer.unpackLimit": "1",  # a push as one pack, which git syncs, not as loose objects, which it doesn't
-    "merge.directoryRenames": "false",
-    "diff.gitstate.textconv": r"sed -E 's/ time=-?[0-9.]+| oid=[0-9a-f]+//g'",
-    "merge.gitstate.name": "records, entry by entry",
-    "merge.gitstate.driver": "gitstate merge-driver %O %A %B",
+    "receive.unpackLimit": "1",
+    **_FOR_CLONES,
     "mailmap.blob": "",  # else a .mailmap in the tree decides whose names git shows
     "gitstate.format": str(FORMAT),
 }
-FOR_CLONES: Final = ("diff.gitstate.textconv", "merge.directoryRenames", "merge.gitstate.name", "merge.gitstate.driver")
 _VERSION = re.compile("[0-9]{1,9}")
 _SECTION = re.compile(r'[ \t]*\[([A-Za-z0-9-]+)(?:[ \t]+"([^"\\]*)")?\][ \t]*')
 _VALUE = re.compile(r'[ \t]*([A-Za-z][A-Za-z0-9-]*)[ \t]*= *((?:[^"\\#;\s]+(?: +[^"\\#;\s]+)*)?) *')
@@ -36,6 +45,21 @@ _EXTENSIONS: Final = frozenset(
 _PARTIAL = re.compile(r"extensions\.partialclone|remote\..*\.(promisor|partialclonefilter)", re.DOTALL)
 ATTRIBUTES: Final = ".gitstate diff=gitstate merge=gitstate\n"
 CLONE_ATTRIBUTES: Final = "* -text -ident -filter -working-tree-encoding !eol diff\n" + ATTRIBUTES
+
+
+def values(repository: Path) -> Mapping[str, str]:
+    """What the repository's configuration says. A plain push obeys it rather than the pusher's own."""
+    return {**_VALUES, **git.hooks_of(repository)}
+
+
+def missing(repository: Path, settings: Mapping[str, str]) -> Mapping[str, str]:
+    """What ``settings`` lack of that. An admin's own values stand, except for the hooks' path: a site may be moved."""
+    hooks = git.hooks_of(repository)
+    return {
+        name: value
+        for name, value in values(repository).items()
+        if name.lower() not in settings or (name in hooks and settings[name.lower()] != value)
+    }
 
 
 def read_plain(text: str) -> dict[str, str] | None:

@@ -16,19 +16,24 @@ _MARK: Final = b"gitstate's hook"
 _LINE: Final = "\ngitstate=gitstate\n"
 
 
-def install(repository: Path) -> list[str]:
-    """Install or update our hooks; the names of hooks that aren't ours and were left alone. Raises OSError."""
+def install(repository: Path) -> None:
+    """Install or update our hooks; those of others are left alone. Raises OSError."""
     directory = repository / "hooks"
     directory.mkdir(mode=0o700, exist_ok=True)
-    foreign = []
-    for name, text in _texts().items():
-        path = directory / name
-        standing = path.read_bytes() if path.is_file() else b""
-        if standing and _MARK not in standing[:200]:
-            foreign.append(name)
-        elif standing != text or not path.stat().st_mode & 0o100:
-            fs.write_file(path, text, 0o755)
-    return foreign
+    for name in outdated(repository):
+        fs.write_file(directory / name, _texts()[name], 0o755)
+
+
+def outdated(repository: Path) -> list[str]:
+    """The names of our hooks that aren't there, aren't executable, or belong to another installation of gitstate."""
+    directory = repository / "hooks"
+    return [name for name, text in _texts().items() if not _stands(directory / name, text)]
+
+
+def _stands(path: Path, text: bytes) -> bool:
+    standing = path.read_bytes() if path.is_file() else b""
+    is_foreign = bool(standing) and _MARK not in standing[:200]
+    return is_foreign or (standing == text and bool(path.stat().st_mode & 0o100))
 
 
 @cache

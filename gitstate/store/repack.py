@@ -32,11 +32,7 @@ _HEAD: Final = 12
 _DEFAULT_EFFORT: Final = 2
 _ZLIB_LEVEL: Final = 6
 # Options for what is compressed for the first time, and for --aggressive.
-_LEVEL: Final = {
-    "GIT_CONFIG_COUNT": "1",
-    "GIT_CONFIG_KEY_0": "pack.compression",
-    "GIT_CONFIG_VALUE_0": str(_ZLIB_LEVEL),
-}
+_LEVEL: Final = {"pack.compression": str(_ZLIB_LEVEL)}
 _ONCE: Final = ("-F",)
 _AGAIN: Final = ("-F", "--depth=50", "--window=50")
 
@@ -127,7 +123,7 @@ def _repack(repository: Repository, kept: list[Path], *options: str) -> None:
     """Make one pack of all but ``kept``, and a cruft pack of unreachable objects with their times."""
     aside = [f"--keep-pack={pack.name}" for pack in kept]
     cruft = ["--cruft", f"--cruft-expiration={GRACE}"]
-    repository.git("repack", "-d", "-l", "-q", *cruft, *options, *aside, variables=_LEVEL)
+    repository.git("repack", "-d", "-l", "-q", *cruft, *options, *aside, config=_LEVEL)
 
 
 def _packs(repository: Repository) -> list[Path]:

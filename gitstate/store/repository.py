@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from gitstate.core import fs, process
+from gitstate.core import fs, git, process
 from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundError, RefusedError, UsageError
 from gitstate.core.failures import ProgramError, ProgramRefusedError
 from gitstate.core.names import LAYER_KINDS
@@ -23,6 +23,8 @@ from gitstate.store.staging import Move, Staging
 
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
+_NEW: Final = ("--initial-branch=main", "--object-format=sha1", "--template=")
+"""git's own defaults change: git 3 makes SHA-256 repositories. Its files of refs are chosen by a variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,10 @@ class Repository(Objects):
         partial = path.with_name(f".{path.stem}.partial")
         fs.remove_tree(partial)
         try:
-            fill(cls._create(partial, live, hooked))
+            repository = cls._create(partial, live, hooked)
+            for name, value in configuration.values(path).items():
+                repository.configure(name, value)
+            fill(repository)
             os.rename(partial, path)
         finally:
             fs.remove_tree(partial)
@@ -77,10 +82,8 @@ class Repository(Objects):
 
     @classmethod
     def _create(cls, path: Path, live: Path | None, hooked: bool) -> Repository:
-        process.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(path)])
+        process.run(git.command("init", "--quiet", "--bare", *_NEW, str(path)))
         repository = cls(path)
-        for name, value in configuration.VALUES.items():
-            repository.configure(name, value)
         if live is not None:
             repository.configure("gitstate.live", str(live))
         (path / "info").mkdir(exist_ok=True)
@@ -117,7 +120,7 @@ class Repository(Objects):
             if plain is not None:
                 return plain
         try:
-            listed = process.run(["git", "config", "--null", "--list", "--file", str(path)])
+            listed = process.run(git.command("config", "--null", "--list", "--file", str(path)))
         except ProgramError as error:
             raise ConfigError(f"{path}: {error.message}", "fix it with an editor") from None
         pairs = (item.partition("\n") for item in listed.decode(errors="surrogateescape").split("\0") if item)
@@ -125,8 +128,22 @@ class Repository(Objects):
 
     def configure(self, name: str, value: str) -> None:
         """Set one value of the repository's configuration."""
-        process.run(["git", "config", "--file", str(self.path / "config"), name, value])
+        process.run(git.command("config", "--file", str(self.path / "config"), name, value))
         self.__dict__.pop("settings", None)
+
+    def renew(self, *, hooked: bool = False) -> None:
+        """Give an older or moved repository today's configuration and, if it has any or ``hooked``, hooks.
+
+        Raises ConfigError, StorageError, OSError.
+        """
+        for name, value in configuration.missing(self.path, self.settings).items():
+            self.configure(name, value)
+        if hooked or (self.path / "hooks").is_dir():
+            hooks.install(self.path)
+
+    def outdated(self) -> list[str]:
+        """What ``renew`` would change in a repository with hooks: settings, and hooks. Raises ConfigError, OSError."""
+        return [*configuration.missing(self.path, self.settings), *hooks.outdated(self.path)]
 
     @property
     def private(self) -> Path:
@@ -205,19 +222,27 @@ class Repository(Objects):
                 raise RefusedError(error.message, f"one of {self.path}/hooks said no") from None
             raise
 
-    def git(self, *arguments: str | bytes, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
+    def git(
+        self,
+        *arguments: str | bytes,
+        stdin: bytes = b"",
+        variables: Mapping[str, str] | None = None,
+        config: Mapping[str, str] | None = None,
+        personal: bool = False,
+    ) -> bytes:
         """Run git on this repository, once more if a killed git's lock was in its way; return what it prints.
 
-        Raises ProgramError, StorageError, HostError, and LockedError for a lock whose owner lives.
+        No configuration counts but the repository's and ``config``; if ``personal``, the caller's as well. Raises
+        ProgramError, StorageError, HostError, and LockedError for a lock whose owner lives.
         """
-        argv = ["git", f"--git-dir={self.path}", *arguments]
+        argv = git.on(self.path, *arguments, config=config)
         try:
-            return process.run(argv, stdin=stdin, variables=variables)
+            return process.run(argv, stdin=stdin, variables=variables, personal=personal)
         except ProgramError as error:
             if not stale_locks.is_in_the_way(error.said):
                 raise
             stale_locks.clear(self.path, error.message)
-        return process.run(argv, stdin=stdin, variables=variables)
+        return process.run(argv, stdin=stdin, variables=variables, personal=personal)
 
     def all_snapshots(self) -> Iterator[tuple[bytes, bytes]]:
         """Commit and root tree of everything that any ref reaches, newest first."""
@@ -261,21 +286,21 @@ class Repository(Objects):
 
     def _clone(self, directory: Path) -> None:
         # Hard links would let a chown of the clone reach the repository's own packs.
-        process.run(["git", "clone", "--quiet", "--no-hardlinks", "--no-checkout", str(self.path), str(directory)])
+        options = ("--quiet", "--template=", "--no-hardlinks", "--no-checkout")
+        process.run(git.command("clone", *options, str(self.path), str(directory)))
+        (directory / ".git" / "info").mkdir()
         (directory / ".git" / "info" / "attributes").write_text(configuration.CLONE_ATTRIBUTES)
-        here = ["git", "-C", str(directory)]
-        for name in configuration.FOR_CLONES:
-            process.run([*here, "config", name, configuration.VALUES[name]])
-        process.run([*here, "config", "core.autocrlf", "false"])
+        for name, value in configuration.FOR_CLONES.items():
+            process.run(git.command("-C", str(directory), "config", name, value))
         if self.ref(MAIN) is not None:
-            process.run([*here, "reset", "--quiet", "--hard"])
+            process.run(git.command("-C", str(directory), "reset", "--quiet", "--hard"))
 
     # --- maintenance ---
 
     def fsck(self) -> list[str]:
         """The complaints of ``git fsck --strict``."""
         options = ["--strict", "--full", "--no-dangling", "--no-progress"]
-        said = process.complaints(["git", f"--git-dir={self.path}", "fsck", *options])
+        said = process.complaints(git.on(self.path, "fsck", *options))
         return [line for line in said if not line.startswith("notice:")]
 
     def size(self) -> int:
@@ -289,6 +314,7 @@ class Repository(Objects):
         """Be the only writer. Raises LockedError naming who is; clears what killed writers left, and git's files."""
         with lock_repository(self.path, self.private, command):
             stale_locks.clear_temporary(self.path)
+            self.renew()
             yield
 
     def scratch(self) -> AbstractContextManager[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gitstate.core import process
+from gitstate.core import git, process
 from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.failures import ProgramError
 from gitstate.core.wording import did_you_mean, nearest
@@ -56,7 +56,7 @@ def _ask_git(objects: Objects, revision: str) -> str:
     """What ``git rev-parse`` prints; empty if it finds no such revision. Raises its error if it tells of damage."""
     words = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     try:
-        return process.run(["git", f"--git-dir={objects.path}", *words]).decode().strip()
+        return process.run(git.on(objects.path, *words)).decode().strip()
     except ProgramError as error:
         if isinstance(error, DamagedError):
             raise

@@ -208,7 +208,8 @@ def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
 def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:
     assert plan.source.fork is not None
     origin = plan.site.repository(plan.source.fork[0])
-    origin.git("push", "--quiet", str(repository.path), f"{commit.hex()}:{MAIN}", f"{commit.hex()}:{LIVE}")
+    refs = [f"{commit.hex()}:{MAIN}", f"{commit.hex()}:{LIVE}"]
+    origin.git("push", "--quiet", "--no-verify", str(repository.path), *refs)
 
 
 # --- removing -------------------------------------------------------------------------------------------------------

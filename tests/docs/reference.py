@@ -63,9 +63,14 @@ VARIABLES: Final[Rows] = [
     ("GITSTATE_SITE", "The site's directory; `--site` wins. The default is `/srv/gitstate`."),
     (
         "GIT_AUTHOR_NAME, GIT_AUTHOR_EMAIL",
-        "Author of commits, unless `--author` is given. Any other `GIT_…` is ignored.",
+        "Author of commits, unless `--author` is given.",
     ),
-    ("HOME", "Directory of git's configuration: its `user.name` and `user.email` come next."),
+    (
+        "HOME, XDG_CONFIG_HOME, GIT_CONFIG_…",
+        "Where git's configuration is: its `user.name` and `user.email` come next. It shapes what `log`, `show` and"
+        " `diff` print, and `push --sign` signs by it;"
+        " [nothing else depends on it](decisions/0012-one-door-to-git.md). Other `GIT_…` are ignored.",
+    ),
     ("SUDO_USER", "Author of commits, if nothing else names one."),
     ("SSH_ORIGINAL_COMMAND", "The command that an ssh client requested, for `gitstate serve`."),
     ("CREDENTIALS_DIRECTORY", "Where systemd puts the password for the directory server."),
@@ -86,8 +91,14 @@ REPOSITORY_KEYS: Final[Rows] = [
     ("gitstate.format", "The version of the on-disk format; a newer one is refused (exit code 7)."),
     ("gc.auto, receive.autogc, maintenance.auto", "Off: only `gitstate gc` repacks."),
     ("core.bigFileThreshold", "32m: larger files are stored whole, so that they can be streamed."),
-    ("transfer.fsckObjects", "true: pushed objects are checked."),
-    ("transfer.unpackLimit", "1: a push stays one pack, which git syncs to disk; it doesn't sync loose objects."),
+    ("core.hooksPath", "The repository's own hooks, whatever a pusher's configuration says."),
+    ("core.sharedRepository", "false: nobody but the owner gets rights by git."),
+    ("pack.indexVersion", "2: the version that gitstate reads."),
+    ("transfer.fsckObjects, receive.fsckObjects", "true: pushed objects are checked."),
+    (
+        "transfer.unpackLimit, receive.unpackLimit",
+        "1: a push stays one pack, which git syncs to disk; it doesn't sync loose objects.",
+    ),
     ("merge.directoryRenames", "false: git would take a removed and a new empty directory for a rename."),
     ("core.logAllRefUpdates", "true: git's log of each branch's positions."),
     ("mailmap.blob", "Empty: a `.mailmap` in the tree changes no names."),

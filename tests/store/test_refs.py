@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gitstate.core.errors import DamagedError
 from gitstate.store import refs
-from gitstate.store.configuration import VALUES, read_plain
+from gitstate.store.configuration import read_plain, values
 from gitstate.store.refs import last_move, list_refs, plain_name, read_ref, read_refs
 from gitstate.store.repository import MAIN, Repository
 from tests.support import needs
@@ -165,7 +165,8 @@ def test_our_own_configurations_are_plain(tmp_path: Path) -> None:
     repository = Repository.create(tmp_path / "r.git", live=tmp_path / "live of mine")
     text = (repository.path / "config").read_text()
     assert read_plain(text) == as_git_reads(repository.path / "config")
-    assert VALUES.items() <= {name: repository.settings[name.lower()] for name in VALUES}.items()
+    wanted = values(repository.path)
+    assert wanted == {name: repository.settings[name.lower()] for name in wanted}
 
 
 def test_git_reads_what_is_not_plain(tmp_path: Path) -> None:

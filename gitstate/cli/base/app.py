@@ -17,6 +17,7 @@ from gitstate.cli.base.help import Command, CommonOption, Group, LazyGroup
 from gitstate.core import fs, settings
 from gitstate.core.errors import GitstateError, HostError, UsageError
 from gitstate.core.monitor import Observer
+from gitstate.core.signature import Signature
 from gitstate.release.opened import OpenedSite
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -100,6 +101,10 @@ class Session:
     def opened(self) -> OpenedSite:
         """The site with its options, directory and releases. Raises NotFoundError, ConfigError."""
         return OpenedSite.open(self.site_path, self.settings.credentials)
+
+    def author(self, given: str | None, repository: Path | None = None) -> Signature:
+        """Who makes a commit, in ``repository`` if git's configuration says it for each. Raises UsageError."""
+        return settings.author(given, repository or self.opened.site.directory_path)
 
     @property
     def colour(self) -> bool:

@@ -65,6 +65,8 @@ def _open_streams() -> None:
             os.fstat(number)
         except OSError:  # else the next file that we open gets this number
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, closefd=False)
     if sys.stdout is None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:

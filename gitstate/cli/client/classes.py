@@ -101,7 +101,7 @@ def remove(session: Session, name: tuple[str, ...], message: str | None, author:
 
 
 def _apply(session: Session, shape: str, plan: hardware.RulesPlan, message: str, author: str | None) -> None:
-    who = settings.author(session.settings, author)
+    who = session.author(author)
     if not session.dry_run:
         hardware.apply_rules(plan, who, settings.committer(), message)
     value = {

@@ -69,7 +69,7 @@ def import_(session: Session, file: Path, replace: bool, message: str | None, au
     data, where = (sys.stdin.buffer.read(), "standard input") if str(file) == "-" else (file.read_bytes(), str(file))
     content = transfer.parse(data, where)
     plan = transfer.plan_import(session.opened.directory, content, replace=replace)
-    who = settings.author(session.settings, author)
+    who = session.author(author)
     lines = plan.describe()
     if lines and not session.dry_run:
         transfer.apply(plan, who, settings.committer(), message or f"directory import {where}")

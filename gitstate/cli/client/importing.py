@@ -14,7 +14,6 @@ from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, flush, suggest, write_out
 from gitstate.cli.client.options import assigned_values, authorship_options, parsed_option
 from gitstate.cli.client.output import apply, as_changes, new_revision
-from gitstate.core import settings
 from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of
@@ -71,7 +70,7 @@ def import_(
     the list doesn't have. If a line is wrong, nothing is done.
     """
     source = _STDIN if str(file) == "-" else visible(str(file))
-    who = settings.author(session.settings, author)
+    who = session.author(author)
     listing = _read(file, source, form)
     defaults = {key: value for key, value in values.items() if value}
     found = plan_import(

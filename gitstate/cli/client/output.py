@@ -19,7 +19,7 @@ _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "rem
 
 def make(session: Session, planned: plan.Plan, message: str | None, author: str | None) -> None:
     """Make the changes, or print what they would be."""
-    made = apply(session, planned, settings.author(session.settings, author), message)
+    made = apply(session, planned, session.author(author), message)
     revision = new_revision(session, planned.directory, made)
     word = f"would {planned.verb}" if session.dry_run else _DONE[planned.verb]
     value = {"changes": as_changes(planned.changes), "revision": revision, "dry_run": session.dry_run}

@@ -36,7 +36,7 @@ def report(session: Session, name: str, file: Path, author: str | None) -> None:
     The rules of gitstate class decide which hardware classes it has. gitstate
     probe --report does the same on the machine itself.
     """
-    _record(session, name, content(file, probe.LONGEST), settings.author(session.settings, author))
+    _record(session, name, content(file, probe.LONGEST), session.author(author))
 
 
 def receive_report(session: Session, host: str) -> int:

@@ -44,7 +44,7 @@ def owner(session: Session, words: tuple[str, ...], recursive: bool, message: st
     new = None
     if found.paths and not session.dry_run:
         text = message or f"owner {wanted}: {some_of([f'/{display(path)}' for path in found.paths], 1)}"
-        who = settings.author(session.settings, author)
+        who = session.author(author, repository.path)
         new = owners.apply(found, repository, who, settings.committer(), text)
     value = {
         "repository": name,

@@ -50,7 +50,7 @@ _author = click.option("--author", metavar="NAME", help="Author of the change: '
 def create(session: Session, name: str, prototype: str, signed: bool, author: str | None) -> None:
     """Create the channel NAME."""
     session.opened.repository(prototype)
-    who = settings.author(session.settings, author)
+    who = session.author(author)
     plan = channels.plan(session.opened, name, prototype, who, signed=signed)
     if not session.dry_run:
         channels.apply(session.opened, plan, who, settings.committer())
@@ -145,7 +145,7 @@ def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
             if session.json or not sys.stdin.isatty():
                 raise UsageError(f"removing {name} ends its releases", "confirm with --yes")
             click.confirm(f"Remove the channel {name}?", abort=True, err=True)
-        channels.remove(session.opened, one, settings.author(session.settings, author), settings.committer())
+        channels.remove(session.opened, one, session.author(author), settings.committer())
     word = "would remove" if session.dry_run else "removed"
     emit(session, "channel-remove/1", {"channel": name, "dry_run": session.dry_run}, [f"{word} channel {name}"])
 

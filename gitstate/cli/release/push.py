@@ -71,7 +71,7 @@ def push(
     if rev and origin:
         raise UsageError("REV and --from exclude each other", "choose one")
     session.opened.repository(repo)
-    who = settings.author(session.settings, author), settings.committer()
+    who = session.author(author), settings.committer()
     plan = pushing.plan(session.opened, repo, channel, rev, origin, who[0], session.observer)
     if session.dry_run:
         _emit_plan(session, plan)
@@ -219,7 +219,7 @@ def rollback(session: Session, channel: str, release: str | None, author: str | 
     A rollback is a release of its own, and history shows it.
     """
     plan = rolling_back.plan(session.opened, channel, release, session.observer)
-    who = settings.author(session.settings, author), settings.committer()
+    who = session.author(author), settings.committer()
     made, finished = None, plan.unfinished
     if plan.is_needed and not session.dry_run:
         made = rolling_back.apply(plan, who, session.observer)

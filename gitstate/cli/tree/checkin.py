@@ -55,7 +55,7 @@ def checkin(
         repository=repository,
         live=engine.live_tree(repository, live),
         message=message,
-        author=settings.author(session.settings, author),
+        author=session.author(author, repository.path),
         committer=settings.committer(),
         branch=engine.branch_name(branch),
         allow=_allowances(allow, because),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gitstate.core import git
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import display, host_name
 from gitstate.release.models import TAGS, Name, PendingTag
@@ -35,10 +36,10 @@ class Service:
         return _SERVICES[self.name]
 
     @property
-    def argv(self) -> list[str]:
+    def argv(self) -> list[str | bytes]:
         """The command that serves, told nothing that the other side has chosen but the repository."""
         strict = [] if self.writes else ["--strict"]
-        return ["git", self.name, *strict, str(self.path)]
+        return git.command(self.name, *strict, str(self.path), config=git.hooks_of(self.path))
 
 
 @dataclass(frozen=True, slots=True)

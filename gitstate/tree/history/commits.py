@@ -123,7 +123,7 @@ def _commits_of_records(repository: Repository, parsed: GitArguments, flags: Seq
 
 
 def _ids(repository: Repository, arguments: Sequence[str | bytes]) -> Iterator[bytes]:
-    for line in git.lines(repository, "log", ["--format=%H", *arguments]):
+    for line in git.lines(repository, "log", ["--format=%H", *arguments], parsed=True):
         yield bytes.fromhex(line.decode())
 
 

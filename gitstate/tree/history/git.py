@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from gitstate.core import git as program
 from gitstate.core import process
 from gitstate.core.errors import DamagedError, NotFoundError, UsageError
 from gitstate.core.failures import ProgramError
@@ -74,10 +75,11 @@ def lines(
     *,
     color: bool = False,
     objects: Path | None = None,
+    parsed: bool = False,
 ) -> Iterator[bytes]:
     """Stream what git prints; if ``color``, as for its own pager. Raises UsageError, StorageError.
 
-    ``objects`` is an additional object directory.
+    ``objects`` is an additional object directory. What isn't to be ``parsed`` is shaped by the caller's configuration.
     """
     variables = {}
     if color:
@@ -86,8 +88,8 @@ def lines(
         quoted = str(objects).replace("\\", "\\\\").replace('"', '\\"')
         variables["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = f'"{quoted}"'
     try:
-        argv = ["git", f"--git-dir={repository.path}", "-c", "core.quotePath=false", command, *arguments]
-        with process.reading(argv, variables=variables) as output:
+        argv = (program.on if parsed else program.shown)(repository.path, command, *arguments)
+        with process.reading(argv, variables=variables, personal=not parsed) as output:
             yield from output
     except ProgramError as error:
         if isinstance(error, DamagedError):
