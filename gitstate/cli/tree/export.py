@@ -39,12 +39,13 @@ def export(session: Session, repo: str | None, rev: str | None, to: Path | None)
     }
     if session.dry_run:
         what = "is there already" if plan.done else f"would be linked from {nearest}" if nearest else "would be written"
-        nothing = {"linked": 0, "cloned": 0, "written": 0, "bytes": 0}
+        nothing = {"linked": 0, "cloned": 0, "written": 0, "bytes": 0, "inexact_times": 0}
         emit(session, "export/1", value | nothing, [f"{plan.target} {what}"])
         return
     session.observer.phase("export")
     counts = exporting.apply(plan, session.observer)
     value |= {"linked": counts.linked, "cloned": counts.cloned, "written": counts.written, "bytes": counts.bytes}
+    value["inexact_times"] = counts.inexact_times
     emit(session, "export/1", value, [str(plan.target)])
 
 

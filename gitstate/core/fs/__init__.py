@@ -35,11 +35,13 @@ from gitstate.core.fs.read import (
 )
 from gitstate.core.fs.remove import remove_tree
 from gitstate.core.fs.write import (
+    KeptTimes,
     apply_metadata,
     apply_metadata_by_name,
     clone_file,
     copy_metadata,
     create_file,
+    kept_times,
     make_directory,
     make_special,
     sync_directory,

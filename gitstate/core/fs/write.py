@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gitstate.core.entry import FORMAT_BY_KIND, Entry, Kind, Meta
 from gitstate.core.fs.read import by_descriptor, descriptor_xattrs, open_directory, open_file
@@ -21,6 +21,10 @@ def create_file(name: bytes, parent: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(name, flags, 0o600, dir_fd=parent)
 
+
+NS: Final = 1_000_000_000
+_TYPICAL: Final = 1_000_000_002 * NS - 1
+"""The last nanosecond of two seconds, as FAT counts them."""
 
 _PAGE: Final = 4096
 _ZEROS: Final = bytes(_PAGE)
@@ -60,6 +64,32 @@ def apply_metadata(descriptor: int, meta: Meta) -> None:
         os.setxattr(descriptor, name, value)
     time = meta.time or 0
     os.utime(descriptor, ns=(time, time))
+
+
+class KeptTimes(NamedTuple):
+    """The modification times that a file system keeps: the first and the last, in steps; all in nanoseconds."""
+
+    first: int
+    last: int
+    step: int
+
+    def keeps(self, time: int) -> bool:
+        """Whether ``time`` stays as it is."""
+        return self.first <= time <= self.last and not time % self.step
+
+
+def kept_times(directory: int) -> KeptTimes:
+    """Find out by giving times to an open directory of our own: the kernel takes the nearest that can be kept."""
+    first, step, last = (_stored(directory, time) for time in (-(2**63) * NS, _TYPICAL, (2**63 - 1) * NS))
+    return KeptTimes(min(first, _TYPICAL), max(last, _TYPICAL), max(_TYPICAL - step, 0) + 1)
+
+
+def _stored(directory: int, time: int) -> int:
+    try:
+        os.utime(directory, ns=(time, time))
+    except OSError:  # some refuse it
+        return time
+    return os.fstat(directory).st_mtime_ns
 
 
 def copy_metadata(descriptor: int, model: int) -> None:

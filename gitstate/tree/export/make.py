@@ -52,11 +52,16 @@ def _has_room(directory: int) -> bool:
 
 
 class Maker:
-    """Makes entries in open directories. Raises DamagedError, HostError, OSError."""
+    """Makes entries in open directories. Raises DamagedError, HostError, OSError.
 
-    def __init__(self, repository: Repository) -> None:
+    ``inexact`` are the paths of those whose times the file system doesn't keep.
+    """
+
+    def __init__(self, repository: Repository, times: fs.KeptTimes) -> None:
         self._repository = repository
         self._clones = True
+        self._times = times
+        self.inexact: list[bytes] = []
 
     def directory(self, path: bytes, name: bytes, parent: int) -> int:
         """Make a directory; its descriptor."""
@@ -70,6 +75,7 @@ class Maker:
 
         ``source`` is a directory of an export with a file of the same name and content, -1 for none.
         """
+        self._note_time(path, entry.meta)
         try:
             if entry.meta.kind is Kind.FILE:
                 return self._file(entry, parent, source)
@@ -116,7 +122,12 @@ class Maker:
 
     def apply_metadata(self, path: bytes, descriptor: int, own: Meta) -> None:
         """Give a directory its metadata, once nothing more is made in it."""
+        self._note_time(path, own)
         try:
             fs.apply_metadata(descriptor, own)
         except (OSError, OverflowError) as error:
             raise _translated(error, path, own, descriptor) from None
+
+    def _note_time(self, path: bytes, meta: Meta) -> None:
+        if meta.time is not None and not self._times.keeps(meta.time):
+            self.inexact.append(path)

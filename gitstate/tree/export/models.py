@@ -26,13 +26,14 @@ class NearestExport:
 
 @dataclass(slots=True)
 class Counts:
-    """What an export has made: entries by how, and the bytes written."""
+    """What an export has made: entries by how, the bytes written, and how many times the file system didn't keep."""
 
     linked: int = 0
     cloned: int = 0
     written: int = 0
     directories: int = 0
     bytes: int = 0
+    inexact_times: int = 0
 
 
 @dataclass(slots=True)

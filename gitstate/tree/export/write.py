@@ -16,6 +16,7 @@ from gitstate.core.entry import Entry, Kind
 from gitstate.core.errors import DamagedError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display, join
+from gitstate.core.wording import some_of
 from gitstate.store import Repository
 from gitstate.tree.export.equal import LINK_REFUSALS, TreePair
 from gitstate.tree.export.make import Maker
@@ -57,7 +58,8 @@ class Exporter:
         self._counts = counts
         self._observer = observer
         self._root = fs.open_tree(temporary)
-        self._maker = Maker(repository)
+        self._times = fs.kept_times(self._root)
+        self._maker = Maker(repository, self._times)
         self._groups = _link_groups(self._read, tree, nearest.tree if nearest else None)
         self._parents: list[Frame] = []
         self._unfinished: deque[Frame] = deque()
@@ -77,6 +79,7 @@ class Exporter:
             self._link_equal(old_root)
             self._finish()
             self._make_refused(old_root)
+            self._tell_inexact_times()
             self._observer.phase("sync")
             fs.sync_file_system(self._root)
         finally:
@@ -87,6 +90,15 @@ class Exporter:
             os.close(self._root)
             if nearest:
                 os.close(old_root)
+
+    def _tell_inexact_times(self) -> None:
+        """Say once what no check of ours would find faithful."""
+        paths = sorted(set(self._maker.inexact))
+        self._counts.inexact_times = len(paths)
+        if paths:
+            named = some_of([f"/{display(path)}" for path in paths])
+            kept = "whole seconds alone" if self._times.step > 1 else "fewer years"
+            self._observer.notice(f"this file system keeps {kept}: verify will find other times of {named}")
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
