@@ -94,6 +94,7 @@ READING: Final = {
     "fsck": ("fsck",),
     "prototype list": ("prototype", "list"),
     "prototype show": ("prototype", "show", "desktop"),
+    "help": ("help", "prototype", "show"),
 }
 ELSEWHERE: Final = {
     "directory import",
@@ -550,25 +551,24 @@ def shown(site: Site, *words: str, cwd: Path | None = None, **variables: str) ->
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
-def test_progress_is_shown_on_a_terminal_only(site: Site, place: Path) -> None:
-    words = ("prototype", "create", "copied", "--from", f"{place}/root")
-    screen = shown(site, *words)
+def test_progress_is_shown_on_a_terminal_only(site: Site, tmp_path: Path) -> None:
+    """Also while another program works, which reports no progress; nothing of it is left when a result is printed."""
+    slow = tmp_path / "git"
+    slow.write_text(f'#!/bin/sh\ncase " $* " in *" fsck "*) sleep 1.5 ;; esac\nexec {shutil.which("git")} "$@"\n')
+    slow.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    screen = shown(site, "fsck", "desktop", PATH=path)
     assert screen.code == 0
-    assert "copy root" in screen.text
+    assert "git fsck" in screen.text
     assert screen.text.count(HIDE) == screen.text.count(SHOW) > 0, "the cursor is as it was"
-    shutil.rmtree(site.path / "prototypes" / "copied.git")
-    shutil.rmtree(site.path / "live" / "copied")
-
-    quiet = shown(site, *words, "-q")
-    assert quiet.text == f"copied: live in {site.path}/live/copied\n"
-    shutil.rmtree(site.path / "prototypes" / "copied.git")
-    shutil.rmtree(site.path / "live" / "copied")
-
-    piped = site.run(*words)
-    assert "\x1b" not in piped.stdout + piped.stderr
-    assert "copy" not in piped.stderr
-    shutil.rmtree(site.path / "prototypes" / "copied.git")
-    shutil.rmtree(site.path / "live" / "copied")
+    result = site.run("fsck", "desktop").stdout
+    assert result
+    assert screen.text.replace("\r\n", "\n").endswith(f"{SHOW}\r\x1b[1A\x1b[2K{result}")
+    assert shown(site, "fsck", "desktop", "-q", PATH=path).text.replace("\r\n", "\n") == result
+    piped = subprocess.run(
+        [*GITSTATE, "fsck", "desktop"], env=environment(site, PATH=path), capture_output=True, text=True, check=True
+    )
+    assert (piped.stdout, piped.stderr) == (result, "")
 
 
 def test_ctrl_c_on_a_terminal_leaves_it_as_it_was(large: Path, tmp_path: Path) -> None:
@@ -577,7 +577,7 @@ def test_ctrl_c_on_a_terminal_leaves_it_as_it_was(large: Path, tmp_path: Path) -
     words = ("prototype", "create", "x", "--from", f"{large}/root")
     screen = on_terminal([*GITSTATE, *words], environment(site), until=lambda: any(live.glob(".x*/*")))
     assert screen.code == 130
-    assert screen.text.count(HIDE) == screen.text.count(SHOW) > 0
+    assert screen.text.count(HIDE) == screen.text.count(SHOW)
     assert screen.text.endswith("gitstate: interrupted\n  nothing half done is left; run it again\n")
     assert list(live.iterdir()) == []
 
@@ -621,8 +621,9 @@ def test_less_is_told_of_colours(site: Site, tmp_path: Path) -> None:
 def test_removal_asks_on_a_terminal(site: Site) -> None:
     assert "--yes" in site.refuses(2, "prototype", "remove", "desktop", naming="desktop")
     screen = on_terminal([*GITSTATE, "prototype", "remove", "desktop"], environment(site), typed=b"n\n")
-    assert screen.code == 130
+    assert screen.code == 1
     assert "with all history? [y/N]" in screen.text
+    assert screen.text.endswith("gitstate: nothing done\n")
     assert site.repository("desktop").is_dir()
 
 
@@ -713,6 +714,14 @@ def test_completion_in_bash(site: Site, tmp_path: Path) -> None:
     assert completed("gitstate status ") == ["desktop"]
     assert completed("gitstate log d") == ["desktop"]
     assert completed("gitstate export desktop ma") == ["main"]
+    site.run("layer", "create", "base")
+    site.run("channel", "create", "kiosks", "--prototype", "desktop")
+    assert completed("gitstate prototype show ") == ["desktop"]
+    assert completed("gitstate client add x --channel ") == ["kiosks"]
+    assert completed("gitstate client list --channel ") == ["kiosks"]
+    assert completed("gitstate client set x --layer ") == ["base"]
+    assert completed("gitstate client set x --kind d") == ["diskless"]
+    assert completed("gitstate help prototype s") == ["show"]
     assert "--exit-code" in completed("gitstate status --")
     assert completed(f"gitstate --site {tmp_path} status ") == []
 

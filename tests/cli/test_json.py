@@ -98,6 +98,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
 
 def _begin(life: Life, place: Path) -> None:
     root = place / "root"
+    life("help", "prototype", "create")
     life("init", "-n")
     life("init")
     assert life("prototype", "list") == {"schema": "prototype-list/1", "prototypes": []}

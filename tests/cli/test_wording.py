@@ -15,6 +15,14 @@ pytestmark = [root_only, needs("git")]
 WORDING: Final = {
     "status dekstop": (10, "no repository dekstop", "did you mean desktop?"),
     "chekin desktop": (2, "no command 'chekin'; did you mean checkin, client?", "gitstate --help shows how"),
+    "restore": (2, "no command 'restore'; did you mean rollback, export?", "gitstate --help shows how"),
+    "client ls": (2, "no command 'ls'; did you mean list?", "gitstate client --help shows how"),
+    "blame desktop": (
+        2,
+        "no command 'blame'; did you mean log?; plain git: git -C SITE/prototypes/REPO.git blame main -- PATH",
+        "gitstate --help shows how",
+    ),
+    "help status foo": (2, "gitstate status has no commands below it", "gitstate status --help shows how"),
     "clone desktop": (2, "DIRECTORY is missing", "gitstate clone REPO DIRECTORY"),
     "status desktop -z --json": (2, "-z and --json exclude each other", "JSON has every name in octal"),
     "status desktop --quick": (2, "--quick and REPO exclude each other", "gitstate status --quick"),

@@ -39,7 +39,10 @@ ABOUT: Final = (
 
 CODES: Final[Rows] = [
     ("0", "Done. Differences are not an error."),
-    ("1", "There are differences: `verify`; `status` and `diff` with `--exit-code`; `diff -q`."),
+    (
+        "1",
+        "There are differences: `verify`; `status` and `diff` with `--exit-code`; `diff -q`. Or you answered no.",
+    ),
     ("2", "Usage: a wrong option or name, or options that exclude each other."),
     ("3", "Partly done: the message names what was not done. Files that could not be read keep their last records."),
     ("4", "Refused by [policy](policy.md): nothing was recorded."),

@@ -22,38 +22,48 @@ from gitstate.release.opened import OpenedSite
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_COMMANDS: Final = {
-    "init": "site.init",
-    "prototype": "site.prototype",
-    "prepare": "tree.prepare",
-    "local": "tree.local",
-    "status": "tree.status",
-    "checkin": "tree.checkin",
-    "export": "tree.export",
-    "manifest": "tree.verify",
-    "verify": "tree.verify",
-    "log": "tree.history",
-    "show": "tree.history",
-    "diff": "tree.history",
-    "clone": "tree.export",
-    "boot": "site.boot",
-    "client": "client.group",
-    "doctor": "site.doctor",
-    "push": "release.push",
-    "rollback": "release.push",
-    "reconcile": "release.reconcile",
-    "channel": "release.channel",
-    "class": "client.classes",
-    "layer": "layer.group",
-    "secret": "client.secret",
-    "directory": "client.directory",
-    "fsck": "site.maintenance",
-    "gc": "site.maintenance",
-    "merge-driver": "tree.merge_driver",
-    "serve": "release.serve",
-    "hook": "release.serve",
+_SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Everyday commands": {
+        "status": "tree.status",
+        "checkin": "tree.checkin",
+        "diff": "tree.history",
+        "prepare": "tree.prepare",
+        "local": "tree.local",
+    },
+    "History": {
+        "log": "tree.history",
+        "show": "tree.history",
+        "export": "tree.export",
+        "verify": "tree.verify",
+        "manifest": "tree.verify",
+        "clone": "tree.export",
+    },
+    "Machines": {
+        "client": "client.group",
+        "class": "client.classes",
+        "layer": "layer.group",
+        "secret": "client.secret",
+        "directory": "client.directory",
+        "boot": "site.boot",
+    },
+    "Releases": {
+        "push": "release.push",
+        "rollback": "release.push",
+        "channel": "release.channel",
+        "reconcile": "release.reconcile",
+    },
+    "Site": {
+        "init": "site.init",
+        "prototype": "site.prototype",
+        "doctor": "site.doctor",
+        "fsck": "site.maintenance",
+        "gc": "site.maintenance",
+        "help": "base.explain",
+    },
 }
-"""Command -> module, as TOPIC.MODULE; client and layer have such tables of their own."""
+"""Section of the help -> command -> module, as TOPIC.MODULE; client and layer have such tables of their own."""
+_INTERNAL: Final = {"merge-driver": "tree.merge_driver", "serve": "release.serve", "hook": "release.serve"}
+_COMMANDS: Final = {name: module for some in (*_SECTIONS.values(), _INTERNAL) for name, module in some.items()}
 
 
 class ReaderGoneError(Exception):
@@ -126,11 +136,6 @@ class Session:
         if self.zero and self.json:
             raise UsageError("-z and --json exclude each other", "JSON has every name in octal")
         return self.zero
-
-    def close(self) -> None:
-        """Clear the progress bar."""
-        if "observer" in self.__dict__:
-            self.observer.phase("")
 
     # --- repositories ---
 
@@ -273,6 +278,8 @@ def completion(find: Callable[[Session, Mapping[str, Any]], Iterable[str]]) -> C
     return complete
 
 
+complete_prototype = completion(lambda session, parameters: session.opened.site.prototypes())
+complete_channel = completion(lambda session, parameters: session.opened.directory.channels())
 complete_repository = completion(lambda session, parameters: session.opened.site.repositories())
 complete_revision = completion(
     lambda session, parameters: ["HEAD", *session.opened.repository(session.name(parameters.get("repo"))).names()]
@@ -292,6 +299,7 @@ def rev_argument(function: Function) -> Function:
 @click.group(
     cls=_Root,
     modules=_COMMANDS,
+    sections=_SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     examples=(
         "gitstate init",

@@ -3,25 +3,77 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
 from gitstate.core.wording import did_you_mean, nearest
 
-_SYNONYMS: Final = {
-    "add": "create",
-    "checkout": "export",
-    "ci": "checkin",
-    "commit": "checkin",
-    "delete": "remove",
-    "ls": "list",
-    "new": "create",
-    "rm": "remove",
-    "st": "status",
+_BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
+    "add": ("create", "checkin"),
+    "apply": ("push",),
+    "archive": ("export",),
+    "blame": ("log",),
+    "branch": ("prototype create",),
+    "cat": ("show",),
+    "check": ("status", "doctor", "fsck", "verify"),
+    "checkout": ("export", "clone"),
+    "ci": ("checkin",),
+    "clean": ("gc",),
+    "cleanup": ("gc",),
+    "commit": ("checkin",),
+    "config": ("doctor",),
+    "delete": ("remove", "prototype remove", "client remove"),
+    "deploy": ("push",),
+    "describe": ("show",),
+    "edit": ("set",),
+    "fork": ("prototype create",),
+    "get": ("show",),
+    "history": ("log",),
+    "host": ("client",),
+    "hosts": ("client list",),
+    "image": ("prototype", "export"),
+    "import": ("client import", "prototype create"),
+    "info": ("show", "status"),
+    "install": ("prototype create",),
+    "list": ("status", "prototype list", "client list"),
+    "ls": ("list", "status", "prototype list", "client list"),
+    "machine": ("client",),
+    "modify": ("set",),
+    "mv": ("rename",),
+    "new": ("create", "init"),
+    "node": ("client",),
+    "prune": ("gc",),
+    "publish": ("push",),
+    "pull": ("reconcile",),
+    "record": ("checkin",),
+    "release": ("push", "channel show"),
+    "remove": ("prototype remove", "client remove"),
+    "render": ("layer render",),
+    "reset": ("rollback",),
+    "restore": ("rollback", "export"),
+    "revert": ("rollback",),
+    "rm": ("remove", "prototype remove", "client remove"),
+    "save": ("checkin",),
+    "snapshot": ("checkin",),
+    "st": ("status",),
+    "sync": ("reconcile",),
+    "tag": ("push",),
+    "undo": ("rollback",),
+    "update": ("set", "push"),
+    "validate": ("doctor", "fsck"),
 }
-"""Other programs' words -> ours."""
+"""Other programs' words -> our commands of that meaning; of these, those that a group has are suggested."""
+_PLAIN_GIT: Final[Mapping[str, str]] = {
+    "blame": "git -C SITE/prototypes/REPO.git blame main -- PATH",
+    "checkout": "git clone SITE/prototypes/REPO.git",
+    "branch": "git -C SITE/prototypes/REPO.git branch",
+    "tag": "git -C SITE/prototypes/REPO.git tag -a CHANNEL/VERSION",
+    "grep": "git -C SITE/prototypes/REPO.git grep PATTERN main",
+    "bisect": "git -C SITE/prototypes/REPO.git bisect",
+}
+"""What git itself does in our repositories."""
 
 
 class CommonOption(click.Option):
@@ -89,26 +141,52 @@ class Group(_HelpMixin, click.Group):
         self.format_commands(ctx, formatter)
         super().format_options(ctx, formatter)
 
+    def shown_commands(self, ctx: click.Context) -> list[str]:
+        """The commands that help lists."""
+        return self.list_commands(ctx)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that ``args`` begins with. Raises UsageError naming the nearest."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            synonym = [_SYNONYMS[args[0]]] if args[0] in _SYNONYMS else []
-            near = [name for name in synonym if name in known] or nearest(args[0], known)
+            meant = [name for name in _BY_MEANING.get(args[0], ()) if name.split()[0] in known]
+            near = meant or nearest(args[0], self.shown_commands(ctx))
             hint = f"; {did_you_mean(near, '')}" if near else ""
-            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx)
+            plain = f"; plain git: {_PLAIN_GIT[args[0]]}" if ctx.parent is None and args[0] in _PLAIN_GIT else ""
+            raise click.UsageError(f"no command {args[0]!r}{hint}{plain}", ctx)
         return super().resolve_command(ctx, args)
 
 
 class LazyGroup(Group):
     """A group that imports a command only when it is called, which keeps commands quick."""
 
-    def __init__(self, *arguments: Any, modules: Mapping[str, str], **attributes: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        modules: Mapping[str, str],
+        sections: Mapping[str, Iterable[str]] | None = None,
+        **attributes: Any,
+    ) -> None:
         super().__init__(*arguments, **attributes)
         self.modules = modules
         """Command -> the module below ``gitstate.cli`` that defines it."""
+        self.sections = sections or {"Commands": modules}
+        """Heading in the help -> commands."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Commands in their sections, in one column."""
+        widest = max(map(len, self.shown_commands(ctx)))
+        for title, names in self.sections.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name.ljust(widest), one.get_short_help_str(200)) for name, one in commands if one]
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def shown_commands(self, ctx: click.Context) -> list[str]:
+        """The commands that help lists."""
+        return [name for names in self.sections.values() for name in names]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)

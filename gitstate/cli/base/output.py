@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import click
+
+from gitstate.cli.base import progress
 from gitstate.cli.base.app import Session
+from gitstate.core.errors import UsageError
 from gitstate.core.names import columns, octal, padded, visible
 from gitstate.core.signature import LAST_MOMENT, iso_time
 
@@ -21,6 +25,7 @@ _DAY = 86400
 
 def write_out(data: str | bytes) -> None:
     """Write to standard output."""
+    progress.clear()
     with _name_standard_output():
         sys.stdout.buffer.write(data if isinstance(data, bytes) else data.encode("utf-8", "surrogateescape"))
 
@@ -54,7 +59,23 @@ def emit(session: Session, schema: str, value: dict[str, Any], lines: Iterable[s
 def suggest(session: Session, line: str) -> None:
     """Advice for people on standard error, such as what to do next."""
     if not session.json and not session.quiet:
+        progress.clear()
         print(line, file=sys.stderr)
+
+
+def confirm(session: Session, question: str, refusal: UsageError, lines: Iterable[str] = ()) -> None:
+    """Ask on the terminal, after ``lines``. Raises ``refusal`` without a terminal, DeclinedError for a no."""
+    if session.json or not sys.stdin.isatty():
+        raise refusal
+    progress.clear()
+    for line in lines:
+        print(line, file=sys.stderr)
+    if not click.confirm(question, err=True):
+        raise DeclinedError
+
+
+class DeclinedError(Exception):
+    """The person has answered no."""
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from gitstate.cli.base import progress
 from gitstate.cli.base.app import ReaderGoneError, Session, app
 from gitstate.cli.base.help import HelpWantedError
-from gitstate.cli.base.output import flush
+from gitstate.cli.base.output import DeclinedError, flush
 from gitstate.core import failures
 from gitstate.core.errors import GitstateError
 from gitstate.core.names import visible
@@ -35,7 +36,7 @@ def _run(session: Session) -> int:
         try:
             code = app.main(standalone_mode=False, prog_name="gitstate", obj=session)
         finally:
-            session.close()
+            progress.clear()
         flush()
     except SystemExit as end:  # of shell completion
         return end.code if isinstance(end.code, int) else 0
@@ -51,6 +52,7 @@ def _run(session: Session) -> int:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    progress.clear()
     with suppress(OSError):
         print(f"gitstate: {message}", file=sys.stderr)
 
@@ -95,6 +97,8 @@ def _describe(error: BaseException, session: Session) -> tuple[str, str, int]:
             return error.format_message(), _usage_hint(error), 2
         case click.exceptions.Abort() | KeyboardInterrupt():
             return "interrupted", "nothing half done is left; run it again", 130
+        case DeclinedError():
+            return "nothing done", "", 1
         case ReaderGoneError() | BrokenPipeError():
             return "", "", _CLOSED
         case Exception() if known := failures.of_exception(error):

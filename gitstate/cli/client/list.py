@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, command, complete_repository
+from gitstate.cli.base.app import Session, command, complete_channel, complete_prototype
 from gitstate.cli.base.output import emit, suggest, table, write_name
 from gitstate.cli.client.options import complete_client, parsed_option
 from gitstate.cli.client.output import as_json
@@ -30,7 +30,7 @@ _FILTERS: Final = (
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     for word, metavar, parse, text in reversed(_FILTERS):
-        complete = complete_repository if word == "prototype" else None
+        complete = {"prototype": complete_prototype, "channel": complete_channel}.get(word)
         function = parsed_option(f"--{word}", word, metavar, parse, text, shell_complete=complete)(function)
     return function
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Function, Session, completion
+from gitstate.cli.base.app import Completion, Function, Session, complete_channel, completion
 from gitstate.core import names
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.wording import some_of
@@ -36,18 +36,44 @@ def parsed_option(
     return click.option(word, key, metavar=metavar, callback=parsed(parse), help=text, **more)
 
 
+complete_layer = completion(lambda session, parameters: session.opened.site.layers())
+
+
+def one_of(words: Iterable[str]) -> Completion:
+    """Complete one of ``words``."""
+    known = tuple(words)
+    return completion(lambda session, parameters: known)
+
+
 _ADDRESSES: Final = (
     parsed_option("--mac", "macs", "MAC", names.mac_address, "Ethernet address; repeatable.", multiple=True),
     parsed_option("--ip", "ips", "IP", names.ip_address, "IPv4 or IPv6 address; repeatable.", multiple=True),
 )
 _ASSIGNED: Final = (
     parsed_option("--pin", "pin", "PROTOTYPE@REV", names.pin, "Snapshot to boot: desktop@v12."),
-    parsed_option("--channel", "channel", "NAME", model.channel_name, "Channel to follow."),
-    parsed_option("--kind", "kind", "KIND", model.client_kind, f"One of {', '.join(Kind)}."),
-    parsed_option("--workload", "workload", "NAME", model.workload_name, "Workload: it gets the layer workload/NAME."),
-    parsed_option("--layer", "layers", "LAYER", model.layer_name, "Extra layer, KIND/NAME; repeatable.", multiple=True),
     parsed_option(
-        "--state", "state", "MODE", model.state_mode, f"Where it keeps its writable state: {', '.join(STATES)}."
+        "--channel", "channel", "NAME", model.channel_name, "Channel to follow.", shell_complete=complete_channel
+    ),
+    parsed_option(
+        "--kind", "kind", "KIND", model.client_kind, f"One of {', '.join(Kind)}.", shell_complete=one_of(Kind)
+    ),
+    parsed_option("--workload", "workload", "NAME", model.workload_name, "Workload: it gets the layer workload/NAME."),
+    parsed_option(
+        "--layer",
+        "layers",
+        "LAYER",
+        model.layer_name,
+        "Extra layer, KIND/NAME; repeatable.",
+        multiple=True,
+        shell_complete=complete_layer,
+    ),
+    parsed_option(
+        "--state",
+        "state",
+        "MODE",
+        model.state_mode,
+        f"Where it keeps its writable state: {', '.join(STATES)}.",
+        shell_complete=one_of(STATES),
     ),
 )
 _EMPTY: Final[dict[str, tuple[str, Any, str]]] = {

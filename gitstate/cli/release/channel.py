@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from itertools import islice
 from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, command, complete_repository, group
-from gitstate.cli.base.output import ago, date, emit, moment, shortened, suggest, table
-from gitstate.cli.release.output import complete_channel, release_json
+from gitstate.cli.base.app import Session, command, complete_channel, complete_prototype, group
+from gitstate.cli.base.output import ago, confirm, date, emit, moment, shortened, suggest, table
+from gitstate.cli.release.output import release_json
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import visible
@@ -43,7 +42,7 @@ _author = click.option("--author", metavar="NAME", help="Author of the change: '
 )
 @click.argument("name")
 @click.option(
-    "--prototype", metavar="NAME", required=True, shell_complete=complete_repository, help="The prototype it releases."
+    "--prototype", metavar="NAME", required=True, shell_complete=complete_prototype, help="The prototype it releases."
 )
 @click.option("--signed", is_flag=True, help="Release signed tags only.")
 @_author
@@ -142,9 +141,8 @@ def remove(session: Session, name: str, yes: bool, author: str | None) -> None:
     one = channels.plan_removal(session.opened, name)
     if not session.dry_run:
         if not yes:
-            if session.json or not sys.stdin.isatty():
-                raise UsageError(f"removing {name} ends its releases", "confirm with --yes")
-            click.confirm(f"Remove the channel {name}?", abort=True, err=True)
+            refusal = UsageError(f"removing {name} ends its releases", "confirm with --yes")
+            confirm(session, f"Remove the channel {name}?", refusal)
         channels.remove(session.opened, one, session.author(author), settings.committer())
     word = "would remove" if session.dry_run else "removed"
     emit(session, "channel-remove/1", {"channel": name, "dry_run": session.dry_run}, [f"{word} channel {name}"])

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gitstate.cli.base.app import completion
 from gitstate.cli.base.output import moment
 from gitstate.core.wording import counted
 from gitstate.directory import Kind
 from gitstate.release.models import MadeRelease, Release
 
 _AT_BOOT = (Kind.DISKLESS, Kind.LIVE)
-
-complete_channel = completion(lambda session, parameters: session.opened.directory.channels())
 
 
 def sorted_commits(commits: Mapping[str, bytes], prototype: str) -> list[tuple[str, bytes]]:

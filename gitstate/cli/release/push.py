@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Session, command, complete_repository, complete_revision
-from gitstate.cli.base.output import emit, size
+from gitstate.cli.base.app import Session, command, complete_channel, complete_repository, complete_revision
+from gitstate.cli.base.output import confirm, emit, size
 from gitstate.cli.layer.output import directories_json, directory_lines
 from gitstate.cli.release.output import (
     client_lines,
     commits_json,
-    complete_channel,
     release_json,
     released_line,
     sorted_commits,
@@ -117,11 +115,8 @@ def _standing_lines(session: Session, channel: str, current: Release | None, fin
 
 
 def _ask(session: Session, plan: pushing.Push) -> None:
-    if session.json or not sys.stdin.isatty():
-        raise UsageError(f"{plan.name} changes what clients boot", "preview with -n, then confirm with --yes")
-    for line in _plan_lines(plan):
-        print(line, file=sys.stderr)
-    click.confirm("Publish?", abort=True, err=True)
+    refusal = UsageError(f"{plan.name} changes what clients boot", "preview with -n, then confirm with --yes")
+    confirm(session, "Publish?", refusal, _plan_lines(plan))
 
 
 # --- for people -------------------------------------------------------------------------------------------------------

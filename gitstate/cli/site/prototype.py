@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gitstate.cli.base.app import PATH, Session, command, complete_repository, group
-from gitstate.cli.base.output import date, emit, location, moment, shortened, size, suggest, table
+from gitstate.cli.base.app import PATH, Session, command, complete_prototype, group
+from gitstate.cli.base.output import confirm, date, emit, location, moment, shortened, size, suggest, table
 from gitstate.core.errors import PartlyDoneError, UsageError
 from gitstate.core.names import repo_name, visible
 from gitstate.tree import bootstrap, prototypes
@@ -39,7 +38,7 @@ def prototype() -> None:
     "origin",
     metavar="SOURCE",
     help="Copy a directory or a tarball (PATH with a / or .tar), or fork PROTOTYPE[@REV].",
-    shell_complete=complete_repository,
+    shell_complete=complete_prototype,
 )
 @click.option("--bootstrap", "suite", metavar="SUITE", help="Install Debian with mmdebstrap.")
 @click.option("--include", multiple=True, metavar="PKGS", help="Extra packages, separated by commas.")
@@ -120,7 +119,7 @@ def _row(one: Summary) -> tuple[str, ...]:
 
 
 @command("gitstate prototype show desktop", group=prototype)
-@click.argument("name", shell_complete=complete_repository)
+@click.argument("name", shell_complete=complete_prototype)
 def show(session: Session, name: str) -> None:
     """Show one prototype."""
     found = prototypes.details(session.opened.site, name, session.opened.repository(repo_name(name)))
@@ -155,7 +154,7 @@ def _as_json(one: Summary) -> dict[str, Any]:
 
 
 @command("gitstate prototype remove old --yes", group=prototype, writes=True)
-@click.argument("name", shell_complete=complete_repository)
+@click.argument("name", shell_complete=complete_prototype)
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def remove(session: Session, name: str, yes: bool) -> None:
     """Remove a prototype, its history and its exports.
@@ -177,7 +176,6 @@ def remove(session: Session, name: str, yes: bool) -> None:
 
 
 def _ask(session: Session, name: str, removal: bootstrap.Removal) -> None:
-    if session.json or not sys.stdin.isatty():
-        raise UsageError(f"removing {name} deletes its history", "confirm with --yes")
     paths = ", ".join(map(str, removal.paths))
-    click.confirm(f"Delete {paths} with all history?", abort=True, err=True)
+    refusal = UsageError(f"removing {name} deletes its history", "confirm with --yes")
+    confirm(session, f"Delete {paths} with all history?", refusal)

@@ -17,7 +17,6 @@ from gitstate.release.status import BootFiles, Edits, Running, SiteStatus, Tree,
 def glance(session: Session, *, quick: bool, exit_code: bool) -> int:
     """Print an overview of the site. Raises the directory's error, PartlyDoneError for other problems."""
     found = site_status.status(session.opened, session.observer, quick=quick)
-    session.observer.phase("")
     emit(session, "site-status/1", _as_json(session, found, quick=quick), _lines(session, found))
     if not found.trees:
         suggest(session, "no prototypes yet: gitstate prototype create NAME")
