@@ -86,5 +86,10 @@ def remove(opened: OpenedSite, channel: Channel, author: Signature, committer: S
     opened = opened.reopened()
     with exclusive(opened.releases, "channel remove"):
         plan_removal(opened, channel.name)
-        opened.directory.change_channels([], [channel.name], author, f"channel remove {channel.name}", committer)
-        opened.releases.close(channel.name)
+        ended = opened.releases.close(channel.name)  # first: without the channel nobody would ever do it
+        try:
+            opened.directory.change_channels([], [channel.name], author, f"channel remove {channel.name}", committer)
+        except BaseException:
+            if ended is not None:
+                opened.releases.reopen(channel.name, ended)
+            raise

@@ -18,6 +18,12 @@ def own_repositories(site: Site) -> Mapping[str, Path]:
     return {path.name: path for path in (site.releases_path, site.directory_path) if path.exists()}
 
 
+def open_repository(opened: OpenedSite, name: str) -> Repository:
+    """A repository of the site, or one of its own. Raises NotFoundError, HostError, ConfigError."""
+    own = own_repositories(opened.site)
+    return Repository.open(own[name], name) if name in own else opened.repository(name)
+
+
 def fsck_own(opened: OpenedSite, name: str, observer: Observer) -> list[str]:
     """The problems of ``site.git`` or ``directory.git``, a line each. Raises HostError if it can't be read."""
     observer.phase(f"git fsck {name}")

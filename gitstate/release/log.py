@@ -176,11 +176,16 @@ class ReleaseLog:
             repository.move_refs([(f"{TAGS}{release.name}", release.oid, None)], f"release: {release.name}")
         return release
 
-    def close(self, channel: str) -> None:
-        """Forget what ``channel`` runs, under the lock; its releases stay, by their tags."""
+    def close(self, channel: str) -> bytes | None:
+        """Forget what ``channel`` runs, under the lock, and return it; its releases stay, by their tags."""
         standing = self._repository and self._repository.ref(f"refs/heads/{channel}")
         if self._repository and standing:
             self._repository.git("update-ref", "-d", f"refs/heads/{channel}", standing.hex())
+        return standing or None
+
+    def reopen(self, channel: str, release: bytes) -> None:
+        """Take a ``close`` back, under the lock."""
+        self.open().move_refs([(f"refs/heads/{channel}", release, None)], f"release: {channel} goes on")
 
 
 def next_number(versions: Sequence[str]) -> int:

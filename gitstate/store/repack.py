@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core.errors import GitstateError, LockedError
+from gitstate.core.wording import some_of
 from gitstate.store import stale_locks
 from gitstate.store.repository import Repository
 
@@ -26,7 +27,6 @@ _STEP: Final = 4
 """A pack is left alone while it is so many times as large as all smaller ones together."""
 
 _LOOSE: Final = re.compile("[0-9a-f]{2}")
-_TEMPORARY_PACK: Final = re.compile(r"\.tmp-([0-9]{1,9})-pack-.*")
 _LONGEST_HEADER: Final = 20
 _HEAD: Final = 12
 _DEFAULT_EFFORT: Final = 2
@@ -67,9 +67,7 @@ def apply(repository: Repository, plan: Plan) -> Size:
 
     git leaves a pack that it couldn't finish, and so on a full disk takes the last of the room: that is given back.
     """
-    packs = repository.path / "objects" / "pack"
-    _clear_temporary_packs(packs)
-    stale_locks.clear_temporary(repository.path, everywhere=True)
+    _clear_leftovers(repository)
     try:
         if plan.aggressive:
             _repack(repository, [], *_AGAIN)
@@ -81,27 +79,24 @@ def apply(repository: Repository, plan: Plan) -> Size:
         repository.git("commit-graph", "write", "--reachable")
     except BaseException:
         with suppress(OSError, GitstateError), warnings.catch_warnings(action="ignore"):
-            _clear_temporary_packs(packs)
             stale_locks.clear_temporary(repository.path, everywhere=True)
         raise
     return Size(repository.size(), len(_packs(repository)))
 
 
-def _clear_temporary_packs(packs: Path) -> None:
-    """Remove what a killed ``git repack`` left: git never does, and fails because of it. Raises LockedError."""
-    for path in packs.glob(".tmp-*"):
-        found = _TEMPORARY_PACK.fullmatch(path.name)
-        if found and _is_git(found[1]):
-            raise LockedError(f"git repack (pid {found[1]}) is at work", "try again when it is done")
-        if found:
-            path.unlink(missing_ok=True)
+def _clear_leftovers(repository: Repository) -> None:
+    """Remove what a killed git left, and index a pack that it hadn't indexed yet: git fails because of one.
 
-
-def _is_git(pid: str) -> bool:
-    try:
-        return Path("/proc", pid, "comm").read_text() == "git\n"
-    except OSError:
-        return False
+    Raises LockedError while somebody else repacks.
+    """
+    packs = repository.path / "objects" / "pack"
+    owners = stale_locks.clear_temporary(repository.path, everywhere=True)
+    if any(packs.glob(".tmp-*-pack-*")):
+        hint = f"try again when this is done: {some_of(owners, 1)}" if owners else "try again when it is done"
+        raise LockedError(f"{repository.name} is being repacked by somebody else", hint)
+    for pack in packs.glob("pack-*.pack"):
+        if not owners and not pack.with_suffix(".idx").exists():
+            repository.git("index-pack", str(pack))
 
 
 def _compress(repository: Repository) -> None:

@@ -216,7 +216,7 @@ class Repository(Objects):
         try:
             self.git(*update, stdin="".join(lines).encode())
         except ProgramError as error:
-            if any(self.ref(name) != old for name, _, old in moves):
+            if any(self.ref(name) not in (old, new) for name, new, old in moves):
                 raise LockedError(error.message, "somebody moved it meanwhile: run the command again") from None
             if isinstance(error, ProgramRefusedError):
                 raise RefusedError(error.message, f"one of {self.path}/hooks said no") from None
@@ -271,18 +271,25 @@ class Repository(Objects):
     def clone(self, directory: Path) -> None:
         """Clone into ``directory``, set up so that git converts no byte and records are readable in diffs.
 
-        Raises UsageError, StorageError.
+        It takes its name when it is complete, unless that is a mount point; what a killed run left is removed. Raises
+        UsageError, StorageError.
         """
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise UsageError(f"{directory} is not an empty directory", "clone into a new one")
-        ours = not directory.exists()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # plain git makes etc/shadow world-readable
-        try:
+        if directory.is_mount():  # it can't be replaced
             self._clone(directory)
-        except BaseException:
-            if ours:
-                fs.remove_tree(directory)
-            raise
+            return
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = directory.stat().st_mode & 0o7777 if directory.exists() else 0o700  # git makes etc/shadow world-readable
+        partial = directory.with_name(f".{directory.name}.gitstate-clone")
+        fs.remove_tree(partial)
+        try:
+            partial.mkdir(mode=0o700)
+            self._clone(partial)
+            partial.chmod(mode)
+            os.rename(partial, directory)
+        finally:
+            fs.remove_tree(partial)
 
     def _clone(self, directory: Path) -> None:
         # Hard links would let a chown of the clone reach the repository's own packs.

@@ -39,7 +39,9 @@ _TIMEOUT: Final = 5.0
 _PAUSE: Final = 0.05
 _COMPLAINT: Final = re.compile(r"(?:\.lock'?|packed-refs\.new|could not lock .*): File exists")
 _QUARANTINES: Final = ("tmp_objdir-", "incoming-")
-_KEPT_BY_GIT: Final = (b"receive-pack ", b"fetch-pack ")
+_BESIDE_A_PACK: Final = frozenset((".idx", ".rev", ".bitmap", ".mtimes", ".promisor"))
+"""A pack comes before these and goes after its index: without it they are what a killed repack hadn't removed yet."""
+_KEPT_HERE: Final = re.compile(rf"receive-pack [0-9]+ on {re.escape(os.uname().nodename)}\n?")
 
 
 def clear(repository: Path, message: str) -> None:
@@ -74,35 +76,43 @@ def lock_files(repository: Path) -> Iterator[Path]:
         yield from (repository / folder).rglob("*.lock")
 
 
-def clear_temporary(repository: Path, *, everywhere: bool = False) -> None:
-    """Remove git's temporary files with a warning, unless a process may own one; ``everywhere``: loose objects', too.
+def clear_temporary(repository: Path, *, everywhere: bool = False) -> list[str]:
+    """Remove git's temporary files with a warning, unless a process may own one; the processes that may.
 
-    The caller holds the repository's own lock.
+    ``everywhere``: also those that take some time to find, and lock files that are in nobody's way. The caller holds
+    the repository's own lock.
     """
     if not any(_temporary_files(repository, everywhere=everywhere)):
-        return
+        return []
     with exclusive(repository):
         found = {path: one for path in _temporary_files(repository, everywhere=everywhere) if (one := _identity(path))}
-        if _owners(repository, {one[:2] for one in found.values()}):
-            return
+        if owners := _owners(repository, {one[:2] for one in found.values()}):
+            return owners
         stale = [path for path, one in found.items() if _identity(path) == one]
         for path in stale:
             fs.remove_tree(path) if path.is_dir() else path.unlink()
     if stale:
         _tell(repository, stale)
+    return []
 
 
 def _temporary_files(repository: Path, *, everywhere: bool) -> Iterator[Path]:
     """Temporary files, quarantines of pushes, and packs' keep files of the time before refs name what was pushed."""
     objects = repository / "objects"
-    yield from (objects / "pack").glob("tmp_*")
+    yield from repository.glob("*.lock")
+    for pattern in ("tmp_*", ".tmp-*-pack-*"):
+        yield from (objects / "pack").glob(pattern)
     yield from (one for one in objects.iterdir() if one.name.startswith(_QUARANTINES))
     for keep in (objects / "pack").glob("pack-*.keep"):
         with suppress(FileNotFoundError):
-            if keep.read_bytes().startswith(_KEPT_BY_GIT):
+            if _KEPT_HERE.fullmatch(keep.read_text(errors="replace")):
                 yield keep
     if everywhere:
         yield from objects.glob("[0-9a-f][0-9a-f]/tmp_obj_*")
+        yield from lock_files(repository)
+        for path in (objects / "pack").glob("pack-*"):
+            if path.suffix in _BESIDE_A_PACK and not path.with_suffix(".pack").exists():
+                yield path
 
 
 def _tell(repository: Path, removed: Sequence[Path]) -> None:

@@ -217,32 +217,40 @@ def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What removing a prototype deletes. An adopted live tree is kept, and not listed."""
+    """What removing a prototype deletes. An adopted live tree is kept, and not listed.
+
+    ``renamed`` is what an interrupted removal has taken out of the way already, by the names that it had.
+    """
 
     name: str
+    repository: Path
     paths: tuple[Path, ...]
+    renamed: tuple[Path, ...]
 
 
 def plan_removal(site: Site, name: str) -> Removal:
     """Plan to remove a prototype. Raises NotFoundError, HostError while anything is mounted below it."""
-    path = site.repository_path(repo_name(name))
-    if not path.is_dir():
+    repository = site.repository_path(repo_name(name))
+    candidates = (site.live_path(name), site.exports_path(name), repository)
+    renamed = tuple(one for one in candidates if _removed_path(one).exists())
+    if not repository.is_dir() and not renamed:
         raise NotFoundError(f"no prototype {name}", "gitstate prototype list shows what there is")
-    candidates = (site.live_path(name), site.exports_path(name), path)
-    for candidate in candidates:
-        mounted = fs.mounts_below(candidate)
+    paths = [one for one in candidates if one.exists()] if repository.is_dir() else []
+    for one in [*paths, *map(_removed_path, renamed)]:
+        mounted = fs.mounts_below(one)
         if mounted:
             raise HostError(f"{mounted[0]} is a mount point", "unmount it first: nothing was removed")
-    return Removal(name, tuple(candidate for candidate in candidates if candidate.exists()))
+    return Removal(name, repository, tuple(paths), renamed)
 
 
 def apply_removal(removal: Removal, observer: Observer) -> None:
     """Delete what the plan lists. All is renamed first, the repository last: until then the removal can be repeated."""
-    with Repository(removal.paths[-1]).lock("prototype remove"):
-        for path in removal.paths:
-            fs.remove_tree(_removed_path(path))
-            os.rename(path, _removed_path(path))
-    for path in removal.paths:
+    if removal.paths:
+        with Repository(removal.repository).lock("prototype remove"):
+            for path in removal.paths:
+                fs.remove_tree(_removed_path(path))
+                os.rename(path, _removed_path(path))
+    for path in {*removal.renamed, *removal.paths}:
         observer.phase(f"remove {path.name}")
         fs.remove_tree(_removed_path(path), observer.advance)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import shutil
 import tempfile
@@ -73,6 +74,29 @@ def test_a_push_behind_a_tag_that_stops_the_channel_says_why(lab: Lab, faults: F
     tags = git(lab.site / "prototypes/p.git", "tag", "--list", "lab3/*").split()
     assert tags == ["lab3/1", "lab3/2", "lab3/3", "lab3/4"]
     assert list(lab.problems()) == []
+
+
+# --- what is left where something failed ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("calls", [Calls.OPEN, Calls.WRITE, Calls.RENAME, Calls.SYNC])
+def test_a_secret_that_can_not_be_written_leaves_no_part_of_it(lab: Lab, faults: Faults, calls: Calls) -> None:
+    lab.restore()
+    secret = lab.outside / "secret"
+    secret.write_bytes(b"new content\n" * 2000)
+    words, folder = ("secret", "add", "lab3-12", "/etc/krb5.keytab", str(secret)), lab.site / "secrets"
+    old, failing = lab.outside / "old", Kind("no room", errno.ENOSPC, True, calls)
+    old.write_bytes(b"old content\n")
+    for before in (b"", old.read_bytes()):
+        if before:
+            lab("secret", "add", "lab3-12", "/etc/krb5.keytab", str(old))
+        said, _, where = faults.run(lab.site, *words, kind=failing, at=1, under=folder, match="etc")
+        assert where
+        said.told(6)
+        files = [path for path in (folder / "lab3-12" / "etc").rglob("*") if path.is_file() and "krb5" in path.name]
+        whole = (before, secret.read_bytes()) if calls is Calls.SYNC else (before,)
+        assert [path.name for path in folder.rglob("*") if "partial" in path.name] == []
+        assert all(path.read_bytes() in whole for path in files)
 
 
 # --- every verb that writes -------------------------------------------------------------------------------------------

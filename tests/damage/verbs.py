@@ -109,13 +109,17 @@ class Lab:
         for pattern in _REPOSITORIES:
             for repository in self.site.glob(pattern):
                 yield from (f"{repository.name}: {line}" for line in complaints(repository))
-        for path in self.place.rglob("*"):
-            if _LEFT.fullmatch(path.name) and "template" not in path.parts:
-                yield f"left: {path.relative_to(self.place)}"
+        yield from (f"left: {path}" for path in self.left())
         entry = self.site / "directory.git"
         channels = git(entry, "ls-tree", "--name-only", "main", "channels/") if entry.is_dir() else ""
         if "channels/lab3.ldif" in channels.split():
             yield from self._disagreement()
+
+    def left(self) -> Iterator[Path]:
+        """Temporary files and locks, below the lab's place."""
+        for above in (self.site, self.outside):
+            found = (path for path in above.rglob("*") if _LEFT.fullmatch(path.name))
+            yield from (path.relative_to(self.place) for path in found)
 
     def _disagreement(self) -> Iterator[str]:
         log = git(self.site / "site.git", "rev-parse", "lab3:prototype/p")
@@ -404,6 +408,8 @@ class Trial:
         if again.code not in self.verb.again:
             yield f"again: {again.code} {again.err.strip()}"
             return
+        if any(self.lab.left()):
+            self.lab("gc")
         yield from self.lab.problems()
         names = self.lab.names()
         yield from (f"extra: {name}" for name in sorted(names - self._names))

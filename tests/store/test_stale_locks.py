@@ -162,7 +162,7 @@ def left(repository: Repository) -> list[Path]:
     for path in paths:
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text("half")
-    keep.write_text("receive-pack 4711 on there\n")
+    keep.write_text(f"receive-pack 4711 on {os.uname().nodename}\n")
     return [*paths, keep]
 
 

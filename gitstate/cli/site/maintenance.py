@@ -54,12 +54,14 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
 
     What check-ins wrote is compressed, packs are joined where that pays, and
     objects that no branch or tag has reached for two weeks are dropped.
-    --aggressive compresses everything again.
+    --aggressive compresses everything again. Without REPO, also site.git and
+    directory.git.
     """
-    names = [repo] if repo else list(session.opened.site.repositories())
+    site = session.opened.site
+    names = [repo] if repo else [*site.repositories(), *integrity.own_repositories(site)]
     found = {}
     for name in names:
-        repository = session.opened.repository(name)
+        repository = integrity.open_repository(session.opened, name)
         found[name] = maintenance.gc(repository, name, session.observer, aggressive=aggressive, dry_run=session.dry_run)
     value = {"repositories": [_as_json(name, one) for name, one in found.items()], "dry_run": session.dry_run}
     emit(session, "gc/1", value, [_line(session, name, one) for name, one in found.items()])

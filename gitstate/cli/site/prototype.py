@@ -170,12 +170,13 @@ def remove(session: Session, name: str, yes: bool) -> None:
         if not yes:
             _ask(session, name, removal)
         bootstrap.apply_removal(removal, session.observer)
-    value = {"repository": name, "removed": [location(path) for path in removal.paths], "dry_run": session.dry_run}
+    paths = sorted({*removal.paths, *removal.renamed})
+    value = {"repository": name, "removed": [location(path) for path in paths], "dry_run": session.dry_run}
     word = "would remove" if session.dry_run else "removed"
-    emit(session, "prototype-remove/1", value, [f"{word} {path}" for path in removal.paths])
+    emit(session, "prototype-remove/1", value, [f"{word} {path}" for path in paths])
 
 
 def _ask(session: Session, name: str, removal: bootstrap.Removal) -> None:
-    paths = ", ".join(map(str, removal.paths))
+    paths = ", ".join(map(str, removal.paths or removal.renamed))
     refusal = UsageError(f"removing {name} deletes its history", "confirm with --yes")
     confirm(session, f"Delete {paths} with all history?", refusal)

@@ -163,13 +163,18 @@ class DescriptorTree:
         with self._parent(path) as (parent, name):
             _clear(parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(PARTIAL, flags, 0o600, dir_fd=parent), "wb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                apply_metadata(file.fileno(), meta)
-                os.fsync(file.fileno())
-            os.rename(PARTIAL, name, src_dir_fd=parent, dst_dir_fd=parent)
+            try:
+                with open(os.open(PARTIAL, flags, 0o600, dir_fd=parent), "wb") as file:
+                    for piece in pieces:
+                        file.write(piece)
+                    file.flush()
+                    apply_metadata(file.fileno(), meta)
+                    os.fsync(file.fileno())
+                os.rename(PARTIAL, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(PARTIAL, dir_fd=parent)
+                raise
             os.fsync(parent)
 
     def alias(self, old: bytes, new: bytes) -> None:

@@ -95,16 +95,17 @@ def _put(secrets: DescriptorTree, where: bytes, content: bytes, meta: Meta) -> N
     try:
         with secrets.directory(where.rpartition(b"/")[0], make=True):
             secrets.put(where, [content], stamped)
-    except OSError as error:
+    except (NotADirectoryError, IsADirectoryError) as error:
         host, _, path = where.partition(b"/")
         what = f"secrets of {host.decode()}: {display(path)}: {error.strerror}"
         raise UsageError(what, "is a file where a directory is wanted, or the other way round?") from None
 
 
 def _restore(secrets: DescriptorTree, where: bytes, content: bytes | None, meta: Meta | None) -> None:
-    secrets.remove(where)
     if content is not None and meta is not None:
         secrets.put(where, [content], meta)
+    else:
+        secrets.remove(where)
 
 
 def preview_remove(site: Site, host: str, path: bytes | None) -> list[bytes]:
