@@ -65,7 +65,10 @@ def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
         yield ok("clients", f"{len(clients)}, each with a snapshot")
     else:
         yield note("clients", "none yet", "gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
-    if plan:
+    if plan.directories:
+        where = some_of([str(plan.location(path)) for path in plan.directories], 3)
+        yield bad("boot files", f"not the group {opened.options.group}'s to read: {where}", "gitstate boot write")
+    elif plan:
         yield bad("boot files", "older than the directory or the settings", "gitstate boot write --reload")
     else:
         yield ok("boot files", "match the directory and the settings")
