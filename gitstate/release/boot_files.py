@@ -33,25 +33,32 @@ class Written:
 
 def preview(opened: OpenedSite, observer: Observer) -> Written:
     """What ``write`` would do. Raises NotFoundError, ConfigError, RefusedError, HostError."""
-    archives = refresh.preview(opened)
-    return Written(plan(opened, observer), archives)
+    archives = refresh.preview(opened, reads_content=True)
+    return Written(plan(opened, observer, reads_content=True), archives)
 
 
 def write(opened: OpenedSite, observer: Observer, *, reload: bool) -> Written:
     """Refresh machine archives, write boot files, reload the servers whose configuration changed, remove what is
     unused.
 
-    Raises what ``preview`` does, LockedError, StorageError.
+    All is read back, and what a disk has changed is written anew. Raises what ``preview`` does, LockedError,
+    StorageError.
     """
-    archives = refresh.refresh(opened, observer)
+    archives = refresh.refresh(opened, observer, reads_content=True)
     with files.lock(opened.site):
-        planned = plan(opened, observer)
+        planned = plan(opened, observer, reads_content=True)
         files.apply(planned, observer)
         reloaded = files.reload(planned) if reload else ()
     refresh.remove_unused(opened, observer)
     return Written(planned, archives, reloaded)
 
 
-def plan(opened: OpenedSite, observer: Observer) -> files.Plan:
-    """What boot files are outdated. Raises NotFoundError, ConfigError, RefusedError, HostError."""
-    return files.plan(opened.site, opened.options, opened.directory, observer, running=boot_channels(opened))
+def plan(opened: OpenedSite, observer: Observer, *, reads_content: bool = False) -> files.Plan:
+    """What boot files are outdated or, if their content is read, damaged.
+
+    Raises NotFoundError, ConfigError, RefusedError, HostError.
+    """
+    running = boot_channels(opened)
+    return files.plan(
+        opened.site, opened.options, opened.directory, observer, running=running, reads_content=reads_content
+    )

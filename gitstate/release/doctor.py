@@ -57,7 +57,7 @@ def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     """Whether each client has a snapshot to boot, and the boot files are current."""
     try:
         clients = opened.directory.clients()
-        plan = boot_files.plan(opened, observer)
+        plan = boot_files.plan(opened, observer, reads_content=True)
     except GitstateError as error:
         yield bad("clients", error.message, error.hint)
         return
@@ -69,7 +69,7 @@ def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
         where = some_of([str(plan.location(path)) for path in plan.directories], 3)
         yield bad("boot files", f"not the group {opened.options.group}'s to read: {where}", "gitstate boot write")
     elif plan:
-        yield bad("boot files", "older than the directory or the settings", "gitstate boot write --reload")
+        yield bad("boot files", "damaged, or older than the directory or the settings", "gitstate boot write --reload")
     else:
         yield ok("boot files", "match the directory and the settings")
 
@@ -77,12 +77,12 @@ def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
 def _layers(opened: OpenedSite) -> Iterator[Check]:
     """Whether the machine archives are current."""
     try:
-        found = refresh.preview(opened)
+        found = refresh.preview(opened, reads_content=True)
     except GitstateError as error:
         yield bad("layers", error.message, error.hint)
         return
     outdated = sorted(host for one in found for host in (*one.added, *one.changed, *one.removed))
     if outdated:
-        yield bad("layers", f"outdated machine archives: {some_of(outdated, 3)}", "gitstate boot write")
+        yield bad("layers", f"outdated or damaged machine archives: {some_of(outdated, 3)}", "gitstate boot write")
     elif count := sum(one.kept for one in found):
         yield ok("layers", f"rendered for {count} client{'s' if count > 1 else ''}")

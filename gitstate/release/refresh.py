@@ -45,18 +45,24 @@ class RefreshResult:
         return bool(self.added or self.changed or self.removed)
 
 
-def preview(opened: OpenedSite) -> list[RefreshResult]:
+def preview(opened: OpenedSite, *, reads_content: bool = False) -> list[RefreshResult]:
     """What ``refresh`` would do. Raises NotFoundError, ConfigError."""
     if not opened.boots:
         return []
-    with inspect_output(opened.site, opened.options) as output:
+    with inspect_output(opened.site, opened.options, reads_content=reads_content) as output:
         return [_result(release, plan) for release, _, plan in _plans(opened, output, None, None)]
 
 
 def refresh(
-    opened: OpenedSite, observer: Observer, changed: Mapping[str, Client | None] | None = None
+    opened: OpenedSite,
+    observer: Observer,
+    changed: Mapping[str, Client | None] | None = None,
+    *,
+    reads_content: bool = False,
 ) -> list[RefreshResult]:
     """Render what is missing or outdated; return what was done for each release. Raises GitstateError.
+
+    With ``reads_content`` also what looks as it was written and isn't.
 
     With ``changed``, only these clients, as they are about to be; None stands for one that is removed. All archives of
     a release are made before any of them is replaced. A client that leaves a channel keeps its archive until
@@ -65,7 +71,7 @@ def refresh(
     if not opened.boots or changed == {}:
         return []
     with archives.exclusive(opened.site):
-        with inspect_output(opened.site, opened.options) as output:
+        with inspect_output(opened.site, opened.options, reads_content=reads_content) as output:
             plans = list(_plans(opened, output, changed, observer))
         if any(plan for _, _, plan in plans):
             with open_output(opened.site, opened.options, observer) as output:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,31 @@ def test_a_release_of_a_snapshot_that_is_gone(released: Harness) -> None:
     for pack in (released.repository("desktop") / "objects" / "pack").iterdir():
         pack.unlink()
     assert f"lab3/1 needs {commit[:7]} of desktop" in released("fsck", code=14)
+
+
+def rot(path: Path) -> None:
+    """Change one byte in the middle, as a disk would: no time moves."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("what", ["vmlinuz", "initrd.img", "caps.cpio", "lab3-12.cpio", "lab3.ipxe"])
+def test_boot_write_cures_what_has_rotted(boots: Harness, what: str) -> None:
+    boots.layer("base")
+    boots("push", "desktop", "lab3", "--yes")
+    boots("boot", "write")
+    (path,) = (boots.site / "tftp").rglob(what)
+    good = path.read_bytes()
+    rot(path)
+    areas = {one["area"]: one["state"] for one in boots.json("doctor", code=1)["checks"]}
+    assert areas["layers" if what.endswith("12.cpio") else "boot files"] == "bad"
+    assert "nothing to write" not in boots("boot", "write", "-n")
+    boots("boot", "write")
+    assert path.read_bytes() == good
+    assert "nothing to write" in boots("boot", "write")
 
 
 def test_a_mailmap_in_a_tree_renames_nobody(harness: Harness) -> None:

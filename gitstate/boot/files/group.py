@@ -96,6 +96,6 @@ def open_output(site: Site, options: Options, observer: Observer) -> OutputRoot:
     return OutputRoot(site.tftp, options.etc_path, gid)
 
 
-def inspect_output(site: Site, options: Options) -> OutputRoot:
+def inspect_output(site: Site, options: Options, *, reads_content: bool = False) -> OutputRoot:
     """Return the output root for reading only."""
-    return OutputRoot(site.tftp, options.etc_path, plan(options).gid)
+    return OutputRoot(site.tftp, options.etc_path, plan(options).gid, reads_content=reads_content)

@@ -13,7 +13,7 @@ from gitstate.boot.options import Options
 from gitstate.boot.plan import Image
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
-from gitstate.core.output import TFTP, OutputRoot, Stamp, stamp, temporary_name
+from gitstate.core.output import TFTP, OutputRoot, Stamp, new_digest, stamp, temporary_name
 from gitstate.store import Repository
 from gitstate.store.site import Site
 
@@ -109,19 +109,21 @@ def _examine(repository: Repository, prototype: str, commit: bytes, options: Opt
     for name, content in contents.items():
         path = f"{folder}/{name}"
         status = None if is_new else output.lstat(path)
-        if status and output.has_rights(path, status) and _equal(output, path, content()):
-            kept[path] = stamp(status)
+        if status and output.has_rights(path, status) and (digest := _equal(output, path, content())):
+            kept[path] = stamp(status, digest)
     by_path = {f"{folder}/{name}": content for name, content in contents.items()}
     return Copy(image, found.version, text.count(b"# file: "), by_path, kept, is_new)
 
 
-def _equal(output: OutputRoot, path: str, pieces: Iterator[bytes]) -> bool:
-    """Whether the file at ``path`` is what ``pieces`` are together."""
+def _equal(output: OutputRoot, path: str, pieces: Iterator[bytes]) -> str | None:
+    """The digest of the file at ``path`` if it is what ``pieces`` are together, else None."""
+    digest = new_digest()
     with output.open(path) as file:
         for piece in pieces:
             if file.read(len(piece)) != piece:
-                return False
-        return not file.read(1)
+                return None
+            digest.update(piece)
+        return None if file.read(1) else digest.hexdigest()
 
 
 def apply(copy: Copy, nfs_version: str, output: OutputRoot, observer: Observer) -> Copied:

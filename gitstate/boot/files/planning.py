@@ -75,8 +75,12 @@ def plan(
     observer: Observer = SILENT,
     loaders: Path = IPXE,
     running: Sequence[BootChannel] = (),
+    *,
+    reads_content: bool = False,
 ) -> Plan:
     """Plan the boot files of all clients; ``running`` is what channels run, for clients that follow one.
+
+    With ``reads_content`` also those files are made anew that look as they were written and aren't.
 
     Nothing is written, but the network may be searched for a DHCP server. Raises NotFoundError for clients without a
     snapshot and snapshots that can't boot; ConfigError; RefusedError for files that aren't ours, and for a second DHCP
@@ -92,7 +96,7 @@ def plan(
     commits = wanted.resolve(site, clients, channels)
     snapshots = sorted({*((pin.prototype, commit) for pin, commit in commits.items()), *_snapshots(running)})
     its_group = group.plan(options)
-    with OutputRoot(site.tftp, options.etc_path, its_group.gid) as output:
+    with OutputRoot(site.tftp, options.etc_path, its_group.gid, reads_content=reads_content) as output:
         its_images = images.plan(site, options, snapshots, output, known, observer)
         boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)

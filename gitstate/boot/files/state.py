@@ -13,7 +13,7 @@ from typing import Any, Final
 from gitstate.core.output import Stamp
 from gitstate.core.state_file import StateFormat
 
-_FORMAT: Final = StateFormat("boot state", 1)
+_FORMAT: Final = StateFormat("boot state", 2)
 NAME: Final = "boot.state"
 
 
@@ -69,5 +69,5 @@ def save(site: Path, state: State) -> None:
     _FORMAT.write_json(site / NAME, value)
 
 
-def _stamps(value: dict[str, list[int]]) -> dict[str, Stamp]:
+def _stamps(value: dict[str, list[Any]]) -> dict[str, Stamp]:
     return {path: Stamp(*one) for path, one in value.items()}

@@ -7,6 +7,7 @@ and whose files are as they were written then, isn't rendered, and its files are
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel, BootClient, Image
 from gitstate.boot.render import ETC_FILES, MARK, Renderer
 from gitstate.core.errors import ConfigError, HostError, RefusedError
-from gitstate.core.output import TFTP, OutputRoot, Stamp, stamp
+from gitstate.core.output import TFTP, OutputRoot, Stamp, new_digest, stamp
 from gitstate.core.wording import some_of
 
 FIRST: Final = f"{TFTP}/boot"
@@ -114,9 +115,11 @@ class Comparer:
             return
         old = self._output.read(path)
         if old == new and self._output.has_rights(path, status):
-            unit.files[path] = stamp(status)
+            content = new_digest()
+            content.update(new)
+            unit.files[path] = stamp(status, content.hexdigest())
             self.unchanged.append(path)
-        elif old == new or bears_mark(old) or (known and known.files.get(path) == stamp(status)):
+        elif old == new or bears_mark(old) or _wrote(known, path, status):
             self.files.append(File(path, wanted.key, old, new))
         elif wanted.bear:
             self._foreign.append(path)
@@ -139,6 +142,12 @@ class Comparer:
             status = self._output.lstat(path)
             if status and stat.S_ISREG(status.st_mode) and bears_mark(self._output.read(path, _HEAD)):
                 yield Stale(path, self._output.read(path))
+
+
+def _wrote(known: Unit | None, path: str, status: os.stat_result) -> bool:
+    """Whether the file is one that we wrote."""
+    written = known.files.get(path) if known else None
+    return written is not None and written.looks_like(status)
 
 
 def _is_whole(known: Unit, wanted: Wanted) -> bool:
@@ -269,7 +278,9 @@ def _loaders(options: Options, output: OutputRoot, source: Path) -> Iterator[Wan
                 raise HostError(f"{file} is missing", "apt-get install ipxe") from None
             continue
         render = partial(_program, path, file)
-        yield Wanted(f"loader {name}", digest(str(file), *stamp(status)), render, bear=False)
+        yield Wanted(
+            f"loader {name}", digest(str(file), status.st_ino, status.st_size, status.st_mtime_ns), render, bear=False
+        )
 
 
 def _program(path: str, file: Path) -> Mapping[str, bytes]:

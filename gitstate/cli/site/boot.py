@@ -53,6 +53,8 @@ def write(session: Session, with_diff: bool, reload: bool) -> None:
 
     Snapshots that clients boot are exported, their kernels and initrds copied,
     and last the scripts that name them are written. Only changes are written.
+    What stands is read back: a kernel, an archive or a script that the disk
+    has damaged is written anew.
     """
     if session.dry_run:
         written = boot_files.preview(session.opened, session.observer)

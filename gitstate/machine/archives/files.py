@@ -20,7 +20,7 @@ from gitstate.core.state_file import StateFormat, to_json
 FOLDER: Final = f"{TFTP}/archives"
 _KEYS: Final = ".keys"
 _KEYS_MODE: Final = 0o600
-_FORMAT: Final = StateFormat("archives", 1)
+_FORMAT: Final = StateFormat("archives", 2)
 _SUFFIX: Final = ".cpio"
 
 Content = Callable[[str], Iterable[bytes]]
