@@ -1,16 +1,35 @@
-"""Whether what a site keeps is still what was written: its own two repositories."""
+"""Whether what a site keeps is still what was written: its own two repositories, and ``verify --all``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Final, NamedTuple
 
-from gitstate.core.errors import DamagedError, GitstateError
+from gitstate.boot.files import damaged as damaged_boot_files
+from gitstate.boot.files.group import inspect_output
+from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
 from gitstate.core.monitor import Observer
+from gitstate.core.names import display
+from gitstate.core.wording import some_of
+from gitstate.machine import secrets
+from gitstate.machine.archives import files as archives
 from gitstate.release.models import Release
 from gitstate.release.opened import OpenedSite
 from gitstate.store import Repository
 from gitstate.store.site import Site
+from gitstate.tree import verify
+
+_ID: Final = 40
+
+
+class Finding(NamedTuple):
+    """What was looked at, as a path below the site or a repository's name; what is wrong with it, and the cure."""
+
+    what: str
+    problems: tuple[str, ...]
+    cure: str = ""
 
 
 def own_repositories(site: Site) -> Mapping[str, Path]:
@@ -52,3 +71,70 @@ def _missing_commits(site: Site, release: Release) -> Iterator[str]:
                 site.repository(name).commit(commit)
             except GitstateError as error:
                 yield f"{release.name} needs {commit.hex()[:7]} of {name}: {error.message}"
+
+
+# --- everything -------------------------------------------------------------------------------------------------------
+
+
+def verify_all(opened: OpenedSite, observer: Observer) -> Iterator[Finding]:
+    """Read all that machines boot from or that it is made of, and compare it with what was written.
+
+    One part that can't be read is a finding, and keeps no other from its turn.
+    """
+    site = opened.site
+    cure = "fetch what is missing from a clone or a backup"
+    for name in site.repositories():
+        yield _finding(name, partial(_fsck, opened, name, observer), cure)
+    for name in own_repositories(site):
+        yield _finding(name, partial(fsck_own, opened, name, observer), "restore it from a backup")
+    yield from _exports(opened, observer)
+    if opened.boots:
+        yield from _boot_files(opened, observer)
+    observer.phase("secrets")
+    cure = "restore it from a backup, or gitstate secret renew HOST"
+    yield _finding("secrets", partial(secrets.damaged, site), cure)
+
+
+def _fsck(opened: OpenedSite, name: str, observer: Observer) -> list[str]:
+    return verify.fsck(opened.repository(name), observer)
+
+
+def _finding(what: str, look: Callable[[], Iterable[str]], cure: str) -> Finding:
+    try:
+        return Finding(what, tuple(look()), cure)
+    except GitstateError as error:
+        return Finding(what, (error.message,), error.hint)
+    except OSError as error:
+        return Finding(what, (f"{error.filename or what}: {error.strerror}",), cure)
+
+
+def _exports(opened: OpenedSite, observer: Observer) -> Iterator[Finding]:
+    for name in opened.site.prototypes():
+        for path in sorted(opened.site.exports_path(name).glob("[0-9a-f]*")):
+            if len(path.name) == _ID:
+                observer.phase(f"export {name} {path.name[:7]}")
+                cure = f"when nothing uses it: rm -r {path}; gitstate export {name} {path.name[:7]}"
+                where = str(path.relative_to(opened.site.path))
+                yield _finding(where, partial(_differences, opened, name, path, observer), cure)
+
+
+def _differences(opened: OpenedSite, name: str, path: Path, observer: Observer) -> Iterator[str]:
+    repository = opened.repository(name)
+    try:
+        commit = repository.resolve(path.name)
+    except NotFoundError:
+        yield "its snapshot is gone: nothing says what it should be"
+        return
+    found = verify.verify(repository, commit, path, observer)
+    if found.changes:
+        yield f"differs from its snapshot: {some_of([f'/{display(one.path)}' for one in found.changes], 3)}"
+    yield from (str(one) for one in found.links)
+    yield from (f"/{display(where)}: {why}" for where, why in found.unread)
+
+
+def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Finding]:
+    observer.phase("boot files")
+    cure = "gitstate boot write"
+    with inspect_output(opened.site, opened.options, reads_content=True) as output:
+        yield _finding("boot files", partial(damaged_boot_files, opened.site, output), cure)
+        yield _finding(archives.FOLDER, partial(archives.damaged, output), cure)

@@ -28,7 +28,7 @@ SCHEMAS: Final = {
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
 NOT_PRINTED: Final = {"definitions", "layer", "policy", "probe", "site"}
-OF_OPTIONS: Final = {"client-list-new", "site-status", "layer-clients", "layer-shipped"}
+OF_OPTIONS: Final = {"client-list-new", "site-status", "layer-clients", "layer-shipped", "verify-all"}
 """What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
 LOG: Final = PROJECT / "tests" / "boot" / "logs" / "proxy-bios-unknown.log"
@@ -141,6 +141,7 @@ def _look_back(life: Life, place: Path) -> None:
     assert life("export", "desktop")["present"]
     assert life("manifest", "desktop")["entries"] > 20
     assert life("verify", "desktop")["equal"]
+    life("verify", "--all")
     life("export", "desktop", "HEAD", "--to", str(place / "mine"))
     (place / "mine" / "etc" / "hosts").write_text("other\n")
     assert not life("verify", "desktop", "HEAD", str(place / "mine"), code=1)["equal"]

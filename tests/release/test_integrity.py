@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.gitstate_command import git
 from tests.release.harness import Harness
-from tests.support import needs, root_only
+from tests.support import PROJECT, needs, root_only
 
-pytestmark = [root_only, needs("git")]
+pytestmark = [root_only, needs("git", "systemd-analyze")]
 
 
 def object_file(repository: Path, revision: str) -> Path:
@@ -80,6 +81,40 @@ def test_boot_write_cures_what_has_rotted(boots: Harness, what: str) -> None:
     boots("boot", "write")
     assert path.read_bytes() == good
     assert "nothing to write" in boots("boot", "write")
+
+
+def test_verify_all_finds_what_has_rotted_anywhere(boots: Harness) -> None:
+    boots.layer("base")
+    (boots.site / "secrets" / "lab3-12").mkdir(mode=0o700)
+    (boots.site / "secrets" / "lab3-12" / "token").write_text("secret\n")
+    (boots.site / "secrets" / "lab3-12" / "token").chmod(0o600)
+    boots("push", "desktop", "lab3", "--yes")
+    boots("boot", "write")
+    kinds = {one["what"].partition("/")[0] for one in boots.json("verify", "--all")["checks"]}
+    assert kinds >= {"desktop", "base", "site.git", "directory.git", "exports", "boot files", "tftp", "secrets"}
+    (export,) = (boots.site / "exports" / "desktop").iterdir()
+    places = {
+        f"exports/desktop/{export.name}": next(one for one in export.rglob("vmlinuz*") if one.is_file()),
+        "boot files": next((boots.site / "tftp").rglob("initrd.img")),
+        "tftp/archives": next((boots.site / "tftp").rglob("lab3-12.cpio")),
+        "secrets": boots.site / "secrets" / "lab3-12" / "token",
+        "directory.git": object_file(boots.site / "directory.git", "main^{tree}"),
+    }
+    for path in places.values():
+        rot(path)
+    found = boots.json("verify", "--all", code=14)["checks"]
+    assert {one["what"] for one in found if one["problems"]} == set(places)
+    (boots.site / "secrets" / "lab3-12" / "token").write_text("another\n")  # a person's work is no damage
+    found = boots.json("verify", "--all", code=14)["checks"]
+    assert "secrets" not in {one["what"] for one in found if one["problems"]}
+
+
+def test_the_units_are_as_systemd_wants_them() -> None:
+    units = [str(path) for path in (PROJECT / "hooks" / "systemd").iterdir()]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_mailmap_in_a_tree_renames_nobody(harness: Harness) -> None:

@@ -22,6 +22,7 @@ from gitstate.core.errors import GitstateError, HostError, StorageError
 from gitstate.core.monitor import SILENT
 from gitstate.store.site import Site as Opened
 from gitstate.tree import export
+from gitstate.tree.export.digests import look
 from gitstate.tree.export.equal import LinkResult, TreePair
 from tests.gitstate_command import Site, make_site
 from tests.support import PROJECT, needs, root_only
@@ -60,9 +61,19 @@ def trees(tmp_path: Path) -> Iterator[tuple[Path, Path, Ask]]:
     plant(old)
     new.mkdir(mode=0o700)
     opened = [fs.open_tree(path) for path in (new, old)]
-    yield old, new, lambda: TreePair(opened[0], opened[1]).link([b""], lambda amount: None, single=False)
+    yield old, new, lambda: TreePair(opened[0], opened[1], looks(old)).link([b""], lambda amount: None, single=False)
     for descriptor in opened:
         os.close(descriptor)
+
+
+def looks(tree: Path) -> dict[bytes, bytes]:
+    """The digests of all directories."""
+    found = {}
+    for directory, _, _, descriptor in os.fwalk(tree):
+        found[os.fsencode(os.path.relpath(directory, tree)) if directory != str(tree) else b""] = look(
+            descriptor
+        ).digest
+    return found
 
 
 def seen(tree: Path) -> dict[str, tuple[Any, ...]]:
@@ -101,7 +112,20 @@ def test_two_processes_link_all_of_it(trees: tuple[Path, Path, Ask], monkeypatch
     assert len(forks) == 1
     assert seen(new) == seen(old)
     assert (linked.files, linked.directories) == (TOPS * BELOW * (FILES + 2), 1 + TOPS * (1 + 2 * BELOW))
-    assert linked.refused == []
+    assert linked.refused == linked.damaged == []
+
+
+def test_nothing_is_linked_from_directories_that_look_otherwise(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    plant(old)
+    new.mkdir()
+    known = looks(old)
+    (old / "t1" / "b1 é\n" / "f0").write_bytes(b"longer than it was\n")
+    (old / "t2" / "b2 é\n" / "deep" / "fifo").unlink()
+    os.chmod(old / "t4", 0o700)
+    linked = TreePair(fs.open_tree(new), fs.open_tree(old), known).link([b""], lambda amount: None, single=False)
+    assert sorted(linked.damaged) == [b"t1/b1 \xc3\xa9\n", b"t2/b2 \xc3\xa9\n/deep", b"t4"]
+    assert all(not list(new.joinpath(os.fsdecode(path)).iterdir()) for path in linked.damaged)
 
 
 def test_a_helper_that_does_all_and_one_that_does_nothing(
@@ -125,7 +149,8 @@ def test_a_helper_that_does_all_and_one_that_does_nothing(
 
 
 def _again(old: Path, new: Path) -> Ask:
-    return lambda: TreePair(fs.open_tree(new), fs.open_tree(old)).link([b""], lambda amount: None, single=False)
+    pair = TreePair(fs.open_tree(new), fs.open_tree(old), looks(old))
+    return lambda: pair.link([b""], lambda amount: None, single=False)
 
 
 @pytest.mark.parametrize("in_helper", [False, True])

@@ -10,7 +10,7 @@ import click
 from gitstate.cli.base.app import Session, command, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location, write_out
 from gitstate.cli.tree.changes import change_lines, unrecorded_json, write_changed
-from gitstate.core.errors import NotFoundError
+from gitstate.core.errors import DamagedError, NotFoundError, UsageError
 from gitstate.core.names import display
 from gitstate.tree import verify as verifying
 from gitstate.tree.change import as_json
@@ -39,15 +39,26 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
         emit(session, "manifest/1", value, [])
 
 
-@command("gitstate verify desktop v12", "gitstate verify desktop v12 /mnt/root", names=True)
+@command("gitstate verify desktop v12", "gitstate verify desktop v12 /mnt/root", "gitstate verify --all", names=True)
 @repo_argument
 @rev_argument
 @click.argument("directory", required=False, type=click.Path(readable=False))
-def verify(session: Session, repo: str | None, rev: str | None, directory: str | None) -> int:
+@click.option("--all", "everything", is_flag=True, help="Read all that machines boot from, and all repositories.")
+def verify(session: Session, repo: str | None, rev: str | None, directory: str | None, everything: bool) -> int:
     """Compare DIRECTORY with snapshot REV, byte by byte.
 
     Without DIRECTORY, compare REV's export. Exits with 1 if they differ.
+
+    With --all, check all repositories as fsck does, and compare every export,
+    kernel, initrd, boot file, machine archive and secret with what was
+    written. A secret is compared with what the last run saw. Damage is exit
+    code 14.
     """
+    if everything:
+        if repo or session.raw:
+            raise UsageError("--all takes no names and no -z", "gitstate verify --all")
+        _verify_all(session)
+        return 0
     name, (revision, where) = session.take(repo, rev, directory)
     repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
@@ -72,3 +83,14 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     lines += [f"?  {display(path)}  {why}" for path, why in found.unread]
     emit(session, "verify/1", value, lines or [f"{target} is {commit.hex()[:7]}"])
     return 1 if found else 0
+
+
+def _verify_all(session: Session) -> None:
+    from gitstate.release import integrity  # all of a site, where other commands look at one repository
+
+    found = list(integrity.verify_all(session.opened, session.observer))
+    lines = [line for one in found for line in ([f"{one.what}: {why}" for why in one.problems] or [f"{one.what}: ok"])]
+    value = [{"what": one.what, "problems": list(one.problems)} for one in found]
+    emit(session, "verify-all/1", {"checks": value}, lines)
+    if bad := [one for one in found if one.problems]:
+        raise DamagedError(f"damaged: {', '.join(one.what for one in bad)}", bad[0].cure)

@@ -138,6 +138,26 @@ def _read_keys(output: OutputRoot, folder: str) -> Mapping[str, _Archive]:
     return {host: _Archive(key, Stamp(*written)) for host, (key, written) in json.loads(body).items()}
 
 
+def damaged(output: OutputRoot) -> list[str]:
+    """The archives that are gone or changed, a line each; ``output`` reads content. Raises OSError."""
+    folders = [
+        folder_of(channel, version)
+        for channel in _names(output, FOLDER)
+        for version in _names(output, f"{FOLDER}/{channel}")
+    ]
+    found = [
+        _path(folder, host)
+        for folder in folders
+        for host, one in _read_keys(output, folder).items()
+        if not output.is_untouched(_path(folder, host), one.written)
+    ]
+    return [f"{output.absolute(path)} isn't as it was written" for path in sorted(found)]
+
+
+def _names(output: OutputRoot, folder: str) -> list[str]:
+    return sorted(name for name, status in output.names(folder).items() if stat.S_ISDIR(status.st_mode))
+
+
 # --- doing it ---------------------------------------------------------------------------------------------------------
 
 

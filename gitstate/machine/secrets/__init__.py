@@ -11,6 +11,7 @@ from gitstate.machine.secrets.change import (
     remove,
     renew,
 )
+from gitstate.machine.secrets.damage import damaged
 from gitstate.machine.secrets.keys import ensure_host_keys, has_sshd, missing_keys, options_for, public_keys
 from gitstate.machine.secrets.listing import KnownHost, Secret, known_hosts, listing
 from gitstate.machine.secrets.options import Options, load

@@ -19,6 +19,7 @@ from gitstate.core import failures, fs
 from gitstate.core.errors import DamagedError, GitstateError, HostError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.store import Repository
+from gitstate.tree.export import digests
 from gitstate.tree.export.models import Counts, NearestExport
 from gitstate.tree.export.write import Exporter
 
@@ -44,6 +45,8 @@ class Plan:
     nearest: NearestExport | None
     done: bool
     separate: bool = False
+    is_kept: bool = False
+    """Whether it is one of the site's exports, from which later ones are linked."""
 
 
 def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) -> Plan:
@@ -59,7 +62,7 @@ def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) 
         target = exports / commit.hex()
         done = target.is_dir()
         nearest, separate = (None, False) if done else _usable(_nearest(repository, commit, exports), exports)
-        return Plan(repository, commit, tree, target, nearest, done, separate)
+        return Plan(repository, commit, tree, target, nearest, done, separate, is_kept=True)
     target = to.absolute()
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
         raise UsageError(f"{target} is not an empty directory", "export writes to a new or an empty directory")
@@ -93,12 +96,14 @@ def _clone_error(exports: Path, target: Path) -> int:
 def _nearest(repository: Repository, commit: bytes, exports: Path, *, linkable: bool = True) -> NearestExport | None:
     """The export of the closest ancestor by first parents, else the newest one.
 
-    Only if files aren't to be linked from it may it be the export of ``commit`` itself.
+    Only if files aren't to be linked from it may it be the export of ``commit`` itself. One whose looks nobody knows
+    isn't taken.
     """
     try:
-        present = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
+        found = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
     except FileNotFoundError:
         return None
+    present = {oid: found[oid] for oid in found.keys() & digests.recorded(repository)}
     if linkable:
         present.pop(commit, None)
     if not present:
@@ -125,8 +130,11 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Cou
             return counts
         old_mask = os.umask(0)
         try:
-            Exporter(plan.repository, plan.tree, plan.nearest, temporary, counts, observer).run()
+            exporter = Exporter(plan.repository, plan.tree, plan.nearest, temporary, counts, observer)
+            exporter.run()
             step("written")
+            if plan.is_kept:
+                digests.save(plan.repository, plan.commit, exporter.digests, plan.target.parent)
             os.rename(temporary, plan.target)
             step("renamed")
             fs.sync_directory(plan.target.parent)

@@ -15,6 +15,7 @@ from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.names import join
+from gitstate.tree.export.digests import Digests, look
 
 LINK_REFUSALS: Final = (errno.EMLINK, errno.EXDEV)
 """The errors of a link for which a file is written instead: too many links, or another project's quota."""
@@ -27,23 +28,32 @@ _MOST_PARTS: Final = 200  # their numbers are bytes
 
 @dataclass(slots=True)
 class LinkResult:
-    """What was linked, and the paths for which the file system refused a link."""
+    """What was linked, and the paths for which the file system refused a link.
+
+    ``damaged`` are directories that don't look as they were written: nothing in them was linked.
+    """
 
     files: int = 0
     directories: int = 0
     refused: list[bytes] = field(default_factory=list)
+    damaged: list[bytes] = field(default_factory=list)
 
     def add(self, other: LinkResult) -> None:
         self.files += other.files
         self.directories += other.directories
         self.refused += other.refused
+        self.damaged += other.damaged
 
 
 class TreePair:
-    """Two trees by paths from their roots: the new one, and the old one that it is linked from."""
+    """Two trees by paths from their roots: the new one, and the old one that it is linked from.
 
-    def __init__(self, new: int, old: int) -> None:
+    ``known`` are digests of the old one's directories as they were written.
+    """
+
+    def __init__(self, new: int, old: int, known: Digests) -> None:
         self._roots = new, old
+        self._known = known
 
     def link(self, paths: Sequence[bytes], progress: Callable[[int], None], *, single: bool) -> LinkResult:
         """Fill the empty directories at ``paths`` as they are in the old tree. Raises OSError.
@@ -60,9 +70,10 @@ class TreePair:
             below = [name for path in below for name in self._link_files(path, linked)]
         progress(linked.files)
         linked.add((self._link_here if single or len(below) < _MANY else self._link_with_helper)(below, progress))
-        for path in opened:
+        sound = set(opened) - set(linked.damaged)
+        for path in sound:
             self._copy_metadata(path)
-        linked.directories += len(opened)
+        linked.directories += len(sound)
         return linked
 
     def _open(self, path: bytes) -> _DirectoryPair:
@@ -94,7 +105,7 @@ class TreePair:
         """Link the files of one directory and make its subdirectories; their paths."""
         level = self._open(path)
         try:
-            level.link_files(linked)
+            level.link_files(linked, self._known)
             for name in level.pending:
                 os.close(fs.make_directory(name, level.new))
         finally:
@@ -104,18 +115,19 @@ class TreePair:
     def _link_tree(self, path: bytes, linked: LinkResult) -> None:
         levels = [self._open(path)]
         try:
-            levels[-1].link_files(linked)
+            levels[-1].link_files(linked, self._known)
             while levels:
                 level = levels[-1]
                 if level.pending:
                     name = level.pending.pop()
                     old = fs.open_directory(name, level.old)
                     levels.append(_DirectoryPair(join(level.path, name), fs.make_directory(name, level.new), old))
-                    levels[-1].link_files(linked)
-                else:
+                    levels[-1].link_files(linked, self._known)
+                    continue
+                if level.is_sound:
                     fs.copy_metadata(level.new, level.old)
-                    levels.pop().close()
                     linked.directories += 1
+                levels.pop().close()
         finally:
             for level in levels:
                 level.close()
@@ -158,28 +170,28 @@ class TreePair:
         """Run the helper. If the parent is killed it finishes the queue, holding the parent's lock until then."""
         try:
             linked = self._take(queue, parts)
-            text = b"%d %d 0" % (linked.files, linked.directories)
-            refused = linked.refused
+            text = b"%d %d %d 0" % (linked.files, linked.directories, len(linked.refused))
+            paths = [*linked.refused, *linked.damaged]
         except OSError as error:
-            text, refused = b"0 0 %d" % (error.errno or errno.EIO), []
+            text, paths = b"0 0 0 %d" % (error.errno or errno.EIO), []
         except BaseException:
             os._exit(1)
         try:
             with open(answer_end, "wb") as file:
-                file.write(b"\0".join([text, *refused]))
+                file.write(b"\0".join([text, *paths]))
         finally:
             os._exit(0)
 
 
 def _parse_answer(answer: bytes) -> LinkResult:
     """The helper's result. Raises the OSError that it met."""
-    text, *refused = answer.split(b"\0")
+    text, *paths = answer.split(b"\0")
     if not text:
         raise OSError(errno.ECANCELED, "a helper process was killed")
-    files, directories, code = map(int, text.split())
+    files, directories, refused, code = map(int, text.split())
     if code:
         raise OSError(code, os.strerror(code))
-    return LinkResult(files, directories, refused)
+    return LinkResult(files, directories, paths[:refused], paths[refused:])
 
 
 @dataclass(slots=True)
@@ -190,24 +202,27 @@ class _DirectoryPair:
     new: int
     old: int
     pending: list[bytes] = field(default_factory=list)
+    is_sound: bool = True
 
     def close(self) -> None:
         os.close(self.new)
         os.close(self.old)
 
-    def link_files(self, linked: LinkResult) -> None:
-        """Link everything but the subdirectories, which are added to ``pending``."""
+    def link_files(self, linked: LinkResult, known: Digests) -> None:
+        """Link everything but the subdirectories, which are added to ``pending``; nothing if it isn't sound."""
         new, old = self.new, self.old
-        with os.scandir(old) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    self.pending.append(os.fsencode(entry.name))
-                    continue
-                try:
-                    os.link(entry.name, entry.name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
-                except OSError as error:
-                    if error.errno not in LINK_REFUSALS:
-                        raise
-                    linked.refused.append(join(self.path, os.fsencode(entry.name)))
-                else:
-                    linked.files += 1
+        seen = look(old)
+        if seen.digest != known.get(self.path):
+            self.is_sound = False
+            linked.damaged.append(self.path)
+            return
+        self.pending += map(os.fsencode, seen.directories)
+        for name in seen.files:
+            try:
+                os.link(name, name, src_dir_fd=old, dst_dir_fd=new, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in LINK_REFUSALS:
+                    raise
+                linked.refused.append(join(self.path, os.fsencode(name)))
+            else:
+                linked.files += 1

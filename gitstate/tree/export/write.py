@@ -18,6 +18,8 @@ from gitstate.core.monitor import Observer
 from gitstate.core.names import display, join
 from gitstate.core.wording import some_of
 from gitstate.store import Repository
+from gitstate.tree.export import digests
+from gitstate.tree.export.digests import look
 from gitstate.tree.export.equal import LINK_REFUSALS, TreePair
 from gitstate.tree.export.make import Maker
 from gitstate.tree.export.models import Counts, EntryTask, Frame, LinkGroups, NearestExport, compare_groups
@@ -38,8 +40,17 @@ def _link_groups(read: ReadObject, tree: bytes, old_tree: bytes | None) -> LinkG
     return compare_groups(effective_links(read, tree, directory), old_links)
 
 
+def _is_at_or_below(path: bytes, tops: set[bytes]) -> bool:
+    while path not in tops and path:
+        path = path.rpartition(b"/")[0]
+    return path in tops
+
+
 class Exporter:
-    """Writes one export into the directory ``temporary``, counting in ``counts``."""
+    """Writes one export into the directory ``temporary``, counting in ``counts``.
+
+    ``digests``, afterwards, tell how each directory looks.
+    """
 
     def __init__(
         self,
@@ -61,6 +72,11 @@ class Exporter:
         self._times = fs.kept_times(self._root)
         self._maker = Maker(repository, self._times)
         self._groups = _link_groups(self._read, tree, nearest.tree if nearest else None)
+        self._known = digests.load(repository, nearest.commit) if nearest else {}
+        self._damaged: set[bytes] = set()
+        self._unsound: list[bytes] = []
+        self._taken: list[bytes] = []
+        self.digests: dict[bytes, bytes] = {}
         self._parents: list[Frame] = []
         self._unfinished: deque[Frame] = deque()
         self._futures: deque[tuple[Future[list[int | None]], list[EntryTask]]] = deque()
@@ -75,11 +91,17 @@ class Exporter:
         nearest = self._nearest
         old_root = fs.open_tree(nearest.path) if nearest else -1
         try:
-            self._walk(os.dup(self._root), os.dup(old_root) if nearest else -1, nearest.tree if nearest else None)
+            self._walk(
+                b"",
+                *(os.dup(self._root), os.dup(old_root) if nearest else -1),
+                *(self._tree, nearest.tree if nearest else None),
+            )
             self._link_equal(old_root)
             self._finish()
             self._make_refused(old_root)
             self._tell_inexact_times()
+            self._take_digests()
+            self._tell_damage()
             self._observer.phase("sync")
             fs.sync_file_system(self._root)
         finally:
@@ -106,15 +128,15 @@ class Exporter:
 
         return ThreadPoolExecutor(2)
 
-    def _walk(self, new: int, old: int, old_tree: bytes | None) -> None:
-        self._begin(b"", new, old, self._tree, old_tree)
+    def _walk(self, path: bytes, new: int, old: int, tree: bytes, old_tree: bytes | None) -> None:
+        self._begin(path, new, old, tree, old_tree)
         while self._parents:
             frame = self._parents[-1]
             if frame.pending:
                 name, tree, before = frame.pending.pop()
                 path = join(frame.path, name)
                 descriptor = self._maker.directory(path, name, frame.new)
-                source = self._open_old(name, frame.old) if before is not None else -1
+                source = self._open_old(path, name, frame.old) if before is not None else -1
                 self._begin(path, descriptor, source, tree, before)
             else:
                 self._unfinished.append(self._parents.pop())
@@ -127,19 +149,19 @@ class Exporter:
             self._collect()
         self._finish_directories()
 
-    def _open_old(self, name: bytes, old: int) -> int:
+    def _open_old(self, path: bytes, name: bytes, old: int) -> int:
         if old < 0:
             return -1
         try:
             return fs.open_directory(name, old)
-        except FileNotFoundError:
-            if self._links:
-                raise
-            return -1  # removed meanwhile: write it instead
+        except OSError:  # removed or damaged: it is written instead
+            self._unsound.append(path)
+            return -1
 
     def _begin(self, path: bytes, new: int, old: int, tree: bytes, old_tree: bytes | None) -> None:
         """Make the files of a directory, leaving its subdirectories to the walk; an equal directory is linked later."""
-        if self._links and tree == old_tree and path not in self._groups.ancestors:
+        is_equal = self._links and old >= 0 and tree == old_tree
+        if is_equal and path not in self._groups.ancestors and path not in self._damaged:
             self._equal.append(path)
             os.close(new)
             os.close(old)
@@ -154,20 +176,54 @@ class Exporter:
         ]
         frame = Frame(path, new, old, directory.own, pending[::-1])
         self._parents.append(frame)
+        source = before.files if before and self._is_sound(path, old) else {}
         for name, entry in directory.files.items():
-            self._make(frame, entry, before.files.get(name) if before else None)
+            self._make(frame, entry, source.get(name))
         self._counts.directories += 1
         self._observer.advance(len(directory.files))
 
     # --- what is equal ---
 
     def _link_equal(self, old_root: int) -> None:
-        if self._equal:
-            trees = TreePair(self._root, old_root)
-            linked = trees.link(self._equal, self._observer.advance, single="_pool" in self.__dict__)
+        trees = TreePair(self._root, old_root, self._known)
+        while self._equal:
+            paths, self._equal = self._equal, []
+            linked = trees.link(paths, self._observer.advance, single="_pool" in self.__dict__)
             self._counts.linked += linked.files
             self._counts.directories += linked.directories
             self._refused += linked.refused
+            self._taken += paths
+            self._write_damaged(linked.damaged, old_root)
+
+    def _is_sound(self, path: bytes, old: int) -> bool:
+        """Whether a directory of the nearest export looks as it was written."""
+        with suppress(OSError):
+            if path not in self._damaged and look(old).digest == self._known.get(path):
+                return True
+        self._unsound.append(path)
+        return False
+
+    def _tell_damage(self) -> None:
+        if self._nearest and self._unsound:
+            named = some_of([f"/{display(path)}" for path in sorted(self._unsound)])
+            self._observer.notice(f"{self._nearest.path} isn't as it was written: nothing is linked from its {named}")
+
+    def _write_damaged(self, paths: list[bytes], old_root: int) -> None:
+        """Write the files of directories that can't be linked from; what is below them may still be."""
+        look_up = Lookup(self._read, self._tree)
+        self._damaged.update(paths)
+        for path in paths:
+            above, _, name = path.rpartition(b"/")
+            parent = look_up.directory(above)
+            tree = self._tree if not path or parent is None else parent.subdirectories[name]
+            self._walk(path, fs.open_path(path, self._root), fs.open_path(path, old_root), tree, tree)
+
+    def _take_digests(self) -> None:
+        """Those of linked directories are the old ones."""
+        taken = set(self._taken)
+        for path, digest in self._known.items() if taken else ():
+            if path not in self.digests and _is_at_or_below(path, taken):
+                self.digests[path] = digest
 
     def _make_refused(self, old_root: int) -> None:
         """Write what the file system refused to link, each path with its whole hard-link group."""
@@ -184,12 +240,16 @@ class Exporter:
             directory = look_up.directory(path)
             with self._opened(path) as descriptor:
                 self._maker.apply_metadata(path, descriptor, directory.own if directory else PLAIN_DIRECTORY)
+                self.digests[path] = look(descriptor).digest
 
     def _write_path(self, path: bytes, entry: Entry | None, old_root: int) -> None:
         if entry is None:
             raise DamagedError(f"/{display(path)} is in an export but not in its snapshot", "remove that export")
         parent = path.rpartition(b"/")[0]
         with self._opened(parent) as new:
+            if self._unsound:
+                self._count(self._maker.entry(path, entry, new))
+                return
             old = fs.open_path(parent, old_root)
             try:
                 self._count(self._maker.entry(path, entry, new, old))
@@ -224,7 +284,9 @@ class Exporter:
                 return
         same = before is not None and before.oid == entry.oid and before.meta.kind is entry.meta.kind
         source = frame.old if same else -1
-        if path in self._groups.by_path:
+        if path in self._groups.by_path and self._unsound:
+            self._refused.append(path)  # others of its group may still be linked from the old export
+        elif path in self._groups.by_path:
             self._join_or_make(path, entry, frame.new, source)
         elif entry.meta.kind is Kind.FILE:
             frame.waiting += 1
@@ -297,4 +359,5 @@ class Exporter:
         while self._unfinished and not self._unfinished[0].waiting:
             frame = self._unfinished[0]
             self._maker.apply_metadata(frame.path, frame.new, frame.own)
+            self.digests[frame.path] = look(frame.new).digest
             self._unfinished.popleft().close()
