@@ -12,10 +12,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
+from gitstate.core import git, process
 from gitstate.core.errors import DamagedError
 from gitstate.store.deltas import Bases, read_delta, size_of_delta
 from gitstate.store.objects import TreeItem, Type, object_id, parse_tree, tagged
-from gitstate.store.reader import Pack, Whole
+from gitstate.store.reader import Pack, Whole, is_version_1
 
 _DEEPEST: Final = 5  # git follows alternates of alternates no further
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\["\\])*)"')
@@ -55,6 +56,7 @@ class ObjectDirectory:
                 if index.with_suffix(".pack") in known:
                     continue
                 try:
+                    _renew_index(index)
                     fresh.append(Pack(index))
                 except FileNotFoundError:  # repacked this moment
                     self._seen = -1
@@ -72,6 +74,23 @@ class ObjectDirectory:
         quoted = [(line, _QUOTED.fullmatch(line)) for line in lines if line and not line.startswith(b"#")]
         names = [re.sub(rb"\\(.)", rb"\1", found[1]) if found else line for line, found in quoted]
         return [self.path / os.fsdecode(name) for name in names]
+
+
+def _renew_index(index: Path) -> None:
+    """Replace an index of version 1, which git writes where ``pack.indexVersion`` says so, by one of version 2.
+
+    It lacks the entries' checksums; git computes them. Raises FileNotFoundError if it has gone meanwhile, HostError if
+    it can't be written, DamagedError if the pack is damaged.
+    """
+    if not is_version_1(index):
+        return
+    fresh = index.with_name(f"tmp_idx_{os.getpid()}")  # a name that git's own clean-up knows
+    words = ("index-pack", "--index-version=2", "-o", str(fresh), str(index.with_suffix(".pack")))
+    try:
+        process.run(git.command(*words, config={"pack.writeReverseIndex": "false"}))
+        os.rename(fresh, index)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 class Objects:

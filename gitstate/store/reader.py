@@ -22,7 +22,9 @@ from gitstate.core.errors import DamagedError
 from gitstate.store.objects import Type
 
 _INDEX_MAGIC: Final = b"\xfftOc\0\0\0\2"
-_TABLES: Final = 8 + 1024
+_FANOUT: Final = 1024
+_TABLES: Final = 8 + _FANOUT
+_CHECKSUM: Final = 20
 _CHUNK: Final = 1 << 20
 _MOST_PER_BYTE: Final = 1032  # deflate can't shrink more
 _LONGEST_HEADER: Final = 20  # no longer than the checksum at the end of a pack
@@ -112,6 +114,19 @@ class Whole(NamedTuple):
             raise self.pack.damaged("an object's checksum is wrong")
         if seen != self.size:
             raise self.pack.damaged("an object has the wrong size")
+
+
+def is_version_1(index: Path) -> bool:
+    """Whether a pack's index is a sound one of version 1: no magic number, and 24 bytes for each object."""
+    with open(index, "rb") as file:
+        head = file.read(_FANOUT)
+        if len(head) < _FANOUT or head.startswith(_INDEX_MAGIC):
+            return False
+        size = _FANOUT + 24 * int.from_bytes(head[-4:], "big") + 2 * _CHECKSUM
+        if os.fstat(file.fileno()).st_size != size:
+            return False
+        digest = hashlib.sha1(head + file.read(size - _FANOUT - _CHECKSUM), usedforsecurity=False)
+        return digest.digest() == file.read()
 
 
 class Pack:

@@ -70,3 +70,30 @@ def test_a_further_directory_is_read_by_who_asked_for_it_alone(tmp_path: Path, p
     assert (wider.read(own), wider.read(pushed)) == (b"own", b"pushed")
     with pytest.raises(DamagedError):
         repository.read(pushed)
+
+
+def test_an_index_of_version_1_is_made_anew(tmp_path: Path) -> None:
+    git = Git.create(tmp_path / "r.git", ["pack.indexVersion=1"])
+    oids = [put(git, content, packed=True) for content in (b"one", b"two")]
+    indexes = sorted((git.path / "objects/pack").glob("*.idx"))
+    assert [index.read_bytes()[:4] == b"\xfftOc" for index in indexes] == [False, False]
+    repository = Repository(git.path)
+    assert [repository.read(oid) for oid in oids] == [b"one", b"two"]
+    assert sorted((git.path / "objects/pack").glob("*.idx")) == indexes
+    assert all(index.read_bytes().startswith(b"\xfftOc\0\0\0\2") for index in indexes)
+    assert not list((git.path / "objects/pack").glob("tmp_*"))
+    git("verify-pack", *map(str, indexes))
+
+
+@pytest.mark.parametrize("place", [0, 1030, -30, -1], ids=["fan-out", "entry", "pack's checksum", "checksum"])
+def test_a_damaged_index_of_version_1_is_damage(tmp_path: Path, place: int) -> None:
+    git = Git.create(tmp_path / "r.git", ["pack.indexVersion=1"])
+    oid = put(git, b"one", packed=True)
+    (index,) = (git.path / "objects/pack").glob("*.idx")
+    data = bytearray(index.read_bytes())
+    data[place] ^= 1
+    index.chmod(0o600)
+    index.write_bytes(data)
+    with pytest.raises(DamagedError):
+        Repository(git.path).read(oid)
+    assert index.read_bytes() == data
