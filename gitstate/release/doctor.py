@@ -13,6 +13,7 @@ from gitstate.core.monitor import Observer
 from gitstate.core.wording import some_of
 from gitstate.release import boot_files, integrity, refresh
 from gitstate.release.opened import OpenedSite
+from gitstate.release.requests import open_repositories
 
 
 def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
@@ -27,6 +28,7 @@ def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     observer.phase("site")
     yield from permissions(site, options)
     yield from _own_repositories(opened, observer)
+    yield from _pushed_repositories(opened)
     if options is None:
         return
     observer.phase("services")
@@ -51,6 +53,16 @@ def _own_repositories(opened: OpenedSite, observer: Observer) -> Iterator[Check]
             yield bad("repositories", f"{name}: {some_of(problems, 3)}", f"restore {name} from a backup; gitstate fsck")
         else:
             yield ok("repositories", f"{name} is sound")
+
+
+def _pushed_repositories(opened: OpenedSite) -> Iterator[Check]:
+    """Whether git's hooks stand and call this gitstate, and nobody's own configuration counts for a push."""
+    repositories, faults = open_repositories(opened.site)
+    for error in faults.values():
+        yield bad("repositories", error.message, error.hint)
+    for name, repository in repositories.items():
+        if outdated := repository.outdated():
+            yield bad("repositories", f"{name}: outdated hooks or settings: {some_of(outdated)}", "gitstate reconcile")
 
 
 def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:

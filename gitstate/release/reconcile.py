@@ -8,7 +8,7 @@ finishes the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Final
@@ -205,17 +205,26 @@ def reconcile(
     only: str | None = None,
     step: Step = lambda name: None,
 ) -> ReconcileResult:
-    """Publish pending tags, of all channels or ``only`` one, and finish interrupted releases. Raises LockedError."""
+    """Publish pending tags, of all channels or ``only`` one, and finish interrupted releases. Raises LockedError.
+
+    Hooks and settings of repositories are renewed, where they are old or the site or gitstate was moved.
+    """
     result = ReconcileResult()
-    if opened.directory.channels():
-        with exclusive(opened.releases, "reconcile"):
-            publisher = Publisher(opened, committer, observer, step)
-            for repository in publisher.repositories.values():
-                repository.renew(hooked=True)
-            for name, channel in publisher.directory.channels().items():
-                if only in (None, name):
-                    _reconcile_channel(publisher, channel, result)
+    if not opened.directory.channels():
+        _renew(requests.open_repositories(opened.site)[0])
+        return result
+    with exclusive(opened.releases, "reconcile"):
+        publisher = Publisher(opened, committer, observer, step)
+        _renew(publisher.repositories)
+        for name, channel in publisher.directory.channels().items():
+            if only in (None, name):
+                _reconcile_channel(publisher, channel, result)
     return result
+
+
+def _renew(repositories: Mapping[str, Repository]) -> None:
+    for repository in repositories.values():
+        repository.renew(hooked=True)
 
 
 def preview(opened: OpenedSite, committer: Signature, observer: Observer) -> ReconcileResult:

@@ -11,8 +11,8 @@ from typing import Final
 from gitstate.core import fs
 from gitstate.core.data import data_file
 
-_MARK: Final = b"gitstate's hook"
-"""In the second line of each of our hooks; a file without it isn't ours and is left alone."""
+_MARKS: Final = (b"# git hook of every repository of a site", b"gitstate's hook")
+"""What the second line of each of our hooks has, or had; a file without that isn't ours and is left alone."""
 _LINE: Final = "\ngitstate=gitstate\n"
 
 
@@ -32,7 +32,7 @@ def outdated(repository: Path) -> list[str]:
 
 def _stands(path: Path, text: bytes) -> bool:
     standing = path.read_bytes() if path.is_file() else b""
-    is_foreign = bool(standing) and _MARK not in standing[:200]
+    is_foreign = bool(standing) and not any(mark in standing[:200] for mark in _MARKS)
     return is_foreign or (standing == text and bool(path.stat().st_mode & 0o100))
 
 

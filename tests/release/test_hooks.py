@@ -192,6 +192,16 @@ def test_a_checkin_pays_next_to_nothing(harness: Harness) -> None:
     assert hooked - moves() < 0.03
 
 
+def test_hooks_know_each_other_by_their_second_line(harness: Harness) -> None:
+    """A hook that isn't known as ours is never renewed."""
+    for hook in (harness.repository("desktop") / "hooks").iterdir():
+        right = hook.read_bytes()
+        hook.write_bytes(b"\n".join(right.split(b"\n")[:2]) + b"\nexit 1\n")
+    harness("reconcile")
+    for hook in (harness.repository("desktop") / "hooks").iterdir():
+        assert b"exec" in hook.read_bytes() or b'"$gitstate"' in hook.read_bytes()
+
+
 def test_hooks_of_before_are_renewed_and_others_stay(harness: Harness) -> None:
     hooks = harness.repository("desktop") / "hooks"
     (hooks / "pre-receive").unlink()
