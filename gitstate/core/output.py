@@ -200,6 +200,24 @@ class OutputRoot:
             os.fchmod(descriptor, rights.directory)
         return descriptor
 
+    def regroup(self, path: str) -> None:
+        """Give the files in a directory that is there to the group, and then itself. Files for root alone stay so.
+
+        Raises OSError.
+        """
+        rights, parent = self.rights(path), self.directory(path)
+        assert parent is not None
+        for name, status in self.names(path).items():
+            readable = status.st_mode == stat.S_IFREG | rights.file
+            if readable and not self.has_rights(f"{path}/{name}", status):
+                descriptor = fs.open_file(os.fsencode(name), parent)
+                try:
+                    os.fchown(descriptor, 0, _gid(rights))
+                finally:
+                    os.close(descriptor)
+        self._listed.pop(path, None)
+        self.make(path)
+
     def stage(self, path: str, pieces: Iterable[bytes], private: int | None = None) -> Stamp:
         """Write a file under its temporary name, with its rights or for root alone (``private``). Raises OSError."""
         above, _, name = path.rpartition("/")

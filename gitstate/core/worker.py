@@ -96,7 +96,7 @@ def _run(serve: Serve, pipe: Connection[Any, Any], number: mmap.mmap) -> None:
 def _begin(number: mmap.mmap, task: int) -> None:
     number[:] = task.to_bytes(4, "big")
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)  # an exception, which knows the line
-    signal.setitimer(signal.ITIMER_PROF, SECONDS + 1)  # the end, also within a single call of C
+    signal.setitimer(signal.ITIMER_PROF, SECONDS + 0.5)  # the end, also within a single call of C
 
 
 def _stop(number: int, frame: object) -> None:

@@ -112,6 +112,11 @@ class Release:
         return self.commits[self.prototype]
 
     @property
+    def snapshot(self) -> tuple[str, bytes]:
+        """The prototype and its commit."""
+        return self.prototype, self.commit
+
+    @property
     def layers(self) -> dict[str, bytes]:
         """Commits of layers, by name."""
         return {name: oid for name, oid in self.commits.items() if name != self.prototype}

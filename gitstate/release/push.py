@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError, RefusedError
-from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.directory import Channel, Kind
 from gitstate.machine.render import DirectoryChange
-from gitstate.release import archives, publishing, requests
+from gitstate.release import archives, publishing, requests, tagging
 from gitstate.release.channels import find_channel
 from gitstate.release.difference import Difference, between, directory_changes
 from gitstate.release.log import ReleaseLog, next_number
@@ -32,7 +29,6 @@ from gitstate.release.opened import OpenedSite
 from gitstate.release.reconcile import FROM, Publisher, Step, exclusive, finish, promoted_release, reconcile
 from gitstate.store import MAIN, Repository, Type
 from gitstate.store.objects import Tag
-from gitstate.tree.verify import full_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,14 +225,8 @@ def apply(
 
 def _text(push: Push, message: str, observer: Observer) -> str:
     """The tag's message with its trailers."""
-    observer.phase("manifest")
-    digest = hashlib.sha256()
-    for line in full_manifest(push.opened.site.repository(push.repository), push.commit, observer):
-        digest.update(line.encode("ascii"))
-    trailers = [f"Manifest-SHA256: {digest.hexdigest()}"]
-    if push.origin is not None:
-        trailers.append(f"{FROM}: {push.origin.name}")
-    return f"{message.strip()}\n\n" + "\n".join(trailers) + "\n"
+    trailers = {FROM: str(push.origin.name)} if push.origin is not None else {}
+    return tagging.message(push.opened.site.repository(push.repository), push.commit, message, trailers, observer)
 
 
 def _renewed(push: Push, opened: OpenedSite, tagger: Signature, observer: Observer) -> Push:
@@ -263,7 +253,11 @@ def _request(
     """Make the tag; what was done, as text. Layers are rendered first, so that an error in one leaves no tag behind."""
     rendered = archives.make(opened, push.name, push.channel.prototype, push.commits, push.current, observer)
     observer.phase("tag")
-    _tag(opened.site.repository(push.repository), push, text, tagger, sign=sign)
+    repository = opened.site.repository(push.repository)
+    try:
+        tagging.make_tag(repository, str(push.name), push.commit, text, tagger, sign=sign)
+    except ConflictError:
+        raise _already_tagged(push) from None
     return [*rendered, f"tag {push.name} in {push.repository}"]
 
 
@@ -288,35 +282,5 @@ def _why_not(push: Push, result: ReconcileResult) -> GitstateError:
     return ConflictError(f"{push.name} was not released: its tag has gone", "push again")
 
 
-def _tag(repository: Repository, push: Push, text: str, tagger: Signature, *, sign: bool) -> None:
-    repository.renew()
-    name, _, mail = tagger.who.rpartition(" <")
-    variables = {
-        "GIT_COMMITTER_NAME": name,
-        "GIT_COMMITTER_EMAIL": mail.rstrip(">"),
-        "GIT_COMMITTER_DATE": f"{tagger.when} {tagger.offset}",
-    }
-    kind = "--sign" if sign else "--no-sign"
-    words = ["tag", "--annotate", kind, "--cleanup=verbatim", "--file=-", str(push.name), push.commit.hex()]
-    try:
-        repository.git(*words, stdin=text.encode(), variables=variables, personal=sign)
-    except ProgramError as error:
-        if repository.object_at(f"{TAGS}{push.name}") is not None:
-            raise _already_tagged(push) from None
-        raise _tag_error(error, sign=sign) from None
-
-
 def _already_tagged(push: Push) -> ConflictError:
     return ConflictError(f"there is a tag {push.name} already", "somebody pushed meanwhile: run it again")
-
-
-def _tag_error(error: ProgramError, *, sign: bool) -> GitstateError:
-    """What our own hook printed, or what is wrong with a key."""
-    lines = error.said.splitlines()
-    ours = [number for number, line in enumerate(lines) if line.startswith("gitstate: ")]
-    if ours:
-        message, hint = lines[ours[0]].removeprefix("gitstate: "), lines[ours[0] + 1 : ours[0] + 2]
-        return RefusedError(message, hint[0].strip() if hint else "git's hook said no")
-    if sign and re.search("sign|secret key|gpg", error.said):
-        return RefusedError(error.message, "see git help tag: user.signingkey, and for ssh gpg.format=ssh")
-    return error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Client
+from gitstate.machine.hardware.reports import Reports
 from gitstate.release.log import ReleaseLog
 from gitstate.release.opened import OpenedSite
 from gitstate.release.requests import open_repositories, pending, request_of, superseded_by
@@ -19,6 +20,7 @@ from gitstate.store import MAIN, Repository
 from gitstate.tree import checkin
 
 if TYPE_CHECKING:
+    from gitstate.core.names import Pin
     from gitstate.directory import Channel
     from gitstate.release.models import Release
 
@@ -63,13 +65,14 @@ class Running:
 class Users:
     """How many clients run one thing: a release or a pinned snapshot; neither for those that have nothing yet.
 
-    ``channel`` without ``release``: it has none.
+    ``channel`` without ``release``: it has none. ``outdated``: those that last reported to run another snapshot.
     """
 
     channel: str | None
     release: str | None
     pin: str | None
     clients: int
+    outdated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,9 @@ def _directory(
         Running(channel, releases[name], followers[name], tuple(sorted(_pending(repositories, log, name))))
         for name, channel in channels.items()
     )
-    return tuple(running), tuple(_users(clients.values(), releases))
+    current = {name: release.snapshot for name, release in releases.items() if release}
+    outdated = _outdated(opened, clients.values(), current, repositories)
+    return tuple(running), tuple(_users(clients.values(), releases, outdated))
 
 
 def _pending(repositories: Mapping[str, Repository], log: ReleaseLog, channel: str) -> Iterator[str]:
@@ -191,7 +196,37 @@ def _edits(repository: Repository, observer: Observer) -> Edits:
 # --- who runs what ----------------------------------------------------------------------------------------------------
 
 
-def _users(clients: Iterable[Client], releases: Mapping[str, Release | None]) -> Iterator[Users]:
+def _outdated(
+    opened: OpenedSite,
+    clients: Iterable[Client],
+    current: Mapping[str, tuple[str, bytes]],
+    repositories: Mapping[str, Repository],
+) -> Counter[str]:
+    """How many clients of each channel or pin reported to run another snapshot. ``current``: that of each channel."""
+    running = Reports(opened.site).running()
+    wanted: dict[str, tuple[str, bytes] | None] = dict(current)
+    outdated: Counter[str] = Counter()
+    for one in clients:
+        if (told := running.get(one.name)) is None or one.runs is None:
+            continue
+        if one.pin is not None and one.runs not in wanted:
+            wanted[one.runs] = _pinned(repositories, one.pin)
+        snapshot = wanted.get(one.runs)
+        outdated[one.runs] += snapshot is not None and snapshot != (told.prototype, told.commit)
+    return outdated
+
+
+def _pinned(repositories: Mapping[str, Repository], pin: Pin) -> tuple[str, bytes] | None:
+    """The snapshot of a pin; None if there is none, which planning the boot files tells."""
+    try:
+        return pin.prototype, repositories[pin.prototype].resolve(pin.revision)
+    except (KeyError, GitstateError):
+        return None
+
+
+def _users(
+    clients: Iterable[Client], releases: Mapping[str, Release | None], outdated: Mapping[str, int]
+) -> Iterator[Users]:
     """Releases first, then pinned snapshots, then those that have nothing yet."""
     pins: Counter[str] = Counter()
     channels: Counter[str] = Counter()
@@ -205,9 +240,9 @@ def _users(clients: Iterable[Client], releases: Mapping[str, Release | None]) ->
             nothing += 1
     for channel, count in sorted(channels.items()):
         release = releases.get(channel)
-        yield Users(channel, str(release.name) if release else None, None, count)
+        yield Users(channel, str(release.name) if release else None, None, count, outdated.get(channel, 0))
     for pin, count in sorted(pins.items()):
-        yield Users(None, None, pin, count)
+        yield Users(None, None, pin, count, outdated.get(pin, 0))
     if nothing:
         yield Users(None, None, None, nothing)
 

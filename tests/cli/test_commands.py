@@ -82,6 +82,7 @@ DRY: Final = {
     "export, there already": ("export", "desktop", "HEAD~1"),
     "export, elsewhere": ("export", "desktop", "--to", "{}/new"),
     "clone": ("clone", "desktop", "{}/new"),
+    "tag": ("tag", "desktop", "v9"),
     "gc": ("gc",),
 }
 READING: Final = {

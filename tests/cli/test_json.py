@@ -172,6 +172,8 @@ def _release(life: Life) -> None:
     for more in (("-n",), (), ()):
         life("layer", "owner", "lab/lab3", "lp:lp", "/motd", *more)
     life("layer", "owner", "lab/lab3", "-", "/motd")
+    life("tag", "desktop", "as-installed", "HEAD~1", "-n")
+    assert life("tag", "desktop", "as-installed", "HEAD~1")["channel"] is None
     life("push", "desktop", "lab3", "HEAD~1", "-n")
     assert life("push", "desktop", "lab3", "HEAD~1", "--yes")["release"]["release"] == "lab3/1"
     life("push", "desktop", "lab3", "--yes")

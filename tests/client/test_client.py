@@ -182,6 +182,13 @@ def test_drift_of_a_machine_that_has_no_layers(disk: Machine) -> None:
     disk.run("drift", code=10)
 
 
+@pytest.mark.parametrize("release", ["lab3/7", ""])
+def test_probe_tells_what_the_boot_hook_booted(machine: Machine, release: str) -> None:
+    snapshot = f"desktop@{'ab' * 20}"
+    (machine.root / "run/gitstate/about").write_text(f"SNAPSHOT={snapshot}\nRELEASE='{release}'\n")
+    assert json.loads(machine.run("probe"))["running"] == {"snapshot": snapshot, "release": release or None}
+
+
 # --- probe ------------------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +217,7 @@ def test_probe_is_json_whatever_vendors_write(machine: Machine) -> None:
     assert found["dmi"].pop("sys_vendor") == 'Evil "Corp\\x"'
     assert found["dmi"].pop("product_name") == "%s %d $(reboot)"
     assert set(found["dmi"].values()) == {None}
+    assert "running" not in found
     del found["dmi"], found["architecture"]
     assert found == {
         "schema": "probe/1",

@@ -82,6 +82,37 @@ def test_a_report_is_kept_and_sets_classes(lab: Harness) -> None:
     assert "8.0 GiB" in told
 
 
+def test_what_a_machine_runs_is_kept_beside_its_hardware(lab: Harness) -> None:
+    """Nothing is rendered from it, so that a boot of another snapshot changes no machine archive."""
+    one, two = (f"desktop@{letter * 40}" for letter in "ab")
+    says = written(lab.place, report(running={"snapshot": one, "release": "lab3/1"}))
+    assert "lab3-12: runs desktop@aaaaaaa (lab3/1)" in lab("client", "report", "lab3-12", says).splitlines()
+    hardware = Reports(Site(lab.site)).blobs()
+    assert "running" not in json.loads(lab.releases("show", f"{REF}:lab3-12.json"))
+    for _ in range(2):  # the second is no news
+        lab(
+            *("client", "report", "lab3-12"),
+            written(lab.place, report(running={"snapshot": two, "release": None})),
+        )
+    assert lab.releases("log", "-1", "--format=%s", REF) == "lab3-12 reports what it runs"
+    assert commits(lab) == 2
+    assert Reports(Site(lab.site)).blobs() == hardware
+    found = {one["name"]: one["running"] for one in lab.json("client", "list")["clients"]}
+    assert found == {"lab3-12": {"snapshot": two, "release": None}, "lab3-13": None}
+    assert [line.split()[-1] for line in lab("client", "list").splitlines()] == ["REPORTS", "desktop@bbbbbbb", "-"]
+    assert lab.json("client", "show", "lab3-12")["running"] == found["lab3-12"]
+    assert "reports   desktop@bbbbbbb" in lab("client", "show", "lab3-12")
+    lab("client", "report", "lab3-12", written(lab.place, report()))  # of an older client program
+    assert lab.json("client", "show", "lab3-12")["running"] == found["lab3-12"]
+
+
+@pytest.mark.parametrize("snapshot", ["desktop", "desktop@12", f"@{'a' * 40}", f"a b@{'a' * 40}", None, 7])
+def test_what_is_no_snapshot_is_refused(lab: Harness, snapshot: object) -> None:
+    says = written(lab.place, report(running={"snapshot": snapshot, "release": None}))
+    lab("client", "report", "lab3-12", says, code=2)
+    assert Reports(Site(lab.site)).running() == {}
+
+
 def test_what_is_no_news_writes_nothing(lab: Harness) -> None:
     lab("client", "report", "lab3-12", written(lab.place, report()))
     before = git(lab.site / "directory.git", "rev-parse", "main")

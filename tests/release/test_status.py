@@ -76,6 +76,26 @@ def test_facts(site: Site) -> None:
     assert all(one.edits is None for one in look(site, quick=True).trees)
 
 
+def test_machines_that_reported_another_snapshot_are_counted(site: Site, tmp_path: Path) -> None:
+    commit = site.git("desktop", "rev-parse", "main").strip()
+    for name, snapshot in (
+        ("lab3-1", f"desktop@{commit}"),
+        ("lab3-2", f"desktop@{'0' * 40}"),
+        ("lab3-3", f"server@{commit}"),
+        ("p1", f"desktop@{'0' * 40}"),
+        ("e", f"desktop@{'0' * 40}"),  # its channel has no release to compare with
+        ("nobody", f"desktop@{'0' * 40}"),
+    ):
+        hardware = {"schema": "probe/1", "host": name, "architecture": None, "cpus": None, "memory": None, "dmi": {}}
+        running = {"snapshot": snapshot, "release": None}
+        file = tmp_path / "report.json"
+        file.write_text(json.dumps({**hardware, "pci": [], "network": [], "disks": [], "running": running}))
+        site.run("client", "report", name, str(file))
+    assert [one.outdated for one in look(site).users] == [0, 2, 1, 0]
+    assert site.json("status")["clients"][1]["outdated"] == 2
+    assert "3        lab3/1, 2 of them another snapshot until they reboot" in site.out("status").splitlines()
+
+
 def test_tags_that_wait(site: Site) -> None:
     who = ("-c", "user.name=A", "-c", "user.email=a@b", "-c", "core.hooksPath=/nowhere")
     site.git("desktop", *who, "tag", "-a", "-m", "x", "lab3/7")

@@ -16,6 +16,7 @@ from gitstate.core import network
 from gitstate.core.errors import HostError, RefusedError
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot
+from gitstate.machine.archives import files as archives
 from gitstate.store.site import Site
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Plan:
     images: images.Images
     texts: texts.Texts
     directories: tuple[str, ...]
-    """Existing ones with a wrong owner or mode."""
+    """Existing ones with a wrong owner or mode, as after a change of the group; their files go with them."""
     pending: frozenset[str]
     known: state.State
 
@@ -100,7 +101,9 @@ def plan(
         boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)
         its_texts = texts.plan(inputs, output, known)
-        directories = tuple(_out_of_order(output, [image.path for image in its_images.images]))
+        standing = [path.removeprefix(f"{TFTP}/") for path in known.copied]
+        wanted_paths = [image.path for image in its_images.images]
+        directories = tuple(_out_of_order(output, [*wanted_paths, *standing], archives.folders(output)))
     changed = {file.path for file in its_texts.files} | {one.path for one in its_texts.stale}
     if options.dhcp is Dhcp.OWN and _DHCP in changed:
         _refuse_another_server(options)
@@ -164,10 +167,10 @@ def _snapshots(running: Iterable[BootChannel]) -> Iterator[tuple[str, bytes]]:
     return ((one.prototype, bytes.fromhex(one.commit)) for one in running)
 
 
-def _out_of_order(output: OutputRoot, paths: Iterable[str]) -> Iterator[str]:
-    """Directories below ``tftp/`` with a wrong owner or mode."""
-    below = sorted({f"{TFTP}/{part}" for path in paths for part in (path, path.partition("/")[0])})
-    for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below):
+def _out_of_order(output: OutputRoot, images: Iterable[str], others: Iterable[str] = ()) -> Iterator[str]:
+    """Directories below ``tftp/`` with a wrong owner or mode: of boot files, of ``images``, and ``others``."""
+    below = sorted({f"{TFTP}/{part}" for path in images for part in (path, path.partition("/")[0])})
+    for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below, *others):
         descriptor = output.directory(path)
         if descriptor is not None and not output.has_rights(path, os.fstat(descriptor)):
             yield path

@@ -67,8 +67,10 @@ def _copy(plan: Plan, output: OutputRoot, observer: Observer) -> Mapping[str, Co
 
 def _clear(plan: Plan, output: OutputRoot) -> None:
     """Put the directories in order, and remove what a killed run left."""
-    for path in (TFTP, FIRST, CHANNELS, MACHINES, *plan.directories):
+    for path in (TFTP, FIRST, CHANNELS, MACHINES):
         output.make(path)
+    for path in plan.directories:
+        output.regroup(path)
     tops = _folders(output, TFTP)
     for folder in [TFTP, *tops, *(below for top in tops for below in _folders(output, top))]:
         for name, status in list(output.names(folder).items()):

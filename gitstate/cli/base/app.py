@@ -33,6 +33,7 @@ _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "History": {
         "log": "tree.history",
         "show": "tree.history",
+        "tag": "release.tag",
         "export": "tree.export",
         "verify": "tree.verify",
         "manifest": "tree.verify",

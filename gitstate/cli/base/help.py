@@ -59,7 +59,6 @@ _BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
     "snapshot": ("checkin",),
     "st": ("status",),
     "sync": ("reconcile",),
-    "tag": ("push",),
     "undo": ("rollback",),
     "update": ("set", "push"),
     "validate": ("doctor", "fsck"),
@@ -69,7 +68,6 @@ _PLAIN_GIT: Final[Mapping[str, str]] = {
     "blame": "git -C SITE/prototypes/REPO.git blame main -- PATH",
     "checkout": "git clone SITE/prototypes/REPO.git",
     "branch": "git -C SITE/prototypes/REPO.git branch",
-    "tag": "git -C SITE/prototypes/REPO.git tag -a CHANNEL/VERSION",
     "grep": "git -C SITE/prototypes/REPO.git grep PATTERN main",
     "bisect": "git -C SITE/prototypes/REPO.git bisect",
 }

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from gitstate.cli.base.app import Session, command, complete_channel, complete_prototype
 from gitstate.cli.base.output import emit, suggest, table, write_name
 from gitstate.cli.client.options import complete_client, parsed_option
-from gitstate.cli.client.output import as_json
+from gitstate.cli.client.output import as_json, running_as_json
 from gitstate.core import names
 from gitstate.core.errors import UsageError
+from gitstate.core.names import visible
 from gitstate.directory import Client, selection
 from gitstate.directory.model import clients as model
+
+if TYPE_CHECKING:
+    from gitstate.machine.hardware.probe import Running
 
 _FILTERS: Final = (
     ("kind", "KIND", model.client_kind, "Only clients of this kind."),
@@ -65,8 +69,12 @@ def list_(session: Session, /, patterns: tuple[str, ...], unknown: bool, **filte
             write_name(one.name.encode())
         return
     revision = directory.revision() if session.json else ""  # for which a server has to look at every entry
-    value = {"revision": revision or None, "clients": [as_json(one) for one in found]}
-    emit(session, "client-list/1", value, [] if session.json else _table(found, colour=session.colour))
+    from gitstate.machine.hardware.reports import Reports  # names alone don't need it
+
+    running = Reports(session.opened.site).running()
+    clients = [{**(as_json(one) or {}), "running": running_as_json(running.get(one.name))} for one in found]
+    value = {"revision": revision or None, "clients": clients}
+    emit(session, "client-list/1", value, [] if session.json else _table(found, running, colour=session.colour))
     if not found and not directory.clients():
         suggest(session, "no clients yet: gitstate client add NAME --mac MAC --pin PROTOTYPE@REV")
 
@@ -91,9 +99,16 @@ def _list_new(session: Session, clients: Mapping[str, Client], *, raw: bool) -> 
         suggest(session, "no unknown machine has asked how to boot")
 
 
-def _table(clients: Iterable[Client], *, colour: bool) -> list[str]:
-    heads = ("NAME", "MAC", "IP", "RUNS", "KIND")
-    rows = [
-        (one.name, ",".join(one.macs) or "-", ",".join(one.ips) or "-", one.runs or "-", one.kind) for one in clients
-    ]
+def _table(clients: Iterable[Client], running: Mapping[str, Running], *, colour: bool) -> list[str]:
+    """What machines reported has a column if one of them did."""
+    heads: tuple[str, ...] = ("NAME", "MAC", "IP", "RUNS", "KIND")
+    rows: list[tuple[str, ...]] = []
+    reported = []
+    for one in clients:
+        rows.append((one.name, ",".join(one.macs) or "-", ",".join(one.ips) or "-", one.runs or "-", one.kind))
+        found = running.get(one.name)
+        reported.append(visible(str(found)) if found else "-")
+    if any(text != "-" for text in reported):
+        heads = (*heads, "REPORTS")
+        rows = [(*row, text) for row, text in zip(rows, reported, strict=True)]
     return table(rows, heads, colour=colour)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import emit, moment, suggest
@@ -12,6 +12,9 @@ from gitstate.core.signature import Signature
 from gitstate.directory import Client, Directory, plan
 from gitstate.directory.protocol import LastChange
 from gitstate.release.refresh import change_clients, check_clients
+
+if TYPE_CHECKING:
+    from gitstate.machine.hardware.probe import Running
 
 _NAMED: Final = 5
 _DONE: Final = {"add": "added", "adopt": "adopted", "set": "set", "remove": "removed"}
@@ -75,6 +78,11 @@ def as_json(one: Client | None) -> dict[str, Any] | None:
         "layers": list(one.layers),
         "state": one.state,
     }
+
+
+def running_as_json(running: Running | None) -> dict[str, Any] | None:
+    """What a machine reported to run, for JSON."""
+    return {"snapshot": running.snapshot, "release": running.release} if running else None
 
 
 def last_as_json(last: LastChange | None) -> dict[str, Any] | None:

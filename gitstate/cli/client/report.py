@@ -13,7 +13,7 @@ import click
 from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit
 from gitstate.cli.client.options import content, one_name
-from gitstate.cli.client.output import refresh_archives
+from gitstate.cli.client.output import refresh_archives, running_as_json
 from gitstate.core import settings
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe
@@ -53,6 +53,7 @@ def _record(session: Session, host: str, data: bytes, author: Signature) -> None
     value = {
         "client": planned.host,
         "is_news": planned.is_news,
+        "running": running_as_json(planned.running),
         "classes_before": list(planned.before),
         "classes": list(planned.classes),
         "why": as_json(planned.why),
@@ -66,6 +67,8 @@ def _record(session: Session, host: str, data: bytes, author: Signature) -> None
 def _lines(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:
     what = "would keep its report" if dry_run else "kept its report"
     lines = [f"{planned.host}: {what if planned.is_news else 'its hardware is as it was'}"]
+    if planned.running is not None:
+        lines.append(f"{planned.host}: runs {planned.running}")
     if planned.classes != planned.before:
         word = "would be of class" if dry_run else "class"
         before, after = " ".join(planned.before) or "none", " ".join(planned.classes) or "none"

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import date, emit, size
 from gitstate.cli.client.options import one_name
-from gitstate.cli.client.output import as_json, last_as_json
+from gitstate.cli.client.output import as_json, last_as_json, running_as_json
 from gitstate.core.names import visible
 from gitstate.directory import DEFAULT_STATE, Client
 from gitstate.directory.protocol import LastChange
@@ -26,9 +26,15 @@ def show(session: Session, name: str) -> None:
 
     directory = session.opened.directory
     found, last = directory.client(name), directory.last_change(name)
-    report = Reports(session.opened.site).get(found.name)
-    value = {"client": as_json(found), "last_change": last_as_json(last), "hardware": report and dict(report)}
-    emit(session, "client-show/1", value, [*_lines(found, last), *(_hardware(report) if report else ())])
+    reports = Reports(session.opened.site)
+    report, running = reports.get(found.name), reports.running().get(found.name)
+    value = {
+        "client": as_json(found),
+        "last_change": last_as_json(last),
+        "running": running_as_json(running),
+        "hardware": report and dict(report),
+    }
+    emit(session, "client-show/1", value, [*_lines(found, last, running), *(_hardware(report) if report else ())])
 
 
 def _changed(last: LastChange) -> str:
@@ -37,11 +43,12 @@ def _changed(last: LastChange) -> str:
     return f"{commit}{date(last.when)} {visible(last.author)}"
 
 
-def _lines(one: Client, last: LastChange | None) -> list[str]:
+def _lines(one: Client, last: LastChange | None, running: probe.Running | None) -> list[str]:
     facts = (
         ("MAC", " ".join(one.macs) or "none"),
         ("IP", " ".join(one.ips) or "none"),
         ("runs", one.runs or "nothing yet"),
+        ("reports", visible(str(running)) if running else None),
         ("channel", one.channel if one.pin else None),
         ("kind", one.kind),
         ("workload", one.workload),

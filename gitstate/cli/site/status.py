@@ -92,10 +92,11 @@ def _channel(one: Running) -> tuple[str, ...]:
 
 
 def _what(one: Users) -> str:
+    later = f", {one.outdated} of them another snapshot until they reboot" if one.outdated else ""
     if one.pin is not None:
-        return f"{one.pin}, pinned"
+        return f"{one.pin}, pinned{later}"
     if one.channel is not None:
-        return one.release or f"nothing: {one.channel} has no release"
+        return f"{one.release or f'nothing: {one.channel} has no release'}{later}"
     return "nothing: no channel, no pin"
 
 
@@ -119,7 +120,13 @@ def _as_json(session: Session, found: SiteStatus, *, quick: bool) -> dict[str, A
         "repositories": [_tree_json(one) for one in found.trees],
         "channels": [_channel_json(one) for one in found.channels],
         "clients": [
-            {"channel": one.channel, "release": one.release, "pin": one.pin, "clients": one.clients}
+            {
+                "channel": one.channel,
+                "release": one.release,
+                "pin": one.pin,
+                "clients": one.clients,
+                "outdated": one.outdated,
+            }
             for one in found.users
         ],
         "boot": {

@@ -58,6 +58,19 @@ def folder_of(channel: str, version: str) -> str:
     return f"{FOLDER}/{channel}/{version}"
 
 
+def folders(output: OutputRoot) -> list[str]:
+    """The directories of archives: of all, of each channel, of each release that has some."""
+    found = [FOLDER]
+    for above in (FOLDER, *_below(output, FOLDER)):
+        found += _below(output, above)
+    return found
+
+
+def _below(output: OutputRoot, folder: str) -> list[str]:
+    entries = output.names(folder).items()
+    return [f"{folder}/{name}" for name, status in entries if stat.S_ISDIR(status.st_mode) and not is_temporary(name)]
+
+
 def plan(
     output: OutputRoot,
     channel: str,

@@ -5,6 +5,7 @@ schemas/probe.schema.json comes from the classes here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -28,6 +29,8 @@ Hex4 = Annotated[str, about(what="four hex digits after 0x", pattern="0x[0-9a-f]
 Hex6 = Annotated[str, about(what="six hex digits after 0x", pattern="0x[0-9a-f]{6}")] | None
 Modalias = Annotated[str, about(what="a modalias of a PCI device", pattern="pci:[!-~]{1,150}")] | None
 Mac = Annotated[str, about(what="an address in hex", pattern="[0-9a-f:]{0,95}")] | None
+Snapshot = Annotated[str, about(what="PROTOTYPE@COMMIT", pattern="[!-?A-~]{1,200}@[0-9a-f]{40}")]
+Release = Annotated[str, about(what="CHANNEL/VERSION", pattern="[!-~]{1,200}")]
 _MANY: Final = Meta(max_length=512, title="a list of at most 512")
 
 
@@ -70,6 +73,27 @@ class Disk(Document, frozen=True):
     rotational: Annotated[bool | None, about("Whether it has rotating platters.")]
 
 
+class Running(Document, frozen=True):
+    """What a machine runs, where the boot hook booted it."""
+
+    snapshot: Annotated[Snapshot, about("The snapshot that it booted: PROTOTYPE@COMMIT.")]
+    release: Annotated[Release | None, about("The release that its layers are of; null if it is pinned.")]
+
+    @property
+    def prototype(self) -> str:
+        """The prototype of that snapshot."""
+        return self.snapshot.partition("@")[0]
+
+    @property
+    def commit(self) -> bytes:
+        """The commit of that snapshot."""
+        return bytes.fromhex(self.snapshot.partition("@")[2])
+
+    def __str__(self) -> str:
+        snapshot = f"{self.prototype}@{self.commit.hex()[:7]}"
+        return f"{snapshot} ({self.release})" if self.release else snapshot
+
+
 class Report(Document, frozen=True, kw_only=True):
     """What a machine says of its hardware, at most 64 KiB; null for what it doesn't tell."""
 
@@ -83,12 +107,30 @@ class Report(Document, frozen=True, kw_only=True):
     pci: Annotated[list[PciDevice], _MANY, about("PCI devices.")]
     network: Annotated[list[Card], _MANY, about("Network cards.")]
     disks: Annotated[list[Disk], _MANY, about("Disks.")]
+    running: Annotated[Running | Unset, about("What it runs; left out where no snapshot was booted.")] = UNSET
 
 
 def parse_report(data: bytes) -> dict[str, Any]:
     """A report of a machine: its values as they are, its keys in one order. Raises UsageError."""
     report: dict[str, Any] = plain(parse(Report, read_json(data, "the report", UsageError, _HINT, LONGEST)))
     return report
+
+
+def split_running(report: Mapping[str, Any]) -> tuple[dict[str, Any], Running | None]:
+    """A report's hardware, and what the machine runs: that changes with each boot, and nothing is rendered from it."""
+    hardware = {key: value for key, value in report.items() if key != "running"}
+    running = report.get("running")
+    return hardware, Running(**running) if running else None
+
+
+def parse_running(data: bytes) -> Running:
+    """What `encode_running` made. Raises UsageError."""
+    return parse(Running, read_json(data, "what a machine runs", UsageError, _HINT, LONGEST))
+
+
+def encode_running(running: Running) -> bytes:
+    """What a machine runs, as it is kept."""
+    return f"{json.dumps(plain(running))}\n".encode()
 
 
 def modaliases(report: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from gitstate.directory import Client, Directory, HardwareClass, no_such_class
 from gitstate.directory.model.classes import normalized
 from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware import probe
+from gitstate.machine.hardware.probe import Running
 from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Classes, load
 from gitstate.store.lock import retry
@@ -33,12 +34,13 @@ def _names(why: Iterable[hardware.Match]) -> tuple[str, ...]:
 class ReportPlan:
     """A report, whether it is new, and the machine's classes by the rules, with the reasons (``why``).
 
-    ``before`` are its classes so far; without rules they stay.
+    ``before`` are its classes so far; without rules they stay. ``running`` is None if it doesn't say.
     """
 
     site: Site
     host: str
     report: Mapping[str, Any]
+    running: Running | None
     is_news: bool
     before: tuple[str, ...]
     classes: tuple[str, ...]
@@ -48,12 +50,12 @@ class ReportPlan:
 def plan_report(site: Site, directory: Directory, host: str, data: bytes) -> ReportPlan:
     """Parse a report of the client ``host``. Raises NotFoundError, UsageError."""
     client = directory.client(host)
-    report = probe.parse_report(data)
+    report, running = probe.split_running(probe.parse_report(data))
     rules = directory.classes()
     why = matches(site, rules.values(), report)
     classes = _names(why) if rules else client.classes
     is_news = Reports(site).is_news(client.name, report)
-    return ReportPlan(site, client.name, report, is_news, client.classes, classes, why)
+    return ReportPlan(site, client.name, report, running, is_news, client.classes, classes, why)
 
 
 def apply_report(
@@ -63,7 +65,7 @@ def apply_report(
 
     Raises NotFoundError if the client is gone, LockedError after a minute.
     """
-    retry(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer)))
+    retry(lambda: Reports(plan.site).put(plan.host, plan.report, (author, committer), plan.running))
     message = f"{plan.host} reports its hardware: {' '.join(plan.classes) or 'no class'}"
 
     def set_classes() -> None:

@@ -283,6 +283,32 @@ def test_another_group(harness: Harness) -> None:
     assert not harness.write()
 
 
+def test_what_nobody_boots_now_goes_to_another_group_too(harness: Harness) -> None:
+    """Older snapshots and releases are there to go back to. Their files are given away, not written again."""
+    harness.write()
+    harness.add("lab3-9", 9, "desktop@two")
+    harness.write()
+    assert len([path for path in (harness.tftp / "desktop").iterdir() if path.is_dir()]) == 2
+    previous = harness.tftp / "archives/lab3/6"
+    previous.mkdir(parents=True)
+    for name, mode in ((".keys", 0o600), ("lab3-1.cpio", 0o640)):
+        (previous / name).write_text(name)
+        os.chown(previous / name, 0, 33)
+        (previous / name).chmod(mode)
+    foreign = harness.tftp / "mine"
+    foreign.mkdir(mode=0o700)
+    kept = {path: path.stat().st_ino for path in [*harness.tftp.glob("desktop/*/*"), *previous.iterdir()]}
+    harness.configure(group="nogroup", http=False)
+    assert harness.plan().directories
+    harness.write()
+    ours = [path for path in harness.tftp.rglob("*") if path != foreign and path.name != ".keys"]
+    assert {path.stat().st_gid for path in ours} == {65534}
+    assert [path.stat().st_ino for path in previous.iterdir()] == [kept[path] for path in previous.iterdir()]
+    keys = (previous / ".keys").stat()
+    assert (keys.st_mode & 0o7777, keys.st_gid, foreign.stat().st_gid) == (0o600, 33, 0)
+    assert not harness.write()
+
+
 @pytest.mark.parametrize(
     "where",
     [
