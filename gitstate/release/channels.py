@@ -90,6 +90,6 @@ def remove(opened: OpenedSite, channel: Channel, author: Signature, committer: S
         try:
             opened.directory.change_channels([], [channel.name], author, f"channel remove {channel.name}", committer)
         except BaseException:
-            if ended is not None:
+            if ended is not None and channel.name in opened.reopened().directory.channels():
                 opened.releases.reopen(channel.name, ended)
             raise

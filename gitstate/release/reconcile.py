@@ -145,13 +145,13 @@ class Publisher:
         self._rendered_at = None
         changed = publishing.write_channel(self.opened, release, self._observer)
         self._step("boot")
-        if not publishing.is_shown(channel, release):
+        before = self.log.before(release)
+        archives.remove_old(self.opened, channel.name, [release, *([before] if before else [])], self._observer)
+        if not publishing.is_shown(channel, release):  # last: whoever sees it knows that all is done
             shown = replace(channel, release=str(release.name), commit=release.commit.hex())
             self.directory.change_channels([shown], [], self._committer, f"{release.name} released", self._committer)
             changed.append(publishing.shown_line(release))
         self._step("directory")
-        before = self.log.before(release)
-        archives.remove_old(self.opened, channel.name, [release, *([before] if before else [])], self._observer)
         return changed
 
     def finish_or_tell(self, release: Release) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, git, process
-from gitstate.core.errors import ConfigError, HostError, LockedError, NotFoundError, RefusedError, UsageError
+from gitstate.core.errors import (
+    ConfigError,
+    GitstateError,
+    HostError,
+    LockedError,
+    NotFoundError,
+    RefusedError,
+    UsageError,
+)
 from gitstate.core.failures import ProgramError, ProgramRefusedError
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions, stale_locks
@@ -209,18 +218,29 @@ class Repository(Objects):
         """Move refs all or none, each from its old to its new commit (old None: must not exist), running git's hooks.
 
         Raises LockedError if one of them is at another commit or is being moved, RefusedError if a hook says no,
-        StorageError if it can't be written.
+        StorageError if it can't be written. Where git moved some and failed, the rest is moved, and git's complaint is
+        a warning.
         """
-        lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
-        update = ("update-ref", "-m", reason, "--stdin")
         try:
-            self.git(*update, stdin="".join(lines).encode())
+            try:
+                self._update_refs(moves, reason)
+            except GitstateError as error:
+                rest = [move for move in moves if self.object_at(move[0]) != move[1]]
+                if len(rest) == len(moves):
+                    raise
+                self._update_refs(rest, reason)  # git moves one after the other, and couldn't write a log, perhaps
+                warnings.warn(error.message, stacklevel=2)
         except ProgramError as error:
             if any(self.ref(name) not in (old, new) for name, new, old in moves):
                 raise LockedError(error.message, "somebody moved it meanwhile: run the command again") from None
             if isinstance(error, ProgramRefusedError):
                 raise RefusedError(error.message, f"one of {self.path}/hooks said no") from None
             raise
+
+    def _update_refs(self, moves: Sequence[Move], reason: str) -> None:
+        lines = [f"update {name} {new.hex()} {old.hex() if old else ZERO}\n" for name, new, old in moves]
+        if lines:
+            self.git("update-ref", "-m", reason, "--stdin", stdin="".join(lines).encode())
 
     def git(
         self,

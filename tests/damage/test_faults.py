@@ -7,7 +7,8 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,22 @@ def test_a_check_in_killed_with_its_git_before_a_ref_moves(harness: Harness, fau
     harness.tidy()
 
 
+@pytest.mark.parametrize("log", ["logs/HEAD", "logs/refs/heads/main"])
+def test_a_check_in_of_which_git_could_not_write_a_log(harness: Harness, faults: Faults, log: str) -> None:
+    """Of HEAD it comes last, when all has moved; the branch's own comes first."""
+    harness.check_in("before")
+    before = harness.head
+    (harness.live / "etc" / "fstab").write_text("# two\n")
+    once = Kind("full", errno.ENOSPC, False, Calls.WRITE)
+    said, _, where = faults.run(harness.site, "checkin", "p", "-m", "two", kind=once, at=1, match=log)
+    assert where.endswith(log)
+    assert (said.code == 0) == (harness.head != before)
+    harness.check_in("again")
+    assert harness.head != before
+    assert harness.head == harness.git("rev-parse", "refs/gitstate/live")
+    harness.tidy()
+
+
 # --- a tag that waits -------------------------------------------------------------------------------------------------
 
 
@@ -101,8 +118,14 @@ def test_a_secret_that_can_not_be_written_leaves_no_part_of_it(lab: Lab, faults:
 
 # --- every verb that writes -------------------------------------------------------------------------------------------
 
-POINTS = 3
+POINTS = 2
 """Of each kind of fault, in a run that must be short."""
+
+
+@pytest.fixture(scope="session")
+def trials(lab: Lab) -> Callable[[Verb], Trial]:
+    """Each verb's trial, made once."""
+    return cache(partial(Trial, lab))
 
 
 def points(total: int, most: int, offset: int) -> list[int]:
@@ -114,7 +137,9 @@ def points(total: int, most: int, offset: int) -> list[int]:
 @pytest.mark.parametrize("kind", [KILL, FULL, EIO, ENOSPC], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name.replace(" ", "-"))
 @pytest.mark.parametrize("most", [POINTS, pytest.param(10_000, marks=pytest.mark.slow)], ids=["some", "all"])
-def test_running_it_again_finishes_it_or_starts_clean(lab: Lab, verb: Verb, kind: Kind, most: int) -> None:
-    trial = Trial(lab, verb)
+def test_running_it_again_finishes_it_or_starts_clean(
+    trials: Callable[[Verb], Trial], verb: Verb, kind: Kind, most: int
+) -> None:
+    trial = trials(verb)
     chosen = points(trial.count(kind), most, sum(map(ord, f"{verb.name} {kind.name}")))
     assert [found for found in (trial.fault(kind, at) for at in chosen) if found.wrong] == []

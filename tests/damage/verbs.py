@@ -404,14 +404,16 @@ class Trial:
             yield f"first: {said.code} {said.err.strip()}"
         if "Traceback" in said.err or "bug:" in said.err:
             yield f"first: {said.err}"
-        again, _, _ = self.lab.attempt(self._words, KILL, 0)
-        if again.code not in self.verb.again:
-            yield f"again: {again.code} {again.err.strip()}"
-            return
-        if any(self.lab.left()):
+        if said.code:
+            again, _, _ = self.lab.attempt(self._words, KILL, 0)
+            if again.code not in self.verb.again:
+                yield f"again: {again.code} {again.err.strip()}"
+                return
+        is_collected = any(self.lab.left())
+        if is_collected:
             self.lab("gc")
         yield from self.lab.problems()
-        names = self.lab.names()
+        names = self._names if is_collected else self.lab.names()
         yield from (f"extra: {name}" for name in sorted(names - self._names))
         yield from (f"lacks: {name}" for name in sorted(self._names - names))
         try:
