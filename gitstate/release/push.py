@@ -118,7 +118,10 @@ def plan(
 def _interrupted(
     publisher: Publisher, channel: Channel, repository: str, commit: bytes, origin: Release | None
 ) -> Name | None:
-    """The newest tag that asks for the same release, for a push that was interrupted after it had made the tag."""
+    """The newest tag that asks for the same release: a push was interrupted after it had made the tag.
+
+    Another tag would make a second release of the same (docs/decisions/0013-run-it-again.md).
+    """
     source, found = {repository: publisher.repositories[repository]}, []
     for tag in requests.pending(source, publisher.log, channel.name):
         with suppress(GitstateError):

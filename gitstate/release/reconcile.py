@@ -32,7 +32,7 @@ from gitstate.release.models import (
     unfinished,
 )
 from gitstate.release.opened import OpenedSite
-from gitstate.store import MAIN, Repository
+from gitstate.store import MAIN, Repository, stale_locks
 from gitstate.store.lock import wait_for_lock
 
 Step = Callable[[str], None]
@@ -216,6 +216,9 @@ def reconcile(
     with exclusive(opened.releases, "reconcile"):
         publisher = Publisher(opened, committer, observer, step)
         _renew(publisher.repositories)
+        if only is None:
+            for repository in publisher.repositories.values():
+                stale_locks.clear_idle(repository.path)  # a person who tags would meet that of a git that was killed
         for name, channel in publisher.directory.channels().items():
             if only in (None, name):
                 _reconcile_channel(publisher, channel, result)

@@ -21,7 +21,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -47,17 +47,7 @@ _KEPT_HERE: Final = re.compile(rf"receive-pack [0-9]+ on {re.escape(os.uname().n
 def clear(repository: Path, message: str) -> None:
     """Remove git's stale lock files, with a warning. Raises LockedError with ``message`` if one isn't stale."""
     until = time.monotonic() + _TIMEOUT
-    while any(lock_files(repository)):
-        with exclusive(repository):
-            found = {path: one for path in lock_files(repository) if (one := _identity(path))}
-            owners = _owners(repository, {one[:2] for one in found.values()})
-            if not owners:
-                stale = [path for path, one in found.items() if _identity(path) == one]
-                for path in stale:
-                    path.unlink()
-                if stale:
-                    _tell(repository, stale)
-                return
+    while owners := clear_idle(repository):
         if time.monotonic() > until:
             raise LockedError(message, f"try again when this is done: {some_of(owners, 1)}")
         time.sleep(_PAUSE)
@@ -82,10 +72,19 @@ def clear_temporary(repository: Path, *, everywhere: bool = False) -> list[str]:
     ``everywhere``: also those that take some time to find, and lock files that are in nobody's way. The caller holds
     the repository's own lock.
     """
-    if not any(_temporary_files(repository, everywhere=everywhere)):
+    return _clear(repository, lambda: _temporary_files(repository, everywhere=everywhere))
+
+
+def clear_idle(repository: Path) -> list[str]:
+    """Remove lock files that are in nobody's way now with a warning, unless a process may own one; those processes."""
+    return _clear(repository, lambda: lock_files(repository))
+
+
+def _clear(repository: Path, find: Callable[[], Iterator[Path]]) -> list[str]:
+    if not any(find()):
         return []
     with exclusive(repository):
-        found = {path: one for path in _temporary_files(repository, everywhere=everywhere) if (one := _identity(path))}
+        found = {path: one for path in find() if (one := _identity(path))}
         if owners := _owners(repository, {one[:2] for one in found.values()}):
             return owners
         stale = [path for path, one in found.items() if _identity(path) == one]
@@ -117,7 +116,7 @@ def _temporary_files(repository: Path, *, everywhere: bool) -> Iterator[Path]:
 
 def _tell(repository: Path, removed: Sequence[Path]) -> None:
     names = some_of([str(path.relative_to(repository)) for path in removed])
-    warnings.warn(f"{repository.name}: removed what a killed git had left: {names}", stacklevel=3)
+    warnings.warn(f"{repository.name}: removed what a killed git had left: {names}", stacklevel=4)
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:

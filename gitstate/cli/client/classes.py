@@ -119,7 +119,7 @@ def _apply(session: Session, shape: str, plan: hardware.RulesPlan, message: str,
         *_client_lines(plan),
     ]
     emit(session, f"{shape}/1", value, lines or ["nothing to change"])
-    if lines and not session.dry_run:
+    if not session.dry_run:  # if nothing changed, too: an earlier run may have been interrupted here
         refresh_archives(session, None)
 
 
