@@ -68,8 +68,8 @@ class Faults:
         self._page_file.write_bytes(bytes(_ORDERS.size))
         with open(self._page_file, "r+b") as file:
             self._page = mmap.mmap(file.fileno(), _ORDERS.size)
-        preloaded = {"LD_PRELOAD": str(library), "FAULTS_PAGE": str(self._page_file)}
-        self._fork_server = ForkServer(environment() | preloaded)
+        self._environment = environment() | {"LD_PRELOAD": str(library), "FAULTS_PAGE": str(self._page_file)}
+        self._fork_server = ForkServer(self._environment)
 
     def run(
         self, site: Path, *words: str, kind: Kind = KILL, at: int = 0, under: Path | None = None, match: str = ""
@@ -78,14 +78,32 @@ class Faults:
 
         ``at`` 0: nothing happens. Only operations below ``under``, the site if None, on paths with ``match`` count.
         """
-        orders = (0, at, kind.calls, kind.error, kind.sticky, 0, bytes(under or site), match.encode(), b"")
-        self._page[:] = _ORDERS.pack(*orders)
+        self._order(kind, at, under or site, match)
         said = Said(*self._fork_server.run(["--site", str(site), *words], site.parent))
         if said.code < 0:
             wait_for_orphans(site)
+        return said, *self._outcome()
+
+    def run_git(self, repository: Path, *words: str, kind: Kind = KILL, at: int = 0) -> tuple[int, int, str]:
+        """Plain git, by a person; its exit code, and the rest as ``run``."""
+        self._order(kind, at, repository, "")
+        argv = ["git", f"--git-dir={repository}", "-c", "user.name=A", "-c", "user.email=a@example.org", *words]
+        code = subprocess.run(
+            argv, env=self._environment, capture_output=True, start_new_session=True, check=False
+        ).returncode
+        if code < 0:
+            wait_for_orphans(repository)
+        return code, *self._outcome()
+
+    def _order(self, kind: Kind, at: int, under: Path, match: str) -> None:
+        orders = (0, at, kind.calls, kind.error, kind.sticky, 0, bytes(under), match.encode(), b"")
+        self._page[:] = _ORDERS.pack(*orders)
+
+    def _outcome(self) -> tuple[int, str]:
+        """The number of operations and the one that was hit; from here on nothing is."""
         count, *_, where = _ORDERS.unpack(self._page[:])
         self._page[:] = bytes(_ORDERS.size)
-        return said, count, where.rstrip(b"\0").decode(errors="replace")
+        return count, where.rstrip(b"\0").decode(errors="replace")
 
     def close(self) -> None:
         """End the process."""

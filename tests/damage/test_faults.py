@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -15,7 +16,7 @@ import pytest
 
 from tests.damage.faults import EIO, ENOSPC, FULL, KILL, Calls, Faults, Kind
 from tests.damage.harness import Harness, git
-from tests.damage.verbs import VERBS, Lab, Trial, Verb, tagged
+from tests.damage.verbs import VERBS, Lab, Trial, Verb, runs, tagged
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "cc")]
@@ -38,6 +39,12 @@ def lab(faults: Faults) -> Iterator[Lab]:
     place = Path(tempfile.mkdtemp(prefix="gitstate-faults-", dir=memory if os.access(memory, os.W_OK) else None))
     yield Lab(place, faults)
     shutil.rmtree(place)
+
+
+def points(total: int, most: int, offset: int) -> list[int]:
+    """At most ``most`` of ``total`` points, evenly spread; another ``offset`` gives others."""
+    step = max(1, total // most)
+    return list(range(1 + offset % step, total + 1, step))[:most]
 
 
 # --- refs that move together ------------------------------------------------------------------------------------------
@@ -93,6 +100,24 @@ def test_a_push_behind_a_tag_that_stops_the_channel_says_why(lab: Lab, faults: F
     assert list(lab.problems()) == []
 
 
+@pytest.mark.parametrize("most", [3, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_tag_killed_with_its_hook_is_made_by_tagging_again(lab: Lab, faults: Faults, most: int) -> None:
+    repository, words = lab.site / "prototypes/p.git", ("tag", "-a", "lab3/3", "-m", "x", "main")
+    lab.restore()
+    code, total, _ = faults.run_git(repository, *words)
+    assert code == 0
+    for at in points(total, most, total // 2):
+        lab.restore()
+        assert faults.run_git(repository, *words, at=at)[0] == -signal.SIGKILL
+        lab("reconcile")
+        if not git(repository, "tag", "--list", "lab3/3"):
+            assert faults.run_git(repository, *words)[0] == 0
+        lab("reconcile")
+        runs("3")(lab)
+        assert [path for path in lab.left() if path.name.endswith(".lock")] == []
+        assert [line for line in lab.problems() if not line.startswith("left: ")] == []
+
+
 # --- what is left where something failed ------------------------------------------------------------------------------
 
 
@@ -128,12 +153,6 @@ MANY = 40
 def trials(lab: Lab) -> Callable[[Verb], Trial]:
     """Each verb's trial, made once."""
     return cache(partial(Trial, lab))
-
-
-def points(total: int, most: int, offset: int) -> list[int]:
-    """At most ``most`` of ``total`` points, evenly spread; another ``offset`` gives others."""
-    step = max(1, total // most)
-    return list(range(1 + offset % step, total + 1, step))[:most]
 
 
 @pytest.mark.parametrize("kind", [KILL, FULL, EIO], ids=lambda kind: kind.name)
