@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from gitstate.core import fs
+from gitstate.core import failures, fs
 from gitstate.core.errors import RefusedError
 
 TFTP: Final = "tftp"
@@ -103,6 +103,8 @@ class OutputRoot:
             return None
         except OSError as error:
             where = self.absolute(path)
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise failures.of_system(error, where) from None
             raise RefusedError(f"{where} is no directory: {error.strerror}", "remove it, or move it away") from None
         return self._open[path]
 

@@ -123,7 +123,7 @@ def generate_keys(site: Site, secrets: DescriptorTree, keys: Sequence[Key], obse
             try:
                 machine_folder(secrets, key.host)
                 _install(secrets, key)
-            except OSError as error:
+            except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
                 where = f"{folder(site)}/{os.fsdecode(key.path)}"
                 raise ConfigError(f"{where}: {error.strerror}", "move away what stands there") from None
         _sync(site)
