@@ -42,6 +42,7 @@ def lab() -> Iterator[BootLab]:
         (live / ODD[1:]).write_text("of the prototype\n")
         (live / "etc/hosts").write_text("127.0.0.1\tlocalhost\n")
         (live / "etc/ssh").mkdir()
+        (live / "etc/fstab").write_text("tmpfs /made tmpfs size=1m\n")
         lab.gitstate("layer", "create", "base")
         lab.gitstate("local", "add", NAME, LISTED, ODD, "/etc/hosts")
         lab.gitstate("checkin", NAME, "-m", "with a list")
@@ -108,6 +109,8 @@ def is_able(guest: Guest) -> None:
 def test_overlay(lab: BootLab) -> None:
     with booted(lab, "overlay") as guest:
         assert guest.mounted("/").kind == "overlay"
+        assert guest.mounted("/made").kind == "tmpfs"
+        assert guest.out("gitstate drift") == ""
         assert guest.out(f"cat {LISTED}") == "of the prototype"
         can_write(guest, LISTED, ODD, "/etc/written", "/usr/bin/written", "/var/lib/written", "/tmp/written")
         is_able(guest)
@@ -117,6 +120,7 @@ def test_local(lab: BootLab) -> None:
     with booted(lab, "local") as guest:
         root = guest.mounted("/")
         assert (root.kind, "ro" in root.options) == ("nfs", True)
+        assert guest.out("ls -d /made; systemctl is-active made.mount; :").endswith("inactive")
         assert guest.out(f"cat {LISTED} '{ODD}'").split("\n") == ["of the prototype"] * 2
         assert guest.mounted("/etc/local").kind == "tmpfs"
         assert guest.out(f"readlink {LISTED}") == "local/motd"

@@ -252,9 +252,66 @@ def test_layers_in_tmpfs_root_leave_out_what_is_read_only(machine: Initramfs) ->
     machine.file("archive/list", "d 755 0 0 - usr\nf 644 0 0 1 usr/new\nf 644 0 0 1 var/lib/dpkg/x\n")
     for name in ("archive/removed", "archive/xattrs", "run/gitstate/local"):
         machine.file(name)
-    said = machine(f"gitstate_state=tmpfs-root\ngitstate_adapt_layers {machine.place}/archive").splitlines()
+    said = machine(
+        f"gitstate_state=tmpfs-root gitstate_verbose=y\ngitstate_adapt_layers {machine.place}/archive"
+    ).splitlines()
     assert [line.split()[2] for line in said] == ["usr/new", "var/lib/dpkg/x"]
     assert (machine.place / "archive/list").read_text() == ""
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "usr/f0 is left out"), (7, "7 files are left out, usr/f0 and others")])
+def test_what_is_left_out_takes_one_line(machine: Initramfs, count: int, told: str) -> None:
+    machine.file("archive/list", "".join(f"f 644 0 0 1 usr/f{number}\n" for number in range(count)))
+    for name in ("archive/removed", "archive/xattrs", "run/gitstate/local"):
+        machine.file(name)
+    (line,) = machine(f"gitstate_state=local\ngitstate_adapt_layers {machine.place}/archive").splitlines()
+    assert line.startswith(f"gitstate: layers: {told}: ")
+
+
+# --- mounts of fstab --------------------------------------------------------------------------------------------------
+
+FSTAB = r"""
+# /dev/sdb1 /commented ext4 defaults 0 0
+server:/home /data nfs defaults 0 0
+server:/x /srv/my-lab/a\040b nfs defaults
+server:/x /usr/share/.x/y nfs defaults
+server:/etc /etc nfs ro
+server:/v /var/lib/made nfs ro
+server:/l /led/new nfs ro
+tmpfs /tmp tmpfs size=1g
+/swap none swap sw
+relative nowhere nfs
+"""
+
+
+@needs("systemd-escape")
+@pytest.mark.parametrize("state", STATES)
+def test_a_mount_whose_directory_cannot_be_made_is_skipped(machine: Initramfs, state: str) -> None:
+    """systemd fails such a mount, and ends in emergency mode; one whose condition fails is skipped."""
+    (machine.place / "run/gitstate/lower/etc/fstab").write_text(FSTAB)
+    units = machine.place / "run/systemd/system"
+    said = boot(machine, state, "gitstate_skip_mounts $rootmnt")
+    skipped = {
+        "overlay": [],
+        "local": ["/data", "/srv/my-lab/a b", "/usr/share/.x/y"],
+        "tmpfs-root": ["/usr/share/.x/y"],
+    }[state]
+    found = [
+        line.removeprefix("gitstate: ").split(" of /etc/fstab")[0] for line in said.splitlines() if "fstab" in line
+    ]
+    assert found == skipped
+    names = {
+        path: subprocess.run(
+            ["systemd-escape", "--path", path], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for path in skipped
+    }
+    assert {path.name for path in units.glob("*")} == {
+        f"{name}.{kind}.d" for name in names.values() for kind in ("mount", "automount")
+    }
+    for path, name in names.items():
+        told = (units / f"{name}.mount.d/gitstate.conf").read_text()
+        assert told == f"[Unit]\nConditionPathIsDirectory={path}\n"
 
 
 @needs("cpio", "setfattr")
@@ -266,7 +323,7 @@ def test_a_machine_archive_is_laid_where_the_state_lets_it(machine: Initramfs) -
         shutil.rmtree(machine.place / "initrd", ignore_errors=True)
         archive = unpacked(data, machine.place / "initrd")
         reading = f'for one in {" ".join(files)}; do echo "$one=$(cat $one 2>/dev/null)"; done'
-        script = f"gitstate_archive=\ngitstate_layers {archive} $rootmnt\n{reading}"
+        script = f"gitstate_archive= gitstate_verbose=y\ngitstate_layers {archive} $rootmnt\n{reading}"
         out = boot(machine, state, f"{script}; readlink etc/motd; ls etc/hosts var/log/messages 2>/dev/null; :")
         lines = [line for line in out.splitlines() if "no directory" not in line]
         assert [line.split()[2] for line in lines if line.startswith("gitstate")] == said[state], out
