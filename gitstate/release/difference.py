@@ -40,7 +40,7 @@ class Difference:
     new: bytes
     added: int
     modified: int
-    removed: int
+    deleted: int
     names: tuple[tuple[str, bytes], ...]
     bytes: int
     reasons: tuple[str, ...]
@@ -48,11 +48,14 @@ class Difference:
     @property
     def files(self) -> int:
         """How many entries differ."""
-        return self.added + self.modified + self.removed
+        return self.added + self.modified + self.deleted
 
 
 def between(name: str, repository: Repository, old: bytes | None, new: bytes, observer: Observer) -> Difference:
-    """Compare two commits of one repository. Times alone are no difference. Raises DamagedError."""
+    """Compare two commits of one repository; counts are those of a check-in. Times alone are no difference.
+
+    Raises DamagedError.
+    """
     observer.phase(f"compare {name}")
     if old is None:
         return _all_of(name, repository, new)
@@ -63,7 +66,7 @@ def between(name: str, repository: Repository, old: bytes | None, new: bytes, ob
     reasons: set[str] = set()
     size = 0
     for one in compare(partial(read_directory, repository.read), *trees):
-        if one.is_time_only or _is_directory(one):
+        if one.is_time_only:
             continue
         letter = "M" if one.letter == "T" else one.letter
         counts[letter] += 1
@@ -97,11 +100,6 @@ def _directory_changes(
             yield from render.directory_changes(batch.image, [batch.layer(name)])
 
 
-def _is_directory(one: Change) -> bool:
-    """A directory that came or went is told by its files; one whose mode changed is told."""
-    return not isinstance(one, Modified) and one.meta.kind is Kind.DIRECTORY
-
-
 def _size(repository: Repository, look_up: Lookup, one: Change) -> int:
     if isinstance(one, Added) or (isinstance(one, Modified) and one.content):
         entry = look_up(one.path)
@@ -112,7 +110,9 @@ def _size(repository: Repository, look_up: Lookup, one: Change) -> int:
 
 def _all_of(name: str, repository: Repository, new: bytes) -> Difference:
     """A snapshot that comes as a whole: counted, and nothing named."""
-    directories = (directory for _, directory in walk(BoundedReader(repository.read), repository.snapshot(new).tree))
-    entries = [entry for directory in directories for entry in directory.files.values()]
-    size = sum(repository.size_of(entry.oid) for entry in entries if entry.meta.kind is Kind.FILE)
-    return Difference(name, None, new, len(entries), 0, 0, (), size, ())
+    entries = size = 0
+    for _, directory in walk(BoundedReader(repository.read), repository.snapshot(new).tree):
+        files = [entry.oid for entry in directory.files.values() if entry.meta.kind is Kind.FILE]
+        size += sum(map(repository.size_of, files))
+        entries += 1 + len(directory.files)
+    return Difference(name, None, new, entries, 0, 0, (), size, ())

@@ -25,6 +25,7 @@ SETUPS: Final = PROJECT / "tests" / "docs" / "setup"
 DEFAULT_ROOT: Final = "/srv/roots/desktop"
 PATIENCE: Final = 120
 
+_ID: Final = re.compile(r"\b[0-9a-f]{7,64}\b")
 _OURS: Final = re.compile(r"(?<![\w.:/~}-])(?=/(?:srv|mnt)(?![\w.-]))")
 """Where a path begins that is led into the scratch directory."""
 
@@ -132,21 +133,39 @@ def outputs(text: str) -> list[tuple[Command, str]]:
 
 
 def differences(page: Path) -> list[str]:
-    """Where a page shows what isn't printed."""
+    """Where a page shows what isn't printed, or calls one object by two ids."""
     found = []
     name = os.path.relpath(page, PROJECT)
-    for command, printed in outputs(page.read_text("utf-8")):
+    now = outputs(page.read_text("utf-8"))
+    for command, printed in now:
         shown = "\n".join(command.output)
         if masked(shown) != masked(printed):
             found.append(f"{name}:{command.line}: $ {command.text}\n--- the page\n{shown}\n--- now\n{printed}")
-    return found
+    return found or [f"{name}: {one}" for one in mixed_ids(now)]
+
+
+def mixed_ids(found: Sequence[tuple[Command, str]]) -> list[str]:
+    """Ids on a page that don't go together: those of one object that differ, or one id of several objects."""
+    meanings: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {}
+    for command, printed in found:
+        for shown, now in zip(_ID.findall("\n".join(command.output)), _ID.findall(printed), strict=False):
+            meanings.setdefault(shown[:7], set()).add(now[:7])
+            names.setdefault(now[:7], set()).add(shown[:7])
+    return [
+        *(f"{', '.join(sorted(some))} are one object" for some in names.values() if len(some) > 1),
+        *(f"{one} is several objects" for one, some in meanings.items() if len(some) > 1),
+    ]
 
 
 def rewritten(text: str) -> str:
-    """The page with the output of now; what differs by masked parts alone stays as it is."""
+    """The page with the output of now; what differs by masked parts alone stays as it is, if its ids go together."""
     lines = text.split("\n")
-    for command, printed in reversed(outputs(text)):
-        if masked("\n".join(command.output)) != masked(printed):
+    now = outputs(text)
+    differ = {id(command): masked("\n".join(command.output)) != masked(printed) for command, printed in now}
+    every = bool(mixed_ids(now)) or any(differ[id(command)] and _ID.search(printed) for command, printed in now)
+    for command, printed in reversed(now):
+        if every or differ[id(command)]:
             first = command.line + command.text.count("\n")
             lines[first : command.last - 1] = printed.splitlines()
     return "\n".join(lines)

@@ -110,6 +110,20 @@ def test_pages_are_rewritten(page: Path) -> None:
     assert rewritten(right) == right
 
 
+def test_ids_of_a_page_go_together(page: Path) -> None:
+    one, two = "# echo d7c9b1f one", "# echo d7c9b1f0000 two"
+    page.write_text(console(one, "aaaaaa1 one", two, "aaaaaa1beef two"))
+    assert differences(page) == []
+    page.write_text(console(one, "aaaaaa1 one", two, "bbbbbb1beef two"))
+    (found,) = differences(page)
+    assert "aaaaaa1, bbbbbb1 are one object" in found
+    page.write_text(console(one, "aaaaaa1 one", "# echo eeeeee1 two", "aaaaaa1 two"))
+    (found,) = differences(page)
+    assert "aaaaaa1 is several objects" in found
+    page.write_text(rewritten(page.read_text()))
+    assert differences(page) == []
+
+
 def test_a_page_is_one_shell(page: Path) -> None:
     page.write_text(
         console("# cd /srv; x=1", "$ pwd", "/srv", "# echo $x 'it''s'", "1 its", "# false", "# (", "# echo still here")

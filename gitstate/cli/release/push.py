@@ -143,7 +143,7 @@ def _difference_lines(one: Difference) -> Iterator[str]:
     if one.old is None:
         yield f"  {one.repository}: new, {counted(one.files, 'entry', 'entries')}, {size(one.bytes)}"
         return
-    counts = (("added", one.added), ("modified", one.modified), ("removed", one.removed))
+    counts = (("added", one.added), ("modified", one.modified), ("deleted", one.deleted))
     words = ", ".join(f"{count} {word}" for word, count in counts if count)
     since = f"since {one.old.hex()[:7]}"
     yield f"  {one.repository}: {words or 'no changes'} {since}, {size(one.bytes)} to move"
@@ -193,7 +193,7 @@ def _difference_json(one: Difference) -> dict[str, Any]:
         "new": one.new.hex(),
         "added": one.added,
         "modified": one.modified,
-        "removed": one.removed,
+        "deleted": one.deleted,
         "paths": [{"status": letter, "path": octal(path)} for letter, path in one.names],
         "bytes": one.bytes,
         "reboot": list(one.reasons),
