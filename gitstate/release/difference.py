@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from gitstate.core.entry import Kind
-from gitstate.core.errors import RefusedError
+from gitstate.core.errors import NotFoundError, RefusedError
 from gitstate.core.monitor import Observer
 from gitstate.machine import render
 from gitstate.machine.render import Batch, DirectoryChange, LayerError, RenderContext
@@ -82,7 +82,8 @@ def directory_changes(
 ) -> list[DirectoryChange]:
     """Owners and modes of the prototype's directories of which layers say something else, and didn't ``before``.
 
-    A layer with an error is left to the rendering, which names the machines that it concerns. Raises DamagedError.
+    A layer with an error is left to the rendering, which names the machines that it concerns; one that is gone says
+    nothing. Raises DamagedError.
     """
     known = set(_directory_changes(site, prototype, before, commits)) if prototype in before else set()
     return [one for one in _directory_changes(site, prototype, commits, before) if one not in known]
@@ -96,7 +97,7 @@ def _directory_changes(
     batch = Batch(RenderContext((prototype, commits[prototype]), layers), site.repository)
     is_same_image = other.get(prototype) == commits[prototype]
     for name in sorted(name for name, oid in layers.items() if not (is_same_image and other.get(name) == oid)):
-        with suppress(LayerError, RefusedError):
+        with suppress(LayerError, RefusedError, NotFoundError):
             yield from render.directory_changes(batch.image, [batch.layer(name)])
 
 
