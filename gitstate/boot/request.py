@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.boot.checks import is_good
-from gitstate.core.errors import HostError
+from gitstate.core.failures import of_system
 from gitstate.store.site import Site
 
 _STAMP: Final = r"(?P<when>[A-Z][a-z]{2} [ 0-3][0-9] [0-9:]{8}) dnsmasq"
@@ -66,7 +66,7 @@ def machines_that_asked(site: Site) -> list[BootRequest]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise HostError(f"{path}: {error.strerror}", "run it as root") from None
+        raise of_system(error) from None
 
 
 def asked(lines: Iterable[str]) -> list[BootRequest]:

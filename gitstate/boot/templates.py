@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any, Final
 
-from gitstate.core.errors import ConfigError
+from gitstate.core.errors import ConfigError, GitstateError
 from gitstate.core.templates import SUFFIX, Environment, TemplateRuntimeError, fault_of, file_loader
 
 SHIPPED: Final = Path(__file__).parent / "templates"
@@ -33,6 +33,8 @@ class Templates:
         """The template ``name`` with ``values``. Raises ConfigError with file and line."""
         try:
             return self._environment.get_template(f"{name}{SUFFIX}").render(values)
+        except GitstateError:
+            raise
         except Exception as error:
             fault = fault_of(error)
             where = fault.file or str(self._own / f"{name}{SUFFIX}")

@@ -82,6 +82,11 @@ def of_system(error: OSError, where: object = None, hint: str = "") -> GitstateE
     return kind(f"{place}: " * bool(place) + (error.strerror or str(error)), hint or usual)
 
 
+def is_in_the_way(error: OSError) -> bool:
+    """Whether something else stands where the call wanted a file or a directory."""
+    return _BY_ERRNO.get(error.errno or 0) is _IN_THE_WAY
+
+
 def of_exception(error: Exception) -> GitstateError | None:
     """The error for what the machine refuses us in another form than OSError; None if it is a fault of ours."""
     if isinstance(error, MemoryError):

@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from gitstate.core import failures, fs
+from gitstate.core import fs
 from gitstate.core.errors import RefusedError
+from gitstate.core.failures import is_in_the_way, of_system
 
 TFTP: Final = "tftp"
 ETC: Final = "etc"
@@ -103,9 +104,9 @@ class OutputRoot:
             return None
         except OSError as error:
             where = self.absolute(path)
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                raise failures.of_system(error, where) from None
-            raise RefusedError(f"{where} is no directory: {error.strerror}", "remove it, or move it away") from None
+            if is_in_the_way(error):
+                raise RefusedError(f"{where} is no directory: {error.strerror}", "remove it, or move it away") from None
+            raise of_system(error, where) from None
         return self._open[path]
 
     def names(self, path: str) -> Mapping[str, os.stat_result]:

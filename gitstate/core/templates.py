@@ -14,8 +14,10 @@ from jinja2 import TemplateNotFound as TemplateNotFound
 from jinja2 import TemplateRuntimeError as TemplateRuntimeError
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
+from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from gitstate.core import fs
 from gitstate.core.worker import MEMORY, LimitError
 
 SUFFIX: Final = ".j2"
@@ -66,8 +68,15 @@ class CodeLoader(jinja2.BaseLoader):
 
 def file_loader(own: Path, shipped: Path) -> jinja2.BaseLoader:
     """Loads files of ``own``, else of ``shipped``; of ``shipped`` alone where the name begins with ``gitstate/``."""
+
+    def load(name: str) -> tuple[str, str, None] | None:
+        """A template of ``own``, None if there is none; jinja2 takes what it can't read for absent."""
+        path = own.joinpath(*split_template_path(name))
+        text = fs.read_file(path) if fs.has_directory(path.parent) else None
+        return None if text is None else (text.decode(), str(path), None)
+
     ours = jinja2.FileSystemLoader(shipped)
-    return jinja2.ChoiceLoader([jinja2.FileSystemLoader(own), ours, jinja2.PrefixLoader({"gitstate": ours})])
+    return jinja2.ChoiceLoader([jinja2.FunctionLoader(load), ours, jinja2.PrefixLoader({"gitstate": ours})])
 
 
 def fault_of(error: Exception) -> Fault:

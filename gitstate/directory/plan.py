@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from gitstate.core import fs
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import Pin
 from gitstate.core.signature import Signature
@@ -153,7 +154,7 @@ def _requested(plan: Plan, key: str) -> set[Any]:
 
 def check_pin(site: Site, pin: Pin) -> None:
     """Raise NotFoundError unless the prototype exists and has the revision."""
-    if not site.repository_path(pin.prototype).is_dir():
+    if not fs.has_directory(site.repository_path(pin.prototype)):
         there = site.prototypes()
         near = nearest(pin.prototype, there) or there[:3]
         hint = did_you_mean(near, "gitstate prototype create makes one")

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gitstate.boot.files import lock
 from gitstate.boot.files.group import inspect_output, open_output
+from gitstate.core import fs
 from gitstate.core.monitor import Observer
 from gitstate.core.output import TFTP, OutputRoot
 from gitstate.directory import Client, Directory
@@ -114,12 +115,12 @@ def folder_of(name: Name) -> str:
 
 def has_archives(site: Site, name: Name) -> bool:
     """Whether clients of a release get archives: then each of them has one."""
-    return (site.path / folder_of(name)).is_dir()
+    return fs.has_directory(site.path / folder_of(name))
 
 
 def remove_old(opened: OpenedSite, channel: str, keep: Iterable[Release], observer: Observer) -> None:
     """Remove the archives of all releases but ``keep``: they hold secrets, and no machine boots with them."""
-    if opened.boots and (opened.site.path / files.FOLDER / channel).is_dir():
+    if opened.boots and fs.has_directory(opened.site.path / files.FOLDER / channel):
         with exclusive(opened.site), open_output(opened.site, opened.options, observer) as output:
             files.remove_versions(output, channel, [release.name.version for release in keep])
 

@@ -70,8 +70,7 @@ class Inspector:
 
     def _policy(self, tree: bytes) -> Policy:
         own = policy_path(is_layer=self._repository.is_layer)
-        entry = Lookup(self._read, tree)(own)
-        oid = entry.oid if entry is not None and entry.meta.kind is Kind.FILE else b""
+        oid = Lookup(self._read, tree).regular_file(own) or b""
         if oid not in self._policies:
             text = self._read(oid) if oid else None
             self._policies[oid] = parse(text, f"/{own.decode()}", own)

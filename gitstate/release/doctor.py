@@ -9,6 +9,7 @@ from gitstate.boot.doctor.permissions import permissions
 from gitstate.boot.doctor.services import services
 from gitstate.boot.doctor.snapshots import programs, snapshots
 from gitstate.core.errors import GitstateError
+from gitstate.core.failures import of_system
 from gitstate.core.monitor import Observer
 from gitstate.core.wording import some_of
 from gitstate.release import boot_files, integrity, refresh
@@ -26,19 +27,30 @@ def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     except GitstateError as error:
         yield bad("boot", error.message, error.hint)
     observer.phase("site")
-    yield from permissions(site, options)
-    yield from _own_repositories(opened, observer)
-    yield from _pushed_repositories(opened)
+    yield from _told("site", permissions(site, options))
+    yield from _told("repositories", _own_repositories(opened, observer))
+    yield from _told("repositories", _pushed_repositories(opened))
     if options is None:
         return
     observer.phase("services")
-    yield from services(site, options)
+    yield from _told("services", services(site, options))
     observer.phase("snapshots")
-    yield from snapshots(site, options)
+    yield from _told("prototypes", snapshots(site, options))
     observer.phase("boot files")
-    yield from _boot_files(opened, observer)
+    yield from _told("boot files", _boot_files(opened, observer))
     observer.phase("layers")
-    yield from _layers(opened)
+    yield from _told("layers", _layers(opened))
+
+
+def _told(area: str, checks: Iterator[Check]) -> Iterator[Check]:
+    """``checks``, and as one more what keeps them from their end."""
+    try:
+        yield from checks
+    except GitstateError as error:
+        yield bad(area, error.message, error.hint)
+    except OSError as error:
+        found = of_system(error)
+        yield bad(area, found.message, found.hint)
 
 
 def _own_repositories(opened: OpenedSite, observer: Observer) -> Iterator[Check]:

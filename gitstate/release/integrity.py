@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from gitstate.boot.files import damaged as damaged_boot_files
 from gitstate.boot.files.group import inspect_output
+from gitstate.core import fs
 from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display
@@ -34,7 +35,7 @@ class Finding(NamedTuple):
 
 def own_repositories(site: Site) -> Mapping[str, Path]:
     """``site.git`` and ``directory.git``, those of them that there are, by name."""
-    return {path.name: path for path in (site.releases_path, site.directory_path) if path.exists()}
+    return {path.name: path for path in (site.releases_path, site.directory_path) if not fs.is_free(path)}
 
 
 def open_repository(opened: OpenedSite, name: str) -> Repository:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from gitstate.core import documents
+from gitstate.core import documents, fs
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import layer_word
@@ -193,7 +193,7 @@ def plan_creation(site: Site, name: str, *, shipped: bool) -> LayerCreation:
         raise UsageError(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")
     name = full_name(name)
     path = site.repository_path(name)
-    if path.exists():
+    if not fs.is_free(path):
         raise UsageError(f"there is a layer {name} already", "gitstate layer list shows what there is")
     if shipped:
         shipped_layers.find(name)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Final
 
+from gitstate.core import fs
 from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.signature import Signature
 from gitstate.release.models import TAGS, Name, Release, ReleaseRequest, number, version_name
@@ -40,7 +41,7 @@ class ReleaseLog:
 
     @property
     def _repository(self) -> Repository | None:
-        if self._opened is None and self._path.is_dir():
+        if self._opened is None and fs.has_directory(self._path):
             self._opened = Repository.open(self._path, self._path.name)
         return self._opened
 

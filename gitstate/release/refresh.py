@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gitstate.boot.files.group import inspect_output, open_output
+from gitstate.core import failures, fs
 from gitstate.core.errors import GitstateError, PartlyDoneError
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
@@ -100,8 +101,8 @@ def refresh_after(opened: OpenedSite, hosts: Iterable[str] | None, observer: Obs
     except GitstateError as error:
         raise PartlyDoneError(f"{_KEPT}: {error.message}", error.hint) from None
     except OSError as error:
-        message = f"{_KEPT}: {error.filename}: {error.strerror}"
-        raise PartlyDoneError(message, "make room, or fix it; then: gitstate boot write") from None
+        found = failures.of_system(error)
+        raise PartlyDoneError(f"{_KEPT}: {found.message}", f"{found.hint}; then: gitstate boot write") from None
 
 
 def _result(release: Release, plan: files.Plan) -> RefreshResult:
@@ -125,7 +126,8 @@ def _plans(
         clients = {} if changed and has_archives else {one.name: one for one in archives.followers(directory, channel)}
         clients |= {host: one for host, one in (changed or {}).items() if one is not None}
         following = [one for one in clients.values() if one.channel == channel and one.pin is None]
-        commits = {known: oid for known, oid in release.commits.items() if site.repository_path(known).exists()}
+        there = [known for known in release.commits if fs.has_directory(site.repository_path(known))]
+        commits = {known: release.commits[known] for known in there}
         told = observer if changed is None else None
         maker = Maker(site, directory, release.prototype, commits, following, told)
         if observer is not None and following:
@@ -138,7 +140,7 @@ def _plans(
 def remove_unused(opened: OpenedSite, observer: Observer) -> None:
     """Remove the archives that no boot file names, once boot files are written."""
     site = opened.site
-    if not opened.boots or not (site.path / files.FOLDER).is_dir():
+    if not opened.boots or not fs.has_directory(site.path / files.FOLDER):
         return
     with archives.exclusive(site), open_output(site, opened.options, observer) as output:
         channels = opened.directory.channels()

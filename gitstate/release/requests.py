@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gitstate.core import git, process
+from gitstate.core import fs, git, process
 from gitstate.core.errors import ConflictError, DamagedError, GitstateError, NotFoundError, RefusedError, UsageError
 from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
@@ -148,7 +148,7 @@ def verify_signature(site: Site, repository: Repository, tag: bytes, name: str) 
         "gpg.ssh.program": "ssh-keygen",
         "gpg.ssh.allowedSignersFile": str(signers(site)),
     }
-    if revoked(site).exists():
+    if not fs.is_free(revoked(site)):
         settings["gpg.ssh.revocationFile"] = str(revoked(site))
     argv = git.on(repository.path, "verify-tag", tag.hex(), config=settings)
     try:

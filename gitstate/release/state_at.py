@@ -172,4 +172,8 @@ def _report(repository: Repository, oid: bytes, host: str, release: Release) -> 
 
 
 def _child(repository: Repository, tree: bytes, name: bytes, mode: int) -> bytes | None:
-    return next((item.oid for item in repository.tree(tree) if item.name == name and item.mode == mode), None)
+    item = next((item for item in repository.tree(tree) if item.name == name), None)
+    if item is not None and item.mode != mode:
+        hint = "gitstate fsck, then take it from a clone or a backup"
+        raise DamagedError(f"{repository.name}: {display(name)} of a release is of mode {item.mode:o}", hint)
+    return item.oid if item else None

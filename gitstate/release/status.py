@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitstate.core import failures
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Client
@@ -183,7 +184,7 @@ def _tree(name: str, repository: Repository, observer: Observer | None) -> Tree:
     except GitstateError as error:
         problem = error
     except OSError as error:
-        problem = GitstateError(f"{name}: {error}", "gitstate fsck looks closer")
+        problem = failures.of_system(error)
     return Tree(name, commit, when, subject, live, edits, problem)
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
-from gitstate.core import git, process
+from gitstate.core import fs, git, process
 from gitstate.core.errors import DamagedError
 from gitstate.store.deltas import Bases, read_delta, size_of_delta
 from gitstate.store.objects import TreeItem, Type, object_id, parse_tree, tagged
@@ -46,13 +46,13 @@ class ObjectDirectory:
         with self._lock:
             if self._packs is not packs:  # another thread has opened them
                 return True
-            changed_at = directory.stat().st_mtime_ns if directory.is_dir() else -1
+            changed_at = directory.stat().st_mtime_ns if fs.has_directory(directory) else -1
             if changed_at == self._seen:
                 return False
             self._seen = changed_at
             known = {pack.path for pack in self._packs}
             fresh = []
-            for index in directory.glob("*.idx"):
+            for index in (directory / name for name in fs.list_names(directory) if name.endswith(".idx")):
                 if index.with_suffix(".pack") in known:
                     continue
                 try:
@@ -69,7 +69,7 @@ class ObjectDirectory:
         """The further object directories that ``info/alternates`` names (gitrepository-layout(5))."""
         try:
             lines = (self.path / "info" / "alternates").read_bytes().splitlines()
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
         quoted = [(line, _QUOTED.fullmatch(line)) for line in lines if line and not line.startswith(b"#")]
         names = [re.sub(rb"\\(.)", rb"\1", found[1]) if found else line for line, found in quoted]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gitstate.core import fs
 from gitstate.core.errors import DamagedError
 
 _DEEPEST: Final = 5  # git's own limit for refs that name refs
@@ -75,7 +76,7 @@ def last_move(repository: Path, name: str) -> LoggedMove | None:
 
 
 def _packed(repository: Path) -> dict[str, bytes]:
-    text = _loose(repository, "packed-refs") or b""
+    text = fs.read_file(repository / "packed-refs") or b""
     found, end = {}, 0
     for line in _PACKED.finditer(text):
         if line.start() != end:

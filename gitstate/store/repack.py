@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gitstate.core import fs
 from gitstate.core.errors import GitstateError, LockedError
 from gitstate.core.wording import some_of
 from gitstate.store import stale_locks
@@ -123,7 +124,8 @@ def _repack(repository: Repository, kept: list[Path], *options: str) -> None:
 
 def _packs(repository: Repository) -> list[Path]:
     """All packs except cruft packs and those with a ``.keep`` file, the largest first."""
-    found = (repository.path / "objects" / "pack").glob("pack-*.pack")
+    folder = repository.path / "objects" / "pack"
+    found = [folder / name for name in fs.list_names(folder) if name.startswith("pack-") and name.endswith(".pack")]
     ours = [pack for pack in found if not any(pack.with_suffix(suffix).exists() for suffix in (".keep", ".mtimes"))]
     return sorted(ours, key=lambda pack: pack.stat().st_size, reverse=True)
 

@@ -12,15 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, git, process
-from gitstate.core.errors import (
-    ConfigError,
-    GitstateError,
-    HostError,
-    LockedError,
-    NotFoundError,
-    RefusedError,
-    UsageError,
-)
+from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedError, NotFoundError, RefusedError
 from gitstate.core.failures import ProgramError, ProgramRefusedError
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions, stale_locks
@@ -106,14 +98,14 @@ class Repository(Objects):
     @classmethod
     def open(cls, path: Path, name: str) -> Repository:
         """The repository at ``path``, called ``name`` in errors. Raises NotFoundError, HostError, ConfigError."""
-        if not path.is_dir():
+        if not fs.has_directory(path):
             raise NotFoundError(f"no repository {name}", "gitstate prototype list shows what there is")
         repository = cls(path, name)
         repository._check_readable()
         return repository
 
     def _check_readable(self) -> None:
-        if not (self.path / "HEAD").is_file() or not (self.path / "objects").is_dir():
+        if fs.is_free(self.path / "HEAD") or not fs.has_directory(self.path / "objects"):
             raise HostError(f"{self.path} is not a git repository", "restore it from a clone or a backup")
         if self.path.stat().st_uid != os.geteuid():
             hint = "its configuration and hooks would run as you: chown -R it"
@@ -294,8 +286,7 @@ class Repository(Objects):
         It takes its name when it is complete, unless that is a mount point; what a killed run left is removed. Raises
         UsageError, StorageError.
         """
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise UsageError(f"{directory} is not an empty directory", "clone into a new one")
+        fs.require_empty(directory, "clone into a new one")
         if directory.is_mount():  # it can't be replaced
             self._clone(directory)
             return

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gitstate.core import fs
-from gitstate.core.errors import ConfigError, HostError, NotFoundError, UsageError
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import LAYER_KINDS, layer_word, repo_name
 from gitstate.store.lock import exclusive
 from gitstate.store.repository import Repository
@@ -78,9 +78,9 @@ class Site:
 
     def require_unused(self) -> None:
         """Raise UsageError unless a site can be made here."""
-        if self.file.exists():
+        if not fs.is_free(self.file):
             raise UsageError(f"{self.path} is a site already", "gitstate prototype list shows what it holds")
-        if self.path.exists() and not (self.path.is_dir() and all(map(_is_half_made, self.path.iterdir()))):
+        if not all(map(_is_half_made, map(self.path.joinpath, fs.list_names(self.path)))):
             raise UsageError(f"{self.path} is not an empty directory", "choose a new or empty directory: --site DIR")
 
     @classmethod
@@ -88,13 +88,8 @@ class Site:
         """The site at ``path``. Raises NotFoundError, HostError, ConfigError."""
         site = cls(path.absolute())
         try:
-            version = tomllib.loads(site.file.read_text()).get("version")
-        except (FileNotFoundError, NotADirectoryError):
-            hint = "gitstate init makes one; --site or GITSTATE_SITE names another"
-            raise NotFoundError(f"{path} is not a site", hint) from None
-        except PermissionError:
-            raise HostError(f"{site.file}: permission denied", "run it as root") from None
-        except (ValueError, IsADirectoryError):
+            version = tomllib.loads(site._text().decode()).get("version")
+        except ValueError:
             version = None
         if version != SITE_FORMAT:
             site.source()  # says what is wrong
@@ -105,15 +100,16 @@ class Site:
         from gitstate.core.documents import parse, read_toml
         from gitstate.store.site_file import SiteFile
 
-        try:
-            text = self.file.read_bytes()
-        except FileNotFoundError:
-            raise NotFoundError(f"{self.path} is not a site", "gitstate init makes one") from None
-        except IsADirectoryError:
-            raise ConfigError(f"{self.file} is a directory", "a site has a file there") from None
-        source = read_toml(text, str(self.file))
+        source = read_toml(self._text(), str(self.file))
         parse(SiteFile, source)
         return source
+
+    def _text(self) -> bytes:
+        text = None if self.path.is_file() else fs.read_file(self.file)
+        if text is None:
+            hint = "gitstate init makes one; --site or GITSTATE_SITE names another"
+            raise NotFoundError(f"{self.path} is not a site", hint)
+        return text
 
     def settings(self) -> Mapping[str, Any]:
         """All of ``site.toml`` as plain values. Raises NotFoundError, ConfigError."""
@@ -149,9 +145,9 @@ class Site:
         """Create the layer ``name`` with an empty live tree. Raises UsageError, LockedError."""
         path, live = self.repository_path(name), self.live_path(name)
         with self.lock():
-            if path.exists():
+            if not fs.is_free(path):
                 raise UsageError(f"there is a layer {name} already", "gitstate layer list shows what there is")
-            if live.exists() and any(live.iterdir()):
+            if fs.list_names(live):
                 raise UsageError(f"{live} is in the way and belongs to no layer", "move it away")
             path.parent.mkdir(mode=0o700, exist_ok=True)
             live.parent.mkdir(mode=0o700, exist_ok=True)
@@ -162,10 +158,10 @@ class Site:
     def layers(self) -> list[str]:
         """The names of all layers, sorted."""
         above = self.path / "layers"
-        # Not `**`: that would look into every repository.
-        found = [path for pattern in ("base.git", "*/*.git") for path in above.glob(pattern)]
-        names = (str(path.relative_to(above)) for path in found if not path.name.startswith("."))
-        return sorted(name.removesuffix(".git") for name in names)
+        names = fs.list_names(above)
+        kinds = (kind for kind in LAYER_KINDS if kind in names)
+        found = [f"{kind}/{name}" for kind in kinds for name in _repositories(fs.list_names(above / kind))]
+        return sorted([*(["base"] if "base.git" in names else []), *found])
 
     def live_path(self, name: str) -> Path:
         """The path of the live tree of ``name``, unless one was adopted elsewhere."""
@@ -190,9 +186,9 @@ class Site:
         return self._open_or_create(self.directory_path)
 
     def _open_or_create(self, path: Path) -> Repository:
-        if not path.is_dir():
+        if not fs.has_directory(path):
             with self.lock():
-                if not path.is_dir():
+                if not fs.has_directory(path):
                     Repository.create(path, hooked=False)
         return Repository.open(path, path.name)
 
@@ -212,7 +208,7 @@ class Site:
 
     def prototypes(self) -> list[str]:
         """The names of all prototypes, sorted."""
-        return sorted(path.name.removesuffix(".git") for path in (self.path / "prototypes").glob("*.git"))
+        return _repositories(fs.list_names(self.path / "prototypes"))
 
     def repositories(self) -> Iterator[str]:
         """The names of all repositories: prototypes first."""
@@ -241,11 +237,16 @@ class Site:
 def site_of(repository: Path) -> Site | None:
     """The site that holds the repository at a path; None for one that is in no site."""
     real = Path(os.path.realpath(repository))
-    return next((Site(above) for above in real.parents[:_DEPTH] if (above / _FILE).is_file()), None)
+    return next((Site(above) for above in real.parents[:_DEPTH] if not fs.is_free(above / _FILE)), None)
 
 
 def _is_half_made(path: Path) -> bool:
     """Whether this is what a ``create`` that was interrupted leaves in a site's directory."""
     if path.name in _FOLDERS:
-        return not path.is_symlink() and path.is_dir() and not any(path.iterdir())
+        return not path.is_symlink() and path.is_dir() and not fs.list_names(path)
     return path.name.startswith(f".{_FILE}.") and path.is_file()
+
+
+def _repositories(names: Iterable[str]) -> list[str]:
+    """The repositories among the ``names`` of a directory; one that is being made has a dot in front."""
+    return [name.removesuffix(".git") for name in names if name.endswith(".git") and not name.startswith(".")]

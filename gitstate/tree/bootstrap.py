@@ -79,12 +79,12 @@ def plan(site: Site, name: str, source: Source) -> Plan:
     live = source.adopt.absolute() if source.adopt is not None else site.live_path(name)
     plan = Plan(site, name, site.repository_path(repo_name(name)), live, source)
     _check_name_is_free(plan)
-    if source.adopt is not None and not live.is_dir():
+    if source.adopt is not None and not fs.has_directory(live):
         raise HostError(f"{live} is not a directory", "--live adopts an existing root file system")
     if source.adopt is not None:
         OwnData(site.path).check(live)
         check_overlap(site, live)
-    if source.copy is not None and not source.copy.exists():
+    if source.copy is not None and fs.is_free(source.copy):
         raise NotFoundError(f"{source.copy} doesn't exist", "--from takes a directory, a tarball or PROTOTYPE[@REV]")
     if source.copy is not None and source.copy.is_dir() and OwnData(site.path).lies_in(source.copy):
         hint = f"adopt it, and the site is left out (--live {source.copy}), or make a tarball without it"
@@ -95,9 +95,9 @@ def plan(site: Site, name: str, source: Source) -> Plan:
 
 
 def _check_name_is_free(plan: Plan) -> None:
-    if plan.repository.exists():
+    if not fs.is_free(plan.repository):
         raise UsageError(f"there is a prototype {plan.name} already", "gitstate prototype show shows it")
-    if plan.source.adopt is None and plan.live.exists():
+    if plan.source.adopt is None and not fs.is_free(plan.live):
         hint = f"adopt it (--live {plan.live}) or remove it"
         raise UsageError(f"{plan.live} is in the way and belongs to no prototype", hint)
 
@@ -232,10 +232,10 @@ def plan_removal(site: Site, name: str) -> Removal:
     """Plan to remove a prototype. Raises NotFoundError, HostError while anything is mounted below it."""
     repository = site.repository_path(repo_name(name))
     candidates = (site.live_path(name), site.exports_path(name), repository)
-    renamed = tuple(one for one in candidates if _removed_path(one).exists())
-    if not repository.is_dir() and not renamed:
+    renamed = tuple(one for one in candidates if not fs.is_free(_removed_path(one)))
+    if not fs.has_directory(repository) and not renamed:
         raise NotFoundError(f"no prototype {name}", "gitstate prototype list shows what there is")
-    paths = [one for one in candidates if one.exists()] if repository.is_dir() else []
+    paths = [one for one in candidates if not fs.is_free(one)] if fs.has_directory(repository) else []
     for one in [*paths, *map(_removed_path, renamed)]:
         mounted = fs.mounts_below(one)
         if mounted:

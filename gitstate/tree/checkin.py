@@ -108,7 +108,7 @@ def live_tree(repository: Repository, live: Path | None) -> Path:
     name = repository.path.name.removesuffix(".git")
     if path is None:
         raise HostError(f"{name} has no live tree", "name one: --live DIR")
-    if not path.is_dir():
+    if not fs.has_directory(path):
         raise HostError(f"the live tree {path} of {name} is missing", "mount it, or name another: --live DIR")
     return path
 
@@ -222,7 +222,8 @@ def _scan(
         if fs.is_read_only(root):
             raise HostError(f"the live tree {live} is on a read-only file system", "remount it read-write")
         own = policy_path(is_layer=repository.is_layer)
-        policy = parse(fs.read_below(root, own, _POLICY_LIMIT), str(live / own.decode()), own)
+        where = str(live / own.decode())
+        policy = parse(fs.read_below(root, own, _POLICY_LIMIT, where), where, own)
         cache = load(repository.private / "cache", base, policy.digest) if base else NO_CACHE
         tree = repository.snapshot(base).tree if base else None
         allowing = policy.allowing((allowance.path, allowance.because) for allowance in allow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitstate.core import fs
 from gitstate.core.errors import GitstateError
 from gitstate.store import MAIN, Repository, Snapshot
 from gitstate.store.site import Site
@@ -39,7 +40,7 @@ def summaries(site: Site) -> list[Summary]:
 def details(site: Site, name: str, repository: Repository) -> Details:
     """All about one prototype. Raises DamagedError."""
     exports = site.exports_path(name)
-    commits = sorted(path.name for path in exports.glob("[0-9a-f]*")) if exports.is_dir() else []
+    commits = [name for name in fs.list_names(exports) if name[0] in "0123456789abcdef"]
     return Details(_summary(name, repository), repository.path, repository.size(), repository.tags(), commits)
 
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta, ReadDirectory
 from gitstate.core.errors import ConfigError, DamagedError
+from gitstate.core.fs import not_regular
 from gitstate.core.names import LINKS, RECORDS, display, join, real_name, stored_name
 from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
 from gitstate.tree.limits import RepeatedEntries, require_possible
@@ -182,6 +183,25 @@ class Lookup:
         parent, _, name = path.rpartition(b"/")
         directory = self.directory(parent)
         return directory.files.get(name) if directory else None
+
+    def regular_file(self, path: bytes) -> bytes | None:
+        """The blob of the file ``path``, None if nothing is there.
+
+        Raises ConfigError if something else is there, or no directory on the way to it.
+        """
+        entry = self(path)
+        if entry is not None and entry.meta.kind is Kind.FILE:
+            return entry.oid
+        place = path
+        while place:
+            above, _, name = place.rpartition(b"/")
+            directory = self.directory(above)
+            if directory is not None:
+                if name in directory.files or (place == path and name in directory.subdirectories):
+                    raise not_regular(f"/{display(path)}")
+                return None
+            place = above
+        return None
 
     def directory(self, path: bytes) -> Directory | None:
         """The directory at ``path``, None if there is none."""

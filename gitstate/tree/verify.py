@@ -67,9 +67,9 @@ def _recording_everything(repository: Repository, tree: bytes) -> Policy:
     One that is no file, or wrong, asks for nothing: it may not keep anybody from comparing.
     """
     own = policy_path(is_layer=repository.is_layer)
-    entry = Lookup(repository.read, tree)(own)
-    text = repository.read(entry.oid) if entry is not None and entry.meta.kind is Kind.FILE else None
     try:
+        policy_file = Lookup(repository.read, tree).regular_file(own)
+        text = repository.read(policy_file) if policy_file else None
         return parse(text, f"/{own.decode()}", own).recording_everything()
     except ConfigError:
         return parse(None, f"/{own.decode()}", own).recording_everything()

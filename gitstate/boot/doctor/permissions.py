@@ -10,6 +10,7 @@ from typing import Final
 
 from gitstate.boot.doctor.models import Check, bad, note, ok
 from gitstate.boot.options import Options
+from gitstate.core import fs
 from gitstate.store.site import Site
 
 _PRIVATE: Final = ("prototypes", "layers", "live", "exports", "secrets")
@@ -30,7 +31,7 @@ def _problems(site: Site, options: Options | None) -> Iterator[Check]:
     yield from _mode(site.path, 0o711)
     for name in _PRIVATE:
         yield from _mode(site.path / name, 0o700)
-    if not site.tftp.is_dir():
+    if not fs.has_directory(site.tftp):
         yield bad("site", f"{site.tftp} is missing", "gitstate boot write")
     elif options is not None and (problem := _group(site.tftp, options.group)):
         yield bad("site", problem, "gitstate boot write")
@@ -64,7 +65,8 @@ def _group(tftp: Path, group: str) -> str:
 
 def _junctions(site: Site) -> Iterator[Check]:
     """Ganesha hides a directory that is sticky and not executable for others: it takes it for a junction."""
-    for export in site.exports.glob("*/[0-9a-f]*"):
+    exports = (site.exports / name / commit for name in fs.list_names(site.exports) for commit in _commits(site, name))
+    for export in exports:
         found = [entry for entry in export.iterdir() if entry.is_dir() and not entry.is_symlink()]
         for directory in found:
             if directory.stat().st_mode & _STICKY_CLOSED == 0o1000:
@@ -73,5 +75,10 @@ def _junctions(site: Site) -> Iterator[Check]:
 
 def _secrets(site: Site) -> Check:
     folder = site.path / "secrets"
-    count = sum(not path.name.startswith(".") for path in folder.iterdir()) if folder.is_dir() else 0
+    count = sum(not name.startswith(".") for name in fs.list_names(folder))
     return ok("secrets", f"of {count} machines" if count else "none")
+
+
+def _commits(site: Site, name: str) -> list[str]:
+    """The exports of one prototype."""
+    return [one for one in fs.list_names(site.exports_path(name)) if one[0] in "0123456789abcdef"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.boot.options import Options
-from gitstate.core import process
+from gitstate.core import fs, process
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
 from gitstate.store.site import Site
@@ -70,7 +70,7 @@ def log_in_order(path: Path, gid: int | None) -> bool:
     except FileNotFoundError:
         return False
     if not stat.S_ISDIR(status.st_mode):
-        return path.is_dir()
+        return fs.has_directory(path)
     return (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (_LOG_MODE, 0, gid)
 
 

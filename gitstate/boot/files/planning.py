@@ -12,7 +12,7 @@ from gitstate.boot.files import group, images, state, texts, wanted
 from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel
 from gitstate.boot.request import log_path
-from gitstate.core import network
+from gitstate.core import fs, network
 from gitstate.core.errors import HostError, RefusedError
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot
@@ -113,7 +113,7 @@ def plan(
         clients=len(clients),
         group=its_group,
         log_in_order=group.log_in_order(log_path(site), its_group.gid),
-        exports=tuple(one for one in snapshots if not _export(site, *one).is_dir()),
+        exports=tuple(one for one in snapshots if not fs.has_directory(_export(site, *one))),
         images=its_images,
         texts=its_texts,
         pending=frozenset(known.pending | {path for path in changed if path.startswith("etc/")}),
@@ -148,7 +148,7 @@ def plan_release(
         clients=0,
         group=its_group,
         log_in_order=group.log_in_order(log_path(site), its_group.gid),
-        exports=() if _export(site, *snapshot).is_dir() else (snapshot,),
+        exports=() if fs.has_directory(_export(site, *snapshot)) else (snapshot,),
         images=its_images,
         texts=its_texts,
         pending=frozenset(known.pending),

@@ -6,10 +6,13 @@ this file, or with one that is damaged, everything is rendered and compared.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
+from gitstate.core import fs
 from gitstate.core.output import Stamp
 from gitstate.core.state_file import StateFormat
 
@@ -48,10 +51,12 @@ class State:
 
 
 def load(site: Path) -> State:
-    """The state of a site; an empty one if there is none that can be read."""
-    value = _FORMAT.read_json(site / NAME)
-    if value is None:
+    """The state of a site; an empty one if there is none, or a damaged one. Raises StorageError, HostError."""
+    text = fs.read_file(site / NAME)
+    body = _FORMAT.decode(BytesIO(text)) if text is not None else None
+    if body is None:
         return State()
+    value = json.loads(body)
     return State(
         {key: Unit(one[0], _stamps(one[1])) for key, one in value["units"].items()},
         {key: Copied(one[0], one[1], one[2], _stamps(one[3])) for key, one in value["copied"].items()},

@@ -16,6 +16,7 @@ from gitstate.boot.files.state import Copied, State, Unit
 from gitstate.boot.files.texts import CHANNELS, FIRST, MACHINES
 from gitstate.boot.render import ETC_FILES
 from gitstate.boot.request import log_path
+from gitstate.core import fs
 from gitstate.core.monitor import Observer
 from gitstate.core.output import TFTP, OutputRoot, is_temporary
 from gitstate.store.lock import exclusive
@@ -95,7 +96,7 @@ def _state_after(plan: Plan, copied: Mapping[str, Copied]) -> State:
     Snapshots that stand in ``tftp/`` and that nobody boots now stay known: a client may be pinned back to one.
     """
     units = {key: Unit(unit.digest, dict(unit.files)) for key, unit in plan.texts.units.items()}
-    standing = {path: one for path, one in plan.known.copied.items() if (plan.site.path / path).is_dir()}
+    standing = {path: one for path, one in plan.known.copied.items() if fs.has_directory(plan.site.path / path)}
     return State(units, {**standing, **plan.images.copied, **copied}, set(plan.pending))
 
 

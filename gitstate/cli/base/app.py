@@ -160,7 +160,7 @@ class Session:
         rest = list(words)
         for word in candidates:
             with suppress(UsageError):  # not even a name
-                if self.opened.site.repository_path(word).is_dir():
+                if fs.has_directory(self.opened.site.repository_path(word)):
                     rest.remove(word)
                     return word, rest
         try:

@@ -14,7 +14,8 @@ from gitstate.cli.base.app import Session, command
 from gitstate.cli.base.output import emit, flush, suggest, write_out
 from gitstate.cli.client.options import assigned_values, authorship_options, parsed_option
 from gitstate.cli.client.output import apply, as_changes, new_revision
-from gitstate.core.errors import ConfigError, HostError, PartlyDoneError, UsageError
+from gitstate.core.errors import ConfigError, PartlyDoneError, UsageError
+from gitstate.core.failures import of_system
 from gitstate.core.names import visible
 from gitstate.core.wording import some_of
 from gitstate.directory.importing.hosts import HostList, LineNote
@@ -102,7 +103,7 @@ def _read(file: Path, source: str, form: ListFormat | None) -> HostList:
             with file.open("rb") as stream:
                 data = stream.read(_LONGEST + 1)
     except OSError as error:
-        raise HostError(f"{source}: {error.strerror}", "name a file that can be read, or -") from None
+        raise of_system(error, source, "name a file that can be read, or -") from None
     if len(data) > _LONGEST:
         raise ConfigError(f"{source}: longer than {_LONGEST >> 20} MiB", "is it a list of machines?")
     try:

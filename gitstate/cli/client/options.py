@@ -11,7 +11,8 @@ import click
 
 from gitstate.cli.base.app import Completion, Function, Session, complete_channel, completion
 from gitstate.core import names
-from gitstate.core.errors import NotFoundError, UsageError
+from gitstate.core.errors import UsageError
+from gitstate.core.failures import of_system
 from gitstate.core.wording import some_of
 from gitstate.directory import STATES, Kind, selection
 from gitstate.directory.model import clients as model
@@ -169,5 +170,5 @@ def content(file: Path, most: int) -> bytes:
     try:
         with sys.stdin.buffer if str(file) == "-" else file.open("rb") as stream:
             return stream.read(most + 1)
-    except FileNotFoundError:
-        raise NotFoundError(f"{file}: no such file", "- is standard input") from None
+    except OSError as error:
+        raise of_system(error, file, "name a file that can be read, or - for standard input") from None

@@ -15,6 +15,7 @@ from gitstate.cli.client.options import (
     removals,
 )
 from gitstate.cli.client.output import make
+from gitstate.core import fs
 from gitstate.core.errors import UsageError
 from gitstate.directory import plan
 from gitstate.directory.selection import ClientNames
@@ -59,7 +60,8 @@ def remove(session: Session, who: ClientNames, message: str | None, author: str 
     directory = session.opened.directory
     hosts = existing_clients(session, who)
     make(session, plan.plan_remove(directory, hosts), message, author)
-    kept = [] if session.dry_run else [host for host in hosts if (session.opened.site.path / "secrets" / host).is_dir()]
+    secrets = session.opened.site.path / "secrets"
+    kept = [] if session.dry_run else [host for host in hosts if fs.has_directory(secrets / host)]
     if kept:
         more = f", and for {len(kept) - 1} more" if len(kept) > 1 else ""
         suggest(session, f"secrets are kept: gitstate secret remove {kept[0]} --all{more}")

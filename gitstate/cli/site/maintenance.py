@@ -8,7 +8,7 @@ import click
 
 from gitstate.cli.base.app import Session, command, repo_argument
 from gitstate.cli.base.output import emit, size
-from gitstate.core.errors import DamagedError, GitstateError
+from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
 from gitstate.core.wording import counted
 from gitstate.release import integrity
 from gitstate.tree import maintenance, verify
@@ -26,16 +26,24 @@ def fsck(session: Session, repo: str | None) -> None:
     """
     site = session.opened.site
     names = [repo] if repo else [*site.repositories(), *integrity.own_repositories(site)]
-    found = [(name, _problems(session, name, alone=repo is not None)) for name in names]
+    if not names:
+        raise NotFoundError("there is nothing to check: no repositories", "gitstate prototype create makes one")
+    unread: list[GitstateError] = []
+    found = [(name, _problems(session, name, unread, alone=repo is not None)) for name in names]
     value = [{"repository": name, "problems": problems} for name, problems in found]
     lines = [line for name, problems in found for line in ([f"{name}: {one}" for one in problems] or [f"{name}: ok"])]
     emit(session, "fsck/1", {"repositories": value}, lines)
+    if unread:
+        raise unread[0]
     if bad := [name for name, problems in found if problems]:
         raise DamagedError(f"damaged: {', '.join(bad)}", "fetch what is missing from a clone or a backup")
 
 
-def _problems(session: Session, name: str, *, alone: bool) -> list[str]:
-    """What is wrong. Of many repositories one that can't even be opened doesn't keep the others from their turn."""
+def _problems(session: Session, name: str, unread: list[GitstateError], *, alone: bool) -> list[str]:
+    """What is wrong. Of many repositories one that can't even be read doesn't keep the others from their turn.
+
+    If that is no damage but lack of rights, say, the error joins ``unread``.
+    """
     try:
         if name in integrity.own_repositories(session.opened.site):
             return integrity.fsck_own(session.opened, name, session.observer)
@@ -43,6 +51,8 @@ def _problems(session: Session, name: str, *, alone: bool) -> list[str]:
     except GitstateError as error:
         if alone:
             raise
+        if not isinstance(error, DamagedError):
+            unread.append(error)
         return [error.message]
 
 

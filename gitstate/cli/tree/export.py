@@ -9,6 +9,7 @@ import click
 
 from gitstate.cli.base.app import PATH, Session, command, complete_repository, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location
+from gitstate.core import fs
 from gitstate.core.errors import UsageError
 from gitstate.tree import export as exporting
 
@@ -64,8 +65,7 @@ def clone(session: Session, repo: str | None, directory: str | None) -> None:
     repository, target = session.opened.repository(name), Path(where)
     value = {"repository": name, "directory": location(target), "dry_run": session.dry_run}
     if session.dry_run:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UsageError(f"{target} is not an empty directory", "clone into a new one")
+        fs.require_empty(target, "clone into a new one")
         emit(session, "clone/1", value, [f"would clone {repository.path} to {target}"])
         return
     session.observer.phase(f"git clone {name}")

@@ -10,6 +10,7 @@ import click
 from gitstate.cli.base.app import Session, command, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location, write_out
 from gitstate.cli.tree.changes import change_lines, unrecorded_json, write_changed
+from gitstate.core import fs
 from gitstate.core.errors import DamagedError, NotFoundError, UsageError
 from gitstate.core.names import display
 from gitstate.tree import verify as verifying
@@ -63,7 +64,7 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
     target = Path(where) if where else session.opened.site.exports_path(name) / commit.hex()
-    if not target.is_dir():
+    if not fs.has_directory(target):
         hint = "name a directory" if where else f"gitstate export {name} {revision or 'HEAD'} makes it"
         raise NotFoundError(f"{target} doesn't exist", hint)
     found = verifying.verify(repository, commit, target, session.observer)

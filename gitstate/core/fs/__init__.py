@@ -20,12 +20,14 @@ from gitstate.core.fs.kernel import (
     shared_lock,
     sync_file_system,
 )
+from gitstate.core.fs.present import has_directory, is_free, list_names, read_file, require_empty
 from gitstate.core.fs.read import (
     Identity,
     descriptor_xattrs,
     identity,
     list_directory,
     named_xattrs,
+    not_regular,
     open_directory,
     open_file,
     open_path,

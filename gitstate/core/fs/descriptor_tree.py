@@ -14,10 +14,20 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core.entry import Kind, Meta
+from gitstate.core.failures import of_system
 from gitstate.core.fs.kernel import mount_id
-from gitstate.core.fs.read import by_descriptor, descriptor_xattrs, list_directory, open_directory, open_file, open_tree
+from gitstate.core.fs.read import (
+    by_descriptor,
+    descriptor_xattrs,
+    list_directory,
+    not_regular,
+    open_directory,
+    open_file,
+    open_tree,
+)
 from gitstate.core.fs.remove import remove_entry
 from gitstate.core.fs.write import apply_metadata, copy_metadata
+from gitstate.core.names import display
 
 _NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 _PIECE: Final = 1 << 20
@@ -86,6 +96,23 @@ class DescriptorTree:
     def read(self, path: bytes) -> bytes | None:
         """The content of a regular file; None if there is none."""
         return b"".join(self.pieces(path)) if self.is_file(path) else None
+
+    def configuration(self, path: bytes) -> bytes | None:
+        """The content of a file that counts only as a file; None if nothing is there.
+
+        Raises ConfigError if something else is there, or on the way to it.
+        """
+        try:
+            with self._parent(path) as (parent, name):
+                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode):
+                    return b"".join(self.pieces(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in _NOTHING_THERE:
+                raise of_system(error, f"/{display(path)}") from None
+        raise not_regular(f"/{display(path)}")
 
     def pieces(self, path: bytes) -> Iterator[bytes]:
         """The content of a regular file, piece by piece. Raises OSError."""

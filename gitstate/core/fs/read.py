@@ -10,22 +10,27 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Xattrs
-from gitstate.core.errors import HostError
+from gitstate.core.errors import ConfigError, HostError
+from gitstate.core.failures import of_system
 
 Identity = tuple[int, int]
 """Device and inode number."""
 
 SELINUX: Final = b"security.selinux"
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OTHERWISE: Final = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
+"""What opening a symlink, something below a file, and a socket gives."""
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def open_tree(path: Path) -> int:
-    """A descriptor of the directory ``path``, symlinks in ``path`` itself followed. Raises HostError."""
+    """A descriptor of the directory ``path``, symlinks in ``path`` itself followed. Raises HostError, StorageError."""
     try:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise HostError(f"{path}: {error.strerror}", "is it the right directory, and is it mounted?") from None
+    except OSError as error:
+        raise of_system(error) from None
 
 
 def open_directory(name: bytes, parent: int) -> int:
@@ -75,16 +80,34 @@ def read_link(name: bytes, parent: int) -> bytes:
     return os.fsencode(os.readlink(name, dir_fd=parent))
 
 
-def read_below(root: int, path: bytes, limit: int) -> bytes | None:
-    """The first ``limit`` bytes of the file ``path`` below ``root``, no symlink followed; None if it isn't a file."""
+def read_below(root: int, path: bytes, limit: int, where: object) -> bytes | None:
+    """The first ``limit`` bytes of the file ``path`` below ``root``; None if nothing is there.
+
+    ``where`` names it in errors. No symlink is followed, and nothing but a file is taken for one: ConfigError. Raises
+    StorageError, HostError.
+    """
     above, _, name = path.rpartition(b"/")
-    with suppress(OSError), ExitStack() as stack:
-        parent = open_path(above, root)
-        stack.callback(os.close, parent)
-        descriptor = open_file(name, parent)
-        stack.callback(os.close, descriptor)
-        return os.read(descriptor, limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-    return None
+    with ExitStack() as stack:
+        try:
+            parent = open_path(above, root)
+            stack.callback(os.close, parent)
+            descriptor = open_file(name, parent)
+            stack.callback(os.close, descriptor)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.read(descriptor, limit)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno not in _OTHERWISE:
+                raise of_system(error, where) from None
+    raise not_regular(where)
+
+
+def not_regular(where: object) -> ConfigError:
+    """The error for a configuration file that is something else, or lies behind a symlink."""
+    return ConfigError(
+        f"{where} is no regular file, or lies behind a symlink", "make it a file in its own directory, or remove it"
+    )
 
 
 def by_descriptor(name: bytes, parent: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from gitstate.core import fs
 from gitstate.core.errors import ConfigError, DamagedError, LockedError, UsageError
 from gitstate.core.signature import Signature
 from gitstate.directory.git import cache
@@ -108,7 +109,7 @@ class LdifDirectory(Directory):
         return past.client_on(self._repository(), name, when)
 
     def _repository(self) -> Repository | None:
-        if self._opened is None and self._site.directory_path.is_dir():
+        if self._opened is None and fs.has_directory(self._site.directory_path):
             self._opened = Repository.open(self._site.directory_path, _NAME)
         return self._opened
 

@@ -17,6 +17,7 @@ from ldap.controls.libldap import AssertionControl
 from ldap.filter import escape_filter_chars
 from ldap.ldapobject import LDAPObject
 
+from gitstate.core import fs
 from gitstate.core.errors import ConfigError, UnreachableError
 from gitstate.directory.ldap.errors import (
     DOWN,
@@ -211,7 +212,7 @@ class Connection:
 
     def _check_files(self) -> None:
         for path in (self._options.ca, self._options.certificate, self._options.key):
-            if path is not None and not Path(path).is_file():
+            if path is not None and fs.read_file(Path(path), 1) is None:
                 raise ConfigError(f"{path}: no such file", "see [directory] of site.toml")
 
     def _prepare_tls(self, opened: LDAPObject) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from gitstate.core import fs
 from gitstate.core.errors import DamagedError, UsageError
 from gitstate.core.names import host_name
 from gitstate.core.signature import Signature
@@ -78,7 +79,7 @@ class Reports:
 
     def blobs(self) -> dict[str, bytes]:
         """The object of each report, by host, in the order of a git tree."""
-        if not self._site.releases_path.is_dir():
+        if not fs.has_directory(self._site.releases_path):
             return {}
         items = self._items(self._site.releases())
         return {name.removesuffix(_SUFFIX).decode("latin-1"): oid for name, oid in items.items()}

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from gitstate.core.entry import Entry, Kind, Meta
+from gitstate.core.entry import Directory, Entry, Kind, Meta
 from gitstate.core.errors import RefusedError
 from gitstate.core.names import display, join
 from gitstate.machine.render import layer_toml
@@ -76,12 +76,22 @@ def _folders(read: ReadObject, root: bytes, where: str) -> Iterator[tuple[Folder
         parts = split_tree(read(tree), path)
         own = read_records(read, parts.records, path).own
         directory = join_tree(read, parts, path)
+        if not path:
+            _require_files(directory, where)
         files = [one for name, one in directory.files.items() if path or name not in NEVER_LAID]
         yield (
             _folder(path, own if path else None, files, where),
             {join(path, one.name): one.oid for one in directory.files.values() if one.meta.kind is Kind.FILE},
         )
         stack.extend(reversed([(join(path, name), oid) for name, oid in directory.subdirectories.items()]))
+
+
+def _require_files(root: Directory, where: str) -> None:
+    """Raise LayerError if what has the name of a layer's own file is something else: it would count as absent."""
+    for name in (_VARS, _SETTINGS):
+        entry = root.files.get(name)
+        if name in root.subdirectories or (entry is not None and entry.meta.kind is not Kind.FILE):
+            raise LayerError(f"{where}: {name.decode()} is no regular file", "make it one, or remove it")
 
 
 def _folder(path: bytes, own: Meta | None, files: list[Entry], where: str) -> Folder:

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 from gitstate.core import fs
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.errors import UsageError
 from gitstate.core.names import join
 from gitstate.machine.render.models import OPAQUE, WHITEOUT, RenderedEntry
 
@@ -26,8 +25,7 @@ class _Open(NamedTuple):
 
 def require_empty(directory: Path) -> None:
     """Raise UsageError unless ``directory`` is new or empty."""
-    if directory.is_symlink() or (directory.exists() and (not directory.is_dir() or any(directory.iterdir()))):
-        raise UsageError(f"{directory} is not an empty directory", "render into a new one: --to DIR")
+    fs.require_empty(directory, "render into a new one: --to DIR")
 
 
 def write_entries(

@@ -13,6 +13,7 @@ from typing import Final
 from gitstate.core import fs
 from gitstate.core.entry import Meta
 from gitstate.core.errors import NotFoundError, UsageError
+from gitstate.core.failures import is_in_the_way, of_system
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display, host_name, tree_path
@@ -34,7 +35,7 @@ _HOST_KEY: Final = re.compile(SSH_FOLDER + rb"/ssh_host_[a-z0-9]+_key")
 
 def hosts(site: Site) -> list[str]:
     """The machines that have a directory of secrets, sorted."""
-    if not folder(site).exists():
+    if not fs.has_directory(folder(site)):
         return []
     with fs.open_descriptor_tree(folder(site)) as secrets:
         return [name.decode("ascii") for name, _ in secrets.names(b"") if _is_host(name)]
@@ -84,7 +85,7 @@ def add(site: Site, host: str, path: bytes, content: bytes, meta: Meta, options:
 def preview_add(site: Site, host: str, path: bytes, content: bytes, meta: Meta) -> bool:
     """What ``add`` would return or, so far as that can be told without writing, raise."""
     check_secret(folder(site) / host_name(host), path, meta, content)
-    if not folder(site).exists():
+    if not fs.has_directory(folder(site)):
         return False
     with fs.open_descriptor_tree(folder(site)) as secrets:
         return secrets.is_file(b"%s/%s" % (host_name(host).encode(), path))
@@ -95,10 +96,13 @@ def _put(secrets: DescriptorTree, where: bytes, content: bytes, meta: Meta) -> N
     try:
         with secrets.directory(where.rpartition(b"/")[0], make=True):
             secrets.put(where, [content], stamped)
-    except (NotADirectoryError, IsADirectoryError) as error:
+    except OSError as error:
         host, _, path = where.partition(b"/")
-        what = f"secrets of {host.decode()}: {display(path)}: {error.strerror}"
-        raise UsageError(what, "is a file where a directory is wanted, or the other way round?") from None
+        what = f"secrets of {host.decode()}: {display(path)}"
+        if is_in_the_way(error):
+            hint = "is a file where a directory is wanted, or the other way round?"
+            raise UsageError(f"{what}: {error.strerror}", hint) from None
+        raise of_system(error, what) from None
 
 
 def _restore(secrets: DescriptorTree, where: bytes, content: bytes | None, meta: Meta | None) -> None:
@@ -112,7 +116,7 @@ def preview_remove(site: Site, host: str, path: bytes | None) -> list[bytes]:
     """What ``remove`` removes: the files of a directory, too. Raises NotFoundError."""
     name = host_name(host).encode()
     where = name if path is None else b"%s/%s" % (name, path)
-    if folder(site).exists():
+    if fs.has_directory(folder(site)):
         with fs.open_descriptor_tree(folder(site)) as secrets:
             found = secrets.lstat(where)
             if found and stat.S_ISDIR(found.st_mode):

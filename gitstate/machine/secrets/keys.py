@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from gitstate.core import fs, process
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConfigError
-from gitstate.core.failures import ProgramError
+from gitstate.core.failures import ProgramError, is_in_the_way, of_system
 from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import host_name
@@ -71,7 +71,7 @@ def options_for(image: Image, options: Options) -> Options:
 def missing_keys(site: Site, hosts: Iterable[str], options: Options) -> tuple[Key, ...]:
     """The host keys that machines should have and don't; nothing is written."""
     wanted = [Key(host_name(host), kind) for host in hosts for kind in options.host_keys]
-    if not wanted or not folder(site).exists():
+    if not wanted or not fs.has_directory(folder(site)):
         return tuple(wanted)
     with fs.open_descriptor_tree(folder(site)) as secrets:
         return tuple(key for key in wanted if not secrets.is_file(key.path))
@@ -82,7 +82,7 @@ def ensure_host_keys(site: Site, hosts: Iterable[str], options: Options, observe
 
     Call it for machines whose root has an sshd, for many at once: two processors make 400 machines' in a second.
     """
-    left = (folder(site) / os.fsdecode(_STAGING)).exists()  # by a run that was killed
+    left = not fs.is_free(folder(site) / os.fsdecode(_STAGING))  # by a run that was killed
     if not missing_keys(site, wanted := list(hosts), options) and not left:
         return ()
     with open_for_writing(site) as secrets:
@@ -125,7 +125,9 @@ def generate_keys(site: Site, secrets: DescriptorTree, keys: Sequence[Key], obse
                 _install(secrets, key)
             except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
                 where = f"{folder(site)}/{os.fsdecode(key.path)}"
-                raise ConfigError(f"{where}: {error.strerror}", "move away what stands there") from None
+                if is_in_the_way(error):
+                    raise ConfigError(f"{where}: {error.strerror}", "move away what stands there") from None
+                raise of_system(error, where) from None
         _sync(site)
     finally:
         fs.remove_tree(staging)
@@ -184,12 +186,12 @@ def restore_public_key(site: Site, secrets: DescriptorTree, path: bytes) -> bool
 
 def public_keys(site: Site, hosts: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Hosts with their public keys as ``TYPE BASE64``, in the order of types; nothing for hosts without."""
-    if not folder(site).exists():
+    if not fs.has_directory(folder(site)):
         return
     with fs.open_descriptor_tree(folder(site)) as secrets:
         for host in hosts:
             for kind in KEY_TYPES:
-                text = secrets.read(Key(host_name(host), kind).path + b".pub") or b""
+                text = secrets.configuration(Key(host_name(host), kind).path + b".pub") or b""
                 words = text.split()
                 if len(words) > 1 and text.isascii():
                     yield host, f"{words[0].decode()} {words[1].decode()}"

@@ -56,12 +56,9 @@ def folder(site: Site) -> Path:
 def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
     """The secrets of ``host``; nothing where it has none. Raises ConfigError, HostError."""
     name = host_name(host)
-    try:
-        above = fs.open_tree(folder(site))
-    except HostError:
-        if folder(site).exists():
-            raise
+    if not fs.has_directory(folder(site)):
         return NONE
+    above = fs.open_tree(folder(site))
     try:
         check_private(above, folder(site))
         root = fs.open_directory(name.encode(), above)

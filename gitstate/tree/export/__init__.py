@@ -60,15 +60,14 @@ def plan(repository: Repository, commit: bytes, exports: Path, to: Path | None) 
     tree = repository.snapshot(commit).tree
     if to is None:
         target = exports / commit.hex()
-        done = target.is_dir()
+        done = fs.has_directory(target)
         nearest, separate = (None, False) if done else _usable(_nearest(repository, commit, exports), exports)
         return Plan(repository, commit, tree, target, nearest, done, separate, is_kept=True)
     target = to.absolute()
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise UsageError(f"{target} is not an empty directory", "export writes to a new or an empty directory")
-    error = _clone_error(exports, target) if exports.is_dir() else errno.ENOENT
+    fs.require_empty(target, "export writes to a new or an empty directory")
+    error = _clone_error(exports, target) if fs.has_directory(exports) else errno.ENOENT
     nearest = None if error else _nearest(repository, commit, exports, linkable=False)
-    return Plan(repository, commit, tree, target, nearest, False, error == errno.EXDEV and any(exports.iterdir()))
+    return Plan(repository, commit, tree, target, nearest, False, error == errno.EXDEV and bool(fs.list_names(exports)))
 
 
 def _usable(nearest: NearestExport | None, exports: Path) -> tuple[NearestExport | None, bool]:
@@ -99,10 +98,7 @@ def _nearest(repository: Repository, commit: bytes, exports: Path, *, linkable: 
     Only if files aren't to be linked from it may it be the export of ``commit`` itself. One whose looks nobody knows
     isn't taken.
     """
-    try:
-        found = {bytes.fromhex(path.name): path for path in exports.iterdir() if len(path.name) == 40}
-    except FileNotFoundError:
-        return None
+    found = {bytes.fromhex(name): exports / name for name in fs.list_names(exports) if len(name) == 40}
     present = {oid: found[oid] for oid in found.keys() & digests.recorded(repository)}
     if linkable:
         present.pop(commit, None)
@@ -126,7 +122,7 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Cou
     if plan.separate:
         observer.notice(f"{plan.target} is on another file system than other exports: it shares nothing with them")
     with _temporary_directory(plan.target) as temporary:
-        if plan.target.is_dir() and plan.target.name == plan.commit.hex():
+        if fs.has_directory(plan.target) and plan.target.name == plan.commit.hex():
             return counts
         old_mask = os.umask(0)
         try:

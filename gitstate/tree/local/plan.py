@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from gitstate.core import fs
 from gitstate.core.errors import ConflictError, GitstateError, NotFoundError
 from gitstate.core.fs import open_descriptor_tree
 from gitstate.core.names import display
@@ -46,7 +47,7 @@ class Plan:
 @contextmanager
 def open_prototype(site: Site, repository: Repository, *, lock: bool) -> Iterator[tuple[Trees, Path, Path | None]]:
     """The live trees of a prototype and of base, locked if ``lock``, and their paths. Raises HostError, LockedError."""
-    base = site.repository(BASE) if site.repository_path(BASE).exists() else None
+    base = site.repository(BASE) if fs.has_directory(site.repository_path(BASE)) else None
     live, layer = live_tree(repository, None), live_tree(base, None) if base else None
     with ExitStack() as stack:
         for one in (repository, base) if lock else ():
@@ -69,7 +70,7 @@ def open_trees(live: Path, base: Path | None) -> Iterator[Trees]:
 
 def listed(trees: Trees) -> list[bytes]:
     """The paths on the list. Raises ConfigError."""
-    return parse(trees.live.read(LIST), f"/{display(LIST)} of the live tree")
+    return parse(trees.live.configuration(LIST), f"/{display(LIST)} of the live tree")
 
 
 def files(trees: Trees) -> list[File]:

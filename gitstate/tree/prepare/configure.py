@@ -86,7 +86,7 @@ def _sshd(tree: DescriptorTree) -> Iterator[Step]:
 
 def _fstab(tree: DescriptorTree) -> Iterator[Step]:
     """Comment out lines for disks: a missing disk delays the boot by 90 s, and ends it in an emergency shell."""
-    text = tree.read(_FSTAB)
+    text = tree.configuration(_FSTAB)
     if text is None:
         return
     lines = text.splitlines(keepends=True)

@@ -33,6 +33,6 @@ def _file(tree: DescriptorTree, path: bytes, reason: str, *source: str, mode: in
 def _about(tree: DescriptorTree, name: str) -> Iterator[Step]:
     """Line 1 is ours; the rest belongs to the admins."""
     check_parents(tree, ABOUT)
-    text = tree.read(ABOUT) or b""
+    text = tree.configuration(ABOUT) or b""
     _, _, rest = text.partition(b"\n")
     yield from write_if_changed(tree, Write(ABOUT, Concern.TREE, "the name of the tree", name.encode() + b"\n" + rest))
