@@ -110,4 +110,11 @@ def test_a_template_that_can_not_be_read(site: Path) -> None:
         rendered(site)
     path.unlink()
     path.mkdir()
+    with pytest.raises(ConfigError, match=str(path)):
+        rendered(site)
+    path.rmdir()
+    path.symlink_to("nothing")
+    with pytest.raises(ConfigError, match=str(path)):
+        rendered(site)
+    path.unlink()
     assert "tftp-root" in rendered(site)[DNSMASQ]

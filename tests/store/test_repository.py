@@ -132,7 +132,7 @@ def broken(path: Path, text: str) -> None:
 
 REFUSED: Final[dict[str, tuple[Callable[[Path], object], type[GitstateError], str]]] = {
     "missing": (lambda path: None, NotFoundError, "no repository desktop"),
-    "a file": (lambda path: path.write_text("x"), NotFoundError, "no repository desktop"),
+    "a file": (lambda path: path.write_text("x"), HostError, "no directory"),
     "empty": (lambda path: path.mkdir(), HostError, "not a git repository"),
     "no HEAD": (lambda path: (Git.create(path), (path / "HEAD").unlink()), HostError, "not a git repository"),
     "no objects": (
