@@ -230,6 +230,13 @@ def test_what_layers_set_is_not_set_again_and_about_tells_of_them(initramfs: Ini
     assert {"etc/hosts", "etc/hostname"}.isdisjoint(kept)
 
 
+def test_the_snapshot_s_attributes_are_kept_for_drift_without_layers_too(initramfs: Initramfs) -> None:
+    text = "# file: usr/bin/ping\nsecurity.capability=0sAQ\n"
+    initramfs.file("initrd/gitstate/xattrs", text)
+    boot(initramfs, initramfs.place / "initrd/gitstate/machine")
+    assert (initramfs.place / "run/gitstate/xattrs").read_text() == text
+
+
 def test_lines_of_about_that_a_shell_would_run_are_left_out(initramfs: Initramfs) -> None:
     initramfs.file("run/gitstate/machine/classes", "a b \n")
     initramfs.file("run/gitstate/machine/about", "A='x'; reboot\nB=$(reboot)\nC='it'\\''s'\nD='a'b'\nHOST='x'\n")
