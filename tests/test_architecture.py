@@ -34,7 +34,7 @@ DISTRICTS: Final = {
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",
-        "boot": "checks options request templates plan render files doctor creation",
+        "boot": "checks options request templates plan render group files doctor creation",
         "release": """
             models log opened content requests difference archives publishing refresh
             boot_files reconcile channels tagging push rollback gate status integrity doctor state_at layers

@@ -125,8 +125,8 @@ class OutputRoot:
     def lstat(self, path: str) -> os.stat_result | None:
         """The lstat of ``path``, None if nothing is there."""
         above, _, name = path.rpartition("/")
-        if path.startswith(f"{TFTP}/"):
-            return self.names(above).get(name)
+        if above in self._listed:
+            return self._listed[above].get(name)
         descriptor = self.directory(above)
         with suppress(FileNotFoundError):
             return os.stat(name, dir_fd=descriptor, follow_symlinks=False) if descriptor is not None else None
@@ -252,6 +252,13 @@ class OutputRoot:
         self.discard(path)
         self._written.add(above)
         os.link(source, temporary_name(name), src_dir_fd=self._open[there], dst_dir_fd=parent, follow_symlinks=False)
+
+    def link(self, path: str, other: str) -> None:
+        """Hard-link the file at ``other`` as ``path``, in a directory that has another name yet. Raises OSError."""
+        above, _, name = path.rpartition("/")
+        there, _, source = other.rpartition("/")
+        self._written.add(above)
+        os.link(source, name, src_dir_fd=self._open[there], dst_dir_fd=self._open[above], follow_symlinks=False)
 
     def commit(self, path: str) -> None:
         """Rename the staged file to ``path``."""

@@ -54,6 +54,10 @@ class Directory(Protocol):
     def revision(self) -> str:
         """Return an opaque id of the present state; empty before the first change."""
 
+    def clients_state(self) -> str | None:
+        """Return an id of all clients and hardware classes as they are; None where only reading them all would tell."""
+        return None
+
     def last_change(self, name: str) -> LastChange | None:
         """Return the last change of a client's entry; None if the backend doesn't know it."""
 

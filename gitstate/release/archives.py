@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from gitstate.boot.files import lock
-from gitstate.boot.files.group import inspect_output, open_output
+from gitstate.boot.group import inspect_output, lock, open_output
 from gitstate.core import fs
 from gitstate.core.monitor import Observer
 from gitstate.core.output import TFTP, OutputRoot
@@ -46,8 +45,8 @@ def make(
         return []
     donor = before.name.version if before else None
     with exclusive(opened.site), open_output(opened.site, opened.options, observer) as output:
-        keys = maker.keys(anyway=has_archives(opened.site, name))
-        plan = files.plan(output, name.channel, name.version, donor, keys)
+        keys = maker.keys(anyway=has_archives(opened.site, name), known=_recorded(output, name, before))
+        plan = files.plan(output, name.channel, name.version, donor, keys, inputs=maker.inputs)
         if not plan:
             return []
         maker.report_missing_layers(observer)
@@ -66,15 +65,23 @@ def preview(
 ) -> int:
     """Render the archives that ``make`` would, and keep none; return how many. Raises GitstateError."""
     maker = _maker(opened, name, prototype, commits, before, observer)
-    keys = maker.keys()
-    hosts: Collection[str] = keys
-    if opened.boots:
+    hosts: Collection[str]
+    if not opened.boots:
+        hosts = maker.keys()
+    else:
         with inspect_output(opened.site, opened.options) as output:
             donor = before.name.version if before else None
+            keys = maker.keys(known=_recorded(output, name, before))
             hosts = files.plan(output, name.channel, name.version, donor, keys).made
     maker.report_missing_layers(observer)
     maker.render_without_keeping(hosts, observer)
     return len(hosts)
+
+
+def _recorded(output: OutputRoot, name: Name, before: Release | None) -> files.Recorded:
+    """What is known of the release's own archives, or else of those of the release before."""
+    own = files.recorded(output, name.channel, name.version)
+    return own if own.keys or before is None else files.recorded(output, name.channel, before.name.version)
 
 
 def _maker(
@@ -85,9 +92,10 @@ def _maker(
     before: Release | None,
     observer: Observer,
 ) -> Maker:
+    state = opened.directory.clients_state()
     clients = followers(opened.directory, name.channel)
     clients += _still_booting(opened, before, {one.name for one in clients})
-    return Maker(opened.site, opened.directory, prototype, commits, clients, observer)
+    return Maker(opened.site, opened.directory, prototype, commits, clients, observer, state)
 
 
 def _still_booting(opened: OpenedSite, before: Release | None, known: Collection[str]) -> list[Client]:

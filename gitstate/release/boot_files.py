@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gitstate.boot import files
+from gitstate.boot.group import lock
 from gitstate.core.monitor import Observer
 from gitstate.release import refresh
 from gitstate.release.opened import OpenedSite
@@ -45,7 +46,7 @@ def write(opened: OpenedSite, observer: Observer, *, reload: bool) -> Written:
     StorageError.
     """
     archives = refresh.refresh(opened, observer, reads_content=True)
-    with files.lock(opened.site):
+    with lock(opened.site):
         planned = plan(opened, observer, reads_content=True)
         files.apply(planned, observer)
         reloaded = files.reload(planned) if reload else ()

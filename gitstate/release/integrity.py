@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gitstate.boot.files import damaged as damaged_boot_files
-from gitstate.boot.files.group import inspect_output
+from gitstate.boot.group import inspect_output
 from gitstate.core import fs
 from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
 from gitstate.core.monitor import Observer

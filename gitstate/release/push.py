@@ -258,7 +258,9 @@ def _request(
     observer.phase("tag")
     repository = opened.site.repository(push.repository)
     try:
-        tagging.make_tag(repository, str(push.name), push.commit, text, tagger, sign=sign)
+        tagging.make_tag(
+            repository, str(push.name), push.commit, text, tagger, sign=sign, is_checked=not push.channel.signed
+        )
     except ConflictError:
         raise _already_tagged(push) from None
     return [*rendered, f"tag {push.name} in {push.repository}"]

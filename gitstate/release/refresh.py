@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
-from gitstate.boot.files.group import inspect_output, open_output
+from gitstate.boot.group import inspect_output, open_output
 from gitstate.core import failures, fs
 from gitstate.core.errors import GitstateError, PartlyDoneError
 from gitstate.core.monitor import Observer
@@ -16,8 +16,9 @@ from gitstate.core.signature import Signature
 from gitstate.directory import Client
 from gitstate.directory import plan as planning
 from gitstate.machine.archives import files
-from gitstate.machine.archives.maker import Maker
-from gitstate.release import archives, publishing
+from gitstate.machine.archives.maker import NOTHING, Maker
+from gitstate.machine.render.facts import own_attributes
+from gitstate.release import archives
 from gitstate.release.models import Release
 from gitstate.release.opened import OpenedSite
 
@@ -80,6 +81,8 @@ def refresh(
                     files.apply(plan if changed else replace(plan, removed=()), output, maker.content, observer)
     for release, _, plan in plans:
         if plan and plan.is_new:  # the channel's boot file doesn't name them yet
+            from gitstate.release import publishing  # all that writes boot files takes long to load
+
             publishing.write_channel(opened, release, observer)
     return [_result(release, plan) for release, _, plan in plans]
 
@@ -122,6 +125,7 @@ def _plans(
         if release is None or release.prototype not in site.prototypes():
             continue
         name = release.name
+        state = directory.clients_state() if changed is None else None
         has_archives = archives.has_archives(site, name)
         clients = {} if changed and has_archives else {one.name: one for one in archives.followers(directory, channel)}
         clients |= {host: one for host, one in (changed or {}).items() if one is not None}
@@ -129,12 +133,13 @@ def _plans(
         there = [known for known in release.commits if fs.has_directory(site.repository_path(known))]
         commits = {known: release.commits[known] for known in there}
         told = observer if changed is None else None
-        maker = Maker(site, directory, release.prototype, commits, following, told)
+        maker = Maker(site, directory, release.prototype, commits, following, told, state)
         if observer is not None and following:
             maker.ensure_host_keys(observer)
-        keys = maker.keys(anyway=has_archives)
+        known = files.recorded(output, channel, name.version) if changed is None else NOTHING
+        keys = maker.keys(anyway=has_archives, known=known)
         only = None if changed is None else [host for host, one in changed.items() if one is None or host in keys]
-        yield release, maker, files.plan(output, channel, name.version, None, keys, only)
+        yield release, maker, files.plan(output, channel, name.version, None, keys, only, maker.inputs)
 
 
 def remove_unused(opened: OpenedSite, observer: Observer) -> None:
@@ -172,12 +177,25 @@ def change_clients(
     observer: Observer,
 ) -> None:
     """Make all changes of ``plan`` in one step. Raises ConfigError, LockedError, UsageError, ConflictError."""
-    refresh(opened.reopened(), observer, {change.name: change.new for change in plan.changes})
+    names = [change.name for change in plan.changes]
+    first = opened.reopened()
+    before = _rendered_from(first, names)
+    refresh(first, observer, {change.name: change.new for change in plan.changes})
     try:
         planning.apply(plan, author, committer, message)
     except BaseException:
         with suppress(GitstateError):
             refresh(opened.reopened(), observer, {change.name: change.old for change in plan.changes})
         raise
-    names = [change.name for change in plan.changes]
-    refresh_clients(opened.reopened(), names, observer)  # templates see the entry's own attributes
+    after = opened.reopened()
+    if opened.boots and _rendered_from(after, names) != before:
+        refresh_clients(after, names, observer)
+
+
+def _rendered_from(opened: OpenedSite, names: Sequence[str]) -> Any:
+    """What archives of clients depend on besides their values: releases, and the own attributes of their entries."""
+    if not opened.boots:
+        return None
+    releases = {channel: opened.releases.current(channel) for channel in opened.directory.channels()}
+    own = {name: own_attributes(entry) for name, entry in opened.directory.entries(names).items()}
+    return releases, {name: values for name, values in own.items() if values}

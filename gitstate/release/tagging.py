@@ -19,6 +19,9 @@ from gitstate.tree.verify import full_manifest
 DIGEST = "Manifest-SHA256"
 """Lets anyone verify an export later, even without trust in git's SHA-1."""
 
+CHECKED = "GITSTATE_CHECKED"
+"""By this variable the hook knows that whoever makes a tag has checked it: to start once more takes long."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewTag:
@@ -56,14 +59,27 @@ def message(repository: Repository, commit: bytes, text: str, trailers: Mapping[
     return f"{text.strip()}\n\n" + "\n".join(lines) + "\n"
 
 
-def make_tag(repository: Repository, name: str, commit: bytes, text: str, tagger: Signature, *, sign: bool) -> None:
-    """Make an annotated tag by git, whose hooks of ours check it. Raises ConflictError if it exists, RefusedError."""
+def make_tag(
+    repository: Repository,
+    name: str,
+    commit: bytes,
+    text: str,
+    tagger: Signature,
+    *,
+    sign: bool,
+    is_checked: bool = False,
+) -> None:
+    """Make an annotated tag by git; our hook checks it, unless the caller did and will again when it is published.
+
+    Raises ConflictError if it exists, RefusedError.
+    """
     repository.renew()
     who, _, mail = tagger.who.rpartition(" <")
     variables = {
         "GIT_COMMITTER_NAME": who,
         "GIT_COMMITTER_EMAIL": mail.rstrip(">"),
         "GIT_COMMITTER_DATE": f"{tagger.when} {tagger.offset}",
+        **({CHECKED: "yes"} if is_checked else {}),
     }
     kind = "--sign" if sign else "--no-sign"
     words = ["tag", "--annotate", kind, "--cleanup=verbatim", "--file=-", "--", name, commit.hex()]

@@ -9,13 +9,17 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gitstate.core.errors import ConflictError
 from gitstate.core.monitor import SILENT
 from gitstate.core.signature import Signature
-from gitstate.release import push, reconcile
+from gitstate.directory import Client
+from gitstate.machine.archives import pack
+from gitstate.machine.render import Batch
+from gitstate.release import push, reconcile, refresh
 from gitstate.release.opened import OpenedSite
 from gitstate.store.site import Site
 from tests.release.harness import SCRIPT, Harness
@@ -106,6 +110,39 @@ def test_a_change_in_one_host_s_layer_renders_one_host(layered: Harness) -> None
         False,
         True,
     ]
+
+
+def test_what_depends_on_the_same_is_not_worked_out_again(layered: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    layered.layer("host/lab3-13")
+    layered("push", "host/lab3-13", "lab3", "--yes")
+    asked: list[str] = []
+    key = pack.key
+
+    def counted(batch: Batch, client: Client, *others: Any) -> str:
+        asked.append(client.name)
+        return key(batch, client, *others)
+
+    monkeypatch.setattr(pack, "key", counted)
+    refresh.preview(OpenedSite.open(layered.site))
+    assert asked == [], "a second look costs a read"
+    layered.edit("host/lab3-13", "mine\n")
+    opened = OpenedSite.open(layered.site)
+    plan = push.plan(opened, "host/lab3-13", "lab3", None, None, Signature("a <a@b>", 2_000_000_000, "+0000"), SILENT)
+    assert push.preview(plan, SILENT) == 1
+    assert asked == ["lab3-13"], "that of the machine whose layer changed"
+    asked.clear()
+    layered("client", "set", "lab3-14", "--workload", "desk")
+    refresh.preview(OpenedSite.open(layered.site))
+    assert sorted(asked) == ["lab3-12", "lab3-13", "lab3-14"], "who knows what a changed client means for others"
+    layered("boot", "write")
+    asked.clear()
+    secret = layered.site / "secrets/lab3-12/etc/key"
+    secret.parent.mkdir(mode=0o700, parents=True)
+    (layered.site / "secrets").chmod(0o700)
+    secret.write_text("x\n")
+    secret.chmod(0o600)
+    (one,) = refresh.preview(OpenedSite.open(layered.site))
+    assert one.changed == ["lab3-12"], "a secret that somebody put there counts"
 
 
 def test_without_layers_nobody_gets_an_archive(boots: Harness) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gitstate.boot.files import group, images, state, texts, wanted
+from gitstate.boot import group
+from gitstate.boot.files import images, state, texts, wanted
 from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel
 from gitstate.boot.request import log_path

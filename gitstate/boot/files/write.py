@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from gitstate.boot.files import group, images, services, state
+from gitstate.boot import group
+from gitstate.boot.files import images, services, state
 from gitstate.boot.files.planning import Plan
 from gitstate.boot.files.state import Copied, State, Unit
 from gitstate.boot.files.texts import CHANNELS, FIRST, MACHINES
@@ -19,17 +19,9 @@ from gitstate.boot.request import log_path
 from gitstate.core import fs
 from gitstate.core.monitor import Observer
 from gitstate.core.output import TFTP, OutputRoot, is_temporary
-from gitstate.store.lock import exclusive
-from gitstate.store.site import Site
 from gitstate.tree import export
 
 Step = Callable[[str], None]
-
-
-def lock(site: Site) -> AbstractContextManager[None]:
-    """Be the only one who writes boot files; a plan is made and carried out under it. Raises LockedError."""
-    site.tftp.mkdir(mode=0o750, exist_ok=True)
-    return exclusive(site.tftp, f"the boot files of {site.path} are being written")
 
 
 def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> None:

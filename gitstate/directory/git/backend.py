@@ -15,7 +15,7 @@ from gitstate.directory.git import cache
 from gitstate.directory.git import history as past
 from gitstate.directory.git.cache import CachedClients
 from gitstate.directory.git.records import read_records, replace_records
-from gitstate.directory.git.tree import compare, edits_of_clients, find, path_of
+from gitstate.directory.git.tree import compare, edits_of_clients, find, folders, path_of
 from gitstate.directory.model.clients import (
     Client,
     Kind,
@@ -26,7 +26,7 @@ from gitstate.directory.model.clients import (
     refuse_duplicate_addresses,
 )
 from gitstate.directory.model.entries import Entry
-from gitstate.directory.model.record_types import Record, RecordType
+from gitstate.directory.model.record_types import CLASSES, Record, RecordType
 from gitstate.directory.protocol import Directory, LastChange
 from gitstate.store import MAIN, Commit, Repository, Type, write_objects
 from gitstate.store.edit import NewObjects, edit_tree
@@ -34,6 +34,8 @@ from gitstate.store.site import Site
 
 _NOTHING: Final = CachedClients(b"", MappingProxyType({}))
 _NAME: Final = "directory"
+_RENDERED: Final = ("clients", CLASSES.folder)
+"""What machine archives are made from."""
 
 
 def _where(name: str) -> str:
@@ -98,6 +100,13 @@ class LdifDirectory(Directory):
         """Return the commit; empty before the first change."""
         self._look()
         return self._seen.hex() if self._seen else ""
+
+    def clients_state(self) -> str:
+        """Return the objects of both folders, which a change of a channel leaves as they are."""
+        tree = self._look()
+        if self._opened is None or tree is None:
+            return ""
+        return " ".join(f"{name} {oid.hex()}" for name, oid in folders(self._opened.read, tree, _RENDERED))
 
     def last_change(self, name: str) -> LastChange | None:
         """Return the last commit of the client's file; None if there is none."""

@@ -6,7 +6,7 @@ those of one file; in folders it is 25 KB and 0.04 ms. Two characters from the e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from gitstate.core.errors import ConfigError, UsageError
@@ -35,6 +35,12 @@ class Difference(NamedTuple):
 
     files: Mapping[str, bytes]
     gone: frozenset[str]
+
+
+def folders(read: Read, root: bytes, names: Collection[str]) -> list[tuple[str, bytes]]:
+    """Return those of the top folders ``names`` that there are, and their trees."""
+    found = [(item.name.decode("latin-1"), item.oid) for item in _items(read, root)]
+    return [(name, oid) for name, oid in found if name in names]
 
 
 def compare(read: Read, old: bytes | None, new: bytes | None) -> Difference:

@@ -11,7 +11,7 @@ import json
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot, Stamp, is_temporary, temporary_name
@@ -20,15 +20,33 @@ from gitstate.core.state_file import StateFormat, to_json
 FOLDER: Final = f"{TFTP}/archives"
 _KEYS: Final = ".keys"
 _KEYS_MODE: Final = 0o600
-_FORMAT: Final = StateFormat("archives", 2)
+_FORMAT: Final = StateFormat("archives", 3)
 _SUFFIX: Final = ".cpio"
 
 Content = Callable[[str], Iterable[bytes]]
 
 
-class _Archive(NamedTuple):
-    key: str
-    written: Stamp
+_Known = Mapping[str, tuple[str, tuple[int, int, int, str]]]
+"""Of each host the key of its archive, and the stamp of the file; as JSON has them, as of most nothing is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What all archives of a release are made from: snapshot, layers' commits by name, and a digest of the rest.
+
+    Where they are those of an earlier release, keys are, too; where a few layers differ, those of other machines are.
+    """
+
+    prototype: str
+    layers: Mapping[str, str]
+    rest: str
+
+
+class Recorded(NamedTuple):
+    """What stands in a folder: its inputs, None if that isn't known, and the keys by host."""
+
+    inputs: Inputs | None
+    keys: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +59,21 @@ class Plan:
     folder: str
     donor: str | None
     keys: Mapping[str, str]
-    kept: Mapping[str, Stamp]
-    linked: Mapping[str, Stamp]
+    kept: Mapping[str, tuple[int, int, int, str]]
+    linked: Mapping[str, tuple[int, int, int, str]]
     made: tuple[str, ...]
     removed: tuple[str, ...]
     added: frozenset[str]
     left: tuple[str, ...]
     is_new: bool
+    inputs: Inputs | None = None
+    is_recorded: bool = True
+    """Whether ``inputs`` stand there, or need not."""
 
     def __bool__(self) -> bool:
-        return bool((self.is_new and self.keys) or self.linked or self.made or self.removed or self.left)
+        if self.linked or self.made or self.removed or self.left:
+            return True
+        return bool(self.keys) and (self.is_new or not self.is_recorded)
 
 
 def folder_of(channel: str, version: str) -> str:
@@ -78,38 +101,62 @@ def plan(
     donor: str | None,
     keys: Mapping[str, str],
     only: Iterable[str] | None = None,
+    inputs: Inputs | None = None,
 ) -> Plan:
     """What there is to do for a release whose hosts' archives have ``keys``; ``donor`` is an earlier version.
 
-    Of a folder that is there ``only`` some hosts may be looked at: the others' archives stay as they are.
+    Of a folder that is there ``only`` some hosts may be looked at: the others' archives stay as they are. ``inputs``
+    are recorded with the keys of all.
     """
     folder = folder_of(channel, version)
     is_new = output.directory(folder) is None
-    known = _read_keys(output, folder)
+    looked_at = None if only is None or is_new else set(only)
+    if looked_at is None:
+        standing = set(hosts(output, folder))  # listed once, which many calls of lstat are not
+    else:
+        standing = {host for host in looked_at | keys.keys() if output.lstat(_path(folder, host))}
+    before, known = _read(output, folder)
     earlier = folder_of(channel, donor) if donor and donor != version else None
-    others = _read_keys(output, earlier) if earlier else {}
+    others = _read(output, earlier)[1] if earlier else {}
+    if earlier:
+        output.names(earlier)
     kept, linked, made = {}, {}, []
     for host, key in keys.items():
         if _is_current(output, folder, host, key, known):
-            kept[host] = known[host].written
+            kept[host] = known[host][1]
         elif earlier and _is_current(output, earlier, host, key, others):
-            linked[host] = others[host].written
+            linked[host] = others[host][1]
         else:
             made.append(host)
-    looked_at = None if only is None or is_new else set(only)
     beside = {host: one for host, one in known.items() if looked_at is not None and host not in looked_at}
-    kept |= {host: one.written for host, one in beside.items()}
-    wanted = {host: one.key for host, one in beside.items()} | dict(keys)
-    standing = set(hosts(output, folder))
+    kept |= {host: written for host, (_, written) in beside.items()}
+    wanted = {host: key for host, (key, _) in beside.items()} | dict(keys)
     removed = sorted((standing if looked_at is None else standing & looked_at) - wanted.keys())
     added = frozenset(keys.keys() - standing)
-    left = tuple(name for name in output.names(folder) if is_temporary(name))
-    return Plan(folder, earlier, wanted, kept, linked, tuple(made), tuple(removed), added, left, is_new)
+    left = tuple(name for name in output.names(folder) if is_temporary(name)) if looked_at is None else ()
+    return Plan(
+        folder,
+        earlier,
+        wanted,
+        kept,
+        linked,
+        tuple(made),
+        tuple(removed),
+        added,
+        left,
+        is_new,
+        inputs,
+        inputs is None or before == _as_json(inputs),
+    )
 
 
-def _is_current(output: OutputRoot, folder: str, host: str, key: str, known: Mapping[str, _Archive]) -> bool:
+def _as_json(inputs: Inputs) -> list[Any]:
+    return [inputs.prototype, dict(inputs.layers), inputs.rest]
+
+
+def _is_current(output: OutputRoot, folder: str, host: str, key: str, known: _Known) -> bool:
     one = known.get(host)
-    return one is not None and one.key == key and output.is_untouched(_path(folder, host), one.written)
+    return one is not None and one[0] == key and output.is_untouched(_path(folder, host), Stamp(*one[1]))
 
 
 def _path(folder: str, host: str) -> str:
@@ -126,16 +173,23 @@ def hosts(output: OutputRoot, folder: str) -> Iterator[str]:
 # --- what they were made from -----------------------------------------------------------------------------------------
 
 
-def _read_keys(output: OutputRoot, folder: str) -> Mapping[str, _Archive]:
-    """The keys of a folder; none if there is no file of them, or one that is damaged."""
+def recorded(output: OutputRoot, channel: str, version: str) -> Recorded:
+    """What is known of a release's archives; nothing if there are none."""
+    inputs, known = _read(output, folder_of(channel, version))
+    return Recorded(Inputs(*inputs) if inputs else None, {host: key for host, (key, _) in known.items()})
+
+
+def _read(output: OutputRoot, folder: str) -> tuple[Any, _Known]:
+    """Inputs and keys of a folder; none if there is no file of them, or one that is damaged."""
     status = output.lstat(f"{folder}/{_KEYS}")
     if status is None or not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != _KEYS_MODE:
-        return {}
+        return None, {}
     with output.open(f"{folder}/{_KEYS}") as file:
         body = _FORMAT.decode(file)
     if body is None:
-        return {}
-    return {host: _Archive(key, Stamp(*written)) for host, (key, written) in json.loads(body).items()}
+        return None, {}
+    inputs, known = json.loads(body)
+    return inputs, known
 
 
 def damaged(output: OutputRoot) -> list[str]:
@@ -148,8 +202,8 @@ def damaged(output: OutputRoot) -> list[str]:
     found = [
         _path(folder, host)
         for folder in folders
-        for host, one in _read_keys(output, folder).items()
-        if not output.is_untouched(_path(folder, host), one.written)
+        for host, (_, written) in _read(output, folder)[1].items()
+        if not output.is_untouched(_path(folder, host), Stamp(*written))
     ]
     return [f"{output.absolute(path)} isn't as it was written" for path in sorted(found)]
 
@@ -199,17 +253,19 @@ def _fill(plan: Plan, folder: str, output: OutputRoot, content: Content, observe
     observer.phase("machine archives", len(plan.made) + len(plan.linked), "machines")
     for host, written in plan.linked.items():
         assert plan.donor is not None
-        output.stage_link(_path(folder, host), _path(plan.donor, host))
+        link = output.link if plan.is_new else output.stage_link
+        link(_path(folder, host), _path(plan.donor, host))
         stamps[host] = written
         observer.advance()
     for host in plan.made:
         stamps[host] = output.stage(_path(folder, host), content(host))
         observer.advance()
     keys = {host: (key, stamps[host]) for host, key in plan.keys.items()}
-    output.stage(f"{folder}/{_KEYS}", [_FORMAT.encode([to_json(keys)])], _KEYS_MODE)
+    inputs = _as_json(plan.inputs) if plan.inputs else None
+    output.stage(f"{folder}/{_KEYS}", [_FORMAT.encode([to_json((inputs, keys))])], _KEYS_MODE)
     output.sync()
     if plan.is_new:
-        for host in (*plan.linked, *plan.made):
+        for host in plan.made:
             output.commit(_path(folder, host))
         output.commit(f"{folder}/{_KEYS}")
 

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from gitstate.core.errors import ConfigError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Client, Directory, HardwareClass
+from gitstate.directory.model.entries import Entry
 from gitstate.machine import layers as choosing
 from gitstate.machine import secrets
 from gitstate.machine.archives import content as archive
 from gitstate.machine.archives import pack
+from gitstate.machine.archives.files import Inputs, Recorded
 from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Classes
 from gitstate.machine.render import Batch, RenderContext
 from gitstate.store.site import Site
 
+NOTHING: Final = Recorded(None, {})
+"""Of archives that are made for the first time."""
+_FEW: Final = 8
+"""Entries that are looked up one by one."""
+
 
 class Maker:
     """Makes the archives of machines that run one snapshot with layers; ``commits`` are those of a release.
 
-    With ``observer`` a secret that can't be laid is told and left out; else it is an error.
+    With ``observer`` a secret that can't be laid is told and left out; else it is an error. ``state``
+    is the directory's ``clients_state``, taken before ``clients`` were read.
     """
 
     def __init__(
@@ -35,6 +45,7 @@ class Maker:
         commits: Mapping[str, bytes],
         clients: Iterable[Client],
         observer: Observer | None = None,
+        state: str | None = None,
     ) -> None:
         self._site = site
         self._directory = directory
@@ -43,17 +54,17 @@ class Maker:
         self._secret_options = secrets.load(site)
         self._prototype = (prototype, commits[prototype])
         self._observer = observer
+        self._state = state
         self._layers = {name: oid for name, oid in commits.items() if name != prototype}
 
     @cached_property
-    def _hardware(self) -> dict[str, dict[str, Any]]:
+    def _hardware(self) -> Mapping[str, dict[str, Any]]:
         """What machines have reported of themselves."""
-        reports = Reports(self._site).all()
-        return {host: dict(reports[host]) for host in reports if host in self._clients}
+        return _Reported(Reports(self._site).all(), self._clients)
 
     @cached_property
     def _batch(self) -> Batch:
-        entries = self._directory.entries(self._clients) if self._layers else {}
+        entries = _Entries(self._directory, self._clients) if self._layers else {}
         context = RenderContext(self._prototype, self._layers, self._options, self._hardware, entries, self._rules)
         return Batch(context, self._site.repository)
 
@@ -67,10 +78,9 @@ class Maker:
         return pack.UnknownClasses(classes, self._options.classes is Classes.ALL)
 
     @cached_property
-    def _secret(self) -> dict[str, secrets.Secrets]:
-        """The secrets of those machines that have any."""
-        hosts = self._clients.keys() & set(secrets.hosts(self._site))
-        return {host: secrets.machine_secrets(self._site, host, self._secret_options) for host in sorted(hosts)}
+    def _secret_hosts(self) -> frozenset[str]:
+        """Those machines that have secrets."""
+        return frozenset(self._clients.keys() & set(secrets.hosts(self._site)))
 
     def ensure_host_keys(self, observer: Observer) -> None:
         """Let machines that people reach by ssh have host keys of their own. Raises ConfigError."""
@@ -81,15 +91,48 @@ class Maker:
     @property
     def is_needed(self) -> bool:
         """Whether machines get anything: a site without layers needs no archives."""
-        return bool(self._layers or self._secret)
+        return bool(self._layers or self._secret_hosts)
 
-    def keys(self, *, anyway: bool = False) -> dict[str, str]:
+    def keys(self, *, anyway: bool = False, known: Recorded = NOTHING) -> dict[str, str]:
         """What each machine's archive is made from, by its name. Raises NotFoundError, ConfigError.
 
-        ``anyway``: where the release has archives already its boot file asks for everybody's, needed or not.
+        ``anyway``: where the release has archives already its boot file asks for everybody's, needed or not. ``known``:
+        what archives were made from before; of those that are made from the same, keys aren't worked out anew.
         """
         needed = anyway or self.is_needed
-        return {host: self._key(client) for host, client in self._clients.items()} if needed else {}
+        keys = self._equal_keys(known) if needed else {}
+        return {host: keys.get(host) or self._key(client) for host, client in self._clients.items()} if needed else {}
+
+    @cached_property
+    def inputs(self) -> Inputs | None:
+        """What all keys depend on; None where that takes as long as to work them out."""
+        if self._state is None:
+            return None
+        reports = {host: oid.hex() for host, oid in Reports(self._site).blobs().items() if host in self._clients}
+        stamps = secrets.stamps(self._site, self._secret_hosts)
+        parts = [pack.VERSION, self._state, sorted(self._clients), repr(self._options), reports, stamps]
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        name, commit = self._prototype
+        return Inputs(f"{name} {commit.hex()}", {one: oid.hex() for one, oid in self._layers.items()}, digest)
+
+    def _equal_keys(self, known: Recorded) -> dict[str, str]:
+        """The keys of machines that get what they got; only layers' commits may differ."""
+        old, new = known.inputs, self.inputs
+        if old is None or new is None or (old.prototype, old.rest) != (new.prototype, new.rest):
+            return {}
+        if old.layers.keys() != new.layers.keys():
+            return {}
+        changed = {name for name, commit in new.layers.items() if old.layers[name] != commit}
+        return {
+            host: known.keys[host]
+            for host, client in self._clients.items()
+            if host in known.keys and not (changed and self._gets(client, changed))
+        }
+
+    def _gets(self, client: Client, layers: Collection[str]) -> bool:
+        """Whether a machine gets one of ``layers``, or might when its hardware is known."""
+        variants = {f"class/{name}" for name, _ in self._unknown_of(client).classes}
+        return not variants.isdisjoint(layers) or not set(self._batch.resolve(client).names).isdisjoint(layers)
 
     def _key(self, client: Client) -> str:
         return pack.key(self._batch, client, self._unknown_of(client), self._secrets_of(client.name).digest)
@@ -107,7 +150,9 @@ class Maker:
         self._observer.notice(f"left out: {error.message}; {error.hint}")
 
     def _secrets_of(self, host: str) -> secrets.Secrets:
-        return self._secret.get(host, secrets.Secrets())
+        if host not in self._secret_hosts:
+            return secrets.Secrets()
+        return secrets.machine_secrets(self._site, host, self._secret_options)
 
     def _unknown_of(self, client: Client) -> pack.UnknownClasses:
         known = client.classes or client.name in self._hardware
@@ -128,3 +173,44 @@ class Maker:
             found.update(f"there is no layer {one.name} ({one.why})" for one in self._batch.resolve(client).missing)
         for text, count in sorted(found.items()):
             observer.notice(f"{text}: {count} machine{'s' if count > 1 else ''}")
+
+
+class _Reported(Mapping[str, dict[str, Any]]):
+    """The reports of some machines, each parsed when somebody asks for it."""
+
+    def __init__(self, reports: Mapping[str, Mapping[str, Any]], hosts: Collection[str]) -> None:
+        self._reports = reports
+        self._hosts = {host: None for host in reports if host in hosts}
+
+    def __getitem__(self, host: str) -> dict[str, Any]:
+        if host not in self._hosts:
+            raise KeyError(host)
+        return dict(self._reports[host])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hosts)
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+
+class _Entries(Mapping[str, Entry]):
+    """The directory's entries of some machines: of a few one by one, of more all at once."""
+
+    def __init__(self, directory: Directory, hosts: Collection[str]) -> None:
+        self._directory = directory
+        self._hosts = hosts
+        self._known: dict[str, Entry] = {}
+        self._asked = 0
+
+    def __getitem__(self, host: str) -> Entry:
+        if host not in self._known and host in self._hosts:
+            self._asked += 1
+            self._known.update(self._directory.entries([host] if self._asked <= _FEW else self._hosts))
+        return self._known[host]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hosts)
+
+    def __len__(self) -> int:
+        return len(self._hosts)

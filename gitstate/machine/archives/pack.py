@@ -15,7 +15,7 @@ from gitstate.machine.render.batch import Batch, Rendered
 from gitstate.machine.render.image import Image
 from gitstate.machine.render.models import Archive, ArchiveEntry, Layout, Reload, RenderedEntry, Variant
 
-_VERSION: Final = 1
+VERSION: Final = 1
 """Part of every key: another number makes all archives anew."""
 
 ReadItem = Callable[[RenderedEntry], bytes]
@@ -42,7 +42,7 @@ def key(batch: Batch, client: Client, unknown: UnknownClasses, secrets: str = ""
         (name, patterns, batch.key(_with_class(client, name)) if batch.has_class(name) else "")
         for name, patterns in unknown.classes
     ]
-    parts = [_VERSION, client.name, batch.key(client), variants, unknown.match_all, secrets]
+    parts = [VERSION, client.name, batch.key(client), variants, unknown.match_all, secrets]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

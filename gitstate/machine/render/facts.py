@@ -36,7 +36,7 @@ def facts_of(
         "channel": client.channel,
         "layers": list(layers),
         "hardware": hardware,
-        "directory": _attributes(entry or {}),
+        "directory": own_attributes(entry or {}),
     }
     facts |= _address(machine)
     return {name: value for name, value in facts.items() if value is not None}
@@ -56,7 +56,8 @@ def _address(machine: Machine) -> dict[str, Any]:
     return facts
 
 
-def _attributes(entry: Mapping[str, Sequence[bytes]]) -> dict[str, list[str]]:
+def own_attributes(entry: Mapping[str, Sequence[bytes]]) -> dict[str, list[str]]:
+    """The attributes of an entry that no other fact has."""
     told = {name: values for name, values in sorted(entry.items()) if not _is_other_fact(name.lower())}
     return {name: [value.decode("utf-8", "replace") for value in values] for name, values in told.items()}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,6 +79,27 @@ def machine_secrets(site: Site, host: str, options: Options) -> Secrets:
         os.close(root)
     laid, private = tuple(sorted(reader.entries, key=lambda one: one.path)), tuple(sorted(reader.private))
     return Secrets(laid, _digest(laid, private, options.uuid), private) if laid else NONE
+
+
+def stamps(site: Site, hosts: Iterable[str]) -> str:
+    """A digest of what ``lstat`` says of all that some machines' directories hold: equal, and no secret has changed."""
+    total = hashlib.sha256()
+    for host in sorted(hosts):
+        for path, status in _walk(str(folder(site) / host)):
+            fields = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            total.update(b"%d:%s %s" % (len(path), path, repr(fields).encode()))
+    return total.hexdigest()
+
+
+def _walk(top: str) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Everything below a directory, symlinks not followed; what can't be read is left to the reader that needs it."""
+    stack = [top]
+    while stack:
+        with suppress(OSError), os.scandir(stack.pop()) as entries:
+            for one in sorted(entries, key=lambda one: one.name):
+                yield os.fsencode(one.path), one.stat(follow_symlinks=False)
+                if one.is_dir(follow_symlinks=False):
+                    stack.append(one.path)
 
 
 def check_private(descriptor: int, where: Path) -> None:

@@ -1,4 +1,4 @@
-"""The system group that may read ``tftp/``, and the directory of logs."""
+"""The system group that may read ``tftp/``, the directory of logs, and the lock of both."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import stat
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from gitstate.boot.options import Options
 from gitstate.core import fs, process
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
+from gitstate.store.lock import exclusive
 from gitstate.store.site import Site
 
 _WEB_USERS: Final = ("www-data", "nginx")
@@ -99,3 +101,9 @@ def open_output(site: Site, options: Options, observer: Observer) -> OutputRoot:
 def inspect_output(site: Site, options: Options, *, reads_content: bool = False) -> OutputRoot:
     """Return the output root for reading only."""
     return OutputRoot(site.tftp, options.etc_path, plan(options).gid, reads_content=reads_content)
+
+
+def lock(site: Site) -> AbstractContextManager[None]:
+    """Be the only one who writes boot files; a plan is made and carried out under it. Raises LockedError."""
+    site.tftp.mkdir(mode=0o750, exist_ok=True)
+    return exclusive(site.tftp, f"the boot files of {site.path} are being written")
