@@ -24,6 +24,7 @@ Argument = str | bytes
 _PACKAGES: Final = {
     "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
+    "ssh-keygen": "openssh-client",
     "mtree": "mtree-netbsd",
     "bsdtar": "libarchive-tools",
     "setcap": "libcap2-bin",
