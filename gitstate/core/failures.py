@@ -215,6 +215,8 @@ _NO_ROOM: Final = re.compile(
 _is_sum: Final = re.compile("E: (?:setup failed|mmdebstrap failed|.* failed$)").match
 """mmdebstrap's last lines only say that apt failed."""
 _CAUSES: Final = 3
+_UNWRITTEN: Final = re.compile(r"[Cc]ould not write new index file|couldn't set '|unable to write (?:file|tree|loose)")
+"""What git says of a failed write or rename without its reason."""
 _DIED: Final = re.compile(r"died of signal (\d+)")
 
 
@@ -245,6 +247,8 @@ def cause_of(code: int, said: str) -> Meaning | None:
         return _BY_SIGNAL.get(number, _KILLED)
     if _NO_ROOM.search(said):
         return _FULL
+    if _UNWRITTEN.search(said) and not any(pattern.search(said) for pattern, _ in _TOLD):
+        return _DISK
     return next((meaning for pattern, meaning in _TOLD if pattern.search(said)), None)
 
 

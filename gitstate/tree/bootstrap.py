@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, process
-from gitstate.core.errors import DamagedError, HostError, NotFoundError, UsageError
+from gitstate.core.errors import DamagedError, HostError, LockedError, NotFoundError, UsageError
 from gitstate.core.failures import ProgramDamagedError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import repo_name
@@ -27,6 +27,10 @@ from gitstate.tree.checkin import LIVE
 from gitstate.tree.own_data import OwnData, check_overlap
 
 DEFAULT_VARIANT: Final = "important"
+_HALF_REPOSITORIES: Final = ("prototypes/.*.partial", "layers/.*.partial", "layers/*/.*.partial")
+_MOVED: Final = "moved"
+"""A file that says which tree got the live tree's name, by device and inode: until the repository has its own, it is
+nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +101,23 @@ def plan(site: Site, name: str, source: Source) -> Plan:
 def _check_name_is_free(plan: Plan) -> None:
     if not fs.is_free(plan.repository):
         raise UsageError(f"there is a prototype {plan.name} already", "gitstate prototype show shows it")
-    if plan.source.adopt is None and not fs.is_free(plan.live):
+    if plan.source.adopt is None and not fs.is_free(plan.live) and not _is_left(plan):
         hint = f"adopt it (--live {plan.live}) or remove it"
         raise UsageError(f"{plan.live} is in the way and belongs to no prototype", hint)
+
+
+def _place(plan: Plan) -> Path:
+    """Where the new tree is made."""
+    return plan.site.live_path(plan.name).with_name(f".{plan.name}.partial")
+
+
+def _is_left(plan: Plan) -> bool:
+    """Whether the live tree is that of a creation which was killed before its repository had its name."""
+    try:
+        status = plan.live.lstat()
+        return (_place(plan) / _MOVED).read_text() == f"{status.st_dev} {status.st_ino}"
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def apply(plan: Plan, observer: Observer) -> Repository:
@@ -125,14 +143,15 @@ def _reserved_name(plan: Plan) -> Iterator[Path]:
 
     Not its own: an export into it takes that.
     """
-    place = plan.site.live_path(plan.name).with_name(f".{plan.name}.partial")
+    place = _place(plan)
     busy = f"a prototype {plan.name} is being created by another command"
     with ExitStack() as stack:
         with plan.site.lock():
             _check_name_is_free(plan)
             if place.is_dir() and not place.is_symlink():
                 with exclusive(place, busy):
-                    pass  # left by a killed command
+                    if _is_left(plan):
+                        fs.remove_tree(plan.live)
             fs.remove_tree(place)
             with fs.usual_umask():
                 (place / "live").mkdir(mode=0o711, parents=True)  # apt's own user reads below it
@@ -152,6 +171,8 @@ def _publish(plan: Plan, tree: Path, base: bytes | None) -> None:
         if base is not None:
             _fork_history(plan, base, repository)
         if tree != plan.live:
+            status = tree.lstat()
+            fs.write_file(_place(plan) / _MOVED, f"{status.st_dev} {status.st_ino}".encode())
             os.rename(tree, plan.live)
             fs.sync_directory(plan.live.parent)
 
@@ -210,6 +231,20 @@ def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:
     origin = plan.site.repository(plan.source.fork[0])
     refs = [f"{commit.hex()}:{MAIN}", f"{commit.hex()}:{LIVE}"]
     origin.git("push", "--quiet", "--no-verify", str(repository.path), *refs)
+
+
+def clear_killed(site: Site) -> None:
+    """Remove what killed creations left, unless somebody is creating that name now. Raises LockedError."""
+    with site.lock():  # under it repositories get their names
+        partial = [site.path / ".site.partial", site.path / ".directory.partial"]
+        partial += [path for pattern in _HALF_REPOSITORIES for path in site.path.glob(pattern)]
+        for path in partial:
+            fs.remove_tree(path)
+        for place in (site.path / "live").glob(".*.partial"):
+            repository = site.path / "prototypes" / f"{place.stem.removeprefix('.')}.git"
+            if repository.exists() or not (place / _MOVED).exists():
+                with suppress(LockedError), exclusive(place, f"{place} is in use"):
+                    fs.remove_tree(place)
 
 
 # --- removing -------------------------------------------------------------------------------------------------------

@@ -141,6 +141,47 @@ def test_a_secret_that_can_not_be_written_leaves_no_part_of_it(lab: Lab, faults:
         assert all(path.read_bytes() in whole for path in files)
 
 
+def killed_creation(lab: Lab, faults: Faults) -> Path:
+    """A live tree whose creation was killed before the repository had its name."""
+    lab.restore()
+    words = ("prototype", "create", "n", "--from", str(lab.live("p")))
+    said, _, _ = faults.run(lab.site, *words, kind=AT_RENAMES, at=1, match="prototypes/n.git")
+    assert said.code == -signal.SIGKILL
+    assert lab.live("n").is_dir()
+    return lab.live("n")
+
+
+def test_a_live_tree_of_a_killed_creation_is_in_nobodys_way(lab: Lab, faults: Faults) -> None:
+    live = killed_creation(lab, faults)
+    lab("prototype", "create", "n")
+    assert list(live.iterdir()) == []
+    assert list(lab.problems()) == []
+
+
+def test_a_directory_that_somebody_made_after_a_killed_creation_stays(lab: Lab, faults: Faults) -> None:
+    live = killed_creation(lab, faults)
+    live.rename(live.with_name("elsewhere"))
+    live.mkdir()
+    (live / "mine").touch()
+    faults.run(lab.site, "prototype", "create", "n")[0].told(2)
+    assert (live / "mine").exists()
+
+
+def test_gc_clears_what_killed_creations_left(lab: Lab, faults: Faults) -> None:
+    """Of a prototype, of a layer; the tree of one that is there already."""
+    for words, match in (
+        (("prototype", "create", "n", "--from", str(lab.live("p"))), "live/n"),
+        (("layer", "create", "lab/lab9"), "layers/lab/lab9.git"),
+        (("prototype", "create", "n", "--from", str(lab.live("p"))), "moved"),
+    ):
+        lab.restore()
+        assert faults.run(lab.site, *words, kind=AT_RENAMES, at=1, match=match)[0].code == -signal.SIGKILL
+        if match == "live/n":
+            lab("prototype", "create", "n")
+        lab("gc")
+        assert list(lab.problems()) == []
+
+
 # --- every verb that writes -------------------------------------------------------------------------------------------
 
 POINTS = 2

@@ -15,7 +15,7 @@ from gitstate.cli.client.options import complete_client, content, existing_clien
 from gitstate.cli.client.output import refresh_archives
 from gitstate.core import names
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.errors import UsageError
+from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import display, octal
 from gitstate.directory.selection import ClientNames
 from gitstate.machine import secrets
@@ -174,7 +174,12 @@ def remove(session: Session, host: str, path: bytes | None, everything: bool) ->
     """
     if (path is None) != everything:
         raise UsageError("PATH is missing", f"name a PATH, or remove all: gitstate secret remove {host} --all")
-    gone = secrets.preview_remove(session.opened.site, host, path)
+    try:
+        gone = secrets.preview_remove(session.opened.site, host, path)
+    except NotFoundError:
+        if not session.dry_run:  # an earlier run may have been interrupted before the archive lost it, too
+            refresh_archives(session, [host])
+        raise
     if not session.dry_run:
         secrets.remove(session.opened.site, host, path)
     value = {"host": host, "paths": [octal(one) for one in gone], "dry_run": session.dry_run}

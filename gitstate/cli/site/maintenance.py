@@ -11,7 +11,7 @@ from gitstate.cli.base.output import emit, size
 from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
 from gitstate.core.wording import counted
 from gitstate.release import integrity
-from gitstate.tree import maintenance, verify
+from gitstate.tree import bootstrap, maintenance, verify
 from gitstate.tree.maintenance import Repacked, Size
 
 
@@ -69,6 +69,8 @@ def gc(session: Session, repo: str | None, aggressive: bool) -> None:
     """
     site = session.opened.site
     names = [repo] if repo else [*site.repositories(), *integrity.own_repositories(site)]
+    if repo is None and not session.dry_run:
+        bootstrap.clear_killed(site)
     found = {}
     for name in names:
         repository = integrity.open_repository(session.opened, name)
