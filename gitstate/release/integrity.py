@@ -11,6 +11,7 @@ from gitstate.boot.files import damaged as damaged_boot_files
 from gitstate.boot.group import inspect_output
 from gitstate.core import fs
 from gitstate.core.errors import DamagedError, GitstateError, NotFoundError
+from gitstate.core.failures import of_system
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display
 from gitstate.core.wording import some_of
@@ -31,6 +32,8 @@ class Finding(NamedTuple):
     what: str
     problems: tuple[str, ...]
     cure: str = ""
+    fault: GitstateError | None = None
+    """What kept us from looking, if that is no damage: no rights, or a disk that fails."""
 
 
 def own_repositories(site: Site) -> Mapping[str, Path]:
@@ -67,7 +70,7 @@ def _unreadable_releases(opened: OpenedSite) -> Iterator[str]:
 
 def _missing_commits(site: Site, release: Release) -> Iterator[str]:
     for name, commit in release.commits.items():
-        if site.repository_path(name).exists():
+        if fs.has_directory(site.repository_path(name)):
             try:
                 site.repository(name).commit(commit)
             except GitstateError as error:
@@ -103,16 +106,20 @@ def _fsck(opened: OpenedSite, name: str, observer: Observer) -> list[str]:
 def _finding(what: str, look: Callable[[], Iterable[str]], cure: str) -> Finding:
     try:
         return Finding(what, tuple(look()), cure)
-    except GitstateError as error:
+    except DamagedError as error:
         return Finding(what, (error.message,), error.hint)
+    except GitstateError as error:
+        return Finding(what, (error.message,), error.hint, error)
     except OSError as error:
-        return Finding(what, (f"{error.filename or what}: {error.strerror}",), cure)
+        fault = of_system(error)
+        return Finding(what, (fault.message,), fault.hint, fault)
 
 
 def _exports(opened: OpenedSite, observer: Observer) -> Iterator[Finding]:
     for name in opened.site.prototypes():
-        for path in sorted(opened.site.exports_path(name).glob("[0-9a-f]*")):
-            if len(path.name) == _ID:
+        exports = opened.site.exports_path(name)
+        for path in map(exports.joinpath, fs.list_names(exports)):
+            if len(path.name) == _ID and not path.name.startswith("."):
                 observer.phase(f"export {name} {path.name[:7]}")
                 cure = f"when nothing uses it: rm -r {path}; gitstate export {name} {path.name[:7]}"
                 where = str(path.relative_to(opened.site.path))

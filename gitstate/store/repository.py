@@ -107,6 +107,7 @@ class Repository(Objects):
     def _check_readable(self) -> None:
         if fs.is_free(self.path / "HEAD") or not fs.has_directory(self.path / "objects"):
             raise HostError(f"{self.path} is not a git repository", "restore it from a clone or a backup")
+        fs.has_directory(self.path / "objects" / "pack")  # git calls what it may not enter no repository
         if self.path.stat().st_uid != os.geteuid():
             hint = "its configuration and hooks would run as you: chown -R it"
             raise HostError(f"{self.path} is another user's", hint)
@@ -139,7 +140,7 @@ class Repository(Objects):
         """
         for name, value in configuration.missing(self.path, self.settings).items():
             self.configure(name, value)
-        if hooked or (self.path / "hooks").is_dir():
+        if hooked or fs.has_directory(self.path / "hooks"):
             hooks.install(self.path)
 
     def outdated(self) -> list[str]:

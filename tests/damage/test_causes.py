@@ -194,3 +194,26 @@ def test_a_file_where_a_directory_should_be(site: Site, path: str, words: str) -
     code, said = told(site, [], *words.split())
     assert code == 5, said
     assert str(place) in said
+
+
+# --- checks of many things --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", ["fsck", "verify --all"])
+def test_what_can_t_be_looked_at_is_no_damage(site: Site, words: str) -> None:
+    """One repository can't be read: 5. Beside it another is damaged: 14, which names that one alone."""
+    site.run("prototype", "create", "kiosk")
+    for path in (site.repository("kiosk") / "objects", *(site.repository("kiosk") / "objects").iterdir()):
+        os.chown(path, 65534, -1)
+        path.chmod(0o700)
+    code, said = told(site, without(_WEAK), *words.split())
+    assert code == 5, said
+    pack = next((site.repository("desktop") / "objects/pack").glob("*.pack"))
+    pack.chmod(0o600)
+    with pack.open("r+b") as file:
+        file.seek(40)
+        file.write(b"\xff" * 8)
+    code, said = told(site, without(_WEAK), *words.split())
+    assert code == 14, said
+    assert "damaged: desktop" in said
+    assert "kiosk" not in said.splitlines()[-2]

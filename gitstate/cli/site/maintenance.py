@@ -28,18 +28,18 @@ def fsck(session: Session, repo: str | None) -> None:
     names = [repo] if repo else [*site.repositories(), *integrity.own_repositories(site)]
     if not names:
         raise NotFoundError("there is nothing to check: no repositories", "gitstate prototype create makes one")
-    unread: list[GitstateError] = []
+    unread: dict[str, GitstateError] = {}
     found = [(name, _problems(session, name, unread, alone=repo is not None)) for name in names]
     value = [{"repository": name, "problems": problems} for name, problems in found]
     lines = [line for name, problems in found for line in ([f"{name}: {one}" for one in problems] or [f"{name}: ok"])]
     emit(session, "fsck/1", {"repositories": value}, lines)
-    if unread:
-        raise unread[0]
-    if bad := [name for name, problems in found if problems]:
+    if bad := [name for name, problems in found if problems and name not in unread]:
         raise DamagedError(f"damaged: {', '.join(bad)}", "fetch what is missing from a clone or a backup")
+    if unread:
+        raise next(iter(unread.values()))
 
 
-def _problems(session: Session, name: str, unread: list[GitstateError], *, alone: bool) -> list[str]:
+def _problems(session: Session, name: str, unread: dict[str, GitstateError], *, alone: bool) -> list[str]:
     """What is wrong. Of many repositories one that can't even be read doesn't keep the others from their turn.
 
     If that is no damage but lack of rights, say, the error joins ``unread``.
@@ -52,7 +52,7 @@ def _problems(session: Session, name: str, unread: list[GitstateError], *, alone
         if alone:
             raise
         if not isinstance(error, DamagedError):
-            unread.append(error)
+            unread[name] = error
         return [error.message]
 
 

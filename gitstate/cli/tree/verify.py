@@ -93,5 +93,7 @@ def _verify_all(session: Session) -> None:
     lines = [line for one in found for line in ([f"{one.what}: {why}" for why in one.problems] or [f"{one.what}: ok"])]
     value = [{"what": one.what, "problems": list(one.problems)} for one in found]
     emit(session, "verify-all/1", {"checks": value}, lines)
-    if bad := [one for one in found if one.problems]:
+    if bad := [one for one in found if one.problems and one.fault is None]:
         raise DamagedError(f"damaged: {', '.join(one.what for one in bad)}", bad[0].cure)
+    if faults := [one.fault for one in found if one.fault is not None]:
+        raise faults[0]

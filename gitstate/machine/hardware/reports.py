@@ -94,7 +94,7 @@ class Reports:
 
     def running(self) -> dict[str, Running]:
         """What machines reported to run, by host: the same for many, so each text is read once. Raises DamagedError."""
-        if not self._site.releases_path.is_dir():
+        if not fs.has_directory(self._site.releases_path):
             return {}
         repository = self._site.releases()
         blobs = {name: oid for name, oid in self._tree(repository).items() if name.endswith(_RUNNING)}
@@ -133,7 +133,7 @@ class Reports:
         return files
 
     def _kept_running(self, host: str) -> bytes | None:
-        if not self._site.releases_path.is_dir():
+        if not fs.has_directory(self._site.releases_path):
             return None
         repository = self._site.releases()
         oid = self._tree(repository).get(host.encode() + _RUNNING)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gitstate.core import fs
 from gitstate.core.state_file import StateFormat
 from gitstate.store import Repository
 
@@ -55,7 +56,7 @@ def look(descriptor: int) -> Look:
 def recorded(repository: Repository) -> set[bytes]:
     """The commits of whose exports the looks are known."""
     folder = _folder(repository)
-    return {bytes.fromhex(path.name) for path in folder.iterdir() if len(path.name) == 40} if folder.is_dir() else set()
+    return {bytes.fromhex(name) for name in fs.list_names(folder) if len(name) == 40}
 
 
 def load(repository: Repository, commit: bytes) -> Digests:
