@@ -22,6 +22,10 @@ _passed: Final = re.compile(
     # we were loaded with them, too: programs that we run have to see the same files and owners (fakeroot)
     "|LD_PRELOAD|LD_LIBRARY_PATH|FAKEROOTKEY|FAKED_MODE|PYTHONPATH|PYTHONHOME"
 ).fullmatch
+_upsets_installer: Final = re.compile(
+    "TAR_OPTIONS|POSIXLY_CORRECT|(GZIP|XZ|ZSTD)_?[A-Z]*|GREP_OPTIONS|(BASH_)?ENV|CDPATH|LANG|LANGUAGE|LC_.*|GIT_.*"
+).fullmatch
+"""mmdebstrap gets all but these: apt, dpkg and packages' scripts have variables of their own, as debconf's answers."""
 _is_configuration: Final = re.compile(
     "GIT_CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|PARAMETERS|COUNT|KEY_[0-9]+|VALUE_[0-9]+)"
 ).fullmatch
@@ -49,10 +53,14 @@ def of_program(
 
     git reads no configuration but the repository's own; that of whoever started us, too, if ``personal``.
     """
-    found = {name: value for name, value in os.environ.items() if _passed(name)} | {"LC_ALL": "C"}
+    found = {name: value for name, value in os.environ.items() if _is_for(program, name)} | {"LC_ALL": "C"}
     if personal:
         # Letters that aren't ASCII count for what a person reads and searches for.
         found |= {name: value for name, value in os.environ.items() if _is_configuration(name)} | {"LC_ALL": "C.UTF-8"}
     elif program == "git":
         found |= _FOR_GIT
     return found | dict(added or {})
+
+
+def _is_for(program: str | bytes, name: str) -> bool:
+    return not _upsets_installer(name) if program == "mmdebstrap" else _passed(name) is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core import git, process, settings
+from gitstate.core.environment import of_program
 from tests.support import needs
 from tests.testing.git import Git
 
@@ -38,6 +39,16 @@ def test_programs_get_what_is_listed_in_the_c_locale(monkeypatch: pytest.MonkeyP
     assert listed.items() <= found.items()
     assert found["LC_ALL"] == "C"
     assert not OURS.keys() & found.keys()
+
+
+def test_an_installation_gets_the_variables_of_apt_and_of_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DEBIAN_FRONTEND", "DEBCONF_DB_OVERRIDE", "A_PACKAGE_S_OWN", "TAR_OPTIONS", "LC_MESSAGES", "XZ_OPT"):
+        monkeypatch.setenv(name, "x")
+    found = of_program("mmdebstrap")
+    assert {"DEBIAN_FRONTEND", "DEBCONF_DB_OVERRIDE", "A_PACKAGE_S_OWN"} < found.keys()
+    assert {"TAR_OPTIONS", "LC_MESSAGES", "XZ_OPT"}.isdisjoint(found)
+    assert found["LC_ALL"] == "C"
+    assert "DEBIAN_FRONTEND" not in of_program("tar")
 
 
 def test_what_is_loaded_into_us_is_loaded_into_programs(monkeypatch: pytest.MonkeyPatch) -> None:
