@@ -216,6 +216,25 @@ def runs(text: str) -> Action:
     return check
 
 
+def named(lab: Lab) -> None:
+    """The tag is annotated and names the newest snapshot."""
+    repository = lab.site / "prototypes/p.git"
+    assert git(repository, "cat-file", "-t", "v1") == "tag"
+    assert git(repository, "rev-parse", "v1^{commit}") == git(repository, "rev-parse", "main")
+
+
+def released(lab: Lab) -> None:
+    """What the tag asks for is released by the next reconcile."""
+    lab("reconcile")
+    runs("3")(lab)
+
+
+def writable(lab: Lab) -> None:
+    """The file is a link, and its content stands in base."""
+    assert (lab.live("p") / "etc" / "fstab").is_symlink()
+    assert (lab.live("base") / "etc" / "fstab").read_text() == "proc /proc proc defaults 0 0\n"
+
+
 def keytab(lab: Lab) -> None:
     """A secret, outside."""
     (lab.outside / "keytab").write_bytes(b"secret\n" * 700)
@@ -313,6 +332,9 @@ VERBS: Final = (
         (0,),
         check=has("checkin", "base", "-m", "m"),
     ),
+    Verb("tag", said("tag", "p", "v1"), (0, 2, 12), check=named),
+    Verb("tag of a channel", said("tag", "p", "lab3/3"), (0, 2, 12), check=released),
+    Verb("local add", said("local", "add", "p", "/etc/fstab"), (0,), check=writable),
     Verb("gc", said("gc", "p"), (0,), grown, has("fsck", "p")),
     Verb(
         "channel create",
