@@ -288,3 +288,17 @@ def test_a_stale_hook_calls_the_program_on_the_path(
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert "hook reference-transaction" in done.stderr
+
+
+def test_a_lock_of_somebody_alive_is_told_in_any_language(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("LANGUAGE", "de")
+    (tmp_path / "live" / "etc" / "motd").write_text("two\n")
+    lock = site.repository("desktop") / "refs" / "heads" / "main.lock"
+    with lock.open("w") as file, subprocess.Popen(["sleep", "60"], stdout=file) as owner:
+        try:
+            assert "File exists" in site.refuses(11, "checkin", "desktop", "-m", "x")
+        finally:
+            owner.kill()
