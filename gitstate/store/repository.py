@@ -214,12 +214,13 @@ class Repository(Objects):
         StorageError if it can't be written. Where git moved some and failed, the rest is moved, and git's complaint is
         a warning.
         """
+        done = any(new != old and self.object_at(name) == new for name, new, old in moves)
         try:
             try:
                 self._update_refs(moves, reason)
             except GitstateError as error:
                 rest = [move for move in moves if self.object_at(move[0]) != move[1]]
-                if len(rest) == len(moves):
+                if done or len(rest) == len(moves):  # what somebody else moved there isn't ours to finish
                     raise
                 self._update_refs(rest, reason)  # git moves one after the other, and couldn't write a log, perhaps
                 warnings.warn(error.message, stacklevel=2)

@@ -42,6 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("commands")
     site = make_site(place / "site")
     plant(place / "root")
+    (place / "another").mkdir()
     site.run("prototype", "create", "desktop", "--live", str(place / "root"))
     site.run("checkin", "desktop", "-m", "first")
     site.run("checkin", "desktop", "-m", "second", "--replace")
@@ -72,7 +73,7 @@ def said(site: Site, *words: str, code: int, cwd: Path | None = None) -> str:
 
 DRY: Final = {
     "init": ("--site", "{}/new", "init"),
-    "prototype create": ("prototype", "create", "new", "--live", "{}/root"),
+    "prototype create": ("prototype", "create", "new", "--live", "{}/another"),
     "prototype create, copied": ("prototype", "create", "new", "--from", "{}/root"),
     "prototype create, forked": ("prototype", "create", "new", "--from", "desktop@HEAD~1"),
     "prototype create, installed": ("prototype", "create", "new", "--bootstrap", "bookworm"),
