@@ -13,8 +13,10 @@ from typing import Final, TypeVar
 
 from gitstate.core import fs
 from gitstate.core.errors import LockedError
+from gitstate.core.failures import ProgramError
 
 _SCRATCH: Final = "scratch-"
+_RECORD: Final = "git-of-"
 _PAUSE: Final = 0.05
 _EXPORT: Final = 600.0
 """Seconds: a first export of a large root takes its time."""
@@ -56,6 +58,47 @@ def lock_repository(repository: Path, private: Path, command: str) -> Iterator[N
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def recorded(private: Path) -> Iterator[None]:
+    """Leave a record in ``private`` that git works for us, in case we are killed with it; see ``settle_records``.
+
+    It goes at the end of the block, unless git was killed in it, perhaps. Raises OSError.
+    """
+    private.mkdir(mode=0o700, exist_ok=True)
+    record = private / f"{_RECORD}{os.getpid()}"
+    while True:
+        descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if record.exists():
+            break
+        os.close(descriptor)  # another process took it for that of a killed one before it was locked
+    is_over = True
+    try:
+        yield
+    except (ProgramError, LockedError):  # git ended by itself, and removed its locks
+        raise
+    except BaseException:
+        is_over = False
+        raise
+    finally:
+        if is_over:
+            record.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def settle_records(private: Path, clear: Callable[[], bool]) -> None:
+    """Call ``clear`` for each process that was killed, or failed, while git worked for it; if true, its record goes."""
+    for record in private.glob(f"{_RECORD}*"):
+        with suppress(FileNotFoundError, BlockingIOError):
+            descriptor = os.open(record, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if clear():
+                    record.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def retry(do: Callable[[], T], seconds: float = _REPORTS) -> T:

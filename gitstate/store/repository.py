@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +16,14 @@ from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedEr
 from gitstate.core.failures import ProgramError, ProgramRefusedError
 from gitstate.core.names import LAYER_KINDS
 from gitstate.store import configuration, hooks, revisions, stale_locks
-from gitstate.store.lock import lock_repository, scratch
+from gitstate.store.lock import lock_repository, recorded, scratch, settle_records
 from gitstate.store.objects import Tag, Type, parse_commit, parse_tag
 from gitstate.store.odb import Objects
 from gitstate.store.refs import LoggedMove, last_move, list_refs, read_ref, read_refs, short_names
 from gitstate.store.staging import Move, Staging
 
+_LOCKING: Final = frozenset(("commit-graph", "index-pack", "pack-refs", "prune", "repack", "tag", "update-ref"))
+"""The commands of git that make lock files."""
 MAIN: Final = "refs/heads/main"
 ZERO: Final = "0" * 40
 _NEW: Final = ("--initial-branch=main", "--object-format=sha1", "--template=")
@@ -244,19 +246,25 @@ class Repository(Objects):
         config: Mapping[str, str] | None = None,
         personal: bool = False,
     ) -> bytes:
-        """Run git on this repository, once more if a killed git's lock was in its way; return what it prints.
+        """Run git on this repository, once more if another git's lock was in its way; return what it prints.
 
         No configuration counts but the repository's and ``config``; if ``personal``, the caller's as well. Raises
-        ProgramError, StorageError, HostError, and LockedError for a lock whose owner lives.
+        ProgramError, StorageError, HostError, and LockedError for a lock that stays.
         """
         argv = git.on(self.path, *arguments, config=config)
-        try:
-            return process.run(argv, stdin=stdin, variables=variables, personal=personal)
-        except ProgramError as error:
-            if not stale_locks.is_in_the_way(error.said):
-                raise
-            stale_locks.clear(self.path, error.message)
-        return process.run(argv, stdin=stdin, variables=variables, personal=personal)
+        run = partial(process.run, argv, stdin=stdin, variables=variables, personal=personal)
+        if arguments[0] not in _LOCKING:
+            return run()
+        settle_records(self.private, lambda: not stale_locks.clear_idle(self.path))
+        with recorded(self.private):
+            try:
+                return run()
+            except ProgramError as error:
+                if not stale_locks.is_in_the_way(error.said):
+                    raise
+                stale_locks.clear_older_than_boot(self.path)
+                stale_locks.wait(self.path, error.message)
+            return run()
 
     def all_snapshots(self) -> Iterator[tuple[bytes, bytes]]:
         """Commit and root tree of everything that any ref reaches, newest first."""

@@ -1,7 +1,8 @@
 """What a killed git left behind: lock files, ``NAME.lock``, and temporary files. No git ever removes them.
 
-A lock file is stale when no process can be its owner any more; its age proves nothing. The owner made the file, so it
-existed before we look, and if it lives, it is seen in /proc:
+A lock file is stale when it is from before the machine was started, or from the time when a gitstate was killed with
+its git, which left a record; and no process can be its owner any more. The owner made the file, so it existed before we
+look, and if it lives, it is seen in /proc:
 
 - It has the file open, whatever program it is.
 - It is git, which closes a lock file of a ref before it renames it. Then it works in the repository: its current
@@ -44,12 +45,14 @@ _BESIDE_A_PACK: Final = frozenset((".idx", ".rev", ".bitmap", ".mtimes", ".promi
 _KEPT_HERE: Final = re.compile(rf"receive-pack [0-9]+ on {re.escape(os.uname().nodename)}\n?")
 
 
-def clear(repository: Path, message: str) -> None:
-    """Remove git's stale lock files, with a warning. Raises LockedError with ``message`` if one isn't stale."""
+def wait(repository: Path, message: str) -> None:
+    """Wait until git's lock files are gone. Raises LockedError with ``message``, which names the one in the way."""
     until = time.monotonic() + _TIMEOUT
-    while owners := clear_idle(repository):
+    while any(lock_files(repository)):
         if time.monotonic() > until:
-            raise LockedError(message, f"try again when this is done: {some_of(owners, 1)}")
+            owners = _owners(repository, {one[:2] for path in lock_files(repository) if (one := _identity(path))})
+            remedy = f"no process has it any more: gitstate gc {repository.name.removesuffix('.git')} removes it"
+            raise LockedError(message, f"try again when this is done: {some_of(owners, 1)}" if owners else remedy)
         time.sleep(_PAUSE)
 
 
@@ -76,8 +79,26 @@ def clear_temporary(repository: Path, *, everywhere: bool = False) -> list[str]:
 
 
 def clear_idle(repository: Path) -> list[str]:
-    """Remove lock files that are in nobody's way now with a warning, unless a process may own one; those processes."""
+    """Remove lock files with a warning, unless a process may own one; those processes."""
     return _clear(repository, lambda: lock_files(repository))
+
+
+def clear_older_than_boot(repository: Path) -> None:
+    """Remove lock files from before the machine was started, with a warning."""
+    if any(lock_files(repository)):
+        started = _boot_time()
+        _clear(repository, lambda: (path for path in lock_files(repository) if _is_older(path, started)))
+
+
+def _boot_time() -> int:
+    """Seconds since the epoch."""
+    words = (_PROC / "stat").read_text().split()
+    return int(words[words.index("btime") + 1])
+
+
+def _is_older(path: Path, moment: int) -> bool:
+    status = _identity(path)
+    return status is not None and status[2] < moment * 10**9
 
 
 def _clear(repository: Path, find: Callable[[], Iterator[Path]]) -> list[str]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.errors import LockedError
-from gitstate.store import MAIN, Commit, Type, stale_locks, write_objects
+from gitstate.store import MAIN, Commit, Type, repack, stale_locks, write_objects
 from gitstate.store.edit import NewObjects, edit_tree
+from gitstate.store.lock import recorded, settle_records
 from gitstate.store.repository import Repository
 from tests.store.test_repository import WHO
 
@@ -40,6 +42,16 @@ def commit(repository: Repository, message: str) -> bytes:
     oid = objects.add(Type.COMMIT, Commit(tree, [], WHO, WHO, message).encode())
     write_objects(repository, objects, [], "test")
     return oid
+
+
+def killed_gitstate(repository: Repository) -> None:
+    """Leave what a gitstate leaves that is killed while git moves a ref for it, but for git's own files."""
+    script = (
+        "import os, sys, pathlib; from gitstate.store.lock import recorded\n"
+        "with recorded(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(repository.private)], check=False)
+    assert len(list(repository.private.glob("git-of-*"))) == 1
 
 
 Start = Callable[[Path], tuple[list[str], Path, dict[str, str]]]
@@ -88,15 +100,64 @@ def test_a_lock_of_a_live_git_stays_however_old(repository: Repository, way: str
     assert repository.ref(MAIN) == first
 
 
-def test_a_lock_of_a_killed_git_goes_and_is_named(repository: Repository) -> None:
-    first, second = commit(repository, "first"), commit(repository, "second")
-    with live_git(repository, first, WAYS["by an argument"]) as child:
+def kill_git(repository: Repository, oid: bytes) -> Path:
+    """The lock file that it leaves."""
+    with live_git(repository, oid, WAYS["by an argument"]) as child:
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert (repository.path / LOCK).exists()
+    return repository.path / LOCK
+
+
+def test_a_lock_of_a_git_that_was_killed_with_us_goes_and_is_named(repository: Repository) -> None:
+    first, second = commit(repository, "first"), commit(repository, "second")
+    kill_git(repository, first)
+    killed_gitstate(repository)
     with pytest.warns(UserWarning, match=LOCK):
         repository.move_refs([(MAIN, second, None)], "test")
     assert repository.ref(MAIN) == second
+    assert list(repository.private.glob("git-of-*")) == []
+
+
+def test_a_lock_from_before_the_machine_started_goes(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = commit(repository, "first"), commit(repository, "second")
+    kill_git(repository, first)
+    monkeypatch.setattr(stale_locks, "_boot_time", lambda: int(time.time()) + 5)
+    with pytest.warns(UserWarning, match=LOCK):
+        repository.move_refs([(MAIN, second, None)], "test")
+    assert repository.ref(MAIN) == second
+
+
+def test_a_lock_that_nobody_can_tell_of_stays_until_gc(repository: Repository) -> None:
+    """Its git may run where we can't see it: on another machine, or outside of our container."""
+    first, second = commit(repository, "first"), commit(repository, "second")
+    lock = kill_git(repository, first)
+    with pytest.raises(LockedError) as caught:
+        repository.move_refs([(MAIN, second, None)], "test")
+    assert LOCK in caught.value.message
+    assert "gitstate gc desktop" in caught.value.hint
+    assert lock.exists()
+    with warnings.catch_warnings(record=True, action="always") as caught_warnings, repository.lock("gc"):
+        repack.apply(repository, repack.plan(repository, aggressive=False))
+    assert LOCK in " ".join(str(one.message) for one in caught_warnings)
+    repository.move_refs([(MAIN, second, None)], "test")
+    assert repository.ref(MAIN) == second
+
+
+def test_the_record_of_a_killed_gitstate_waits_for_a_live_git(repository: Repository) -> None:
+    first, second = commit(repository, "first"), commit(repository, "second")
+    killed_gitstate(repository)
+    with live_git(repository, first, WAYS["by an argument"]), pytest.raises(LockedError):
+        repository.move_refs([(MAIN, second, None)], "test")
+    with pytest.warns(UserWarning, match=LOCK):
+        repository.move_refs([(MAIN, second, None)], "test")
+
+
+def test_a_record_of_the_living_stays(repository: Repository) -> None:
+    with recorded(repository.private):
+        settle_records(repository.private, lambda: pytest.fail("it lives"))
+        assert len(list(repository.private.glob("git-of-*"))) == 1
+    assert list(repository.private.glob("git-of-*")) == []
 
 
 def test_whoever_has_the_file_open_owns_it(repository: Repository) -> None:
@@ -109,6 +170,7 @@ def test_whoever_has_the_file_open_owns_it(repository: Repository) -> None:
             repository.move_refs([(MAIN, oid, None)], "test")
         child.kill()
         child.wait()
+    killed_gitstate(repository)
     with pytest.warns(UserWarning, match=LOCK):
         repository.move_refs([(MAIN, oid, None)], "test")
 
@@ -117,6 +179,7 @@ def test_a_git_that_works_elsewhere_is_no_owner(repository: Repository, tmp_path
     other = Repository.create(tmp_path / "desktop.git.old.git", hooked=False)
     oid, elsewhere = commit(repository, "x"), commit(other, "y")
     (repository.path / LOCK).touch()
+    killed_gitstate(repository)
     with (
         live_git(other, elsewhere, WAYS["by an argument"]),
         pytest.warns(UserWarning, match=LOCK),
@@ -127,6 +190,7 @@ def test_a_git_that_works_elsewhere_is_no_owner(repository: Repository, tmp_path
 def test_what_can_not_be_read_counts_as_an_owner(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     oid = commit(repository, "x")
     (repository.path / LOCK).touch()
+    killed_gitstate(repository)
 
     def refuse(process: Path) -> bool:
         raise PermissionError
@@ -147,7 +211,7 @@ def test_a_lock_that_is_made_while_we_look_stays(repository: Repository, monkeyp
         return []
 
     monkeypatch.setattr(stale_locks, "_owners", meanwhile)
-    stale_locks.clear(repository.path, "")
+    stale_locks.clear_idle(repository.path)
     assert lock.exists()
 
 
@@ -187,9 +251,11 @@ def test_a_pack_refs_that_was_killed_stops_no_other(repository: Repository) -> N
     repository.move_refs([(MAIN, commit(repository, "x"), None)], "test")
     for name in ("packed-refs.lock", "packed-refs.new"):
         (repository.path / name).write_text("half")
+    killed_gitstate(repository)
     with pytest.warns(UserWarning, match=r"packed-refs\.lock"):
         repository.git("pack-refs", "--all")
     (repository.path / "packed-refs.new").write_text("half")
+    killed_gitstate(repository)
     with pytest.warns(UserWarning, match=r"packed-refs\.new"):
         repository.git("pack-refs", "--all")
     assert repository.ref(MAIN)
