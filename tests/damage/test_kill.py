@@ -24,6 +24,7 @@ from tests.damage.harness import (
 )
 from tests.support import PROJECT, needs, root_only
 from tests.testing import judges
+from tests.testing.killed import leave_record
 
 pytestmark = [root_only, needs("rsync")]
 
@@ -237,11 +238,12 @@ def test_interrupted_at_random_points(harness: Harness) -> None:
 
 
 def test_a_git_killed_while_it_moved_a_ref(harness: Harness) -> None:
-    """After a power cut git's own lock may stand: it is removed, and named."""
+    """Where a gitstate was killed, git's own lock may stand: it is removed, and named."""
     harness.check_in()
     (harness.live / "new").write_text("new")
     lock = harness.repository / "refs" / "heads" / "main.lock"
     lock.touch()
+    leave_record(harness.repository)
     said = harness("checkin", "p", "-m", "m")
     assert said.code == 0
     assert "main.lock" in said.err

@@ -20,6 +20,7 @@ from gitstate.store.edit import NewObjects, edit_tree
 from gitstate.store.lock import recorded, settle_records
 from gitstate.store.repository import Repository
 from tests.store.test_repository import WHO
+from tests.testing.killed import leave_record
 
 LOCK = "refs/heads/main.lock"
 YEAR = 365 * 86400
@@ -42,16 +43,6 @@ def commit(repository: Repository, message: str) -> bytes:
     oid = objects.add(Type.COMMIT, Commit(tree, [], WHO, WHO, message).encode())
     write_objects(repository, objects, [], "test")
     return oid
-
-
-def killed_gitstate(repository: Repository) -> None:
-    """Leave what a gitstate leaves that is killed while git moves a ref for it, but for git's own files."""
-    script = (
-        "import os, sys, pathlib; from gitstate.store.lock import recorded\n"
-        "with recorded(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", script, str(repository.private)], check=False)
-    assert len(list(repository.private.glob("git-of-*"))) == 1
 
 
 Start = Callable[[Path], tuple[list[str], Path, dict[str, str]]]
@@ -112,7 +103,7 @@ def kill_git(repository: Repository, oid: bytes) -> Path:
 def test_a_lock_of_a_git_that_was_killed_with_us_goes_and_is_named(repository: Repository) -> None:
     first, second = commit(repository, "first"), commit(repository, "second")
     kill_git(repository, first)
-    killed_gitstate(repository)
+    leave_record(repository.path)
     with pytest.warns(UserWarning, match=LOCK):
         repository.move_refs([(MAIN, second, None)], "test")
     assert repository.ref(MAIN) == second
@@ -146,7 +137,7 @@ def test_a_lock_that_nobody_can_tell_of_stays_until_gc(repository: Repository) -
 
 def test_the_record_of_a_killed_gitstate_waits_for_a_live_git(repository: Repository) -> None:
     first, second = commit(repository, "first"), commit(repository, "second")
-    killed_gitstate(repository)
+    leave_record(repository.path)
     with live_git(repository, first, WAYS["by an argument"]), pytest.raises(LockedError):
         repository.move_refs([(MAIN, second, None)], "test")
     with pytest.warns(UserWarning, match=LOCK):
@@ -170,7 +161,7 @@ def test_whoever_has_the_file_open_owns_it(repository: Repository) -> None:
             repository.move_refs([(MAIN, oid, None)], "test")
         child.kill()
         child.wait()
-    killed_gitstate(repository)
+    leave_record(repository.path)
     with pytest.warns(UserWarning, match=LOCK):
         repository.move_refs([(MAIN, oid, None)], "test")
 
@@ -179,7 +170,7 @@ def test_a_git_that_works_elsewhere_is_no_owner(repository: Repository, tmp_path
     other = Repository.create(tmp_path / "desktop.git.old.git", hooked=False)
     oid, elsewhere = commit(repository, "x"), commit(other, "y")
     (repository.path / LOCK).touch()
-    killed_gitstate(repository)
+    leave_record(repository.path)
     with (
         live_git(other, elsewhere, WAYS["by an argument"]),
         pytest.warns(UserWarning, match=LOCK),
@@ -190,7 +181,7 @@ def test_a_git_that_works_elsewhere_is_no_owner(repository: Repository, tmp_path
 def test_what_can_not_be_read_counts_as_an_owner(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     oid = commit(repository, "x")
     (repository.path / LOCK).touch()
-    killed_gitstate(repository)
+    leave_record(repository.path)
 
     def refuse(process: Path) -> bool:
         raise PermissionError
@@ -251,11 +242,11 @@ def test_a_pack_refs_that_was_killed_stops_no_other(repository: Repository) -> N
     repository.move_refs([(MAIN, commit(repository, "x"), None)], "test")
     for name in ("packed-refs.lock", "packed-refs.new"):
         (repository.path / name).write_text("half")
-    killed_gitstate(repository)
+    leave_record(repository.path)
     with pytest.warns(UserWarning, match=r"packed-refs\.lock"):
         repository.git("pack-refs", "--all")
     (repository.path / "packed-refs.new").write_text("half")
-    killed_gitstate(repository)
+    leave_record(repository.path)
     with pytest.warns(UserWarning, match=r"packed-refs\.new"):
         repository.git("pack-refs", "--all")
     assert repository.ref(MAIN)
