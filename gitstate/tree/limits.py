@@ -1,6 +1,7 @@
 """What any file system can hold, and how much one snapshot may: pure checks of entries and counts.
 
-The rules are those of Linux above all file systems (VFS): what passes may still be too much for one of them.
+The rules are those of Linux above all file systems (VFS): what passes may still be too much for one of them
+(docs/decisions/0015-limits-of-a-snapshot.md).
 """
 
 from __future__ import annotations
