@@ -38,13 +38,17 @@ def look(descriptor: int) -> Look:
     Raises OSError.
     """
     own, looks, directories = os.fstat(descriptor), [], []
-    with os.scandir(descriptor) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                directories.append(entry.name)
-            else:
-                one = entry.stat(follow_symlinks=False)
-                looks.append((entry.name, one.st_mode, one.st_uid, one.st_gid, one.st_size, one.st_mtime_ns))
+    opened = fs.open_directory(b".", descriptor)  # btrfs lists what was there when a directory was opened
+    try:
+        with os.scandir(opened) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.name)
+                else:
+                    one = entry.stat(follow_symlinks=False)
+                    looks.append((entry.name, one.st_mode, one.st_uid, one.st_gid, one.st_size, one.st_mtime_ns))
+    finally:
+        os.close(opened)
     whole = (own.st_mode, own.st_uid, own.st_gid, own.st_mtime_ns, sorted(looks), sorted(directories))
     text = repr(whole).encode("ascii", "backslashreplace")
     return Look(hashlib.blake2b(text, digest_size=_SIZE).digest(), [name for name, *_ in looks], directories)

@@ -15,6 +15,7 @@ import tomlkit
 
 from gitstate.boot import files as publish
 from gitstate.boot.files.planning import Plan
+from gitstate.boot.group import lock
 from gitstate.boot.options import load
 from gitstate.core import cpio
 from gitstate.core.entry import Kind, Meta
@@ -175,7 +176,7 @@ class Harness:
 
     def write(self) -> Plan:
         """Write all; what there was to do."""
-        with publish.lock(self.site):
+        with lock(self.site):
             plan = self.plan()
             publish.apply(plan, SILENT)
         return plan
