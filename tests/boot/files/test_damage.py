@@ -23,6 +23,7 @@ import pytest
 
 from gitstate.boot import files as publish
 from gitstate.boot.files import state
+from gitstate.boot.group import lock
 from gitstate.core.errors import StorageError
 from gitstate.core.monitor import SILENT
 from tests.boot.files.harness import Harness, looks
@@ -148,7 +149,7 @@ def interrupted(harness: Harness, when: int | str, events: frozenset[str] = _OPE
                 if done == when:
                     strike()
 
-        with publish.lock(harness.site):
+        with lock(harness.site):
             plan = harness.plan()
             sys.addaudithook(hook)
             publish.apply(plan, SILENT, lambda name: strike() if name == when else None)
@@ -242,7 +243,7 @@ def test_interrupted(siege: Siege) -> None:
         if name == "staged":
             raise KeyboardInterrupt
 
-    with publish.lock(siege.harness.site), pytest.raises(KeyboardInterrupt):
+    with lock(siege.harness.site), pytest.raises(KeyboardInterrupt):
         publish.apply(siege.harness.plan(), SILENT, strike)
     siege.holds()
     assert not [path for path in siege.harness.looks() if ".gitstate-new" in path]

@@ -15,6 +15,7 @@ import pytest
 
 from gitstate.boot import files as publish
 from gitstate.boot.files import state
+from gitstate.boot.group import lock
 from gitstate.boot.options import load
 from gitstate.core.errors import ConfigError, GitstateError, HostError, LockedError, NotFoundError, RefusedError
 from gitstate.core.monitor import SILENT
@@ -397,7 +398,7 @@ def loaders(tmp_path: Path) -> Path:
 
 
 def write_with(harness: Harness, loaders: Path) -> publish.Plan:
-    with publish.lock(harness.site):
+    with lock(harness.site):
         plan = publish.plan(harness.site, load(harness.site), harness.directory, SILENT, loaders)
         publish.apply(plan, SILENT)
     return plan
@@ -563,7 +564,7 @@ def test_a_script_is_in_its_place_only_after_what_it_names(harness: Harness) -> 
 
 
 def test_only_one_writes(harness: Harness) -> None:
-    with publish.lock(harness.site), pytest.raises(LockedError, match="are being written"), publish.lock(harness.site):
+    with lock(harness.site), pytest.raises(LockedError, match="are being written"), lock(harness.site):
         pass
     harness.write()
 
