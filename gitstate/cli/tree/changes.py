@@ -100,5 +100,6 @@ def unread_error(found: Status) -> PartlyDoneError:
     """The error that names what could not be read."""
     named = [f"/{display(path)} ({why})" for path, why in sorted(found.findings.unrecorded)]
     return PartlyDoneError(
-        f"could not be read: {some_of(named, _NAMED)}", "their last records are kept; mend that, or run it as root"
+        f"not recorded: {some_of(named, _NAMED)}",
+        "their last records are kept; mend that, run it as root, or skip them in the policy file",
     )

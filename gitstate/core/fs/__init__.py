@@ -24,6 +24,7 @@ from gitstate.core.fs.present import has_directory, is_free, list_names, read_fi
 from gitstate.core.fs.read import (
     Identity,
     descriptor_xattrs,
+    extents,
     identity,
     list_directory,
     named_xattrs,
@@ -32,6 +33,7 @@ from gitstate.core.fs.read import (
     open_file,
     open_path,
     open_tree,
+    pieces,
     read_below,
     read_link,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
@@ -62,6 +63,41 @@ def open_file(name: bytes, parent: int) -> int:
         return os.open(name, _FILE_FLAGS | os.O_NOATIME, dir_fd=parent)
     except PermissionError:  # O_NOATIME is for owners
         return os.open(name, _FILE_FLAGS, dir_fd=parent)
+
+
+def extents(descriptor: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data: start and end of each extent; the rest is holes. All of it where nobody can tell."""
+    position, size = 0, os.fstat(descriptor).st_size
+    while position < size:
+        start = _seek(descriptor, position, os.SEEK_DATA, position)
+        stop = None if start is None else _seek(descriptor, start, os.SEEK_HOLE, size)
+        if start is None or stop is None:
+            return
+        yield start, stop
+        position = stop
+
+
+def _seek(descriptor: int, offset: int, whence: int, otherwise: int) -> int | None:
+    """None behind the last data, ``otherwise`` where the file system doesn't know."""
+    try:
+        return os.lseek(descriptor, offset, whence)
+    except OSError as error:
+        return None if error.errno == errno.ENXIO else otherwise
+
+
+def pieces(descriptor: int, size: int) -> Iterator[bytes]:
+    """A file's bytes, at most ``size`` at a time; holes aren't read. Ends early if the file is cut meanwhile."""
+    position, end, zeros = 0, os.fstat(descriptor).st_size, bytes(size)
+    for start, stop in [*extents(descriptor), (end, end)]:
+        while position < start:
+            yield zeros[: start - position]
+            position = min(position + size, start)
+        while position < stop:
+            data = os.pread(descriptor, min(size, stop - position), position)
+            if not data:
+                return
+            yield data
+            position += len(data)
 
 
 def list_directory(descriptor: int) -> list[tuple[bytes, os.stat_result]]:

@@ -135,6 +135,10 @@ class Policy:
             return False
         return not self._allowed(path)
 
+    def allows(self, path: bytes) -> bool:
+        """Whether somebody gave a reason to record ``path`` whatever it is."""
+        return self._allowed(path) is not None
+
     def inspect(self, path: bytes, data: bytes) -> Refusal | None:
         """Why ``data`` may not be recorded at ``path``; None if it may. Pure."""
         if not self.inspects(path, len(data)):
@@ -168,7 +172,7 @@ class Policy:
 
     def recording_everything(self) -> Policy:
         """A policy that records everything and refuses nothing: for a tree that has been a snapshot."""
-        return Policy(Rules(selinux=self.selinux), defaults=False)
+        return Policy(Rules(selinux=self.selinux, allow=((b"**", "it has been recorded"),)), defaults=False)
 
 
 def _digest(rules: Rules, directories: Iterable[bytes], files: Iterable[bytes]) -> bytes:

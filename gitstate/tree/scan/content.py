@@ -25,6 +25,10 @@ from gitstate.tree.scan.cache import pack_stat
 LARGE: Final = 32 << 20
 """Files from this size on (bytes) are streamed: memory stays bounded whatever the file sizes."""
 
+_MOST_HOLES: Final = 4 << 30
+"""A file with larger holes (bytes) is not recorded unless policy allows it: git holds them as zeros, which everybody
+who reads the file must hash."""
+
 _PIECE: Final = 1 << 20
 _ATTEMPTS: Final = 5
 _CLOCK_STEP: Final = 20_000_000
@@ -128,6 +132,8 @@ class Recorder:
             before = os.fstat(descriptor) if attempt else task.status
             if not stat.S_ISREG(before.st_mode):
                 return Outcome(None, problem="changed its type meanwhile")
+            if why := self._too_hollow(task, descriptor, before.st_size):
+                return Outcome(None, problem=why)
             if sqlite.is_database(descriptor, before.st_size):
                 return self.record_database([task])[0]
             if self._since is not None and max(before.st_mtime_ns, before.st_ctime_ns) >= self._since:
@@ -140,6 +146,13 @@ class Recorder:
                 return _outcome(task, after, xattrs, found, settled)
             time.sleep(0.02 * (attempt + 1))
         return Outcome(None, problem="keeps changing while it is read")
+
+    def _too_hollow(self, task: FileTask, descriptor: int, size: int) -> str:
+        """Why a sparse file isn't recorded; empty if it is."""
+        if size <= _MOST_HOLES or self._policy.allows(task.path):
+            return ""
+        holes = size - sum(stop - start for start, stop in fs.extents(descriptor))
+        return f"sparse, {holes >> 30} GiB of holes: skip or allow it in the policy file" if holes > _MOST_HOLES else ""
 
     def _is_settled(self, descriptor: int, status: os.stat_result) -> bool:
         """Whether no write that began before ``status`` was taken can still be going on.
@@ -174,14 +187,12 @@ class Recorder:
     def _stream(self, task: FileTask, descriptor: int, size: int) -> tuple[bytes, Refusal | None] | None:
         inspected = self._policy.inspects(task.path, size)
         refusal = self._policy.inspect(task.path, os.pread(descriptor, _PIECE, 0)) if inspected else None
-        os.lseek(descriptor, 0, os.SEEK_SET)
         old = task.old.oid if task.old is not None else b""
         with self._count:
             self.bytes_read += size
+        pieces = fs.pieces(descriptor, _PIECE)
         with suppress(ValueError):
-            oid = self._sink.stream(
-                size, lambda: os.read(descriptor, _PIECE), lambda oid: oid == old or self._reachable(oid)
-            )
+            oid = self._sink.stream(size, lambda: next(pieces, b""), lambda oid: oid == old or self._reachable(oid))
             return oid, None if oid == old else refusal
         return None
 
