@@ -26,7 +26,7 @@ from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import ReadObject, read_directory, read_links
+from gitstate.tree.snapshot import ReadObject, read_different, read_directory, read_links
 
 LIVE: Final = "refs/gitstate/live"
 """The commit that the live tree was last recorded as on main; moved together with main."""
@@ -246,7 +246,8 @@ def _status(repository: Repository, base: bytes | None, scan: Scan, read: ReadOb
     old_tree = repository.snapshot(base).tree if base else None
     if scan.tree == old_tree or old_tree is None:
         return Status(base, old_tree, scan.tree, [], [], scan.findings, read)
-    changes = list(change.compare(partial(read_directory, read), old_tree, scan.tree))
+    pairs = partial(read_different, read)
+    changes = list(change.compare(partial(read_directory, read), old_tree, scan.tree, read_pair=pairs))
     links = change.compare_links(read_links(read, old_tree), read_links(read, scan.tree))
     return Status(base, old_tree, scan.tree, changes, links, scan.findings, read)
 

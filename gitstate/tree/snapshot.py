@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Final, NamedTuple, TypeVar
 
 from gitstate.core.entry import FORMAT, Directory, Entry, Kind, Meta, ReadDirectory
 from gitstate.core.errors import ConfigError, DamagedError
 from gitstate.core.fs import not_regular
-from gitstate.core.names import LINKS, RECORDS, display, join, real_name, stored_name
-from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, parse_tree
+from gitstate.core.names import LINKS, RECORDS, display, from_octal, join, octal, real_name, stored_name
+from gitstate.store.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, TreeItem, format_tree, parse_tree
 from gitstate.tree.limits import RepeatedEntries, require_possible
-from gitstate.tree.manifest import NO_RECORDS, Records, format_directory, parse_directory, parse_links, resolve
+from gitstate.tree.manifest import (
+    NO_RECORDS,
+    Records,
+    canonical_head,
+    format_directory,
+    parse_directory,
+    parse_links,
+    resolve,
+)
 
 ReadObject = Callable[[bytes], bytes]
 """Reads the content of an object by its raw id; raises DamagedError."""
@@ -117,17 +127,39 @@ def read_records(read: ReadObject, oid: bytes | None, where: bytes) -> Records:
     """The records of the directory at ``where``; none for no ``.gitstate``. Raises DamagedError, ConfigError."""
     if oid is None:
         return NO_RECORDS
-    records = parse_directory(read(oid), f"/{display(join(where, RECORDS))}", root=not where)
+    return _parse(read(oid), where)
+
+
+def _parse(text: bytes, where: bytes) -> Records:
+    records = parse_directory(text, f"/{display(join(where, RECORDS))}", root=not where)
     if records.version is not None and records.version > FORMAT:
         hint = "install a newer gitstate"
         raise ConfigError(f"the snapshot is of format {records.version}; this gitstate reads format {FORMAT}", hint)
     return records
 
 
+class Written(NamedTuple):
+    """How an entry stands in a directory: the line of its record, and its item in git's tree."""
+
+    line: bytes
+    item: TreeItem
+
+
+NOTHING_WRITTEN: Final[Mapping[bytes, Written]] = {}
+
+
 def make_directory(
-    own: Meta, files: Collection[Entry], subdirectories: Iterable[tuple[bytes, bytes]], *, root: bool
+    own: Meta,
+    files: Collection[Entry],
+    subdirectories: Iterable[tuple[bytes, bytes]],
+    *,
+    root: bool,
+    kept: Mapping[bytes, Written] = NOTHING_WRITTEN,
 ) -> tuple[bytes, list[TreeItem]]:
-    """The ``.gitstate`` of a directory, and the tree's items without it; ``files`` in bytewise order."""
+    """The ``.gitstate`` of a directory, and the tree's items without it; ``files`` in bytewise order.
+
+    ``kept`` are further files, by name, that stand as they did in another tree.
+    """
     items = [
         TreeItem(
             SYMLINK if meta.kind is Kind.SYMLINK else EXECUTABLE if meta.mode & 0o100 else FILE, _stored(name), oid
@@ -136,10 +168,88 @@ def make_directory(
         if oid
     ]
     items += [TreeItem(TREE, _stored(name), oid) for name, oid in subdirectories]
-    return format_directory(own, files, root=root), items
+    items += [written.item for written in kept.values()]
+    lines = [(name, written.line) for name, written in kept.items()]
+    return format_directory(own, files, root=root, kept=lines), items
 
 
 _stored = lru_cache(maxsize=65536)(stored_name)
+
+
+# --- directories of which little is wanted ---------------------------------------------------------------------------
+
+_ITEM: Final = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
+_WITH_OID: Final = re.compile(rb"^([^ \n]+)( type=link)?(?: (?!type=)[^ \n]+)* oid=([0-9a-f]{8})$", re.MULTILINE)
+_NOT_READ: Final = frozenset((RECORDS, LINKS))
+_HEADS: Final = frozenset((b"#mtree", b"#gitstate", b"/set", b""))
+
+
+class RawDirectory:
+    """A directory's tree and records in lines: to parse them all is nearly all of the work. Raises DamagedError."""
+
+    def __init__(self, read: ReadObject, tree: bytes, where: bytes) -> None:
+        self._where = where
+        self._tree = read(tree)
+        found = _ITEM.findall(self._tree)
+        self.items: dict[bytes, TreeItem] = {name: TreeItem(int(mode, 8), name, oid) for mode, name, oid in found}
+        records = self.items.get(RECORDS)
+        self._text = read(records.oid) if records is not None and records.mode in _REGULAR else b""
+        self._lines = self._text.split(b"\n")
+        self._heads = [line.partition(b" ")[0] for line in self._lines]
+        self.lines = dict(zip(self._heads, self._lines, strict=True))
+        canonical = self._text.startswith(canonical_head(root=not where)) and len(self.lines) == len(self._lines)
+        self.is_plain = canonical and sum(22 + len(mode) + len(name) for mode, name, _ in found) == len(self._tree)
+        """Whether each line and item has its meaning alone, and no two are for one name."""
+
+    def only(self, names: Iterable[bytes]) -> Directory:
+        """The directory with these entries alone, as far as it has them; all of them if it isn't plain."""
+        if not self.is_plain:
+            return _join(split_tree(self._tree, self._where), self._records(self._text), self._where)
+        wanted = set(names)
+        heads = {octal(name).encode() for name in wanted} | {b".", *_HEADS}
+        stored = {_stored(name) for name in wanted}
+        text = b"\n".join([line if head in heads else b"" for head, line in zip(self._heads, self._lines, strict=True)])
+        tree = format_tree(item for name, item in self.items.items() if name in stored)
+        return _join(split_tree(tree, self._where), self._records(text), self._where)
+
+    def _records(self, text: bytes) -> Records:
+        return _parse(text, self._where) if RECORDS in self.items else NO_RECORDS
+
+    def written(self, name: bytes) -> Written | None:
+        """What stands in both texts for the file or symlink ``name``, if anything does."""
+        line, item = self.lines.get(octal(name).encode()), self.items.get(_stored(name))
+        return None if line is None or item is None or item.mode == TREE else Written(line, item)
+
+    def loose(self) -> set[bytes]:
+        """The names of entries whose record isn't that of their content: their time is the directory's."""
+        recorded = {name: (bool(link), oid) for name, link, oid in _WITH_OID.findall(self._text)}
+        return {
+            name
+            for stored, (mode, _, oid) in self.items.items()
+            if mode != TREE and stored not in _NOT_READ
+            if recorded.get(octal(name := real_name(stored)).encode()) != (mode == SYMLINK, oid[:4].hex().encode())
+        }
+
+
+def read_different(read: ReadObject, old: bytes, new: bytes, where: bytes) -> tuple[Directory, Directory]:
+    """Two directories as ``read_directory`` reads them, most of the files that are equal in both left out.
+
+    Raises DamagedError.
+    """
+    one, other = RawDirectory(read, old, where), RawDirectory(read, new, where)
+    if one.is_plain and other.is_plain:
+        with suppress(ValueError):  # a name that is none: whoever parses all says in which line
+            names = _differing(one, other)
+            return one.only(names), other.only(names)
+    return read_directory(read, old, where), read_directory(read, new, where)
+
+
+def _differing(one: RawDirectory, other: RawDirectory) -> set[bytes]:
+    """The names of entries that may differ. Raises ValueError for a record's name that is none."""
+    items = {item.name for item in set(one.items.values()) ^ set(other.items.values())}
+    heads = {head for head, _ in one.lines.items() ^ other.lines.items() if not head.startswith(b"#")}
+    names = {real_name(name) for name in items - _NOT_READ} | {from_octal(head) for head in heads - _HEADS}
+    return names | one.loose() | other.loose() if b"." in names else names
 
 
 # --- hard links -----------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from gitstate.core.monitor import SILENT
 from gitstate.core.signature import Signature
 from gitstate.store import Repository
 from gitstate.tree import checkin
+from gitstate.tree.manifest import read
 from tests.damage import slow_writer
 from tests.damage.harness import Harness, complaints, edit, environment, mounted, plant
 from tests.support import needs, root_only, unavailable
@@ -155,6 +157,37 @@ def test_content_that_is_there_already_writes_no_blob(harness: Harness) -> None:
     harness.check_in()
     shutil.copyfile(harness.live / "d01" / "e1" / "f1", harness.live / "copy")
     assert harness.check_in()["blobs"] == 0
+
+
+def test_an_edit_among_many_files_parses_few_records(pair: Pair, monkeypatch: Any) -> None:
+    """Neither the scan nor the list of changes looks at what is written of the others."""
+    many = pair.live / "many"
+    many.mkdir()
+    for number in range(500):
+        (many / f"f{number}").write_text(f"{number}\n")
+    pair.check_in()
+    settle(pair)
+    (many / "f250").write_text("edited\n")
+    (many / "f251").unlink()
+    (many / "new").write_text("new\n")
+    parsed = count_calls(monkeypatch, read, "_parse_record")
+    changes = pair.check_in().status.changes
+    assert [change.path for change in changes] == [b"many", *(b"many/" + name for name in (b"f250", b"f251", b"new"))]
+    assert len(parsed) < 30
+    pair.agrees()
+
+
+def count_calls(monkeypatch: Any, module: ModuleType, name: str) -> list[None]:
+    """As many entries as the function has been called."""
+    calls: list[None] = []
+    real = getattr(module, name)
+
+    def counting(*arguments: Any) -> Any:
+        calls.append(None)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, name, counting)
+    return calls
 
 
 # --- what must not be missed ----------------------------------------------------------------------------------------

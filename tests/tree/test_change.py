@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Directory, Entry, Kind, Meta
 from gitstate.core.names import LINKS, RECORDS, from_octal
-from gitstate.store.objects import FILE, TreeItem, Type, format_tree, object_id
+from gitstate.store.objects import FILE, TreeItem, Type, format_tree, object_id, parse_tree
 from gitstate.tree import snapshot
 from gitstate.tree.change import (
     Added,
@@ -27,7 +27,7 @@ from gitstate.tree.change import (
     details,
     metadata,
 )
-from gitstate.tree.manifest import format_time
+from gitstate.tree.manifest import UnreadableError, format_time
 from tests.support import needs, root_only
 
 # --- the walk, against a model: a dict of paths -------------------------------------------------------------
@@ -54,6 +54,19 @@ class Objects(dict[bytes, bytes]):
     def directory(self, tree: bytes, path: bytes) -> Directory:
         self.trees_read.append(path)
         return snapshot.read_directory(self.__getitem__, tree, path)
+
+    def pair(self, old: bytes, new: bytes, path: bytes) -> tuple[Directory, Directory]:
+        return snapshot.read_different(self.__getitem__, old, new, path)
+
+    def edited_by_git(self, tree: bytes, names: set[bytes], bare: bool) -> bytes:
+        """The root with files of these names edited; ``bare``: git's entries without any record."""
+        items = []
+        for item in parse_tree(self[tree]):
+            if item.name in names - {RECORDS} and item.mode == FILE:
+                item = item._replace(oid=self.add(Type.BLOB, b"edited"))
+            if not (bare and item.name == RECORDS):
+                items.append(item)
+        return self.add(Type.TREE, format_tree(items))
 
     def store(self, model: Model, path: bytes = b"") -> bytes:
         """The tree id of the directory of ``model`` at ``path``."""
@@ -153,6 +166,36 @@ def test_random_edits_are_reported_exactly(first: Edits, second: Edits) -> None:
     objects = Objects()
     trees = objects.store(old), objects.store(new)
     assert list(compare(objects.directory, *trees)) == expected(old, new)
+    assert list(compare(objects.directory, *trees, read_pair=objects.pair)) == expected(old, new)
+
+
+@given(EDITS, EDITS, st.sets(NAMES, max_size=4), st.sets(NAMES, max_size=4), st.booleans())
+def test_what_plain_git_edited_is_compared_alike(
+    first: Edits, second: Edits, before: set[bytes], after: set[bytes], bare: bool
+) -> None:
+    """Files whose record isn't of their content, or who have none, take the time of their directory."""
+    objects = Objects()
+    model = edited(EMPTY, first)
+    old = objects.edited_by_git(objects.store(model), before, bare)
+    new = objects.edited_by_git(objects.store(edited(model, second)), after, bare)
+    assert list(compare(objects.directory, old, new, read_pair=objects.pair)) == list(
+        compare(objects.directory, old, new)
+    )
+
+
+@pytest.mark.parametrize("line", [b"a size=1", b"a mode=0644 oid=0123456", b"\\9 time=0.000000000", b"b/c", b". x"])
+def test_a_damaged_record_of_one_side_is_named_with_its_line(line: bytes) -> None:
+    objects = Objects()
+    good = objects.store(edited(EMPTY, [(b"a", (Meta(Kind.FILE, 0o644, time=0), b"one"))]))
+    text = objects[snapshot.split_tree(objects[good], b"").records or b""]
+    bad = objects.add(
+        Type.TREE, format_tree([TreeItem(FILE, RECORDS, objects.add(Type.BLOB, text + b"\n" + line + b"\n"))])
+    )
+    with pytest.raises(UnreadableError) as alone:
+        objects.directory(bad, b"")
+    with pytest.raises(UnreadableError) as pair:
+        objects.pair(good, bad, b"")
+    assert pair.value.message == alone.value.message
 
 
 @given(EDITS)

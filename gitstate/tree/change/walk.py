@@ -53,6 +53,8 @@ class Modified:
 
 
 Change: TypeAlias = Added | Removed | Modified
+ReadPair = Callable[[bytes, bytes, bytes], tuple[Directory, Directory]]
+"""Reads a directory of two snapshots: old and new tree id, and its path; may leave out files that are equal."""
 
 
 # --- walking ------------------------------------------------------------------------------------------------
@@ -70,34 +72,48 @@ _ABSENT: Final = Directory(Meta(Kind.DIRECTORY, 0), {}, {})
 
 
 def compare(
-    read: ReadDirectory, old: bytes | None, new: bytes | None, *, within: Callable[[bytes], bool] = lambda path: True
+    read: ReadDirectory,
+    old: bytes | None,
+    new: bytes | None,
+    *,
+    within: Callable[[bytes], bool] = lambda path: True,
+    read_pair: ReadPair | None = None,
 ) -> Iterator[Change]:
     """The changes from root tree ``old`` to ``new`` (None: empty), in bytewise order of paths.
 
     So a directory comes before its contents. Equal trees are not read. Paths for which ``within`` is false are left
-    out, with everything below them.
+    out, with everything below them. ``read_pair`` reads a directory that both have, perhaps without what is equal.
     """
     if old == new:
         return
-    top = _open(read, b"", old, new)
+    readers = _Readers(read, read_pair)
+    top = readers.open(b"", old, new)
     yield from _difference(b"", _own(top.old), _own(top.new))
-    stack = [_inside(read, top, within)]
+    stack = [_inside(readers, top, within)]
     while stack:
         step = next(stack[-1], None)
         if step is None:
             stack.pop()
         elif isinstance(step, _DirectoryPair):
-            stack.append(_inside(read, step, within))
+            stack.append(_inside(readers, step, within))
         else:
             yield step
 
 
-def _open(read: ReadDirectory, path: bytes, old: bytes | None, new: bytes | None) -> _DirectoryPair:
-    return _DirectoryPair(path, read(old, path) if old else _ABSENT, read(new, path) if new else _ABSENT)
+class _Readers(NamedTuple):
+    single: ReadDirectory
+    pair: ReadPair | None
+
+    def open(self, path: bytes, old: bytes | None, new: bytes | None) -> _DirectoryPair:
+        """A directory in both snapshots."""
+        if self.pair and old and new:
+            return _DirectoryPair(path, *self.pair(old, new, path))
+        read = self.single
+        return _DirectoryPair(path, read(old, path) if old else _ABSENT, read(new, path) if new else _ABSENT)
 
 
 def _inside(
-    read: ReadDirectory, pair: _DirectoryPair, within: Callable[[bytes], bool]
+    readers: _Readers, pair: _DirectoryPair, within: Callable[[bytes], bool]
 ) -> Iterator[Change | _DirectoryPair]:
     """The changes in one directory, and its subdirectories: ``etc`` sorts as ``etc/``, behind ``etc-old``."""
     path, old, new = pair
@@ -112,7 +128,7 @@ def _inside(
         elif within(where := join(path, key)):
             before, after = old.files.get(key), new.files.get(key)
             if key in directories:
-                below = _open(read, where, old.subdirectories.get(key), new.subdirectories.get(key))
+                below = readers.open(where, old.subdirectories.get(key), new.subdirectories.get(key))
                 opened[key] = below
                 before, after = before or _own(below.old), after or _own(below.new)
             yield from _difference(where, before, after)

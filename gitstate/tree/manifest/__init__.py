@@ -14,4 +14,4 @@ from gitstate.tree.manifest.read import (
     parse_links,
     resolve,
 )
-from gitstate.tree.manifest.write import format_directory, format_links, format_time, format_xattrs
+from gitstate.tree.manifest.write import canonical_head, format_directory, format_links, format_time, format_xattrs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -60,13 +60,27 @@ def _record(name: str, meta: Meta, oid: bytes) -> str:
     return f"{line} oid={oid[:4].hex()}\n" if oid else line + "\n"
 
 
-def format_directory(own: Meta, entries: Iterable[Entry], *, root: bool) -> bytes:
-    """The ``.gitstate`` of a directory with metadata ``own``; ``entries`` in bytewise order of their names."""
-    lines = [HEAD, VERSION if root else "", _SET, _record(".", own, b"")]
-    for name, meta, oid in entries:
-        if meta.kind is not Kind.DIRECTORY:
-            lines.append(_record(octal(name), meta, oid if meta.kind in IN_GIT else b""))
-    return "".join(lines).encode("ascii")
+def format_directory(
+    own: Meta, entries: Iterable[Entry], *, root: bool, kept: Sequence[tuple[bytes, bytes]] = ()
+) -> bytes:
+    """The ``.gitstate`` of a directory with metadata ``own``; ``entries`` in bytewise order of their names.
+
+    ``kept`` are names and whole records of further entries, without line ends.
+    """
+    head = canonical_head(root=root) + _record(".", own, b"").encode("ascii")
+    records = [
+        (name, _record(octal(name), meta, oid if meta.kind in IN_GIT else b"").encode("ascii"))
+        for name, meta, oid in entries
+        if meta.kind is not Kind.DIRECTORY
+    ]
+    if kept:
+        records = sorted([*records, *[(name, line + b"\n") for name, line in kept]])
+    return b"".join([head, *[record for _, record in records]])
+
+
+def canonical_head(*, root: bool) -> bytes:
+    """The lines with which every ``.gitstate`` of ours begins."""
+    return f"{HEAD}{VERSION if root else ''}{_SET}".encode("ascii")
 
 
 def format_links(groups: Iterable[Iterable[bytes]]) -> bytes:

@@ -114,7 +114,9 @@ class Assembler:
     def _finish_dirty(self, frame: Frame) -> bytes:
         assert frame.own is not None
         frame.entries.sort()
-        records, items = make_directory(frame.own, frame.entries, frame.children.items(), root=not frame.path)
+        records, items = make_directory(
+            frame.own, frame.entries, frame.children.items(), root=not frame.path, kept=frame.kept
+        )
         require_readable(frame.path, records)
         old = self.parts(frame)
         oid = object_id(Type.BLOB, records)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gitstate.core.entry import Entry, Meta
 from gitstate.tree.policy import Refusal
 from gitstate.tree.scan.cache import Row
-from gitstate.tree.snapshot import ReadObject, TreeParts
+from gitstate.tree.snapshot import ReadObject, TreeParts, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ class Frame:
     """A directory being recorded.
 
     ``base`` is its tree in the base snapshot, ``parts`` that tree split, once needed. ``row`` is its cached row if it
-    is clean, ``own`` its metadata if it is dirty. ``children`` maps finished subdirectories to tree ids; ``waiting``
-    counts what isn't finished: the walk through it, files that threads read, subdirectories.
+    is clean, ``own`` its metadata if it is dirty; ``kept`` are files that look as cached, ``entries`` all others.
+    ``children`` maps finished subdirectories to tree ids; ``waiting`` counts what isn't finished: the walk through it,
+    files that threads read, subdirectories.
     """
 
     path: bytes
@@ -76,6 +77,7 @@ class Frame:
     parts: TreeParts | None = None
     own: Meta | None = None
     entries: list[Entry] = field(default_factory=list)
+    kept: Mapping[bytes, Written] = field(default_factory=dict)
     children: dict[bytes, bytes] = field(default_factory=dict)
     untrusted: list[bytes] = field(default_factory=list)
     waiting: int = 1

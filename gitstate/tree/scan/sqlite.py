@@ -37,6 +37,11 @@ def is_log(name: bytes) -> bool:
     return name.endswith(_LOGS)
 
 
+def may_be_shared_memory(name: bytes) -> bool:
+    """Whether it depends on other files if ``name`` is left out."""
+    return name.endswith(_SHARED_MEMORY)
+
+
 def is_shared_memory(name: bytes, names: set[bytes]) -> bool:
     """Whether ``name`` is ``X-shm``, which the next process to open the database rebuilds."""
     database = name.removesuffix(_SHARED_MEMORY)

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.entry import KIND_BY_FORMAT, Entry, Kind, Meta
+from gitstate.core.entry import KIND_BY_FORMAT, Directory, Entry, Kind, Meta
 from gitstate.core.errors import HostError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import join
@@ -25,8 +25,8 @@ from gitstate.tree.scan.cache import NO_CACHE, Row, StatCache, pack_stat, signat
 from gitstate.tree.scan.content import UNHELD, FileTask, Outcome, Recorder, Sink, reason
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Frame, Scan
 from gitstate.tree.scan.pipeline import Pipeline
-from gitstate.tree.scan.sqlite import database_of, is_shared_memory
-from gitstate.tree.snapshot import EMPTY, join_tree
+from gitstate.tree.scan.sqlite import database_of, is_shared_memory, may_be_shared_memory
+from gitstate.tree.snapshot import EMPTY, RawDirectory, Written, join_tree
 
 _OPENED: Final = (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK)
 """Kinds whose mounts show when they are opened."""
@@ -190,13 +190,15 @@ class Scanner:
         self, frame: Frame, listing: list[tuple[bytes, os.stat_result]], cached: dict[bytes, bytes]
     ) -> None:
         """Scan a dirty directory: keep what is cached, read the rest."""
-        parts = self._assembler.parts(frame)
-        old = join_tree(self._base.read, parts, frame.path) if parts else EMPTY
+        old = self._read_old(frame, listing, cached)
         own = directory_meta(frame.status, fs.descriptor_xattrs(frame.descriptor, selinux=self._policy.selinux))
         frame.own = keep_owner_names(own, old.own)
         names = {name for name, _ in listing}
         databases: dict[bytes, list[FileTask]] = {}
         for name, status in listing:
+            if name in frame.kept:
+                self._keep(frame, name, status)
+                continue
             kind = KIND_BY_FORMAT.get(stat.S_IFMT(status.st_mode))
             previous = old.files.get(name)
             task = FileTask(join(frame.path, name), name, frame.descriptor, previous, status)
@@ -216,6 +218,34 @@ class Scanner:
         for tasks in databases.values():
             frame.waiting += len(tasks)
             self._pipeline.database(frame, tasks)
+
+    def _read_old(
+        self, frame: Frame, listing: list[tuple[bytes, os.stat_result]], cached: dict[bytes, bytes]
+    ) -> Directory:
+        """The directory in the base snapshot, without files that look as cached: those keep what is written of them.
+
+        A cached directory's records are ours, each of its own content.
+        """
+        if frame.base is None:
+            return EMPTY
+        if not cached:
+            parts = self._assembler.parts(frame)
+            return join_tree(self._base.read, parts, frame.path) if parts else EMPTY
+        raw = RawDirectory(self._base.read, frame.base, frame.path)
+        kept: dict[bytes, Written] = {}
+        if raw.is_plain:
+            for name, status in listing:
+                if stat.S_ISREG(status.st_mode) and cached.get(name) == pack_stat(status):
+                    written = raw.written(name)
+                    if written is not None and not may_be_shared_memory(name):
+                        kept[name] = written
+        frame.kept = kept
+        return raw.only(name for name, _ in listing if name not in kept)
+
+    def _keep(self, frame: Frame, name: bytes, status: os.stat_result) -> None:
+        self._findings.entries += 1
+        if status.st_nlink > 1:
+            self._assembler.add_link(join(frame.path, name), status)
 
     def _is_left_out(self, frame: Frame, task: FileTask, kind: Kind | None) -> bool:
         """Whether an entry isn't read: policy skips it, it is a socket, or something is mounted on it."""
@@ -295,4 +325,4 @@ class Scanner:
     def _row(self, frame: Frame, tree: bytes) -> Row:
         if frame.row is not None:
             return frame.row._replace(tree=tree)
-        return Row(tree, len(frame.entries), without_racy(frame.packed, self._since, frame.untrusted))
+        return Row(tree, len(frame.entries) + len(frame.kept), without_racy(frame.packed, self._since, frame.untrusted))
