@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 def some_of(items: Sequence[str], most: int = 5, separator: str = ", ") -> str:
     """The first ``most`` of ``items``, and how many more there are."""
     left = len(items) - most
-    more = f"{'' if separator == ', ' else separator.rstrip()} and {left} more"
+    more = {", ": " and", "\n": "\nand"}.get(separator, f"{separator.rstrip()} and") + f" {left} more"
     return separator.join(items[:most]) + (more if left > 0 else "")
 
 

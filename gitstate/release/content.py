@@ -8,18 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import sha1
 from typing import Final, NamedTuple
 
 from gitstate.core.entry import Directory, Entry, Kind
 from gitstate.core.errors import DamagedError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import display, from_octal, join, octal
-from gitstate.core.wording import some_of
+from gitstate.core.names import from_octal, join, octal
 from gitstate.store import Repository
 from gitstate.store.objects import TREE, TreeItem
 from gitstate.tree.limits import LARGEST_RECORDS, require_possible_target
-from gitstate.tree.policy import Policy, Refusal, parse, policy_path
+from gitstate.tree.policy import Policy, Refusal, parse, policy_path, refused, remedies
 from gitstate.tree.snapshot import BoundedReader, Lookup, read_links, split_tree
 
 _ALLOW: Final = re.compile(r"^Gitstate-Allow: (\S+) because (.+)$", re.MULTILINE)
@@ -58,8 +58,8 @@ class Inspector:
         refusals = list(self._walk(policy, tree, [self._repository.snapshot(old).tree for old in olds]))
         if refusals:
             refusals.sort(key=lambda one: one.path)
-            named = some_of([f"/{display(one.path)} ({one.why})" for one in refusals])
-            raise RefusedError(f"policy refuses {named} of {commit.hex()[:7]}", _hint(refusals[0]))
+            hints = remedies([replace(one, hint=_hint(one)) for one in refusals])
+            raise RefusedError(f"{refused(refusals)} of {commit.hex()[:7]}", hints)
 
     def _read(self, oid: bytes) -> bytes:
         """A tree, a target or a file of records. Raises DamagedError if it takes more memory than any of these may."""

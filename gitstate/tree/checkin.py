@@ -14,14 +14,13 @@ from typing import Final
 from gitstate.core import fs
 from gitstate.core.errors import ConflictError, HostError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import display, octal
+from gitstate.core.names import octal
 from gitstate.core.signature import Signature
-from gitstate.core.wording import some_of
 from gitstate.store import MAIN, Commit, Repository, Type
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged
 from gitstate.tree.own_data import own_data
-from gitstate.tree.policy import Policy, parse, policy_path
+from gitstate.tree.policy import Policy, parse, policy_path, refused, remedies
 from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
@@ -271,8 +270,7 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
 
 def _refuse(findings: Findings) -> None:
     if refusals := findings.refusals:
-        named = some_of([f"/{display(refusal.path)} ({refusal.why})" for refusal in refusals])
-        raise RefusedError(f"nothing recorded, policy refuses {named}", refusals[0].hint)
+        raise RefusedError(f"nothing recorded, {refused(refusals)}", remedies(refusals))
 
 
 def _message(request: Request) -> str:

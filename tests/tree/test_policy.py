@@ -25,7 +25,7 @@ from gitstate.core import documents
 from gitstate.core.entry import Kind
 from gitstate.core.errors import ConfigError, UsageError
 from gitstate.core.names import octal
-from gitstate.tree.policy import POLICY_PATH, Policy, Refusal, Treatment, parse, rules
+from gitstate.tree.policy import POLICY_PATH, Policy, Refusal, Treatment, parse, remedies, rules
 from gitstate.tree.policy.declaration import PolicyFile
 from gitstate.tree.policy.globs import literal_parents, translate, union
 from gitstate.tree.policy.known import SECRETS
@@ -1104,3 +1104,11 @@ def test_the_examples_of_the_manual_are_policies() -> None:
 def test_the_path_of_the_policy_file_is_recorded() -> None:
     assert POLICY_PATH == b"etc/gitstate/policy.toml"
     assert DEFAULT.treatment(POLICY_PATH, FILE) is RECORD
+
+
+def test_each_refusal_has_its_own_remedy() -> None:
+    one = Refusal(b"etc/machine-id", "machine-id", "the identity of one machine", "empty it")
+    other = Refusal(b"etc/key", "private-key", "a private key", "move it out")
+    assert remedies([one]) == "empty it"
+    assert remedies([one, other]).splitlines() == ["/etc/machine-id: empty it", "/etc/key: move it out"]
+    assert remedies([other] * 7).splitlines()[4:] == ["/etc/key: move it out", "and 2 more"]

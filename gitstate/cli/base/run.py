@@ -116,12 +116,12 @@ def _describe(error: BaseException, session: Session) -> tuple[str, str, int]:
 def _print_error(session: Session, message: str, hint: str, code: int) -> int:
     with suppress(OSError):  # in order with standard error if both go to one place
         sys.stdout.flush()
-    message, hint = visible(message), visible(hint)
-    text = f"gitstate: {message}" + (f"\n  {hint}" if hint else "")
+    message, hints = visible(message), [visible(line) for line in hint.splitlines()]
+    text = "\n  ".join([f"gitstate: {message}", *hints])
     if session.json or _wants_json(sys.argv):
         import json
 
-        text = json.dumps({"error": {"code": code, "message": message, "hint": hint}})
+        text = json.dumps({"error": {"code": code, "message": message, "hint": "\n".join(hints)}})
     if message:
         with suppress(OSError):
             print(text, file=sys.stderr)

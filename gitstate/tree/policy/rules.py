@@ -6,13 +6,14 @@ import enum
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gitstate.core.entry import Kind
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, tree_path
+from gitstate.core.wording import some_of
 from gitstate.tree.policy import keys
 from gitstate.tree.policy.globs import union
 from gitstate.tree.policy.known import SECRETS
@@ -36,6 +37,18 @@ class Refusal:
     rule: str
     why: str
     hint: str
+
+
+def refused(refusals: Sequence[Refusal]) -> str:
+    """``policy refuses``, and what, with reasons."""
+    return f"policy refuses {some_of([f'/{display(one.path)} ({one.why})' for one in refusals])}"
+
+
+def remedies(refusals: Sequence[Refusal]) -> str:
+    """What to do; a line for each if there are several."""
+    if len(refusals) == 1:
+        return refusals[0].hint
+    return some_of([f"/{display(one.path)}: {one.hint}" for one in refusals], separator="\n")
 
 
 @dataclass(frozen=True, slots=True)
