@@ -117,6 +117,16 @@ def test_a_directory_of_a_site(tmp_path: Path, kind: str) -> None:
             fs.require_empty(path, "hint")
 
 
+def test_what_lies_below_a_link_that_leads_nowhere_is_not_absent(tmp_path: Path) -> None:
+    """A disk that isn't mounted, with the exports of all prototypes on it."""
+    (tmp_path / "exports").symlink_to("disk/exports")
+    for look in (fs.has_directory, fs.list_names, fs.read_file):
+        with pytest.raises(GitstateError, match=f"{tmp_path}/exports is a symlink that leads nowhere"):
+            look(tmp_path / "exports/desktop/x")
+    (tmp_path / "disk/exports").mkdir(parents=True)
+    assert not fs.has_directory(tmp_path / "exports/desktop/x")
+
+
 def test_a_directory_that_is_another_disks(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "exports").symlink_to("disk")

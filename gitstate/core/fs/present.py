@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +32,9 @@ def has_directory(path: Path) -> bool:
     """Whether a directory is at ``path``, symlinks followed; False if nothing is. Raises StorageError, HostError."""
     try:
         status = path.stat()
-    except FileNotFoundError as error:
-        if is_free(path):
-            return False
-        raise _dangling(path, HostError) from error
+    except FileNotFoundError:
+        _refuse_dangling(path, HostError)
+        return False
     except OSError as error:
         raise of_system(error) from None
     if not stat.S_ISDIR(status.st_mode):
@@ -67,10 +67,9 @@ def read_file(path: Path, most: int = -1) -> bytes | None:
     """
     try:
         descriptor = os.open(path, _READ)
-    except FileNotFoundError as error:
-        if is_free(path):
-            return None
-        raise _dangling(path, ConfigError) from error
+    except FileNotFoundError:
+        _refuse_dangling(path, ConfigError)
+        return None
     except OSError as error:
         raise of_system(error) from None
     try:
@@ -84,5 +83,10 @@ def read_file(path: Path, most: int = -1) -> bytes | None:
         os.close(descriptor)
 
 
-def _dangling(path: Path, kind: type[GitstateError]) -> GitstateError:
-    return kind(f"{path} is a symlink that leads nowhere", "mend it, or remove it")
+def _refuse_dangling(path: Path, kind: type[GitstateError]) -> None:
+    """Raise ``kind`` if what is absent is so because of a symlink, at ``path`` or above it, that leads nowhere."""
+    for place in (path, *path.parents):
+        with suppress(FileNotFoundError):
+            if stat.S_ISLNK(place.lstat().st_mode) and not place.exists():
+                raise kind(f"{place} is a symlink that leads nowhere", "mend it, or remove it")
+            return
