@@ -384,7 +384,7 @@ def _end(life: Life, place: Path) -> None:
     pack.write_bytes(data)
     assert life("fsck", "desktop", code=14)["repositories"][0]["problems"]
     (life.site.repository("desktop") / "HEAD").unlink()
-    life("fsck", code=14)
+    life("fsck", code=5)
     assert life("prototype", "list", code=3)["prototypes"][0]["problem"]
     (life.site.path / "site.toml").write_text("version = 99\n")
     life.fails(7, "prototype", "list")
