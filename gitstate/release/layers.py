@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from gitstate.core import documents, fs
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import DamagedError, UsageError
+from gitstate.core.monitor import Observer
 from gitstate.core.names import layer_word
+from gitstate.core.signature import Signature
 from gitstate.directory import Client
+from gitstate.directory import plan as planning
 from gitstate.machine.layers import Missing, load
 from gitstate.machine.render import (
     Action,
@@ -32,6 +35,7 @@ from gitstate.release.state_at import MachineState
 from gitstate.store import MAIN, Repository, Snapshot
 from gitstate.store.objects import FILE
 from gitstate.store.site import Site
+from gitstate.tree import bootstrap
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
 __all__ = [
@@ -185,12 +189,9 @@ class LayerCreation:
 
 def plan_creation(site: Site, name: str, *, shipped: bool) -> LayerCreation:
     """Plan the layer ``name``. Raises UsageError, NotFoundError if none of that name is shipped."""
-    from gitstate.core.names import LAYER_KINDS
     from gitstate.machine.layers import shipped as shipped_layers
 
-    kind, _, rest = name.partition("/")
-    if name != "base" and (kind not in LAYER_KINDS or not rest):
-        raise UsageError(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")
+    check_name(name)
     name = full_name(name)
     path = site.repository_path(name)
     if not fs.is_free(path):
@@ -200,6 +201,37 @@ def plan_creation(site: Site, name: str, *, shipped: bool) -> LayerCreation:
     return LayerCreation(site, name, path, site.live_path(name), shipped)
 
 
+def check_name(name: str) -> None:
+    """Raise UsageError for what can't be a layer's name."""
+    from gitstate.core.names import LAYER_KINDS
+
+    kind, _, rest = name.partition("/")
+    if name != "base" and (kind not in LAYER_KINDS or not rest):
+        raise UsageError(f"{name!r} is not a layer", f"base, or KIND/NAME with a KIND of {', '.join(LAYER_KINDS)}")
+
+
+def who_gets(name: str) -> str:
+    """Which clients get a layer of that name by themselves, in words."""
+    kind, _, rest = name.partition("/")
+    return {
+        "network": f"it is for addresses of {rest} (networks in [layers] of site.toml)",
+        "class": f"it is for hardware of class {rest}",
+        "workload": f"it is for clients with --workload {rest}",
+        "lab": f"it is for clients whose names begin with {rest}-",
+        "host": f"it is for a client called {rest}",
+        "ip": f"it is for a client with the address {rest}",
+    }.get(kind, "it is for all")
+
+
+def gets_nobody(opened: OpenedSite, name: str) -> bool:
+    """Whether there are clients, and none of them gets the layer ``name``. Raises ConfigError."""
+    clients = opened.directory.clients()
+    options = documents.replace(load(opened.site), missing=Missing.WARN)
+    rules = tuple(opened.directory.classes().values()) if name.startswith("class/") else ()
+    batch = Batch(RenderContext(None, {name: b""}, options, rules=rules), opened.site.repository)
+    return bool(clients) and not any(name in batch.resolve(client).names for client in clients.values())
+
+
 def create(plan: LayerCreation) -> None:
     """Make the layer. Raises UsageError, LockedError, OSError."""
     from gitstate.machine.layers import shipped as shipped_layers
@@ -207,3 +239,45 @@ def create(plan: LayerCreation) -> None:
     plan.site.create_layer(plan.name)
     if plan.shipped:
         shipped_layers.copy(shipped_layers.find(plan.name), plan.live)
+
+
+# --- a layer goes -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRemoval:
+    """A layer to be removed, the clients that name it, and the channels whose release has it."""
+
+    name: str
+    removal: bootstrap.Removal
+    clients: tuple[str, ...]
+    channels: tuple[str, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        return sorted({*self.removal.paths, *self.removal.renamed})
+
+
+def plan_removal(opened: OpenedSite, name: str) -> LayerRemoval:
+    """Plan to remove the layer ``name``. Raises NotFoundError, UsageError, HostError while something is mounted."""
+    check_name(name)
+    name = full_name(name)
+    removal = bootstrap.plan_layer_removal(opened.site, name)
+    clients = [one.name for one in opened.directory.clients().values() if name in map(full_name, one.layers)]
+    found = ((channel, opened.releases.current(channel)) for channel in opened.directory.channels())
+    channels = [channel for channel, release in found if release is not None and name in release.commits]
+    return LayerRemoval(name, removal, tuple(clients), tuple(channels))
+
+
+def remove(opened: OpenedSite, plan: LayerRemoval, author: Signature, observer: Observer) -> None:
+    """Remove it: first what names it, last its history; run again after an interruption it goes on. Raises OSError."""
+    directory = opened.reopened().directory
+    changes = []
+    for client in directory.clients().values():
+        left = tuple(one for one in client.layers if full_name(one) != plan.name)
+        if left != client.layers:
+            changes.append(planning.ClientChange(client, replace(client, layers=left)))
+    if changes:
+        message = f"layer remove {plan.name}"
+        planning.apply(planning.Plan(directory, "set", tuple(changes)), author, author, message)
+    bootstrap.apply_removal(plan.removal, observer)

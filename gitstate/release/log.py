@@ -6,9 +6,11 @@ of its message, which nobody but us writes, says which tag it comes from; so a t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from itertools import islice
 from typing import Final
 
@@ -27,6 +29,8 @@ _SUBJECT: Final = re.compile(r"(?P<channel>[^/\s]+)/(?P<version>[^/\s:]+): .*")
 _TAG_LINE: Final = re.compile(r"(?P<repository>\S+) (?P<name>\S+) (?P<oid>[0-9a-f]{40})")
 _TRAILER: Final = re.compile(r"(Gitstate-[A-Za-z-]+): (.+)")
 _KINDS: Final = ("prototype", "layer")
+_RENAMED: Final = "refs/gitstate/renamed"
+_NAMES: Final = b"names.json"
 
 
 class ReleaseLog:
@@ -68,7 +72,7 @@ class ReleaseLog:
         oid = self._called(name)
         if not self._repository or not oid:
             return None
-        return _tag(trailers(self._repository.snapshot(oid).message).get(TAG, ""))
+        return self._tag_today(trailers(self._repository.snapshot(oid).message).get(TAG, ""))
 
     def _called(self, name: Name) -> bytes | None:
         """The commit of a release: what its tag names, or the branch where a git was killed before it made the tag."""
@@ -113,14 +117,55 @@ class ReleaseLog:
             name=Name(subject["channel"], subject["version"]),
             oid=oid,
             previous=snapshot.parents[0] if snapshot.parents else None,
-            prototype=prototypes[0].partition("/")[2],
-            commits={name.partition("/")[2]: commit for name, commit in commits.items()},
+            prototype=self._today(prototypes[0].partition("/")[2]),
+            commits=self._commits_today({name.partition("/")[2]: commit for name, commit in commits.items()}),
             author=snapshot.author,
             when=snapshot.when,
             message=snapshot.message,
-            tag=_tag(said.get(TAG, "")),
+            tag=self._tag_today(said.get(TAG, "")),
             rollback=_rollback(said.get(ROLLBACK)),
         )
+
+    # --- names that were others ---
+
+    @cached_property
+    def renamed(self) -> Mapping[str, str]:
+        """How repositories are called today, by the names that releases know them by. Raises DamagedError."""
+        repository = self._repository
+        tip = repository.ref(_RENAMED) if repository else None
+        if not repository or not tip:
+            return {}
+        items = {item.name: item.oid for item in repository.tree(repository.snapshot(tip).tree)}
+        try:
+            found: dict[str, str] = json.loads(repository.read(items[_NAMES]))
+        except (KeyError, ValueError) as error:
+            raise DamagedError(f"{self._path}, {_RENAMED}: {error}", "take it from a backup") from None
+        return found
+
+    def rename(self, old: str, new: str, author: Signature, committer: Signature) -> None:
+        """Note that ``old`` is called ``new`` from now on, under the lock. Raises LockedError, StorageError."""
+        if self.renamed.get(old) == new:
+            return
+        names = {before: new if today == old else today for before, today in self.renamed.items()} | {old: new}
+        names.pop(new, None)  # it is called so again
+        repository, objects = self.open(), NewObjects()
+        blob = objects.add(Type.BLOB, f"{json.dumps(names, indent=1, sort_keys=True)}\n".encode())
+        tip = repository.ref(_RENAMED)
+        tree = edit_tree(repository.read, None, {_NAMES: (FILE, blob)}, objects)
+        commit = Commit(tree, [tip] if tip else [], author, committer, f"rename {old} to {new}").encode()
+        write_objects(repository, objects, [(_RENAMED, objects.add(Type.COMMIT, commit), tip)], f"rename: {new}")
+        self.__dict__.pop("renamed", None)
+
+    def _today(self, name: str) -> str:
+        return self.renamed.get(name, name)
+
+    def _commits_today(self, commits: Mapping[str, bytes]) -> dict[str, bytes]:
+        kept = {name: oid for name, oid in commits.items() if name not in self.renamed}
+        return kept | {self._today(name): oid for name, oid in commits.items() if name in self.renamed}
+
+    def _tag_today(self, text: str) -> tuple[str, bytes] | None:
+        tag = _tag(text)
+        return (self._today(tag[0]), tag[1]) if tag else None
 
     def _links(self, tree: bytes, above: bytes) -> Iterator[tuple[str, bytes]]:
         assert self._repository is not None

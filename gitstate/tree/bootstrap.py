@@ -265,11 +265,21 @@ class Removal:
 
 def plan_removal(site: Site, name: str) -> Removal:
     """Plan to remove a prototype. Raises NotFoundError, HostError while anything is mounted below it."""
-    repository = site.repository_path(repo_name(name))
+    missing = NotFoundError(f"no prototype {name}", "gitstate prototype list shows what there is")
+    return _plan_removal(site, repo_name(name), missing)
+
+
+def plan_layer_removal(site: Site, name: str) -> Removal:
+    """Plan to remove a layer. Raises NotFoundError, HostError while anything is mounted below it."""
+    return _plan_removal(site, name, NotFoundError(f"no layer {name}", "gitstate layer list shows what there is"))
+
+
+def _plan_removal(site: Site, name: str, missing: NotFoundError) -> Removal:
+    repository = site.repository_path(name)
     candidates = (site.live_path(name), site.exports_path(name), repository)
     renamed = tuple(one for one in candidates if not fs.is_free(_removed_path(one)))
     if not fs.has_directory(repository) and not renamed:
-        raise NotFoundError(f"no prototype {name}", "gitstate prototype list shows what there is")
+        raise missing
     paths = [one for one in candidates if not fs.is_free(one)] if fs.has_directory(repository) else []
     for one in [*paths, *map(_removed_path, renamed)]:
         mounted = fs.mounts_below(one)
@@ -281,7 +291,7 @@ def plan_removal(site: Site, name: str) -> Removal:
 def apply_removal(removal: Removal, observer: Observer) -> None:
     """Delete what the plan lists. All is renamed first, the repository last: until then the removal can be repeated."""
     if removal.paths:
-        with Repository(removal.repository).lock("prototype remove"):
+        with Repository(removal.repository).lock(f"the removal of {removal.name}"):
             for path in removal.paths:
                 fs.remove_tree(_removed_path(path))
                 os.rename(path, _removed_path(path))

@@ -104,10 +104,13 @@ ELSEWHERE: Final = {
     *(f"client {verb}" for verb in ("add", "adopt", "import", "list", "remove", "report", "set", "show")),
     *(f"class {verb}" for verb in ("list", "of", "remove", "set", "test")),
     *(f"channel {verb}" for verb in ("create", "list", "remove", "show")),
-    *(f"layer {verb}" for verb in ("create", "diff", "list", "owner", "render", "resolve", "which")),
+    *(
+        f"layer {verb}"
+        for verb in ("create", "diff", "list", "owner", "remove", "rename", "render", "resolve", "which")
+    ),
     *(f"secret {verb}" for verb in ("add", "known-hosts", "list", "remove", "renew")),
     *(f"local {verb}" for verb in ("add", "autofix", "fix", "list", "remove")),
-    *("push", "reconcile", "rollback"),
+    *("push", "reconcile", "rollback", "prototype rename"),
 }
 """Tested where their fixtures are: tests/cli, tests/release."""
 

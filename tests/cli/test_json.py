@@ -374,8 +374,14 @@ def _end(life: Life, place: Path) -> None:
     life(*fork, "-n")
     life(*fork)
     assert len(life("prototype", "list")["prototypes"]) == 2
-    life("prototype", "remove", "fork", "--yes", "-n")
-    life("prototype", "remove", "fork", "--yes")
+    for more in (("-n",), ()):
+        life("prototype", "rename", "fork", "spare", *more)
+    for more in (("-n",), ()):
+        life("prototype", "remove", "spare", "--yes", *more)
+    life("layer", "create", "workload/one")
+    for verb in (("rename", "workload/one", "workload/two"), ("remove", "workload/two", "--yes")):
+        life("layer", *verb, "-n")
+        life("layer", *verb)
     packs = (life.site.repository("desktop") / "objects" / "pack").glob("*.pack")
     pack = max(packs, key=lambda path: path.stat().st_size)
     pack.chmod(0o600)

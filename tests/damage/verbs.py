@@ -335,6 +335,19 @@ VERBS: Final = (
     Verb("tag", said("tag", "p", "v1"), (0, 2, 12), check=named),
     Verb("tag of a channel", said("tag", "p", "lab3/3"), (0, 2, 12), check=released),
     Verb("local add", said("local", "add", "p", "/etc/fstab"), (0,), check=writable),
+    Verb("layer remove", said("layer", "remove", "base", "--yes"), (0, 10), check=gone("live/base", "layers/base.git")),
+    Verb(
+        "layer rename",
+        said("layer", "rename", "base", "lab/lab3"),
+        (0,),
+        check=lambda lab: (has("layer", "owner", "lab/lab3", "lp:lp", "etc/issue.j2")(lab), gone("live/base")(lab))[0],
+    ),
+    Verb(
+        "prototype rename",
+        said("prototype", "rename", "q", "r"),
+        (0,),
+        check=lambda lab: (has("checkin", "r", "-m", "m")(lab), gone("live/q", "exports/q")(lab))[0],
+    ),
     Verb("gc", said("gc", "p"), (0,), grown, has("fsck", "p")),
     Verb(
         "channel create",

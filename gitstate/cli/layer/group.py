@@ -13,6 +13,8 @@ from gitstate.cli.base.app import group
         "diff": "layer.diff",
         "list": "layer.list",
         "owner": "layer.owner",
+        "remove": "layer.change",
+        "rename": "layer.change",
         "render": "layer.render",
         "resolve": "layer.render",
         "which": "layer.which",

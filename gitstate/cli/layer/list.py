@@ -10,7 +10,7 @@ from gitstate.cli.base.app import Session, command, completion
 from gitstate.cli.base.output import date, emit, location, moment, shortened, suggest, table
 from gitstate.core.errors import UsageError
 from gitstate.machine.layers import name_problem, shipped
-from gitstate.release import layers
+from gitstate.release import layers, renaming
 from gitstate.release.layers import LayerSummary
 
 _complete = completion(lambda session, parameters: session.opened.site.layers())
@@ -101,6 +101,7 @@ def create(session: Session, name: str, shipped: bool) -> None:
     prototype.
     """
     plan = layers.plan_creation(session.opened.site, name, shipped=shipped)
+    renaming.refuse_taken(session.opened, plan.name)
     if not session.dry_run:
         layers.create(plan)
     word = "would be" if session.dry_run else "live in"
@@ -109,6 +110,8 @@ def create(session: Session, name: str, shipped: bool) -> None:
     emit(session, "layer-create/1", value | flags, [f"{plan.name}: {word} {plan.live}"])
     if wanted := name_problem(plan.name):
         session.observer.notice(f"only clients with --layer {plan.name} get it; others need {wanted}")
+    elif layers.gets_nobody(session.opened, plan.name):
+        session.observer.notice(f"no client gets {plan.name} yet: {layers.who_gets(plan.name)}")
     if not session.dry_run:
         do = "edit vars.toml" if shipped else "add files"
         suggest(session, f"next: {do}, then gitstate checkin {plan.name} -m 'what they do'")

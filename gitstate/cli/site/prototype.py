@@ -66,8 +66,11 @@ def create(
     if (include or mirror) and suite is None:
         raise UsageError("--include and --mirror belong to --bootstrap", "name a SUITE: --bootstrap bookworm")
     packages = tuple(package for words in include for package in words.replace(",", " ").split())
+    from gitstate.release.renaming import refuse_taken  # not needed by the other commands
+
     copied, fork = _origin(origin)
     source = bootstrap.Source(live, copied, fork, suite, packages, variant, mirror)
+    refuse_taken(session.opened, name)
     plan = bootstrap.plan(session.opened.site, name, source)
     if not session.dry_run:
         bootstrap.apply(plan, session.observer)
@@ -151,6 +154,22 @@ def _as_json(one: Summary) -> dict[str, Any]:
         "when": moment(snapshot.when) if snapshot else None,
         "subject": snapshot.subject if snapshot else None,
     }
+
+
+@command("gitstate prototype rename desktop office", group=prototype, writes=True)
+@click.argument("name", shell_complete=complete_prototype)
+@click.argument("new")
+def rename(session: Session, name: str, new: str) -> None:
+    """Give the prototype NAME the name NEW.
+
+    Repository, live tree, exports, channels, pinned clients, releases and boot
+    files follow. Machines that run go on; one that is just booting has to boot
+    again. If it was interrupted, run it again.
+    """
+    from gitstate.cli.base.renaming import renamed  # not needed by the other commands
+    from gitstate.release import renaming
+
+    renamed(session, "prototype-rename/1", renaming.plan(session.opened, repo_name(name), repo_name(new)))
 
 
 @command("gitstate prototype remove old --yes", group=prototype, writes=True)
