@@ -219,7 +219,9 @@ def apply(
     if not push.is_needed:
         return Pushed(push, None, finish(opened, push.channel.name, who[1], observer))
     result = reconcile(opened, who[1], observer, only=push.channel.name, step=step)
-    made = next((one for one in result.published if one.release.name == push.name), None) or _made(push, opened)
+    made = next((one for one in result.published if one.release.name == push.name), None)
+    if made is None and not result.problems:
+        made = _made(push, opened)
     if made is None:
         raise _why_not(push, result)
     made.steps[:0] = done

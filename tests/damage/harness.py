@@ -207,7 +207,7 @@ def leftovers(site: Path) -> list[str]:
         wanted = {name for name in packs if name.startswith("pack-") and name.endswith(PACK_FILES)}
         halves = {name for name in wanted if not {f"{Path(name).stem}.pack", f"{Path(name).stem}.idx"} <= packs}
         found += [f"{repository.name}: {name}" for name in sorted(packs - wanted | halves)]
-        private = {path.name for path in (repository / "gitstate").iterdir()}
+        private = {path.name for path in (repository / "gitstate").iterdir() if not path.name.startswith("git-of-")}
         found += [f"{repository.name}: gitstate/{name}" for name in sorted(private - {"lock", "cache", "exports"})]
         found += [f"{repository.name}: {path.name}" for path in (repository / "refs").rglob("*.lock")]
     found += [f"exports: {path.name}" for path in (site / "exports").glob("*/.*")]

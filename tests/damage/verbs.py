@@ -16,7 +16,8 @@ from tests.damage.harness import Said, complaints, git
 
 _ID: Final = re.compile(r"[0-9a-f]{40}")
 _OBJECT: Final = re.compile(
-    r".*\.git/(objects/([0-9a-f]{2}(/[0-9a-f]{38})?|pack/pack-H\..*|info/.*)|logs/.*|COMMIT_EDITMSG|ORIG_HEAD)"
+    r".*\.git/(objects/([0-9a-f]{2}(/[0-9a-f]{38})?|pack/pack-H\..*|info/.*)|logs/.*|COMMIT_EDITMSG|ORIG_HEAD"
+    r"|gitstate/(git-of-[0-9]+|cache|clients|channels|classes))"
 )
 _LEFT: Final = re.compile(r".*\.lock|tmp_.*|\.tmp-.*|.*\.keep|.*\.partial.*|.*\.removed|scratch-.*|\..*\.[0-9]+")
 _REPOSITORIES: Final = ("prototypes/*.git", "layers/*.git", "layers/*/*.git", "*.git")
