@@ -254,7 +254,7 @@ def test_leases_from_standard_input(site: Site) -> None:
         (10, GOOD, ("--pin", "desktop@v9"), "v9"),
         (10, GOOD, ("--channel", "nope"), "nope"),
         (2, GOOD, ("-m", " "), ""),
-        (5, None, (), "list"),
+        (10, None, (), "list"),
     ],
     ids=repr,
 )

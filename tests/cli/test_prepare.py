@@ -103,7 +103,7 @@ def test_missing_packages_are_an_error_of_the_environment(site: Site, root: Path
 
 def test_a_failing_mkinitramfs_is_told_in_its_own_words(site: Site, root: Path) -> None:
     probe(root, "echo 'E: nothing works today'; exit 1")
-    site.refuses(6, "prepare", "desktop", naming=("mkinitramfs", "nothing works today"))
+    site.refuses(5, "prepare", "desktop", naming=("mkinitramfs", "nothing works today"))
     (root / "root/probe").unlink()
     can(root, ["nfs"])
     error = json.loads(site.run("prepare", "desktop", "--json", code=6).stderr)["error"]

@@ -229,10 +229,11 @@ def test_a_root_without_sshd_needs_none(released: Site, tmp_path: Path) -> None:
         ("/run/x", "/run/x"),
     ],
 )
-def test_a_secret_in_the_way_stops_the_push(released: Site, path: str, place: str) -> None:
+def test_a_secret_in_the_way_is_left_out_and_named(released: Site, path: str, place: str) -> None:
+    """Nobody else's release waits for it."""
     piped(released, b"x", "lab3-12", path, "-")
-    naming = (f"secrets/lab3-12{path}: ", place)
-    released.refuses(7, "push", "desktop", "lab3", "--yes", naming=naming)
-    assert released.json("channel", "show", "lab3")["current"] is None
-    released.run("secret", "remove", "lab3-12", path)
-    released.run("push", "desktop", "lab3", "--yes")
+    pushed = released.run("push", "desktop", "lab3", "--yes")
+    (line,) = [line for line in pushed.stderr.splitlines() if line.startswith("note: ")]
+    assert f"secrets/lab3-12{path}: " in line
+    assert place in line
+    assert released.json("channel", "show", "lab3")["current"] is not None
