@@ -106,7 +106,7 @@ def test_a_failing_mkinitramfs_is_told_in_its_own_words(site: Site, root: Path) 
     site.refuses(5, "prepare", "desktop", naming=("mkinitramfs", "nothing works today"))
     (root / "root/probe").unlink()
     can(root, ["nfs"])
-    error = json.loads(site.run("prepare", "desktop", "--json", code=6).stderr)["error"]
+    error = json.loads(site.run("prepare", "desktop", "--json", code=5).stderr)["error"]
     assert "nfsv3, nfsv4, overlay" in error["message"]
 
 
