@@ -78,6 +78,8 @@ class Site:
 
     def require_unused(self) -> None:
         """Raise UsageError unless a site can be made here."""
+        if self.path.is_file():
+            raise UsageError(f"{self.path} is a file", "choose a new or empty directory: --site DIR")
         if not fs.is_free(self.file):
             raise UsageError(f"{self.path} is a site already", "gitstate prototype list shows what it holds")
         if not all(map(_is_half_made, map(self.path.joinpath, fs.list_names(self.path)))):

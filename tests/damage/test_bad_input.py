@@ -119,7 +119,7 @@ LINES = [
     (2, "export p HEAD --to @/dangling"),
     (2, "export p HEAD --to /"),
     (5, "export p HEAD --to @/file/below"),
-    (5, "export p HEAD --to /proc/nonsense"),
+    (10, "export p HEAD --to /proc/nonsense"),
     (2, "clone p @/full"),
     (2, "clone p @/file"),
     (10, "verify p HEAD @/nonsense"),
@@ -765,6 +765,8 @@ def test_environment_variables_that_lead_git_astray(harness: Harness) -> None:
     }
     for words in (["checkin", "p", "-m", "m"], ["export", "p"], ["log", "p"], ["fsck", "p"], ["gc", "p"]):
         line = [sys.executable, "-m", "gitstate", "--site", str(harness.site), *words]
+        if words[0] == "log":  # what a person reads is shaped by that person's configuration
+            variables["GIT_CONFIG_COUNT"] = "0"
         done = subprocess.run(line, env={**environment(), **variables}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done
     assert looks(trap) == before

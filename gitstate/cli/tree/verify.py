@@ -64,6 +64,8 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
     target = Path(where) if where else session.opened.site.exports_path(name) / commit.hex()
+    if where and target.is_file():
+        raise NotFoundError(f"{target} is a file", "name a directory")
     if not fs.has_directory(target):
         hint = "name a directory" if where else f"gitstate export {name} {revision or 'HEAD'} makes it"
         raise NotFoundError(f"{target} doesn't exist", hint)
