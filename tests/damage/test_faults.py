@@ -186,7 +186,7 @@ def test_gc_clears_what_killed_creations_left(lab: Lab, faults: Faults) -> None:
 
 POINTS = 2
 """Of each kind of fault, in a run that must be short."""
-MANY = 40
+MANY = 10
 """In the long one, evenly spread; few verbs have more than five times as many."""
 
 
