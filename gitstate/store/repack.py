@@ -119,7 +119,7 @@ def _repack(repository: Repository, kept: list[Path], *options: str) -> None:
     """Make one pack of all but ``kept``, and a cruft pack of unreachable objects with their times."""
     aside = [f"--keep-pack={pack.name}" for pack in kept]
     cruft = ["--cruft", f"--cruft-expiration={GRACE}"]
-    repository.git("repack", "-d", "-l", "-q", *cruft, *options, *aside, config=_LEVEL)
+    repository.git("repack", "-d", "-l", "-n", "-q", *cruft, *options, *aside, config=_LEVEL)
 
 
 def _packs(repository: Repository) -> list[Path]:

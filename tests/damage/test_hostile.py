@@ -35,10 +35,9 @@ pytestmark = [root_only, needs("rsync", "tar", "mtree")]
 
 
 def test_a_live_tree_whose_symlinks_lead_out(harness: Harness) -> None:
-    """``etc -> /etc`` and ``var/lib -> ../../..``: recorded as what they are, never gone through."""
+    """``opt -> /opt`` and ``var/lib -> ../../..``: recorded as what they are, never gone through."""
     canary = Canary(harness.path / "canary")
-    shutil.rmtree(harness.live / "etc")
-    os.symlink(canary.path, harness.live / "etc")
+    os.symlink(canary.path, harness.live / "opt")
     (harness.live / "var").mkdir()
     os.symlink("../../..", harness.live / "var" / "lib")
     os.symlink("../../../../../canary/sub", harness.live / "var" / "tmp")
@@ -51,20 +50,27 @@ def test_a_live_tree_whose_symlinks_lead_out(harness: Harness) -> None:
     assert looks(harness.live) == before
     names = harness.git("ls-tree", "-r", "-t", "--name-only", "main").split()
     assert not any("file" in name or "deep" in name for name in names)
-    assert harness.git("cat-file", "-p", "main:etc") == str(canary.path)
+    assert harness.git("cat-file", "-p", "main:opt") == str(canary.path)
     harness.faithful()
     assert not list((harness.exports / harness.head / "var").glob("*/*/*/*/*/nothing"))
     canary.sings()
 
 
-def test_a_policy_file_that_is_a_symlink_is_not_followed(harness: Harness) -> None:
-    """A policy outside the tree would decide what is recorded."""
-    outside = harness.path / "policy.toml"
-    outside.write_text('version = 1\n[record]\nskip = ["etc/fstab"]\n')
-    (harness.live / "etc" / "gitstate").mkdir()
-    os.symlink(outside, harness.live / "etc" / "gitstate" / "policy.toml")
-    harness.check_in()
-    assert harness.git("cat-file", "-t", "main:etc/fstab") == "blob"
+@pytest.mark.parametrize("link", ["etc/gitstate/policy.toml", "etc/gitstate", "etc"])
+def test_a_policy_behind_a_symlink_is_not_followed_and_not_passed_over(harness: Harness, link: str) -> None:
+    """A policy outside the tree would decide what is recorded, and none would let everything in."""
+    outside = harness.path / "outside"
+    (outside / "gitstate").mkdir(parents=True)
+    policy = 'version = 1\n[record]\nskip = ["etc/fstab"]\n'
+    for place in (outside, outside / "gitstate"):
+        (place / "policy.toml").write_text(policy)
+    before = harness.git("for-each-ref")
+    place = harness.live / link
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(exist_ok=True)
+    os.symlink(outside / "policy.toml" if link.endswith("toml") else outside, place)
+    harness("checkin", "p", "-m", "m").told(7)
+    assert harness.git("for-each-ref") == before
 
 
 def test_a_live_tree_of_special_files_is_not_opened(harness: Harness) -> None:

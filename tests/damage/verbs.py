@@ -95,14 +95,12 @@ class Lab:
     # --- an independent look ---
 
     def names(self) -> set[str]:
-        """All paths, without those of objects and logs; ids are ``H``."""
+        """All paths, without those of objects, logs and folders of refs, which git leaves empty; ids are ``H``."""
         found = set()
         for above in (self.site, self.outside):
             for directory, folders, files in os.walk(above):
-                found |= {
-                    _ID.sub("H", os.path.relpath(os.path.join(directory, one), self.place))
-                    for one in [*folders, *files]
-                }
+                shown = files if ".git/refs" in directory else [*folders, *files]
+                found |= {_ID.sub("H", os.path.relpath(os.path.join(directory, one), self.place)) for one in shown}
         return {name for name in found if not _OBJECT.fullmatch(name)}
 
     def problems(self) -> Iterator[str]:
