@@ -203,6 +203,7 @@ _BY_PROGRAM: Final[Mapping[str, Sequence[Rule]]] = {
             _OWN_HINT,
             r"not look like a tar|Unexpected EOF|[Ii]nvalid|[Cc]orrupt|not recoverable|checksum|unexpected end",
             r"format|Skipping to next|[Mm]alformed|damaged|Is a directory|Not a directory|File exists|truncated",
+            r"Member name contains|Cannot hard link to",
         ),
     ),
 }
