@@ -121,6 +121,7 @@ class Server:
         """It takes connections, and never answers."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)  # until all of its threads have stopped
         try:
             yield
         finally:
