@@ -38,6 +38,7 @@ set -e
 mount -t tmpfs -o mode=755 lab /srv
 mkdir /run/etc /run/etc/upper /run/etc/work
 mount -t overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work lab /etc
+sed -i '/^gitstate:/d' /etc/group /etc/gshadow
 mkdir /srv/gitstate
 mount --bind "$1" /srv/gitstate
 """
