@@ -51,8 +51,8 @@ def wait(repository: Path, message: str) -> None:
     while any(lock_files(repository)):
         if time.monotonic() > until:
             owners = _owners(repository, {one[:2] for path in lock_files(repository) if (one := _identity(path))})
-            remedy = f"no process has it any more: gitstate gc {repository.name.removesuffix('.git')} removes it"
-            raise LockedError(message, f"try again when this is done: {some_of(owners, 1)}" if owners else remedy)
+            busy = f"try again when this is done: {some_of(owners, 1)}"
+            raise LockedError(message, busy if owners else "no process has it any more: gitstate gc removes it")
         time.sleep(_PAUSE)
 
 

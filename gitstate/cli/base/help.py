@@ -23,7 +23,6 @@ _BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
     "clean": ("gc",),
     "cleanup": ("gc",),
     "commit": ("checkin",),
-    "config": ("doctor",),
     "delete": ("remove", "prototype remove", "client remove"),
     "deploy": ("push",),
     "describe": ("show",),
@@ -66,10 +65,8 @@ _BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
 """Other programs' words -> our commands of that meaning; of these, those that a group has are suggested."""
 _PLAIN_GIT: Final[Mapping[str, str]] = {
     "blame": "git -C SITE/prototypes/REPO.git blame main -- PATH",
-    "checkout": "git clone SITE/prototypes/REPO.git",
     "branch": "git -C SITE/prototypes/REPO.git branch",
     "grep": "git -C SITE/prototypes/REPO.git grep PATTERN main",
-    "bisect": "git -C SITE/prototypes/REPO.git bisect",
 }
 """What git itself does in our repositories."""
 
