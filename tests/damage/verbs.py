@@ -17,7 +17,7 @@ from tests.damage.harness import Said, complaints, git
 _ID: Final = re.compile(r"[0-9a-f]{40}")
 _OBJECT: Final = re.compile(
     r".*\.git/(objects/([0-9a-f]{2}(/[0-9a-f]{38})?|pack/pack-H\..*|info/.*)|logs/.*|COMMIT_EDITMSG|ORIG_HEAD"
-    r"|gitstate/(git-of-[0-9]+|cache|clients|channels|classes))"
+    r"|refs/.*(?<!\.lock)|packed-refs|gitstate/(git-of-[0-9]+|cache|clients|channels|classes))"
 )
 _LEFT: Final = re.compile(r".*\.lock|tmp_.*|\.tmp-.*|.*\.keep|.*\.partial.*|.*\.removed|scratch-.*|\..*\.[0-9]+")
 _REPOSITORIES: Final = ("prototypes/*.git", "layers/*.git", "layers/*/*.git", "*.git")
@@ -95,19 +95,23 @@ class Lab:
     # --- an independent look ---
 
     def names(self) -> set[str]:
-        """All paths, without those of objects, logs and folders of refs, which git leaves empty; ids are ``H``."""
+        """All paths but those of objects and logs, and all refs, whether loose or packed; ids are ``H``."""
         found = set()
         for above in (self.site, self.outside):
             for directory, folders, files in os.walk(above):
-                shown = files if ".git/refs" in directory else [*folders, *files]
-                found |= {_ID.sub("H", os.path.relpath(os.path.join(directory, one), self.place)) for one in shown}
-        return {name for name in found if not _OBJECT.fullmatch(name)}
+                shown = [os.path.relpath(os.path.join(directory, one), self.place) for one in (*folders, *files)]
+                found |= {name for name in map(_without_ids, shown) if not _OBJECT.fullmatch(name)}
+        return found | {_without_ids(f"{one.name}: {ref}") for one in self.repositories() for ref in refs(one)}
+
+    def repositories(self) -> Iterator[Path]:
+        """All of the site."""
+        for pattern in _REPOSITORIES:
+            yield from self.site.glob(pattern)
 
     def problems(self) -> Iterator[str]:
         """What git finds wrong, and channels whose boot file, directory and log don't agree."""
-        for pattern in _REPOSITORIES:
-            for repository in self.site.glob(pattern):
-                yield from (f"{repository.name}: {line}" for line in complaints(repository))
+        for repository in self.repositories():
+            yield from (f"{repository.name}: {line}" for line in complaints(repository))
         yield from (f"left: {path}" for path in self.left())
         entry = self.site / "directory.git"
         channels = git(entry, "ls-tree", "--name-only", "main", "channels/") if entry.is_dir() else ""
@@ -130,6 +134,15 @@ class Lab:
             yield f"script doesn't name {log}"
         if not (self.site / "exports" / "p" / log).is_dir():
             yield f"no export of {log}"
+
+
+def _without_ids(name: str) -> str:
+    return _ID.sub("H", name)
+
+
+def refs(repository: Path) -> list[str]:
+    """The names of all refs."""
+    return git(repository, "for-each-ref", "--format=%(refname)").splitlines()
 
 
 Action = Callable[[Lab], None]
