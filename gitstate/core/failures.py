@@ -209,7 +209,9 @@ _BY_PROGRAM: Final[Mapping[str, Sequence[Rule]]] = {
 }
 _is_noise: Final = re.compile(
     "tar: (?:Removing leading|Exiting with|.*: implausibly old|.*: time stamp)|warning: |hint: "
+    "|bzip2: Inappropriate ioctl"
 ).match
+"""bzip2 adds the words of an errno to damage of any kind."""
 _NO_ROOM: Final = re.compile(
     r"Wrote only \d+ of \d+ bytes|diskspace|couldn't write|write error$|Disk quota", re.MULTILINE
 )

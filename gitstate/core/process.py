@@ -129,27 +129,29 @@ def _watch_reader(descriptor: int, words: bytes, every: float, process: int) -> 
 def reading(
     argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None, personal: bool = False
 ) -> Iterator[IO[bytes]]:
-    """The standard output of ``argv`` as a stream; a failure is raised when the block ends."""
-    try:
-        child = subprocess.Popen(
-            argv,
-            env=environment.of_program(argv[0], variables, personal=personal),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-    except OSError as error:
-        raise _not_started(argv[0], error) from None
-    assert child.stdout is not None
-    try:
-        yield child.stdout
-    except BaseException:
-        child.kill()
-        child.communicate()
-        raise
-    _, stderr = child.communicate()
-    if child.returncode:
-        raise failed(argv, child.returncode, stderr)
+    """The standard output of ``argv`` as a stream, to be read to its end; a failure is raised when the block ends."""
+    # No pipe: a child that complains more than a pipe holds would wait for us, and we for its output.
+    with open(os.memfd_create("complaint"), "w+b") as complaint:
+        try:
+            child = subprocess.Popen(
+                argv,
+                env=environment.of_program(argv[0], variables, personal=personal),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaint,
+            )
+        except OSError as error:
+            raise _not_started(argv[0], error) from None
+        with child:
+            assert child.stdout is not None
+            try:
+                yield child.stdout
+            except BaseException:
+                child.kill()
+                raise
+        if child.returncode:
+            complaint.seek(0)
+            raise failed(argv, child.returncode, complaint.read())
 
 
 def restart_in_utf8() -> None:

@@ -7,7 +7,6 @@ prototype exist.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,14 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, process
-from gitstate.core.errors import DamagedError, HostError, LockedError, NotFoundError, UsageError
-from gitstate.core.failures import ProgramDamagedError
+from gitstate.core.errors import HostError, LockedError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import repo_name
 from gitstate.store import MAIN, Repository
 from gitstate.store.lock import exclusive, wait_for_lock
 from gitstate.store.site import Site
-from gitstate.tree import export
+from gitstate.tree import export, tarball
 from gitstate.tree.checkin import LIVE
 from gitstate.tree.own_data import OwnData, check_overlap
 
@@ -200,23 +198,13 @@ def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
     return None
 
 
-_EXTRACT: Final = (
-    *("tar", "--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--delay-directory-restore"),
-    *("--acls", "--xattrs", "--xattrs-include=security.capability", "--xattrs-include=user.*"),
-)
-
-
 def _copy(source: Path, tree: Path, observer: Observer) -> None:
     """Copy a directory by cp, a tarball by tar: both keep all metadata, and tar writes only inside ``tree``."""
     observer.phase(f"copy {source.name}")
     if source.is_dir():
         process.run(["cp", "--archive", "--one-file-system", "--reflink=auto", "--", f"{source}/.", str(tree)])
-        return
-    try:
-        process.run([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(tree)])
-    except ProgramDamagedError as error:
-        hint = f"see what is in it: tar -tvf {shlex.quote(str(source))}"
-        raise DamagedError(f"{source}: {error.message}", hint) from None
+    else:
+        tarball.unpack(source, tree)
 
 
 def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
