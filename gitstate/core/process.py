@@ -12,9 +12,9 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from gitstate.core import environment, failures
 from gitstate.core.errors import GitstateError, HostError
@@ -43,15 +43,34 @@ def _not_started(program: Argument, error: OSError) -> GitstateError:
     return failures.of_system(error, name)
 
 
+class Finished(NamedTuple):
+    """How a program ended: its exit code, and its standard output."""
+
+    code: int
+    output: bytes
+
+
 def run(
     argv: Sequence[Argument],
     *,
     stdin: bytes = b"",
     variables: Mapping[str, str] | None = None,
     personal: bool = False,
-    accept: Sequence[int] = (0,),
+    accept: Collection[int] = (0,),
 ) -> bytes:
-    """Run ``argv`` to its end and return its standard output.
+    """Run ``argv`` to its end and return its standard output; raises as ``finish``."""
+    return finish(argv, stdin=stdin, variables=variables, personal=personal, accept=accept).output
+
+
+def finish(
+    argv: Sequence[Argument],
+    *,
+    stdin: bytes = b"",
+    variables: Mapping[str, str] | None = None,
+    personal: bool = False,
+    accept: Collection[int],
+) -> Finished:
+    """Run ``argv`` to its end, for a program whose exit code is an answer.
 
     For ``variables`` and ``personal`` see ``environment.of_program``. Raises HostError if the program is missing; if it
     exits with a code not in ``accept``, ProgramError, or what core/failures makes of its standard error.
@@ -63,7 +82,7 @@ def run(
         raise _not_started(argv[0], error) from None
     if done.returncode not in accept:
         raise failed(argv, done.returncode, done.stderr)
-    return done.stdout
+    return Finished(done.returncode, done.stdout)
 
 
 def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> GitstateError:

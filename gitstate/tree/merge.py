@@ -30,7 +30,7 @@ def merge_records(base: Records, ours: Records, theirs: Records) -> Merged:
     on the content, and privileges depend on content (docs/format.md, section 5).
     """
     conflicts: list[bytes] = []
-    own = _meta(b".", base.own, ours.own or PLAIN_DIRECTORY, theirs.own or PLAIN_DIRECTORY, conflicts)
+    own = merge_meta(b".", base.own, ours.own or PLAIN_DIRECTORY, theirs.own or PLAIN_DIRECTORY, conflicts)
     entries = []
     for name in sorted(ours.entries.keys() | theirs.entries.keys()):
         merged = _entry(name, base.entries, ours.entries, theirs.entries, conflicts)
@@ -54,13 +54,14 @@ def _entry(
         return right
     if left is None or right is None:
         return left or right
-    meta = _meta(name, old.meta if old else None, left.meta, right.meta, conflicts)
+    meta = merge_meta(name, old.meta if old else None, left.meta, right.meta, conflicts)
     oid = right.oid if old and left.oid == old.oid else left.oid
     both_changed = left.oid != right.oid and (old is None or old.oid not in (left.oid, right.oid))
     return Entry(name, meta, b"" if both_changed else oid)
 
 
-def _meta(name: bytes, old: Meta | None, left: Meta, right: Meta, conflicts: list[bytes]) -> Meta:
+def merge_meta(name: bytes, old: Meta | None, left: Meta, right: Meta, conflicts: list[bytes]) -> Meta:
+    """Merge two sides' metadata keyword by keyword; ``name`` is added to ``conflicts`` for each that both changed."""
     if left.kind is not right.kind:
         conflicts.append(name)
         return left
