@@ -37,7 +37,8 @@ DISTRICTS: Final = {
         "boot": "checks options request templates plan render group files doctor creation",
         "release": """
             models log opened content requests difference archives publishing refresh
-            boot_files reconcile channels tagging push rollback gate status integrity doctor state_at renaming layers
+            boot_files reconcile channels tagging push rollback gate status integrity doctor state_at machines
+            renaming layers
         """,
         "cli": "base client layer site release tree",
     }.items()

@@ -27,7 +27,7 @@ from gitstate.machine.render import (
     layer_toml,
 )
 from gitstate.machine.render.difference import Difference, differences
-from gitstate.machine.render.trace import Line, Origin, Trace
+from gitstate.machine.render.trace import Origin, Trace
 from gitstate.machine.render.trace import trace as trace_path
 from gitstate.release.models import Release
 from gitstate.release.opened import OpenedSite
@@ -36,6 +36,7 @@ from gitstate.store import MAIN, Repository, Snapshot
 from gitstate.store.objects import FILE
 from gitstate.store.site import Site
 from gitstate.tree import bootstrap
+from gitstate.tree.history.blame import Line
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
 
 __all__ = [

@@ -91,6 +91,7 @@ READING: Final = {
     "diff": ("diff", "desktop"),
     "log": ("log", "desktop"),
     "show": ("show", "desktop"),
+    "blame": ("blame", "desktop", "etc/fstab"),
     "manifest": ("manifest", "desktop"),
     "verify": ("verify", "desktop", "HEAD~1"),
     "fsck": ("fsck",),

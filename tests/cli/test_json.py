@@ -28,7 +28,7 @@ SCHEMAS: Final = {
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
 NOT_PRINTED: Final = {"definitions", "layer", "policy", "probe", "site"}
-OF_OPTIONS: Final = {"client-list-new", "site-status", "layer-clients", "layer-shipped", "verify-all"}
+OF_OPTIONS: Final = {"machine-diff", "client-list-new", "site-status", "layer-clients", "layer-shipped", "verify-all"}
 """What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
 LOG: Final = PROJECT / "tests" / "boot" / "logs" / "proxy-bios-unknown.log"
@@ -128,6 +128,7 @@ def _begin(life: Life, place: Path) -> None:
 def _look_back(life: Life, place: Path) -> None:
     life("log", "desktop")
     life("log", "desktop", "--", "etc/fstab")
+    life("blame", "desktop", "etc/fstab")
     life("show", "desktop")
     life("show", "desktop", "HEAD~1", "HEAD")
     both = life("diff", "desktop", "HEAD~1", "HEAD")
@@ -220,6 +221,7 @@ def _look_at_layers(life: Life) -> None:
     assert life("layer", "which", "lab3-20", "etc/passwd")["layers"] == []
     assert life("layer", "diff", "lab3-20", "lab3-20")["changes"] == []
     before = f"lab3/{int(version.partition('/')[2]) - 1}"
+    assert life("diff", "lab3-20", "lab3-20")["layers"] == []
     keys = [one["keys"] for one in life("layer", "diff", "lab3-20", "--at", before, version)["changes"]]
     assert [one["key"] for one in keys[1]] == ["a", "b[1]"]
     assert life("layer", "diff", "lab3-20", "lab4-1", "--exit-code", code=1)["changes"]

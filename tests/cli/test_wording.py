@@ -17,9 +17,9 @@ WORDING: Final = {
     "chekin desktop": (2, "no command 'chekin'; did you mean checkin, client?", "gitstate --help shows how"),
     "restore": (2, "no command 'restore'; did you mean rollback, export?", "gitstate --help shows how"),
     "client ls": (2, "no command 'ls'; did you mean list?", "gitstate client --help shows how"),
-    "blame desktop": (
+    "grep desktop": (
         2,
-        "no command 'blame'; did you mean log?; plain git: git -C SITE/prototypes/REPO.git blame main -- PATH",
+        "no command 'grep'; did you mean prepare, help?; plain git: git -C SITE/prototypes/REPO.git grep PATTERN main",
         "gitstate --help shows how",
     ),
     "help status foo": (2, "gitstate status has no commands below it", "gitstate status --help shows how"),

@@ -29,6 +29,7 @@ _MODULES = (
     "cli.tree.checkin",
     "cli.tree.export",
     "cli.tree.history",
+    "cli.tree.diff",
     "cli.tree.status",
     "cli.tree.verify",
 )

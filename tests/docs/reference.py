@@ -122,7 +122,8 @@ JSON: Final = (
     " ([schema](../schemas/error.schema.json)). A command that is partly done prints both. Notes and progress are not"
     " printed. `client list --new` ([schema](../schemas/client-list-new.schema.json)), `layer list --shipped`"
     " ([schema](../schemas/layer-shipped.schema.json)), `layer list LAYER`"
-    " ([schema](../schemas/layer-clients.schema.json)), `verify --all`"
+    " ([schema](../schemas/layer-clients.schema.json)), `diff` of machines"
+    " ([schema](../schemas/machine-diff.schema.json)), `verify --all`"
     " ([schema](../schemas/verify-all.schema.json)) and `status` without a repository"
     " ([schema](../schemas/site-status.schema.json)) have their own shapes.",
 )

@@ -26,13 +26,14 @@ _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Everyday commands": {
         "status": "tree.status",
         "checkin": "tree.checkin",
-        "diff": "tree.history",
+        "diff": "tree.diff",
         "prepare": "tree.prepare",
         "local": "tree.local",
     },
     "History": {
         "log": "tree.history",
         "show": "tree.history",
+        "blame": "tree.blame",
         "tag": "release.tag",
         "export": "tree.export",
         "verify": "tree.verify",

@@ -14,7 +14,6 @@ _BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
     "add": ("create", "checkin"),
     "apply": ("push",),
     "archive": ("export",),
-    "blame": ("log",),
     "branch": ("prototype create",),
     "cat": ("show",),
     "check": ("status", "doctor", "fsck", "verify"),
@@ -64,7 +63,6 @@ _BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
 }
 """Other programs' words -> our commands of that meaning; of these, those that a group has are suggested."""
 _PLAIN_GIT: Final[Mapping[str, str]] = {
-    "blame": "git -C SITE/prototypes/REPO.git blame main -- PATH",
     "branch": "git -C SITE/prototypes/REPO.git branch",
     "grep": "git -C SITE/prototypes/REPO.git grep PATTERN main",
 }

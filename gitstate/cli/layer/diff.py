@@ -45,8 +45,8 @@ def diff(session: Session, host: str, others: tuple[str, ...], at: str | None, e
         for one in found:
             write_name(one.path)
     else:
-        value = {"old": state_json(old), "new": state_json(new), "changes": [_json(one) for one in found]}
-        lines = [] if session.json else [line for one in found for line in _lines(session, one)]
+        value = {"old": state_json(old), "new": state_json(new), "changes": [difference_json(one) for one in found]}
+        lines = [] if session.json else [line for one in found for line in difference_lines(session, one)]
         emit(session, "layer-diff/1", value, lines)
         if not found:
             suggest(session, f"no difference: {_title(old)}, {_title(new)}")
@@ -73,7 +73,8 @@ def _sides(session: Session, host: str, others: tuple[str, ...], at: str | None)
 # --- for people -------------------------------------------------------------------------------------------------------
 
 
-def _lines(session: Session, one: Difference) -> Iterator[str]:
+def difference_lines(session: Session, one: Difference) -> Iterator[str]:
+    """A difference for people, its content below it."""
     words = f"  ({', '.join(one.metadata)})" if one.metadata else ""
     layers = " -> ".join(dict.fromkeys(item.layer for item in (one.old, one.new) if item))
     yield f"{letter(one.letter, colour=session.colour)}  {display(one.path)}  {layers}{words}"
@@ -104,7 +105,8 @@ def _value(value: Any) -> str:
 # --- for programs -----------------------------------------------------------------------------------------------------
 
 
-def _json(one: Difference) -> dict[str, Any]:
+def difference_json(one: Difference) -> dict[str, Any]:
+    """A difference for JSON."""
     return {
         "status": one.letter,
         "path": octal(one.path),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,21 +11,11 @@ from gitstate.core.errors import NotFoundError
 from gitstate.core.names import display, join, stored_name
 from gitstate.machine.render.batch import Batch, Rendered
 from gitstate.machine.render.models import OPAQUE, Action, Decision
-from gitstate.store import Repository, Snapshot
+from gitstate.store import Snapshot
+from gitstate.tree.history import blame
+from gitstate.tree.history.blame import Line
 
-_HEAD: Final = re.compile(rb"([0-9a-f]{40}) \d+ (\d+)(?: \d+)?")
 _BINARY: Final = 8000
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a layer's file, as it stands there, and the commit that set it; ``when`` in seconds since the epoch."""
-
-    number: int
-    commit: str
-    author: str
-    when: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +95,5 @@ def _origin(batch: Batch, rendered: Rendered, decision: Decision) -> Origin:
         decision.entry is not None and decision.entry.meta.kind is Kind.FILE and decision.action is not Action.HIDE
     )
     is_text = is_file and decision.entry is not None and b"\0" not in repository.read(decision.entry.oid)[:_BINARY]
-    lines = tuple(_blame(repository, commit, stored)) if is_text else ()
+    lines = tuple(blame.lines(repository, [commit.hex()], stored)) if is_text else ()
     return Origin(decision.layer, decision.source, decision.action, snapshot, lines)
-
-
-def _blame(repository: Repository, commit: bytes, stored: bytes) -> Iterator[Line]:
-    """The lines of a file and who set them, by ``git blame``."""
-    printed = repository.git("blame", "--porcelain", "--encoding=UTF-8", commit.hex(), "--", stored)
-    authors: dict[str, tuple[str, int]] = {}
-    current, number, name, mail, when = "", 0, "", "", 0
-    for line in printed.split(b"\n"):
-        head = _HEAD.fullmatch(line)
-        if line.startswith(b"\t"):
-            authors.setdefault(current, (f"{name} {mail}", when))
-            yield Line(number, current, *authors[current], line[1:].decode("utf-8", "replace"))
-        elif head:
-            current, number = head[1].decode(), int(head[2])
-        elif line.startswith(b"author "):
-            name = line[7:].decode("utf-8", "replace")
-        elif line.startswith(b"author-mail "):
-            mail = line[12:].decode("utf-8", "replace")
-        elif line.startswith(b"author-time "):
-            when = int(line[12:])

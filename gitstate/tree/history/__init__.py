@@ -5,4 +5,4 @@ own pager.
 """
 
 from gitstate.tree.history.commits import log, log_json, show, show_json
-from gitstate.tree.history.comparison import Comparison, compare, open_comparison
+from gitstate.tree.history.comparison import Comparison, Side, compare, open_comparison, open_sides

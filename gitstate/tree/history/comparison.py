@@ -1,12 +1,12 @@
-"""diff: two snapshots, or one and the live tree, compared by git and then by metadata."""
+"""diff: two snapshots or live trees, of one repository or two, compared by git and then by metadata."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.monitor import Observer
@@ -25,19 +25,18 @@ _EXIT_CODE: Final = frozenset({"--exit-code", "--quiet"})
 class Comparison:
     """Two trees, and the parsed arguments.
 
-    ``new`` is None for the live tree until ``with_new`` sets it. ``objects`` is an additional object directory for
-    ``new``.
+    ``new`` is None for the live tree until ``with_new`` sets it. ``objects`` are additional object directories.
     """
 
     repository: Repository
     parsed: GitArguments
     old: bytes
     new: bytes | None
-    objects: Path | None = None
+    objects: tuple[Path, ...] = ()
 
     def with_new(self, new: bytes, objects: Path) -> Comparison:
         """The same comparison with the tree ``new``."""
-        return replace(self, new=new, objects=objects)
+        return replace(self, new=new, objects=(objects,))
 
     def lines(self, *, color: bool = False, times: bool = False) -> Iterator[bytes]:
         """The output of ``git diff``, then metadata. For ``--exit-code`` see ``differs``."""
@@ -69,7 +68,9 @@ class Comparison:
         return self.new
 
     def _changes(self, *, times: bool = False, backwards: bool = False) -> Iterator[Difference]:
-        repository = self.repository.including(self.objects) if self.objects else self.repository
+        repository = self.repository
+        for directory in self.objects:
+            repository = repository.including(directory)
         tree_diff = TreeDiff(repository.read, self.parsed.paths, times=times)
         return tree_diff.between(self._new, self.old) if backwards else tree_diff.between(self.old, self._new)
 
@@ -93,6 +94,41 @@ def open_comparison(repository: Repository, arguments: Sequence[str], observer: 
         yield comparison.with_new(tree, scratch)
 
 
+class Side(NamedTuple):
+    """A snapshot, or a live tree if ``revision`` is None."""
+
+    repository: Repository
+    revision: str | None
+
+
+@contextmanager
+def open_sides(old: Side, new: Side, arguments: Sequence[str], observer: Observer) -> Iterator[Comparison]:
+    """The comparison of two sides; ``arguments`` are the flags and paths of ``diff``.
+
+    Raises NotFoundError, UsageError, HostError.
+    """
+    parsed = parse(old.repository, arguments)
+    _check_supported(parsed)
+    with ExitStack() as stack:
+        objects: list[Path] = []
+        before, after = (_tree_of(side, stack, objects, observer) for side in (old, new))
+        if old.repository.path != new.repository.path:
+            objects.append(new.repository.path / "objects")
+        yield Comparison(old.repository, parsed, before, after, tuple(objects))
+
+
+def _tree_of(side: Side, stack: ExitStack, objects: list[Path], observer: Observer) -> bytes:
+    """The root tree of a side; the directory of a live tree's new objects is added to ``objects``."""
+    repository, revision = side
+    if revision is not None:
+        return repository.snapshot(repository.resolve(revision)).tree
+    from gitstate.tree import checkin
+
+    scratch = stack.enter_context(repository.scratch())
+    objects.append(scratch)
+    return checkin.scan_into(repository, checkin.live_tree(repository, None), scratch, observer)
+
+
 def _recorded(repository: Repository) -> str:
     """The commit that the live tree was last recorded as."""
     from gitstate.tree import checkin
@@ -111,13 +147,17 @@ def compare(
     Raises NotFoundError, UsageError.
     """
     parsed = parse(repository, arguments)
-    if found := next((flag for flag in parsed.flags if flag in _UNSUPPORTED), None):
-        raise UsageError(f"gitstate diff has no {found}", "there is no index; A...B compares with the merge base")
+    _check_supported(parsed)
     trees = peel(repository, _sides(repository, parsed, default), Type.TREE)
     if trees is None:
         hint = f"plain git compares files: git --git-dir={repository.path} diff REV:PATH REV:PATH"
         raise UsageError("diff compares snapshots", hint)
     return Comparison(repository, parsed, trees[0], trees[1] if len(trees) == 2 else None)
+
+
+def _check_supported(parsed: GitArguments) -> None:
+    if found := next((flag for flag in parsed.flags if flag in _UNSUPPORTED), None):
+        raise UsageError(f"gitstate diff has no {found}", "there is no index; A...B compares with the merge base")
 
 
 def _sides(repository: Repository, parsed: GitArguments, default: Callable[[], str]) -> Sequence[str]:

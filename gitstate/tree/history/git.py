@@ -74,19 +74,19 @@ def lines(
     arguments: Sequence[str | bytes],
     *,
     color: bool = False,
-    objects: Path | None = None,
+    objects: Sequence[Path] = (),
     parsed: bool = False,
 ) -> Iterator[bytes]:
     """Stream what git prints; if ``color``, as for its own pager. Raises UsageError, StorageError.
 
-    ``objects`` is an additional object directory. What isn't to be ``parsed`` is shaped by the caller's configuration.
+    ``objects`` are additional object directories. What isn't to be ``parsed`` is shaped by the caller's configuration.
     """
     variables = {}
     if color:
         variables = {"GIT_PAGER_IN_USE": "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
-    if objects is not None:
-        quoted = str(objects).replace("\\", "\\\\").replace('"', '\\"')
-        variables["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = f'"{quoted}"'
+    if objects:
+        quoted = (str(one).replace("\\", "\\\\").replace('"', '\\"') for one in objects)
+        variables["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = ":".join(f'"{one}"' for one in quoted)
     try:
         argv = (program.on if parsed else program.shown)(repository.path, command, *arguments)
         with process.reading(argv, variables=variables, personal=not parsed) as output:
