@@ -29,8 +29,8 @@ DISTRICTS: Final = {
             repository small repack site_file site
         """,
         "tree": """
-            limits manifest change policy snapshot merge combine own_data scan checkin owners export verify history
-            tarball bootstrap prototypes maintenance prepare local
+            limits manifest change policy snapshot merge combine own_data scan overlay checkin owners export verify
+            history tarball upper bootstrap prototypes maintenance prepare local
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",

@@ -25,7 +25,7 @@ from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import ReadObject, read_different, read_directory, read_links
+from gitstate.tree.snapshot import ReadObject, read_different, read_directory, read_links, split_tree
 
 LIVE: Final = "refs/gitstate/live"
 """The commit that the live tree was last recorded as on main; moved together with main."""
@@ -142,12 +142,12 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
     base = base_of(repository)
     sink = HashOnly(repository.read)
     scan, _ = _scan(repository, live, base, allow, sink, observer)
-    return _status(repository, base, scan, sink.read)
+    return compared(repository, base, scan, sink.read)
 
 
 def preview(request: Request, found: Status) -> None:
     """Raise what ``record`` would raise after the scan that ``status`` made. Raises RefusedError, ConflictError."""
-    _refuse(found.findings)
+    refuse(found.findings)
     tip = request.repository.ref(request.ref)
     if tip is None or found.tree != request.repository.snapshot(tip).tree:
         _check_branch(request, found.base, tip)
@@ -168,11 +168,11 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
     """
     started = time.monotonic()
     repository = request.repository
-    message = _message(request)
+    message = message_of(request.message, request.allow)
     with repository.lock("checkin"), repository.staging() as staging:
         base, tip = base_of(repository), repository.ref(request.ref)
         scan, policy = _scan(repository, request.live, base, request.allow, staging, observer)
-        _refuse(scan.findings)
+        refuse(scan.findings)
         parent = tip or base
         if tip is not None and scan.tree == repository.snapshot(tip).tree:
             commit = None
@@ -189,7 +189,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
         if scan.rows is not None and request.ref == MAIN and repository.ref(LIVE) == newest:
             _save_cache(repository, newest, policy, scan.rows, observer)
             step("cache")
-    seen = _status(repository, parent, scan, repository.read)
+    seen = compared(repository, parent, scan, repository.read)
     return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
 
 
@@ -241,24 +241,29 @@ def _scan(
         os.close(root)
 
 
-def _status(repository: Repository, base: bytes | None, scan: Scan, read: ReadObject) -> Status:
+def compared(repository: Repository, base: bytes | None, scan: Scan, read: ReadObject) -> Status:
+    """What a scan found, compared with the snapshot ``base``; ``read`` reads both."""
     old_tree = repository.snapshot(base).tree if base else None
     if scan.tree == old_tree or old_tree is None:
         return Status(base, old_tree, scan.tree, [], [], scan.findings, read)
     pairs = partial(read_different, read)
     changes = list(change.compare(partial(read_directory, read), old_tree, scan.tree, read_pair=pairs))
-    links = change.compare_links(read_links(read, old_tree), read_links(read, scan.tree))
+    links = (
+        []
+        if _links(read, old_tree) == _links(read, scan.tree)
+        else change.compare_links(read_links(read, old_tree), read_links(read, scan.tree))
+    )
     return Status(base, old_tree, scan.tree, changes, links, scan.findings, read)
+
+
+def _links(read: ReadObject, tree: bytes) -> bytes | None:
+    return split_tree(read(tree), b"").links
 
 
 def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> None:
     """Raise ConflictError if the branch can't be made, or has moved since the live tree was recorded on it."""
     if tip is None:
-        for other in request.repository.refs("refs/heads/"):
-            if f"{other}/".startswith(f"{request.ref}/") or request.ref.startswith(f"{other}/"):
-                name = other.removeprefix("refs/heads/")
-                hint = "choose another name: --branch NAME"
-                raise ConflictError(f"there is a branch {name}, so git can't have a branch {request.branch}", hint)
+        require_free(request.repository, request.branch)
         return
     recorded = _recorded(request.repository, request.ref, request.recorded_ref)
     if tip not in (base, recorded) and not request.replace:
@@ -268,15 +273,26 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
         raise ConflictError(message, hint)
 
 
-def _refuse(findings: Findings) -> None:
+def require_free(repository: Repository, branch: str) -> None:
+    """Raise ConflictError if git can't have a branch of that name beside those that there are."""
+    ref = f"refs/heads/{branch}"
+    for other in repository.refs("refs/heads/"):
+        if f"{other}/".startswith(f"{ref}/") or ref.startswith(f"{other}/"):
+            name = other.removeprefix("refs/heads/")
+            hint = "choose another name: --branch NAME"
+            raise ConflictError(f"there is a branch {name}, so git can't have a branch {branch}", hint)
+
+
+def refuse(findings: Findings) -> None:
+    """Raise RefusedError for what policy refuses."""
     if refusals := findings.refusals:
         raise RefusedError(f"nothing recorded, {refused(refusals)}", remedies(refusals))
 
 
-def _message(request: Request) -> str:
-    """The message, with a trailer for every allowance."""
-    message = request.message.strip()
+def message_of(text: str, allow: Iterable[Allowance]) -> str:
+    """A commit's message, with a trailer for every allowance. Raises UsageError."""
+    message = text.strip()
     if not message:
         raise UsageError("a check-in needs a message", "-m TEXT")
-    trailers = [f"Gitstate-Allow: {octal(item.path)} because {item.because}" for item in request.allow]
+    trailers = [f"Gitstate-Allow: {octal(item.path)} because {item.because}" for item in allow]
     return "\n".join([message, "", *trailers]) if trailers else message

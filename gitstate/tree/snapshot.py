@@ -220,6 +220,23 @@ class RawDirectory:
         line, item = self.lines.get(octal(name).encode()), self.items.get(_stored(name))
         return None if line is None or item is None or item.mode == TREE else Written(line, item)
 
+    def all_written(self, without: Collection[bytes]) -> dict[bytes, Written]:
+        """``written`` for all files and symlinks but those ``without``; for a plain directory."""
+        named = [
+            (real_name(item.name), item)
+            for item in self.items.values()
+            if item.mode != TREE and item.name not in _NOT_READ
+        ]
+        return {name: Written(self.lines[octal(name).encode()], item) for name, item in named if name not in without}
+
+    def without_item(self) -> set[bytes]:
+        """The names of records that stand alone: devices and fifos, and what has been removed with plain git.
+
+        Raises ValueError for a record's name that is none.
+        """
+        names = (from_octal(head) for head in self.lines if head not in _HEADS and head != b"." and head[:1] != b"#")
+        return {name for name in names if _stored(name) not in self.items}
+
     def loose(self) -> set[bytes]:
         """The names of entries whose record isn't that of their content: their time is the directory's."""
         recorded = {name: (bool(link), oid) for name, link, oid in _WITH_OID.findall(self._text)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +184,23 @@ def recorded(lab: Lab) -> None:
     assert lab("status", "p", "--exit-code")
 
 
+def layered(lab: Lab) -> None:
+    """A layer's tar file that changes a file, and removes one."""
+    with tarfile.open(lab.outside / "layer.tar", "w") as tar:
+        for name, content in (("etc/motd", b"changed"), ("etc/.wh.fstab", b"")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def laid(lab: Lab) -> None:
+    """The branch holds what the layer says."""
+    repository = lab.site / "prototypes/p.git"
+    assert git(repository, "show", "side:etc/motd") == "changed"
+    assert git(repository, "rev-parse", "side^") == git(repository, "rev-parse", "main")
+    assert "etc/fstab" not in git(repository, "ls-tree", "-r", "--name-only", "side").splitlines()
+
+
 def absent(lab: Lab) -> None:
     """No site."""
     subprocess.run(["rm", "-rf", str(lab.site)], check=True)
@@ -317,6 +336,13 @@ VERBS: Final = (
     ),
     Verb("checkin", said("checkin", "p", "-m", "m"), (0,), changed, recorded),
     Verb("checkin on a branch", said("checkin", "p", "-m", "m", "--branch", "side"), (0,), changed),
+    Verb(
+        "checkin of a layer",
+        lambda lab: ("checkin", "p", "-m", "m", "--branch", "side", "--tar", str(lab.outside / "layer.tar")),
+        (0,),
+        layered,
+        laid,
+    ),
     Verb(
         "export",
         said("export", "p"),

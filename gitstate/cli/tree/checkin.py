@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import click
 
-from gitstate.cli.base.app import Session, command, repo_argument
-from gitstate.cli.base.output import LETTERS, emit, seconds
-from gitstate.cli.tree.changes import live_option, note_skipped, status_json, status_lines, unread_error
+from gitstate.cli.base.app import PATH, Session, command, repo_argument
+from gitstate.cli.tree.changes import live_option, unread_error
+from gitstate.cli.tree.recorded import report
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import tree_path
@@ -21,11 +20,15 @@ from gitstate.tree.checkin import Allowance
 @command(
     "gitstate checkin desktop -m 'printer in room 3'",
     "gitstate checkin desktop -m 'test key' \\\n    --allow etc/ssl/private/test.key --because 'a public test key'",
+    "gitstate checkin desktop -m 'as tried' --branch tried \\\n    --upper /srv/uppers/lab3-12 --base lab3/4",
     writes=True,
 )
 @repo_argument
 @click.option("-m", "--message", metavar="TEXT", required=True, help="What was changed and why.")
 @live_option
+@click.option("--upper", metavar="DIR", type=PATH, help="Record an overlay's upper directory over --base instead.")
+@click.option("--tar", metavar="FILE", help="The same with a layer's tar file (OCI); - is standard input.")
+@click.option("--base", metavar="REV", help="The snapshot on which --upper or --tar was made [main].")
 @click.option("--branch", metavar="NAME", default="main", show_default=True, help="The branch to record on.")
 @click.option("--author", metavar="NAME", help="Author of the change: 'Name <mail>'.")
 @click.option("--allow", multiple=True, metavar="PATH", help="Record this path although policy refuses it; repeatable.")
@@ -36,6 +39,9 @@ def checkin(
     repo: str | None,
     message: str,
     live: Path | None,
+    upper: Path | None,
+    tar: str | None,
+    base: str | None,
     branch: str,
     author: str | None,
     allow: tuple[str, ...],
@@ -48,8 +54,19 @@ def checkin(
     identity) stops it, and nothing is recorded. So does a branch that has moved
     since this tree was last recorded on it; a new branch begins at the commit
     that the tree was last recorded as on main.
+
+    With --upper or --tar, the edits in an overlay's upper directory, or in a
+    layer, become a commit whose parent is the snapshot that they were made on.
+    The live tree isn't looked at.
     """
     name = session.name(repo)
+    if upper or tar or base:
+        _exclude(upper, tar, live, replace)
+        from gitstate.cli.tree import upper as edits  # few check-ins come from elsewhere
+
+        asked = edits.Asked(message, branch, author, _allowances(allow, because), base)
+        edits.checkin(session, name, asked, upper, tar)
+        return
     repository = session.opened.repository(name)
     request = engine.Request(
         repository=repository,
@@ -66,20 +83,20 @@ def checkin(
     else:
         result = engine.record(request, session.observer)
         found = result.status
-    value = status_json(name, request.live, found) | {
-        "branch": request.branch,
-        "commit": result.commit.hex() if result and result.commit else None,
-        "objects": result.objects if result else 0,
-        "blobs": result.blobs if result else 0,
-        "seconds": round(result.seconds, 3) if result else None,
-        "dry_run": session.dry_run,
-    }
-    emit(session, "checkin/1", value, [_result(name, result)] if result else status_lines(session, name, found, False))
-    note_skipped(session, found)
+    report(session, name, request.live, request.branch, found, result)
     if session.dry_run:
         engine.preview(request, found)
     if found.findings.unrecorded:
         raise unread_error(found)
+
+
+def _exclude(upper: Path | None, tar: str | None, live: Path | None, replace: bool) -> None:
+    if not upper and not tar:
+        raise UsageError("--base is for --upper and --tar", "gitstate checkin REPO -m TEXT --upper DIR --base REV")
+    if upper and tar:
+        raise UsageError("--upper and --tar exclude each other", "check them in one after the other")
+    if live or replace:
+        raise UsageError("--live and --replace are for live trees", "leave them out with --upper and --tar")
 
 
 def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allowance, ...]:
@@ -88,12 +105,3 @@ def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allow
     if any(not reason.strip() or "\n" in reason for reason in reasons):
         raise UsageError("--because takes one line of text", "say why this may be in history")
     return tuple(Allowance(tree_path(os.fsencode(path)), why) for path, why in zip(paths, reasons, strict=True))
-
-
-def _result(name: str, result: engine.Result) -> str:
-    if result.commit is None:
-        return f"{name}: nothing changed"
-    counts = Counter(item.letter for item in result.status.changes if not item.is_time_only)
-    parts = [f"{counts[key]} {word}" for key, word in LETTERS.items() if counts[key]]
-    counted = f"  {', '.join(parts)}" if parts else ""
-    return f"{result.commit.hex()[:7]}  {result.status.findings.entries} entries{counted}  {seconds(result.seconds)}"

@@ -15,6 +15,7 @@ from gitstate.core.fs.kernel import (
     knows_all_owners,
     mount_id,
     mounts_below,
+    overlay_options,
     place,
     scratch_time,
     shared_lock,
@@ -26,6 +27,7 @@ from gitstate.core.fs.read import (
     descriptor_xattrs,
     extents,
     identity,
+    is_recorded,
     list_directory,
     named_xattrs,
     not_regular,
@@ -34,6 +36,7 @@ from gitstate.core.fs.read import (
     open_path,
     open_tree,
     pieces,
+    prefixed_xattrs,
     read_below,
     read_link,
 )

@@ -119,6 +119,26 @@ def mounts_below(path: Path) -> list[str]:
     return [point for point in points if point == real or point.startswith(real.rstrip("/") + "/")]
 
 
+def overlay_options(upper: Path) -> list[str] | None:
+    """The mount options of the overlay that has ``upper`` as its upper directory; None if none has, that we see."""
+    found = os.stat(upper)
+    for fields in _mounts():
+        kind, _, *rest = fields[fields.index(b"-") + 1 :]
+        options = os.fsdecode(_unescaped(rest[0])).split(",") if rest and kind == b"overlay" else []
+        for option in options:
+            word, _, path = option.partition("=")
+            if word == "upperdir" and _is_same(Path(path.replace("\\,", ",")), found):
+                return options
+    return None
+
+
+def _is_same(path: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), found)
+    except OSError:
+        return False
+
+
 def place(path: Path) -> Path:
     """Where a directory is in its file system, below the device's numbers: equal for all its mounts. Raises OSError."""
     real = Path(os.path.realpath(path))

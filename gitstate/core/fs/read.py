@@ -154,7 +154,8 @@ def by_descriptor(name: bytes, parent: int) -> bytes:
 _RECORDED: Final = frozenset({CAPABILITY, ACL_ACCESS, ACL_DEFAULT})
 
 
-def _is_recorded(name: bytes, selinux: bool) -> bool:
+def is_recorded(name: bytes, *, selinux: bool) -> bool:
+    """Whether an extended attribute of that name is recorded."""
     return name in _RECORDED or name.startswith(b"user.") or (selinux and name == SELINUX)
 
 
@@ -168,7 +169,7 @@ def _read_xattrs(target: int | bytes, selinux: bool) -> Xattrs:
         raise
     found = []
     for name in names:
-        if _is_recorded(name, selinux):
+        if is_recorded(name, selinux=selinux):
             with suppress(OSError):  # removed meanwhile: ENODATA
                 found.append((name, os.getxattr(target, name, follow_symlinks=follow)))
     return tuple(sorted(found))
@@ -182,3 +183,19 @@ def descriptor_xattrs(descriptor: int, *, selinux: bool = False) -> Xattrs:
 def named_xattrs(name: bytes, parent: int, *, selinux: bool = False) -> Xattrs:
     """The recorded extended attributes of an entry that can't be opened: a symlink, device or fifo."""
     return _read_xattrs(by_descriptor(name, parent), selinux)
+
+
+def prefixed_xattrs(name: bytes, parent: int, prefix: bytes) -> dict[bytes, bytes]:
+    """The extended attributes of any entry whose names begin with ``prefix``, without it. Raises OSError."""
+    target = by_descriptor(name, parent)
+    try:
+        names = [os.fsencode(one) for one in os.listxattr(target, follow_symlinks=False)]
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.EOPNOTSUPP):
+            return {}
+        raise
+    return {
+        one.removeprefix(prefix): os.getxattr(target, one, follow_symlinks=False)
+        for one in names
+        if one.startswith(prefix)
+    }

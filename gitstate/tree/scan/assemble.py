@@ -99,9 +99,9 @@ class Assembler:
         """The tree of a directory of which only mode, owner and, if ``extended``, attributes are recorded."""
         xattrs = fs.descriptor_xattrs(descriptor, selinux=self._selinux) if extended else ()
         own = directory_meta(os.fstat(descriptor), xattrs)._replace(time=None)
-        records, data, tree = _empty_tree(own)
+        records, data, tree = empty_tree(own)
         if old is not None and old != tree:
-            records, data, tree = _empty_tree(keep_owner_names(own, read_directory(self._base.read, old, path).own))
+            records, data, tree = empty_tree(keep_owner_names(own, read_directory(self._base.read, old, path).own))
         if tree != old:
             self._sink.add(Type.BLOB, records)
             self._sink.add(Type.TREE, data)
@@ -149,13 +149,21 @@ class Assembler:
             self._sink.add(Type.TREE, data)
         return oid
 
-    def _links_item(self, root: Frame) -> Iterator[TreeItem]:
-        groups = [paths for paths in self._links.values() if len(paths) > 1]
+    def linked(self) -> list[list[bytes]]:
+        """The groups of names of one inode that the walk has met."""
+        return [paths for paths in self._links.values() if len(paths) > 1]
+
+    def links_text(self) -> bytes:
+        """The ``.gitstate-links`` of the new snapshot; empty for none."""
+        groups = self.linked()
         if self._kept_paths and self._base.tree is not None:
             groups += _kept_groups(read_links(self._base.read, self._base.tree), self._kept_paths)
-        if not groups:
+        return format_links(groups)
+
+    def _links_item(self, root: Frame) -> Iterator[TreeItem]:
+        text = self.links_text()
+        if not text:
             return
-        text = format_links(groups)
         oid = object_id(Type.BLOB, text)
         old = self.parts(root)
         if old is None or old.links != oid:
@@ -163,7 +171,7 @@ class Assembler:
         yield TreeItem(FILE, LINKS, oid)
 
 
-def _empty_tree(own: Meta) -> tuple[bytes, bytes, bytes]:
+def empty_tree(own: Meta) -> tuple[bytes, bytes, bytes]:
     """An empty directory: its records, its tree, the tree's id."""
     records, _ = make_directory(own, [], [], root=False)
     data = format_tree([TreeItem(FILE, RECORDS, object_id(Type.BLOB, records))])

@@ -31,7 +31,7 @@ who reads the file must hash."""
 
 _PIECE: Final = 1 << 20
 _ATTEMPTS: Final = 5
-_CLOCK_STEP: Final = 20_000_000
+CLOCK_STEP: Final = 20_000_000
 """Nanoseconds within which two writes may leave the same time stamp."""
 _LONGEST_WRITE: Final = 86_400 * 10**9
 """Nanoseconds: no write(2), which is at most 2 GiB, takes a day."""
@@ -219,6 +219,32 @@ class Recorder:
         return Outcome(None, problem="keeps changing while it is read")
 
 
+def record_special(
+    task: FileTask,
+    kind: Kind,
+    sink: Sink,
+    *,
+    selinux: bool,
+    reachable: Callable[[bytes], bool] = lambda oid: False,
+) -> Outcome:
+    """Record a symlink, device or fifo."""
+    oid, device, status = b"", None, task.status
+    try:
+        xattrs = fs.named_xattrs(task.name, task.parent, selinux=selinux)
+        if kind is Kind.SYMLINK:
+            target = fs.read_link(task.name, task.parent)
+            oid = object_id(Type.BLOB, target)
+            if not sink.holds(oid) and not reachable(oid):
+                sink.blob(oid, target)
+        elif kind is not Kind.FIFO:
+            device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+    except UNHELD as error:
+        return Outcome(None, problem=reason(error))
+    mode = stat.S_IMODE(status.st_mode)
+    meta = Meta(kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, device, xattrs)
+    return Outcome(Entry(task.name, meta, oid), status)
+
+
 def _outcome(
     task: FileTask, status: os.stat_result, xattrs: Xattrs, found: tuple[bytes, Refusal | None], settled: bool
 ) -> Outcome:
@@ -231,7 +257,7 @@ def _outcome(
 def _may_be_racy(status: os.stat_result) -> bool:
     """Whether another write could still leave the same time stamps (what git calls racy)."""
     now = time.time_ns()
-    return any(0 <= now - moment < _CLOCK_STEP for moment in (status.st_mtime_ns, status.st_ctime_ns))
+    return any(0 <= now - moment < CLOCK_STEP for moment in (status.st_mtime_ns, status.st_ctime_ns))
 
 
 class HashOnly:

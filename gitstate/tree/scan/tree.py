@@ -14,15 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.entry import KIND_BY_FORMAT, Directory, Entry, Kind, Meta
+from gitstate.core.entry import KIND_BY_FORMAT, Directory, Kind
 from gitstate.core.errors import HostError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import join
-from gitstate.store import Type, object_id
 from gitstate.tree.policy import Policy, Treatment
 from gitstate.tree.scan.assemble import Assembler, directory_meta, keep_owner_names
 from gitstate.tree.scan.cache import NO_CACHE, Row, StatCache, pack_stat, signature, split_signature, without_racy
-from gitstate.tree.scan.content import UNHELD, FileTask, Outcome, Recorder, Sink, reason
+from gitstate.tree.scan.content import UNHELD, FileTask, Outcome, Recorder, Sink, reason, record_special
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Frame, Scan
 from gitstate.tree.scan.pipeline import Pipeline
 from gitstate.tree.scan.sqlite import database_of, is_shared_memory, may_be_shared_memory
@@ -209,7 +208,7 @@ class Scanner:
             elif previous is not None and cached.get(name) == pack_stat(status):
                 self._accept(frame, task, Outcome(previous, status))
             elif kind and kind is not Kind.FILE:
-                self._accept(frame, task, self._special(frame, name, kind, status))
+                self._accept(frame, task, self._special(task, kind))
             elif database := database_of(name, names):
                 databases.setdefault(database, []).append(task)
             else:
@@ -257,23 +256,9 @@ class Scanner:
             return True
         return self._policy.treatment(task.path, kind) is Treatment.SKIP
 
-    def _special(self, frame: Frame, name: bytes, kind: Kind, status: os.stat_result) -> Outcome:
-        """Record a symlink, device or fifo."""
-        oid, device = b"", None
-        try:
-            xattrs = fs.named_xattrs(name, frame.descriptor, selinux=self._policy.selinux)
-            if kind is Kind.SYMLINK:
-                target = fs.read_link(name, frame.descriptor)
-                oid = object_id(Type.BLOB, target)
-                if not self._sink.holds(oid) and not self._assembler.reachable(oid):
-                    self._sink.blob(oid, target)
-            elif kind is not Kind.FIFO:
-                device = (os.major(status.st_rdev), os.minor(status.st_rdev))
-        except UNHELD as error:
-            return Outcome(None, problem=reason(error))
-        mode = stat.S_IMODE(status.st_mode)
-        meta = Meta(kind, mode, status.st_uid, status.st_gid, status.st_mtime_ns, device, xattrs)
-        return Outcome(Entry(name, meta, oid), status)
+    def _special(self, task: FileTask, kind: Kind) -> Outcome:
+        selinux, reachable = self._policy.selinux, self._assembler.reachable
+        return record_special(task, kind, self._sink, selinux=selinux, reachable=reachable)
 
     def _read(self, frame: Frame, task: FileTask, outcome: Outcome) -> None:
         self._accept(frame, task, outcome)
