@@ -112,6 +112,24 @@ class StagedPack:
                 self._write_out()
         return True
 
+    def read(self, oid: bytes) -> bytes | None:
+        """The content of an object that has been added; None if it hasn't."""
+        with self._lock:
+            slot = self._slots.get(oid)
+            if slot is None:
+                return None
+            self._write_out()
+        offset = self._offsets[slot]
+        while os.pread(self._file, 1, offset)[0] & 0x80:
+            offset += 1
+        offset += 1
+        inflater, pieces = zlib.decompressobj(), []
+        while not inflater.eof:
+            chunk = os.pread(self._file, _HASH_CHUNK, offset)
+            pieces.append(inflater.decompress(chunk))
+            offset += len(chunk)
+        return b"".join(pieces)
+
     def _write_out(self) -> None:
         self._append(b"".join(self._unwritten))
         self._unwritten, self._unwritten_bytes = [], 0

@@ -209,6 +209,11 @@ class Repository(Objects):
             parents = self.snapshot(current).parents
             current, most = (parents[0] if parents else None), most - 1
 
+    def merge_base(self, one: bytes, other: bytes) -> bytes | None:
+        """The commit that two commits began as, by git's own judgement; None if they have none in common."""
+        done = process.finish(git.on(self.path, "merge-base", one.hex(), other.hex()), accept=range(2))
+        return bytes.fromhex(done.output.decode()) if done.output else None
+
     def move_refs(self, moves: Sequence[Move], reason: str) -> None:
         """Move refs all or none, each from its old to its new commit (old None: must not exist), running git's hooks.
 

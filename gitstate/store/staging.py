@@ -64,6 +64,17 @@ class Staging:
             self.main.add(kind, oid, len(data), deflate(data))
         return oid
 
+    def reader(self, read: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+        """A reader of what is staged besides what ``read`` has."""
+
+        def read_either(oid: bytes) -> bytes:
+            for pack in (self.main, *self._large):
+                if (data := pack.read(oid)) is not None:
+                    return data
+            return read(oid)
+
+        return read_either
+
     def publish(self, moves: Sequence[Move], reason: str, step: Callable[[str], None] = lambda name: None) -> None:
         """Make the packs visible, then move the refs. Raises LockedError, StorageError."""
         self.objects = len(self.main) + len(self._large)

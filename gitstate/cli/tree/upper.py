@@ -45,14 +45,16 @@ def checkin(session: Session, name: str, asked: Asked, upper: Path | None, tar: 
         if tar is not None:
             stream = stack.enter_context(_stream(tar))
             edits = stack.enter_context(engine.unpacked(edits, stream))
+        refusal, result = None, None
         if session.dry_run:
-            found, result = engine.status(edits, session.observer), None
+            rehearsal = engine.rehearse(edits, session.observer)
+            found, refusal = rehearsal.status, rehearsal.refusal
         else:
             result = engine.record(edits, session.observer)
             found = result.status
     report(session, name, upper or Path(tar or "-"), edits.branch, found, result)
-    if session.dry_run:
-        engine.preview(edits, found)
+    if refusal is not None:
+        raise refusal
     if found.findings.unrecorded:
         raise unread_error(found)
 

@@ -11,21 +11,26 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import ConflictError, HostError
+from gitstate.core.errors import ConflictError, GitstateError, HostError
 from gitstate.core.monitor import Observer
+from gitstate.core.names import display
 from gitstate.core.signature import Signature
-from gitstate.store import Commit, Repository, Type
+from gitstate.core.wording import some_of
+from gitstate.store import Commit, Repository, Staging, Type
 from gitstate.tree.checkin import Allowance, Result, Status, compared, message_of, refuse, require_free
+from gitstate.tree.combine import MergedTree, merge_trees
 from gitstate.tree.overlay.lower import Lower
 from gitstate.tree.overlay.marks import TRUSTED, USER, AttributeNotes, Notes, UnknownMarkError
 from gitstate.tree.overlay.scan import UpperScanner
 from gitstate.tree.own_data import own_data
 from gitstate.tree.policy import parse, policy_path
-from gitstate.tree.scan.content import HashOnly, Sink
+from gitstate.tree.scan.content import Sink
 from gitstate.tree.scan.models import BaseSnapshot, Scan
+from gitstate.tree.snapshot import ReadObject
 
 _POLICY_LIMIT: Final = 1 << 20
 
+_ELSEWHERE: Final = "record them on a branch of their own (--branch NAME), and merge it with git"
 _REASON: Final = "upper: "
 """How reasons begin in logs of refs: no live tree was recorded as these commits."""
 
@@ -55,23 +60,43 @@ class Edits:
         return f"refs/heads/{self.branch}"
 
 
-def status(edits: Edits, observer: Observer) -> Status:
-    """Compare what the overlay shows with the snapshot below, writing nothing. Raises as ``record``."""
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a check-in would record, and why it would be refused, if it would."""
+
+    status: Status
+    refusal: GitstateError | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the branch becomes: the edits' own tree, and, if somebody moved the branch on, a merge with it.
+
+    ``is_new``: whether it takes a commit at all.
+    """
+
+    tip: bytes | None
+    is_new: bool
+    merged: MergedTree | None = None
+
+
+def rehearse(edits: Edits, observer: Observer) -> Rehearsal:
+    """Do all of a check-in but the writing. Raises as ``record`` for what can't even be read."""
     repository = edits.repository
-    sink = HashOnly(repository.read)
-    return compared(repository, edits.base, _scan(edits, sink, observer), sink.read)
-
-
-def preview(edits: Edits, found: Status) -> None:
-    """Raise what ``record`` would raise after the scan that ``status`` made. Raises RefusedError, ConflictError."""
-    refuse(found.findings)
-    tip = edits.repository.ref(edits.ref)
-    if not _is_recorded(edits, found.tree, tip):
-        _check_branch(edits, tip)
+    with repository.staging() as staging:
+        scan = _scan(edits, staging, observer)
+        read = staging.reader(repository.read)
+        found, refusal = compared(repository, edits.base, scan, read), None
+        try:
+            refuse(scan.findings)
+            _plan(edits, scan, read)
+        except GitstateError as error:
+            refusal = error
+    return Rehearsal(found, refusal)
 
 
 def record(edits: Edits, observer: Observer, step: Step = lambda name: None) -> Result:
-    """Make the commit.
+    """Make the commit; if the branch has moved on since the snapshot below, a merge with it besides.
 
     Raises RefusedError, ConflictError, LockedError, StorageError, HostError, ConfigError, having changed nothing.
     Unrecorded entries in the result's findings keep their last record: the check-in was partly done.
@@ -81,29 +106,50 @@ def record(edits: Edits, observer: Observer, step: Step = lambda name: None) -> 
     with repository.lock("checkin"), repository.staging() as staging:
         scan = _scan(edits, staging, observer)
         refuse(scan.findings)
-        commit, tip = None, repository.ref(edits.ref)
-        if not _is_recorded(edits, scan.tree, tip):
-            _check_branch(edits, tip)
-            body = Commit(scan.tree, [edits.base], edits.author, edits.committer, message)
-            commit = staging.add(Type.COMMIT, body.encode())
+        plan, commit = _plan(edits, scan, staging.reader(repository.read)), None
+        if plan.is_new:
             observer.phase("publish")
-            staging.publish([(edits.ref, commit, tip)], f"{_REASON}{message.splitlines()[0][:60]}", step)
+            commit = _add_commits(edits, scan, plan, message, staging)
+            staging.publish([(edits.ref, commit, plan.tip)], f"{_REASON}{message.splitlines()[0][:60]}", step)
     seen = compared(repository, edits.base, scan, repository.read)
     return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
 
 
-def _is_recorded(edits: Edits, tree: bytes, tip: bytes | None) -> bool:
-    """Whether the branch is there already, or nothing was edited."""
-    return any(oid is not None and edits.repository.snapshot(oid).tree == tree for oid in (edits.base, tip))
-
-
-def _check_branch(edits: Edits, tip: bytes | None) -> None:
+def _plan(edits: Edits, scan: Scan, read: ReadObject) -> _Plan:
+    """Raises ConflictError."""
+    repository = edits.repository
+    tip, base = repository.ref(edits.ref), repository.snapshot(edits.base)
+    if scan.tree == base.tree or (tip is not None and scan.tree == repository.snapshot(tip).tree):
+        return _Plan(tip, is_new=False)
     if tip is None:
-        require_free(edits.repository, edits.branch)
-    elif tip != edits.base:
-        was, now = edits.base.hex()[:7], tip.hex()[:7]
-        message = f"{edits.branch} is at {now}, and these edits were made on {was}"
-        raise ConflictError(message, "record them on a branch of their own (--branch NAME) and merge it with git")
+        require_free(repository, edits.branch)
+        return _Plan(tip, is_new=True)
+    common = edits.base if tip == edits.base else repository.merge_base(edits.base, tip)
+    if common == tip:
+        return _Plan(tip, is_new=True)
+    if common is None:
+        message = f"{edits.branch} has nothing in common with {edits.base.hex()[:7]}, on which these edits were made"
+        raise ConflictError(message, _ELSEWHERE)
+    ours = repository.snapshot(tip).tree
+    merged = merge_trees(read, repository.snapshot(common).tree, ours, scan.tree)
+    if merged.conflicts:
+        named = some_of([f"/{display(one.path)} ({one.reason.value})" for one in merged.conflicts])
+        raise ConflictError(f"{edits.branch} has moved to {tip.hex()[:7]} and doesn't go together: {named}", _ELSEWHERE)
+    return _Plan(tip, merged.tree != ours, merged)
+
+
+def _add_commits(edits: Edits, scan: Scan, plan: _Plan, message: str, staging: Staging) -> bytes:
+    """Stage the commit of the edits and, if need be, a merge; the newest of them."""
+
+    def commit(tree: bytes, parents: list[bytes], text: str) -> bytes:
+        return staging.add(Type.COMMIT, Commit(tree, parents, edits.author, edits.committer, text).encode())
+
+    made = commit(scan.tree, [edits.base], message)
+    if plan.merged is None or plan.tip is None:
+        return made
+    for kind, data in plan.merged.objects.values():
+        staging.add(kind, data)
+    return commit(plan.merged.tree, [plan.tip, made], f"Merge edits made on {edits.base.hex()[:7]}")
 
 
 def _scan(edits: Edits, sink: Sink, observer: Observer) -> Scan:

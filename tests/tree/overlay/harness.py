@@ -45,7 +45,7 @@ class Below:
 
     def upper_tree(self, directory: Path) -> bytes:
         """The tree that a check-in of an upper directory would record."""
-        found = upper.status(self.edits(directory), SILENT)
+        found = upper.rehearse(self.edits(directory), SILENT).status
         assert not found.findings.unrecorded
         return found.tree
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import needs, root_only
 from tests.tree.overlay.harness import Below, Overlay, remove
-from tests.tree.test_policy import PEM
+from tests.tree.policy.made_keys import PEM
 
 pytestmark = [needs("git", "mount", "tar"), root_only]
 
