@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -11,9 +11,9 @@ from gitstate.core import fs
 from gitstate.core.monitor import Observer
 from gitstate.core.output import TFTP, OutputRoot
 from gitstate.directory import Client, Directory
-from gitstate.machine.archives import files
+from gitstate.machine.archives import files, rendered
 from gitstate.machine.archives.maker import Maker
-from gitstate.release.models import Name, Release
+from gitstate.release.models import Name, NextRelease, Release
 from gitstate.release.opened import OpenedSite
 from gitstate.store.lock import wait_for_lock
 from gitstate.store.site import Site
@@ -27,26 +27,21 @@ def followers(directory: Directory, channel: str) -> list[Client]:
 # --- a release --------------------------------------------------------------------------------------------------------
 
 
-def make(
-    opened: OpenedSite,
-    name: Name,
-    prototype: str,
-    commits: Mapping[str, bytes],
-    before: Release | None,
-    observer: Observer,
-) -> list[str]:
-    """Make the archives of a release before it exists; return what was done, as text. Raises GitstateError."""
-    maker = _maker(opened, name, prototype, commits, before, observer)
+def make(opened: OpenedSite, release: NextRelease, observer: Observer) -> list[str]:
+    """Make the archives of a release before it exists; return what was done, as text. Raises GitstateError.
+
+    To be called under the lock of releases. In a site from which no machine boots they are rendered, and not kept.
+    """
+    maker = _maker(opened, release, observer)
     maker.ensure_host_keys(observer)
     if not opened.boots:
-        keys = maker.keys()
-        maker.report_missing_layers(observer)
-        maker.render_without_keeping(keys, observer)
+        checks = _plan_checks(opened, release, maker)
+        if checks:
+            _check(maker, checks.made, observer)
+            rendered.record(opened.site, checks, opened.directory.channels())
         return []
-    donor = before.name.version if before else None
     with exclusive(opened.site), open_output(opened.site, opened.options, observer) as output:
-        keys = maker.keys(anyway=has_archives(opened.site, name), known=_recorded(output, name, before))
-        plan = files.plan(output, name.channel, name.version, donor, keys, inputs=maker.inputs)
+        plan = _plan(output, release, maker)
         if not plan:
             return []
         maker.report_missing_layers(observer)
@@ -55,47 +50,44 @@ def make(
     return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
 
 
-def preview(
-    opened: OpenedSite,
-    name: Name,
-    prototype: str,
-    commits: Mapping[str, bytes],
-    before: Release | None,
-    observer: Observer,
-) -> int:
+def preview(opened: OpenedSite, release: NextRelease, observer: Observer) -> int:
     """Render the archives that ``make`` would, and keep none; return how many. Raises GitstateError."""
-    maker = _maker(opened, name, prototype, commits, before, observer)
-    hosts: Collection[str]
-    if not opened.boots:
-        hosts = maker.keys()
-    else:
+    maker = _maker(opened, release, observer)
+    if opened.boots:
         with inspect_output(opened.site, opened.options) as output:
-            donor = before.name.version if before else None
-            keys = maker.keys(known=_recorded(output, name, before))
-            hosts = files.plan(output, name.channel, name.version, donor, keys).made
+            made = _plan(output, release, maker).made
+    else:
+        made = _plan_checks(opened, release, maker).made
+    _check(maker, made, observer)
+    return len(made)
+
+
+def _check(maker: Maker, hosts: Sequence[str], observer: Observer) -> None:
     maker.report_missing_layers(observer)
     maker.render_without_keeping(hosts, observer)
-    return len(hosts)
 
 
-def _recorded(output: OutputRoot, name: Name, before: Release | None) -> files.Recorded:
-    """What is known of the release's own archives, or else of those of the release before."""
+def _plan(output: OutputRoot, release: NextRelease, maker: Maker) -> files.Plan:
+    """What is known of the release's own archives counts, or else what is of those of the release before."""
+    name, donor = release.name, release.before.name.version if release.before else None
     own = files.recorded(output, name.channel, name.version)
-    return own if own.keys or before is None else files.recorded(output, name.channel, before.name.version)
+    known = own if own.keys or donor is None else files.recorded(output, name.channel, donor)
+    has_some = output.directory(files.folder_of(*name)) is not None
+    keys = maker.keys(anyway=has_some, known=known)
+    return files.plan(output, name.channel, name.version, donor, keys, inputs=maker.inputs)
 
 
-def _maker(
-    opened: OpenedSite,
-    name: Name,
-    prototype: str,
-    commits: Mapping[str, bytes],
-    before: Release | None,
-    observer: Observer,
-) -> Maker:
+def _plan_checks(opened: OpenedSite, release: NextRelease, maker: Maker) -> rendered.Plan:
+    channel = release.name.channel
+    known = rendered.recorded(opened.site, channel)
+    return rendered.plan(channel, known, maker.keys(known=known), maker.inputs)
+
+
+def _maker(opened: OpenedSite, release: NextRelease, observer: Observer) -> Maker:
     state = opened.directory.clients_state()
-    clients = followers(opened.directory, name.channel)
-    clients += _still_booting(opened, before, {one.name for one in clients})
-    return Maker(opened.site, opened.directory, prototype, commits, clients, observer, state)
+    clients = followers(opened.directory, release.name.channel)
+    clients += _still_booting(opened, release.before, {one.name for one in clients})
+    return Maker(opened.site, opened.directory, release.prototype, release.commits, clients, observer, state)
 
 
 def _still_booting(opened: OpenedSite, before: Release | None, known: Collection[str]) -> list[Client]:

@@ -17,7 +17,7 @@ from typing import Final
 from gitstate.core import fs
 from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.signature import Signature
-from gitstate.release.models import TAGS, Name, Release, ReleaseRequest, number, version_name
+from gitstate.release.models import TAGS, Name, NextRelease, Release, ReleaseRequest, number, version_name
 from gitstate.store import Commit, Repository, Type, write_objects
 from gitstate.store.edit import NewObjects, edit_tree
 from gitstate.store.objects import FILE, GITLINK, TREE
@@ -189,29 +189,24 @@ class ReleaseLog:
         return self.open().lock(command)
 
     def append(
-        self,
-        name: Name,
-        prototype: str,
-        commits: Mapping[str, bytes],
-        previous: Release | None,
-        who: tuple[Signature, Signature],
-        message: str,
-        facts: Mapping[str, bytes],
+        self, release: NextRelease, who: tuple[Signature, Signature], message: str, facts: Mapping[str, bytes]
     ) -> Release:
-        """Make a release after ``previous``, under the lock. Raises LockedError, StorageError.
+        """Make a release, under the lock. Raises LockedError, StorageError.
 
         The branch is what counts: git moves two refs one after the other, and may be killed between. ``who`` are author
         and committer; ``message`` ends with a paragraph of trailers. ``facts`` are blobs by the machines' names.
         """
-        repository = self.open()
-        objects = NewObjects()
-        entries = {f"{_KINDS[one != prototype]}/{one}".encode(): (GITLINK, oid) for one, oid in commits.items()}
+        repository, objects = self.open(), NewObjects()
+        name, before = release.name, release.before
+        entries = {
+            f"{_KINDS[one != release.prototype]}/{one}".encode(): (GITLINK, oid) for one, oid in release.commits.items()
+        }
         entries |= {f"facts/{host}.json".encode(): (FILE, blob) for host, blob in facts.items()}
         entries[b"site.toml"] = (FILE, objects.add(Type.BLOB, self.site.file.read_bytes()))
         tree = edit_tree(repository.read, None, entries, objects)
-        parents = [previous.oid] if previous else []
+        parents = [before.oid] if before else []
         oid = objects.add(Type.COMMIT, Commit(tree, parents, *who, f"{name}: {message}").encode())
-        move = (f"refs/heads/{name.channel}", oid, previous.oid if previous else None)
+        move = (f"refs/heads/{name.channel}", oid, before.oid if before else None)
         write_objects(repository, objects, [move], f"release: {name}")
         return self.tagged(self._read(oid))
 

@@ -123,6 +123,21 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class NextRelease:
+    """A release to be made: its commits by repository; ``before`` is what its channel runs until then."""
+
+    name: Name
+    prototype: str
+    commits: Mapping[str, bytes]
+    before: Release | None
+
+    @property
+    def commit(self) -> bytes:
+        """The prototype's commit."""
+        return self.commits[self.prototype]
+
+
+@dataclass(frozen=True, slots=True)
 class MadeRelease:
     """A new release, the one before it, and what was done for it, as text."""
 

@@ -19,6 +19,7 @@ from gitstate.release.models import (
     TAGS,
     MadeRelease,
     Name,
+    NextRelease,
     PendingTag,
     Problem,
     ReconcileResult,
@@ -57,6 +58,11 @@ class Push:
     @property
     def is_needed(self) -> bool:
         return self.current is None or self.commits != self.current.commits
+
+    @property
+    def release(self) -> NextRelease:
+        """The release that it will be."""
+        return NextRelease(self.name, self.channel.prototype, self.commits, self.current)
 
     @property
     def bytes(self) -> int:
@@ -173,7 +179,7 @@ def _commit_of(origin: Release, repository: str) -> bytes:
 
 def preview(push: Push, observer: Observer) -> int:
     """Render the archives that the push would, and keep none; return how many. Raises ConfigError."""
-    return archives.preview(push.opened, push.name, push.channel.prototype, push.commits, push.current, observer)
+    return archives.preview(push.opened, push.release, observer)
 
 
 # --- doing it ---------------------------------------------------------------------------------------------------------
@@ -256,7 +262,7 @@ def _request(
     push: Push, opened: OpenedSite, text: str, tagger: Signature, observer: Observer, *, sign: bool
 ) -> list[str]:
     """Make the tag; what was done, as text. Layers are rendered first, so that an error in one leaves no tag behind."""
-    rendered = archives.make(opened, push.name, push.channel.prototype, push.commits, push.current, observer)
+    rendered = archives.make(opened, push.release, observer)
     observer.phase("tag")
     repository = opened.site.repository(push.repository)
     try:

@@ -25,6 +25,7 @@ from gitstate.release.models import (
     PINS,
     MadeRelease,
     Name,
+    NextRelease,
     Problem,
     ReconcileResult,
     Release,
@@ -67,7 +68,8 @@ class Publisher:
         for name in sorted(commits.keys() - (current.commits if current else {}).keys() - {request.repository}):
             requests.check_content(self.repositories[name], name, commits[name], current, self._observer)
         message = tag_message(request, commits, current, repository)
-        return self.release(channel, request.name, commits, current, request.tag.tagger, message)
+        release = NextRelease(request.name, channel.prototype, commits, current)
+        return self.release(release, request.tag.tagger, message)
 
     def commits(self, channel: Channel, request: ReleaseRequest, current: Release | None) -> dict[str, bytes]:
         """The commits that the release will have, by repository. Raises RefusedError, NotFoundError."""
@@ -98,30 +100,21 @@ class Publisher:
             )
         return {name: oid for name, oid in release.commits.items() if name in self.repositories}
 
-    def release(
-        self,
-        channel: Channel,
-        name: Name,
-        commits: dict[str, bytes],
-        current: Release | None,
-        author: Signature,
-        message: str,
-    ) -> MadeRelease:
-        """Make a release of ``commits``; boot files and directory don't show it yet."""
-        steps = publishing.prepare(self.opened, channel.prototype, commits[channel.prototype], self._observer)
+    def release(self, release: NextRelease, author: Signature, message: str) -> MadeRelease:
+        """Make a release; boot files and directory don't show it yet."""
+        steps = publishing.prepare(self.opened, release.prototype, release.commit, self._observer)
         self._step("export")
         self._rendered_at = self.directory.revision()
-        steps += archives.make(self.opened, name, channel.prototype, commits, current, self._observer)
+        steps += archives.make(self.opened, release, self._observer)
         self._step("archives")
-        for one, commit in commits.items():
-            if current is None or current.commits.get(one) != commit:
-                self._pin(self.repositories[one], name, commit)
+        for one, commit in release.commits.items():
+            if release.before is None or release.before.commits.get(one) != commit:
+                self._pin(self.repositories[one], release.name, commit)
         self._step("pin")
         self._observer.phase("release")
-        who = author, self._committer
-        made = self.log.append(name, channel.prototype, commits, current, who, message, self._facts(name.channel))
+        made = self.log.append(release, (author, self._committer), message, self._facts(release.name.channel))
         self._step("release")
-        return MadeRelease(made, current, steps)
+        return MadeRelease(made, release.before, steps)
 
     def _facts(self, channel: str) -> dict[str, bytes]:
         """The hardware reports of the channel's clients, which layers are rendered with."""

@@ -16,7 +16,7 @@ from gitstate.core.signature import Signature
 from gitstate.directory import Client
 from gitstate.directory import plan as planning
 from gitstate.machine.archives import files
-from gitstate.machine.archives.maker import NOTHING, Maker
+from gitstate.machine.archives.maker import Maker
 from gitstate.machine.render.facts import own_attributes
 from gitstate.release import archives
 from gitstate.release.models import Release
@@ -136,7 +136,7 @@ def _plans(
         maker = Maker(site, directory, release.prototype, commits, following, told, state)
         if observer is not None and following:
             maker.ensure_host_keys(observer)
-        known = files.recorded(output, channel, name.version) if changed is None else NOTHING
+        known = files.recorded(output, channel, name.version) if changed is None else files.NOTHING
         keys = maker.keys(anyway=has_archives, known=known)
         only = None if changed is None else [host for host, one in changed.items() if one is None or host in keys]
         yield release, maker, files.plan(output, channel, name.version, None, keys, only, maker.inputs)

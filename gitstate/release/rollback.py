@@ -12,7 +12,7 @@ from gitstate.directory import Channel, Kind
 from gitstate.release import publishing
 from gitstate.release.channels import find_channel
 from gitstate.release.log import ReleaseLog, next_number, rollback_message
-from gitstate.release.models import MadeRelease, Name, Release, release_name
+from gitstate.release.models import MadeRelease, Name, NextRelease, Release, release_name
 from gitstate.release.opened import OpenedSite
 from gitstate.release.push import used_versions
 from gitstate.release.reconcile import Publisher, Step, exclusive
@@ -97,6 +97,7 @@ def apply(
         publisher = Publisher(opened, who[1], observer, step)
         commits = publisher.existing_commits(rollback.target)
         message = rollback_message(rollback.target, current)
-        made = publisher.release(rollback.channel, rollback.name, commits, current, who[0], message)
+        release = NextRelease(rollback.name, rollback.channel.prototype, commits, current)
+        made = publisher.release(release, who[0], message)
         made.steps.extend(publisher.finish_or_tell(made.release))
     return made

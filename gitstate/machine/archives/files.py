@@ -11,7 +11,7 @@ import json
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot, Stamp, is_temporary, temporary_name
@@ -30,8 +30,7 @@ _Known = Mapping[str, tuple[str, tuple[int, int, int, str]]]
 """Of each host the key of its archive, and the stamp of the file; as JSON has them, as of most nothing is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What all archives of a release are made from: snapshot, layers' commits by name, and a digest of the rest.
 
     Where they are those of an earlier release, keys are, too; where a few layers differ, those of other machines are.
@@ -47,6 +46,10 @@ class Recorded(NamedTuple):
 
     inputs: Inputs | None
     keys: Mapping[str, str]
+
+
+NOTHING: Final = Recorded(None, {})
+"""Of archives that are made for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +149,8 @@ def plan(
         left,
         is_new,
         inputs,
-        inputs is None or before == _as_json(inputs),
+        inputs is None or before == inputs,
     )
-
-
-def _as_json(inputs: Inputs) -> list[Any]:
-    return [inputs.prototype, dict(inputs.layers), inputs.rest]
 
 
 def _is_current(output: OutputRoot, folder: str, host: str, key: str, known: _Known) -> bool:
@@ -176,10 +175,10 @@ def hosts(output: OutputRoot, folder: str) -> Iterator[str]:
 def recorded(output: OutputRoot, channel: str, version: str) -> Recorded:
     """What is known of a release's archives; nothing if there are none."""
     inputs, known = _read(output, folder_of(channel, version))
-    return Recorded(Inputs(*inputs) if inputs else None, {host: key for host, (key, _) in known.items()})
+    return Recorded(inputs, {host: key for host, (key, _) in known.items()})
 
 
-def _read(output: OutputRoot, folder: str) -> tuple[Any, _Known]:
+def _read(output: OutputRoot, folder: str) -> tuple[Inputs | None, _Known]:
     """Inputs and keys of a folder; none if there is no file of them, or one that is damaged."""
     status = output.lstat(f"{folder}/{_KEYS}")
     if status is None or not stat.S_ISREG(status.st_mode) or stat.S_IMODE(status.st_mode) != _KEYS_MODE:
@@ -189,7 +188,7 @@ def _read(output: OutputRoot, folder: str) -> tuple[Any, _Known]:
     if body is None:
         return None, {}
     inputs, known = json.loads(body)
-    return inputs, known
+    return Inputs(*inputs) if inputs else None, known
 
 
 def damaged(output: OutputRoot) -> list[str]:
@@ -261,8 +260,7 @@ def _fill(plan: Plan, folder: str, output: OutputRoot, content: Content, observe
         stamps[host] = output.stage(_path(folder, host), content(host))
         observer.advance()
     keys = {host: (key, stamps[host]) for host, key in plan.keys.items()}
-    inputs = _as_json(plan.inputs) if plan.inputs else None
-    output.stage(f"{folder}/{_KEYS}", [_FORMAT.encode([to_json((inputs, keys))])], _KEYS_MODE)
+    output.stage(f"{folder}/{_KEYS}", [_FORMAT.encode([to_json((plan.inputs, keys))])], _KEYS_MODE)
     output.sync()
     if plan.is_new:
         for host in plan.made:

@@ -17,15 +17,13 @@ from gitstate.machine import layers as choosing
 from gitstate.machine import secrets
 from gitstate.machine.archives import content as archive
 from gitstate.machine.archives import pack
-from gitstate.machine.archives.files import Inputs, Recorded
+from gitstate.machine.archives.files import NOTHING, Inputs, Recorded
 from gitstate.machine.hardware import match as hardware
 from gitstate.machine.hardware.reports import Reports
 from gitstate.machine.layers import Classes
 from gitstate.machine.render import Batch, RenderContext
 from gitstate.store.site import Site
 
-NOTHING: Final = Recorded(None, {})
-"""Of archives that are made for the first time."""
 _FEW: Final = 8
 """Entries that are looked up one by one."""
 
