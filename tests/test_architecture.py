@@ -30,7 +30,7 @@ DISTRICTS: Final = {
         """,
         "tree": """
             limits manifest change policy snapshot merge combine own_data scan overlay checkin owners export verify
-            history tarball upper bootstrap prototypes maintenance prepare local
+            history restore tarball upper bootstrap prototypes maintenance prepare local
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",

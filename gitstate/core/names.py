@@ -116,12 +116,30 @@ def pin(text: str) -> Pin:
     return Pin(repo_name(prototype), revision)
 
 
-def tree_path(text: bytes) -> bytes:
-    """A path inside a snapshot; ``/`` and ``./`` in front are dropped, ``..`` isn't allowed. Raises UsageError."""
+def tree_path(text: bytes, here: bytes | None = None) -> bytes:
+    """A path inside a snapshot; ``/`` and ``./`` in front are dropped. Raises UsageError.
+
+    ``here``: the path of the directory at which a relative one begins, and then it may climb by ``..``, though not
+    above the root.
+    """
     parts = [part for part in text.split(b"/") if part not in (b"", b".")]
+    if here is not None and not text.startswith(b"/"):
+        parts = _climbed([*here.split(b"/"), *parts] if here else parts)
     if b".." in parts or b"\0" in text:
-        raise UsageError(f"{display(text)} is not a path inside a snapshot", "write it from the root, without '..'")
+        hint = "write it from the root, without '..'" if here is None else "it leads out of the live tree"
+        raise UsageError(f"{display(text)} is not a path inside a snapshot", hint)
     return b"/".join(parts)
+
+
+def _climbed(parts: list[bytes]) -> list[bytes]:
+    """``parts`` without ``..``, but for those that lead above the root."""
+    found: list[bytes] = []
+    for part in parts:
+        if part == b".." and found and found[-1] != b"..":
+            found.pop()
+        else:
+            found.append(part)
+    return found
 
 
 def join(directory: bytes, name: bytes) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import ConflictError, HostError, RefusedError, UsageError
+from gitstate.core.errors import ConfigError, ConflictError, HostError, NotFoundError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.names import octal
 from gitstate.core.signature import Signature
@@ -25,7 +25,7 @@ from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import ReadObject, read_different, read_directory, read_links, split_tree
+from gitstate.tree.snapshot import Lookup, ReadObject, read_different, read_directory, read_links, split_tree
 
 LIVE: Final = "refs/gitstate/live"
 """The commit that the live tree was last recorded as on main; moved together with main."""
@@ -125,6 +125,14 @@ def base_of(repository: Repository) -> bytes | None:
     return _recorded(repository, MAIN, LIVE) or repository.ref(MAIN)
 
 
+def require_base(repository: Repository) -> bytes:
+    """The commit that the live tree was last recorded as. Raises NotFoundError if nothing is recorded yet."""
+    base = base_of(repository)
+    if base is None:
+        raise NotFoundError(f"{repository.name} has no snapshot yet", "gitstate checkin makes the first")
+    return base
+
+
 def _recorded(repository: Repository, branch: str, ref: str) -> bytes | None:
     """The commit that the live tree was last recorded as on a branch, None if it never was.
 
@@ -141,7 +149,7 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
     """Compare the live tree with the snapshot it was last recorded as, writing nothing."""
     base = base_of(repository)
     sink = HashOnly(repository.read)
-    scan, _ = _scan(repository, live, base, allow, sink, observer)
+    scan, _ = scan_live(repository, live, base, allow, sink, observer)
     return compared(repository, base, scan, sink.read)
 
 
@@ -156,7 +164,7 @@ def preview(request: Request, found: Status) -> None:
 def scan_into(repository: Repository, live: Path, objects: Path, observer: Observer) -> bytes:
     """Scan the live tree, writing new objects to the directory ``objects``; the root tree's id."""
     with repository.staging() as staging:
-        scan, _ = _scan(repository, live, base_of(repository), (), staging, observer)
+        scan, _ = scan_live(repository, live, base_of(repository), (), staging, observer)
         staging.publish_to(objects)
     return scan.tree
 
@@ -171,7 +179,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
     message = message_of(request.message, request.allow)
     with repository.lock("checkin"), repository.staging() as staging:
         base, tip = base_of(repository), repository.ref(request.ref)
-        scan, policy = _scan(repository, request.live, base, request.allow, staging, observer)
+        scan, policy = scan_live(repository, request.live, base, request.allow, staging, observer)
         refuse(scan.findings)
         parent = tip or base
         if tip is not None and scan.tree == repository.snapshot(tip).tree:
@@ -211,18 +219,29 @@ def _note_equality(request: Request, tip: bytes) -> None:
         request.repository.move_refs([(request.recorded_ref, tip, recorded)], reason)
 
 
-def _scan(
-    repository: Repository, live: Path, base: bytes | None, allow: Iterable[Allowance], sink: Sink, observer: Observer
+def scan_live(
+    repository: Repository,
+    live: Path,
+    base: bytes | None,
+    allow: Iterable[Allowance],
+    sink: Sink,
+    observer: Observer,
+    *,
+    wanted: Callable[[bytes], bool] | None = None,
+    policy_of: bytes | None = None,
 ) -> tuple[Scan, Policy]:
+    """Scan the live tree, compared with the commit ``base``, and under the policy that it holds.
+
+    ``wanted``: only these paths. ``policy_of``: a root tree whose policy counts where the live tree has lost its own.
+    Raises HostError, ConfigError, UsageError, StorageError, DamagedError.
+    """
     root = fs.open_tree(live)
     try:
         site = own_data(repository)
         site.check(live)
         if fs.is_read_only(root):
             raise HostError(f"the live tree {live} is on a read-only file system", "remount it read-write")
-        own = policy_path(is_layer=repository.is_layer)
-        where = str(live / own.decode())
-        policy = parse(fs.read_below(root, own, _POLICY_LIMIT, where), where, own)
+        policy = _policy(repository, root, live, policy_of)
         cache = load(repository.private / "cache", base, policy.digest) if base else NO_CACHE
         tree = repository.snapshot(base).tree if base else None
         allowing = policy.allowing((allowance.path, allowance.because) for allowance in allow)
@@ -235,10 +254,26 @@ def _scan(
             sink,
             observer,
             own_data=site.root,
+            wanted=wanted,
         )
         return scanner.run(), policy
     finally:
         os.close(root)
+
+
+def _policy(repository: Repository, root: int, live: Path, instead: bytes | None) -> Policy:
+    """The live tree's policy; that of the root tree ``instead``, if any, where it has none that can be read."""
+    own = policy_path(is_layer=repository.is_layer)
+    where = str(live / own.decode())
+    try:
+        text = fs.read_below(root, own, _POLICY_LIMIT, where)
+        if text is not None or instead is None:
+            return parse(text, where, own)
+    except ConfigError:
+        if instead is None:
+            raise
+    blob = Lookup(repository.read, instead).regular_file(own)
+    return parse(repository.read(blob)[:_POLICY_LIMIT] if blob else None, where, own)
 
 
 def compared(repository: Repository, base: bytes | None, scan: Scan, read: ReadObject) -> Status:

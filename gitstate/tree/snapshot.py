@@ -284,9 +284,11 @@ def effective_links(read: ReadObject, root: bytes, directory: ReadDirectory | No
     ``directory`` reads directories, for a caller that caches them.
     """
     recorded = read_links(read, root)
-    if not recorded:
-        return []
-    look_up = Lookup(read, root, directory)
+    return alike_groups(Lookup(read, root, directory), recorded) if recorded else []
+
+
+def alike_groups(look_up: Lookup, recorded: Iterable[tuple[bytes, ...]]) -> list[tuple[bytes, ...]]:
+    """Of recorded groups, those in effect in the snapshot of ``look_up``."""
     groups: list[tuple[bytes, ...]] = []
     for group in recorded:
         alike: dict[tuple[Meta, bytes], list[bytes]] = {}

@@ -72,6 +72,7 @@ def said(site: Site, *words: str, code: int, cwd: Path | None = None) -> str:
 # --- -n writes nothing ------------------------------------------------------------------------------------------------
 
 DRY: Final = {
+    "restore": ("restore", "desktop", "--all"),
     "init": ("--site", "{}/new", "init"),
     "prototype create": ("prototype", "create", "new", "--live", "{}/another"),
     "prototype create, copied": ("prototype", "create", "new", "--from", "{}/root"),

@@ -201,6 +201,21 @@ def laid(lab: Lab) -> None:
     assert "etc/fstab" not in git(repository, "ls-tree", "-r", "--name-only", "side").splitlines()
 
 
+def spoilt(lab: Lab) -> None:
+    """A directory lost, a file changed, one with another mode, a new one."""
+    live = lab.live("p")
+    subprocess.run(["rm", "-rf", str(live / "boot")], check=True)
+    (live / "etc" / "motd").write_text("spoilt\n")
+    (live / "etc" / "fstab").chmod(0o600)
+    (live / "etc" / "new").write_text("new\n")
+
+
+def unspoilt(lab: Lab) -> None:
+    """The live tree is as it was checked in."""
+    lab("status", "p", "--exit-code")
+    equal(lab.live("p"), lab.live("q"))
+
+
 def absent(lab: Lab) -> None:
     """No site."""
     subprocess.run(["rm", "-rf", str(lab.site)], check=True)
@@ -336,6 +351,7 @@ VERBS: Final = (
     ),
     Verb("checkin", said("checkin", "p", "-m", "m"), (0,), changed, recorded),
     Verb("checkin on a branch", said("checkin", "p", "-m", "m", "--branch", "side"), (0,), changed),
+    Verb("restore", said("restore", "p", "--all", "--delete"), (0,), spoilt, unspoilt),
     Verb(
         "checkin of a layer",
         lambda lab: ("checkin", "p", "-m", "m", "--branch", "side", "--tar", str(lab.outside / "layer.tar")),

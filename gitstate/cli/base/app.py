@@ -27,6 +27,7 @@ _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "status": "tree.status",
         "checkin": "tree.checkin",
         "diff": "tree.diff",
+        "restore": "tree.restore",
         "prepare": "tree.prepare",
         "local": "tree.local",
     },

@@ -5,7 +5,7 @@ Everything goes through directory descriptors and follows no symlink: a prototyp
 be longer than PATH_MAX.
 """
 
-from gitstate.core.fs.descriptor_tree import DescriptorTree, open_descriptor_tree
+from gitstate.core.fs.descriptor_tree import WORKPLACE, DescriptorTree, open_descriptor_tree
 from gitstate.core.fs.kernel import (
     allow_many_descriptors,
     is_mounted,
@@ -50,7 +50,9 @@ from gitstate.core.fs.write import (
     create_file,
     kept_times,
     make_directory,
+    make_path,
     make_special,
+    set_metadata,
     sync_directory,
     usual_umask,
     why_no_clones,

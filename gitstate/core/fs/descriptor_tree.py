@@ -32,6 +32,8 @@ from gitstate.core.names import display
 _NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV)
 _PIECE: Final = 1 << 20
 PARTIAL: Final = b".gitstate.partial"
+WORKPLACE: Final = b".gitstate.restore"
+"""A directory of the root in which entries are made before they get their names. No snapshot records it."""
 _PARTIAL_DIRECTORY: Final = b".gitstate.partial.d"
 """Names of a file and of a directory that are being written."""
 

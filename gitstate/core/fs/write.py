@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -66,6 +66,16 @@ def apply_metadata(descriptor: int, meta: Meta) -> None:
     os.utime(descriptor, ns=(time, time))
 
 
+def set_metadata(descriptor: int, meta: Meta, *, selinux: bool = False) -> None:
+    """``apply_metadata``, and nothing of what else is recorded stays; without a recorded time it keeps its own."""
+    wanted = {name for name, _ in meta.xattrs}
+    for name, _ in descriptor_xattrs(descriptor, selinux=selinux):
+        if name not in wanted:
+            os.removexattr(descriptor, name)
+    own_time = meta.time is None
+    apply_metadata(descriptor, meta._replace(time=os.fstat(descriptor).st_mtime_ns) if own_time else meta)
+
+
 class KeptTimes(NamedTuple):
     """The modification times that a file system keeps: the first and the last, in steps; all in nanoseconds."""
 
@@ -122,6 +132,20 @@ def make_directory(name: bytes, parent: int) -> int:
     """Create a directory with mode 0700; its descriptor."""
     os.mkdir(name, 0o700, dir_fd=parent)
     return open_directory(name, parent)
+
+
+def make_path(path: bytes, root: int) -> int:
+    """A descriptor of the directory ``path`` below ``root``; what is missing is made with mode 0700. Raises OSError."""
+    current = os.dup(root)
+    for part in path.split(b"/") if path else []:
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(part, 0o700, dir_fd=current)
+            below = open_directory(part, current)
+        finally:
+            os.close(current)
+        current = below
+    return current
 
 
 @contextmanager

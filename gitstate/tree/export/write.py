@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -60,7 +60,9 @@ class Exporter:
         temporary: Path,
         counts: Counts,
         observer: Observer,
+        groups: LinkGroups | None = None,
     ) -> None:
+        """``groups``: the snapshot's hard-link groups, for a caller that knows them."""
         self._tree = tree
         self._nearest = nearest
         self._links = nearest is not None and nearest.linkable
@@ -71,7 +73,7 @@ class Exporter:
         self._root = fs.open_tree(temporary)
         self._times = fs.kept_times(self._root)
         self._maker = Maker(repository, self._times)
-        self._groups = _link_groups(self._read, tree, nearest.tree if nearest else None)
+        self._groups = groups or _link_groups(self._read, tree, nearest.tree if nearest else None)
         self._known = digests.load(repository, nearest.commit) if nearest else {}
         self._damaged: set[bytes] = set()
         self._unsound: list[bytes] = []
@@ -105,13 +107,31 @@ class Exporter:
             self._observer.phase("sync")
             fs.sync_file_system(self._root)
         finally:
-            if "_pool" in self.__dict__:
-                self._pool.shutdown(cancel_futures=True)
-            for frame in [*self._parents, *self._unfinished]:
-                frame.close()
-            os.close(self._root)
+            self._close()
             if nearest:
                 os.close(old_root)
+
+    def make_trees(self, trees: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write directories, given by path and tree, with all that is in them; those above them as plain ones."""
+        try:
+            for path, tree in trees:
+                above, _, name = path.rpartition(b"/")
+                parent = fs.make_path(above, self._root)
+                try:
+                    self._walk(path, self._maker.directory(path, name, parent), -1, tree, None)
+                finally:
+                    os.close(parent)
+            self._finish()
+            self._tell_inexact_times()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if "_pool" in self.__dict__:
+            self._pool.shutdown(cancel_futures=True)
+        for frame in [*self._parents, *self._unfinished]:
+            frame.close()
+        os.close(self._root)
 
     def _tell_inexact_times(self) -> None:
         """Say once what no check of ours would find faithful."""

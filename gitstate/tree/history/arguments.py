@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -107,8 +107,12 @@ class Paths:
         return [*(spec.for_git for spec in positive), *(spec.record for spec in positive), b":(literal)" + LINKS]
 
 
-def pathspec(text: str) -> Pathspec:
-    """Parse a path of the command line. Raises UsageError."""
+Locate = Callable[[bytes], bytes]
+"""From a path of the command line to one from the snapshot's root; raises UsageError."""
+
+
+def pathspec(text: str, locate: Locate = tree_path) -> Pathspec:
+    """Parse a path of the command line; one with the magic ``top`` is from the root. Raises UsageError."""
     found = _MAGIC.match(text)
     if found is None:
         words, rest = set(), text
@@ -117,7 +121,7 @@ def pathspec(text: str) -> Pathspec:
         words, rest = {word for word in (found[1] or "").split(",") if word} | short, text[found.end() :]
     if unknown := words - _KNOWN_MAGIC:
         raise UsageError(f"{text}: {', '.join(sorted(unknown))} is not understood here", "use plain paths, * and ?")
-    path = tree_path(os.fsencode(rest))
+    path = (tree_path if "top" in words else locate)(os.fsencode(rest))
     return Pathspec(path, "literal" in words or not _WILD.intersection(path), "exclude" in words)
 
 

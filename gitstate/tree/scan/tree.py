@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -47,13 +48,16 @@ class Scanner:
         observer: Observer,
         threads: int | None = None,
         own_data: fs.Identity | None = None,
+        wanted: Callable[[bytes], bool] | None = None,
     ) -> None:
+        """``wanted``: other paths aren't looked at and keep their last record; then no cache comes of the scan."""
         self._root = root
         self._base = base
         self._policy = policy
         self._sink = sink
         self._observer = observer
         self._own_data = own_data
+        self._wanted = wanted
         self._threads = threads or min(_MOST_THREADS, max(1, len(os.sched_getaffinity(0)) - 1))
         self._mount = fs.mount_id(root)
         now = fs.scratch_time(root)
@@ -71,7 +75,8 @@ class Scanner:
 
     def run(self) -> Scan:
         """Scan everything. Raises HostError, StorageError, DamagedError (of the base)."""
-        fs.sync_file_system(self._root)
+        if self._wanted is None:
+            fs.sync_file_system(self._root)
         pool = ThreadPoolExecutor(self._threads)
         try:
             self._pipeline = Pipeline(self._recorder, pool, self._read)
@@ -82,7 +87,8 @@ class Scanner:
                 os.close(descriptor)
         self._findings.bytes_read = self._recorder.bytes_read
         self._findings.sort()
-        return Scan(self._root_tree, self._findings, self._rows if self._use_cache else None)
+        rows = self._rows if self._use_cache and self._wanted is None else None
+        return Scan(self._root_tree, self._findings, rows)
 
     # --- the walk ---
 
@@ -114,6 +120,11 @@ class Scanner:
     def _enter(self, parent: Frame, name: bytes) -> Frame | None:
         """Open a subdirectory to walk it; None if it isn't walked, and then its tree in the parent is known."""
         old = self._assembler.old_subdirectory(parent, name)
+        if self._wanted and not self._wanted(join(parent.path, name)):
+            self._assembler.keep(join(parent.path, name))
+            if old is not None:
+                parent.children[name] = old
+            return None
         try:
             descriptor = fs.open_directory(name, parent.descriptor)
         except FileNotFoundError:
@@ -247,7 +258,14 @@ class Scanner:
             self._assembler.add_link(join(frame.path, name), status)
 
     def _is_left_out(self, frame: Frame, task: FileTask, kind: Kind | None) -> bool:
-        """Whether an entry isn't read: policy skips it, it is a socket, or something is mounted on it."""
+        """Whether an entry isn't read: nobody wants it, policy skips it, it is a socket, or a mount point."""
+        if task.path == fs.WORKPLACE:
+            return True
+        if self._wanted and kind is not Kind.DIRECTORY and not self._wanted(task.path):
+            self._assembler.keep(task.path)
+            if task.old is not None:
+                frame.entries.append(task.old)
+            return True
         if kind not in _OPENED and fs.is_mounted(task.name, task.parent, self._mount):
             self._accept(frame, task, Outcome(task.old, mounted=True))
             return True

@@ -1,0 +1,286 @@
+"""A restored live tree is the snapshot, whatever was done to it; nothing else is touched. Other programs judge."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.harness import edit, plant
+from tests.gitstate_command import Site, make_site
+from tests.support import needs, root_only
+from tests.testing import judges
+from tests.testing.mutation import mutate
+
+pytestmark = [root_only, needs("mtree", "rsync", "getcap", "getfacl")]
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Path:
+    """A live tree with everything in it, checked in."""
+    live = tmp_path / "live"
+    plant(live)
+    (live / "var" / "socket").unlink()
+    for name in ("proc", "tmp"):  # whose times aren't recorded
+        (live / name).rmdir()
+    site = make_site(tmp_path / "site")
+    site.run("prototype", "create", "p", "--live", str(live))
+    site.run("checkin", "p", "-m", "one")
+    keep(live, "HEAD")
+    return live
+
+
+def keep(live: Path, name: str) -> None:
+    """Copy the live tree as it is."""
+    subprocess.run(["cp", "-a", str(live), str(live.with_name(name))], check=True)
+
+
+@pytest.fixture
+def site(tmp_path: Path, live: Path) -> Site:
+    """Its site."""
+    return Site(tmp_path / "site")
+
+
+def differences(live: Path, kept: str = "HEAD") -> list[str]:
+    """What distinguishes the live tree from a copy of it."""
+    return judges.everything(live.with_name(kept), live)
+
+
+SEEDS = [2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, 3, 4, 5))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_edits_are_taken_back(site: Site, live: Path, seed: int) -> None:
+    done = mutate(live, seed, 40)
+    site.run("restore", "p", "--all", "--delete")
+    assert differences(live) == [], done
+    assert (
+        site.out("status", "p", "--times") == f"p: nothing to check in since {site.git('p', 'rev-parse', 'main')[:7]}"
+    )
+    assert site.json("restore", "p", "--all")["written"] == 0
+
+
+@pytest.mark.parametrize("seed", SEEDS[:3])
+def test_random_edits_are_done_again(site: Site, live: Path, seed: int) -> None:
+    """From one snapshot to another and back."""
+    done = mutate(live, seed, 40)
+    site.run("checkin", "p", "-m", "two")
+    keep(live, "two")
+    for revision, kept in (("HEAD~1", "HEAD"), ("HEAD", "two")):
+        site.run("restore", "p", revision, "--all", "--delete")
+        assert differences(live, kept) == [], done
+
+
+def test_a_lost_and_an_emptied_tree_come_back(site: Site, live: Path) -> None:
+    for path in live.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    site.run("restore", "p", "--all")
+    assert differences(live) == []
+    shutil.rmtree(live)
+    site.refuses(5, "restore", "p", "etc", naming="missing")
+    site.run("restore", "p", "--all")
+    assert differences(live) == []
+
+
+def test_one_path_comes_back_and_no_other(site: Site, live: Path) -> None:
+    edit(live)
+    before = site.json("status", "p")["changes"]
+    value = site.json("restore", "p", "etc/motd")
+    assert (value["written"], value["removed"], value["metadata"]) == (1, 0, 0)
+    assert [(one["status"], one["path"]) for one in value["changes"]] == [("A", "etc/motd")]
+    after = site.json("status", "p")["changes"]
+    assert [one for one in before if one["path"] not in ("etc/motd", "etc")] == [
+        one for one in after if one["path"] != "etc"
+    ]
+
+
+def test_the_time_of_the_directory_comes_back_with_its_names(site: Site, live: Path) -> None:
+    (live / "etc" / "motd").unlink()
+    shutil.rmtree(live / "usr")
+    site.run("restore", "p", "etc/motd", "usr")
+    assert "nothing to check in" in site.out("status", "p", "--times")
+
+
+def test_metadata_alone_is_set_in_place(site: Site, live: Path) -> None:
+    path = live / "usr" / "bin" / "ping"
+    inode = path.stat().st_ino
+    subprocess.run(["setcap", "-r", str(path)], check=True)
+    subprocess.run(["setfacl", "-m", "u:7:r", str(path)], check=True)
+    (live / "etc").chmod(0o700)
+    value = site.json("restore", "p", "usr/bin/ping", "etc")
+    assert (value["written"], value["metadata"], value["bytes"]) == (0, 2, 0)
+    assert path.stat().st_ino == inode
+    assert differences(live) == []
+
+
+def test_the_default_acl_of_a_directory_is_not_inherited(site: Site, live: Path) -> None:
+    (live / "srv" / "drop" / "file").write_text("x")
+    (live / "srv" / "drop" / "folder").mkdir()
+    for name in ("file", "folder"):
+        subprocess.run(["setfacl", "-b", str(live / "srv" / "drop" / name)], check=True)
+    site.run("checkin", "p", "-m", "two")
+    keep(live, "two")
+    (live / "srv" / "drop" / "file").unlink()
+    (live / "srv" / "drop" / "folder").rmdir()
+    site.run("restore", "p", "srv/drop")
+    assert differences(live, "two") == []
+
+
+# --- hard links -------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_joined_again(site: Site, live: Path) -> None:
+    perl, perl5 = live / "usr" / "bin" / "perl", live / "usr" / "bin" / "perl5"
+    perl5.unlink()
+    shutil.copy2(perl, perl5)
+    value = site.json("restore", "p", "usr/bin/perl5")
+    assert (value["written"], value["linked"]) == (0, 1)
+    assert perl.samefile(perl5)
+
+
+def test_what_was_linked_by_accident_is_split(site: Site, live: Path) -> None:
+    true, hosts = live / "usr" / "bin" / "true", live / "etc" / "hosts"
+    hosts.unlink()
+    os.link(true, hosts)
+    site.run("restore", "p", "etc/hosts")
+    assert not true.samefile(hosts)
+    assert differences(live) == []
+
+
+def test_a_file_with_a_name_outside_is_not_written_to(site: Site, live: Path, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    os.link(live / "etc" / "fstab", backup)
+    (live / "etc" / "fstab").chmod(0o600)
+    site.run("restore", "p", "etc/fstab")
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert stat.S_IMODE((live / "etc" / "fstab").stat().st_mode) == 0o644
+
+
+# --- what is left alone -----------------------------------------------------------------------------------------------
+
+
+def test_new_entries_stay_unless_they_are_to_go(site: Site, live: Path) -> None:
+    (live / "etc" / "new").write_text("precious\n")
+    done = site.run("restore", "p", "etc")
+    assert "/etc/new" in done.stderr
+    assert (live / "etc" / "new").exists()
+    site.run("restore", "p", "etc", "--delete")
+    assert not (live / "etc" / "new").exists()
+
+
+def test_what_a_check_in_added_goes_with_the_check_in(site: Site, live: Path) -> None:
+    (live / "etc" / "new").write_text("a mistake\n")
+    site.run("checkin", "p", "-m", "two")
+    site.run("restore", "p", "HEAD~1", "--", "etc")
+    assert not (live / "etc" / "new").exists()
+    assert differences(live) == []
+
+
+def test_mounts_and_what_policy_leaves_out_stay(site: Site, live: Path) -> None:
+    (live / "var" / "mnt").mkdir()
+    (live / "var" / "mnt" / "below").write_text("recorded\n")
+    (live / "tmp").mkdir()
+    site.run("checkin", "p", "-m", "two")
+    (live / "tmp" / "work").write_text("x")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(live / "var" / "socket"))
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(live / "var" / "mnt")], check=True)
+    try:
+        (live / "var" / "mnt" / "other").write_text("x")
+        site.run("restore", "p", "--all", "--delete")
+        assert os.listdir(live / "var" / "mnt") == ["other"]
+        done = site.run("restore", "p", "HEAD~1", "--all", "--delete", code=3)  # /tmp isn't empty
+        assert "/var/mnt" in done.stderr
+        assert os.listdir(live / "var" / "mnt") == ["other"]
+    finally:
+        subprocess.run(["umount", str(live / "var" / "mnt")], check=True)
+    assert (live / "tmp" / "work").exists()
+    assert (live / "var" / "socket").exists()
+
+
+def test_a_directory_that_holds_what_isnt_recorded_stays(site: Site, live: Path) -> None:
+    (live / "opt").mkdir()
+    site.run("checkin", "p", "-m", "two")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(live / "opt" / "socket"))
+    done = site.run("restore", "p", "HEAD~1", "opt", code=3)
+    assert "/opt" in done.stderr
+    assert (live / "opt" / "socket").exists()
+
+
+def test_a_socket_in_a_files_place_stays(site: Site, live: Path) -> None:
+    (live / "etc" / "motd").unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(live / "etc" / "motd"))
+    assert "/etc/motd" in site.run("restore", "p", "etc", code=3).stderr
+    assert stat.S_ISSOCK((live / "etc" / "motd").lstat().st_mode)
+
+
+def test_no_symlink_is_followed(site: Site, live: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    shutil.copytree(live / "etc", outside, symlinks=True)
+    (outside / "motd").unlink()
+    before = sorted(os.listdir(outside))
+    shutil.rmtree(live / "etc")
+    (live / "etc").symlink_to(outside)
+    assert "/etc is no directory now" in site.run("restore", "p", "etc/motd").stderr
+    assert sorted(os.listdir(outside)) == before
+    site.run("restore", "p", "etc")
+    assert sorted(os.listdir(outside)) == before
+    assert differences(live) == []
+
+
+def test_types_change_into_one_another(site: Site, live: Path) -> None:
+    shutil.rmtree(live / "srv")
+    (live / "srv").write_text("a file\n")
+    (live / "etc" / "hosts").unlink()
+    (live / "etc" / "hosts").mkdir()
+    (live / "etc" / "hosts" / "new").write_text("x")
+    assert "--delete" in site.run("restore", "p", "--all", code=5).stderr
+    assert (live / "etc" / "hosts" / "new").exists()
+    site.run("restore", "p", "--all", "--delete")
+    assert differences(live) == []
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_paths_begin_at_the_current_directory(site: Site, live: Path) -> None:
+    for name in ("motd", "hosts", "group"):
+        (live / "etc" / name).unlink()
+    site.run("restore", "motd", cwd=live / "etc")
+    site.run("restore", "../../etc/hosts", cwd=live / "usr" / "bin")
+    site.run("restore", "p", str(live / "etc" / "group"))
+    assert "nothing to check in" in site.out("status", "p")
+    site.refuses(10, "restore", "etc/motd", naming="/etc/etc/motd", cwd=live / "etc")
+    site.refuses(2, "restore", "../..", naming="../..", cwd=live / "etc")
+
+
+def test_words_that_cant_be_meant(site: Site) -> None:
+    site.refuses(2, "restore", "p", naming="PATH")
+    site.refuses(2, "restore", "p", "--all", "etc", naming="--all")
+    site.refuses(10, "restore", "p", "nowhere", naming="nowhere")
+    site.refuses(10, "restore", "p", "nothing", "--", "etc", naming="nothing")
+    site.refuses(2, "restore", "p", "etc", "HEAD", "--", "etc", naming="HEAD")
+
+
+def test_dry_run_shows_and_writes_nothing(site: Site, live: Path) -> None:
+    edit(live)
+    before = site.json("status", "p")
+    shown = site.json("restore", "-n", "p", "--all", "--delete")
+    assert site.json("status", "p") == before
+    letters = {"A": "D", "D": "A"}
+    mirrored = {(letters.get(one["status"], one["status"]), one["path"]) for one in before["changes"]}
+    assert {(one["status"], one["path"]) for one in shown["changes"]} == mirrored
+
+
+def test_a_pattern_and_an_exclusion(site: Site, live: Path) -> None:
+    shutil.rmtree(live / "etc")
+    site.run("restore", "p", "etc/host*", ":!etc/hosts")
+    assert os.listdir(live / "etc") == ["hostname"]
+    assert stat.S_IMODE((live / "etc").stat().st_mode) == 0o755
