@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests import gitstate_command
+from tests.fork_server import ForkServer
 from tests.support import require, require_root
 
 # Not /dev/null: `git config --global` as root would put a file in its place.
@@ -49,6 +51,12 @@ def _same_environment() -> Iterator[None]:
     if os.environ != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> ForkServer:
+    """A process that forks gitstate commands."""
+    return gitstate_command.fork_server()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -1,16 +1,19 @@
-"""The command line as users run it: a process of its own."""
+"""The command line as users run it: a process of its own, forked where nothing tells that from a started one."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.fork_server import ForkServer
 from tests.support import PROJECT
 
 
@@ -24,9 +27,14 @@ class Site:
         """Run ``gitstate WORDS`` and insist on its exit code."""
         environment = {**os.environ, "GITSTATE_SITE": str(self.path), "PYTHONPATH": str(PROJECT)}
         argv = [sys.executable, "-m", "gitstate", *words]
-        done = subprocess.run(
-            argv, env=environment, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False
-        )
+        if fork_server().can_run_in(environment):
+            done = subprocess.CompletedProcess(
+                argv, *fork_server().run(list(words), cwd or ".", environment=environment, errors="surrogateescape")
+            )
+        else:
+            done = subprocess.run(
+                argv, env=environment, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", check=False
+            )
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -56,6 +64,14 @@ class Site:
     def git(self, name: str, *words: str) -> str:
         """Plain git in the bare repository."""
         return git(self.repository(name), *words)
+
+
+@cache
+def fork_server() -> ForkServer:
+    """The one of this process; it begins when it is first wanted."""
+    server = ForkServer({**os.environ, "PYTHONPATH": str(PROJECT)})
+    atexit.register(server.close)
+    return server
 
 
 def make_site(path: Path) -> Site:

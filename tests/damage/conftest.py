@@ -10,17 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.fork_server import ForkServer
-from tests.damage.harness import Harness, environment, forced_removal, is_tmpfs
+from tests.damage.harness import Harness, forced_removal, is_tmpfs
+from tests.fork_server import ForkServer
 from tests.support import PROJECT, unavailable
-
-
-@pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    """A process that forks gitstate commands."""
-    process = ForkServer(environment())
-    yield process
-    process.close()
 
 
 @pytest.fixture(scope="session")

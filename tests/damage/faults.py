@@ -16,8 +16,8 @@ from enum import IntFlag
 from pathlib import Path
 from typing import Final
 
-from tests.damage.fork_server import ForkServer
 from tests.damage.harness import Said, environment, wait_for_orphans
+from tests.fork_server import ForkServer
 from tests.support import unavailable
 
 _SOURCE: Final = Path(__file__).with_name("faults.c")

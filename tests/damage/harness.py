@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.damage.fault_injection import KILL, NEVER, Fault
-from tests.damage.fork_server import ForkServer
+from tests.fork_server import ForkServer
 from tests.support import PROJECT
 from tests.testing import judges
 

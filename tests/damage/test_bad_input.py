@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.damage.forge import FILE, HEAD, OWN, SET, VERSION, Forge
-from tests.damage.fork_server import ForkServer
 from tests.damage.harness import NOBODY, Harness, environment, forced_removal, git, gitstate, looks, mounted, plant
+from tests.fork_server import ForkServer
 from tests.support import PROJECT, needs, root_only, unavailable
 from tests.testing import judges
 

@@ -23,8 +23,8 @@ import pytest
 
 from gitstate.core import fs
 from tests.damage.forge import EXECUTABLE, FILE, GITLINK, HEAD, LINK, OWN, SET, TREE, VERSION, Forge, Item, missing
-from tests.damage.fork_server import ForkServer
 from tests.damage.harness import Canary, Harness, complaints, forced_removal, looks, plant
+from tests.fork_server import ForkServer
 from tests.support import needs, root_only
 from tests.testing import judges
 

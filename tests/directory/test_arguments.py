@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.damage.fork_server import ForkServer
-from tests.damage.harness import environment
 from tests.directory.harness import Place, machines
+from tests.fork_server import ForkServer
 from tests.support import needs, root_only
 
 pytestmark = [root_only, needs("git", "slapd")]
@@ -36,14 +32,6 @@ COMMANDS = (
     ("rollback", "WORD"),
     ("rollback", "lab3", "WORD"),
 )
-
-
-@pytest.fixture(scope="module")
-def fork_server() -> Iterator[ForkServer]:
-    """A process that forks gitstate commands."""
-    process = ForkServer(environment())
-    yield process
-    process.close()
 
 
 def test_they_are_values_or_refused(place: Place, fork_server: ForkServer, tmp_path: Path) -> None:

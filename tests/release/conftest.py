@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.boot.files.harness import OPTIONS, plant
-from tests.damage.fork_server import ForkServer
-from tests.damage.harness import environment
+from tests.fork_server import ForkServer
 from tests.release.harness import Harness, begin
-
-
-@pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    """A process that forks gitstate commands."""
-    process = ForkServer(environment())
-    yield process
-    process.close()
 
 
 @pytest.fixture

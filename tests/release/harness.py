@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.damage.fork_server import ForkServer
 from tests.damage.harness import Said
+from tests.fork_server import ForkServer
 from tests.gitstate_command import git
 
 SCRIPT = "tftp/boot/channel/lab3.ipxe"
