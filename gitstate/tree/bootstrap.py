@@ -143,23 +143,39 @@ def _reserved_name(plan: Plan) -> Iterator[Path]:
     """
     place = _place(plan)
     busy = f"a prototype {plan.name} is being created by another command"
+    is_ours = False
     with ExitStack() as stack:
-        with plan.site.lock():
-            _check_name_is_free(plan)
-            if place.is_dir() and not place.is_symlink():
-                with exclusive(place, busy):
-                    if _is_left(plan):
-                        fs.remove_tree(plan.live)
-            fs.remove_tree(place)
-            with fs.usual_umask():
-                (place / "live").mkdir(mode=0o711, parents=True)  # apt's own user reads below it
-            stack.enter_context(exclusive(place, busy))
         try:
-            yield place / "live"
-        finally:
-            fs.remove_tree(place / "live")
-            with wait_for_lock(plan.site.lock):
+            with plan.site.lock():
+                _check_name_is_free(plan)
+                if place.is_dir() and not place.is_symlink():
+                    with exclusive(place, busy):
+                        if _is_left(plan):
+                            fs.remove_tree(plan.live)
+                is_ours = True
                 fs.remove_tree(place)
+                with fs.usual_umask():
+                    (place / "live").mkdir(mode=0o711, parents=True)  # apt's own user reads below it
+                stack.enter_context(exclusive(place, busy))
+            try:
+                yield place / "live"
+            finally:
+                fs.remove_tree(place / "live")  # takes long
+        finally:
+            if is_ours:
+                with wait_for_lock(plan.site.lock):
+                    stack.close()
+                    _clear(plan)
+
+
+def _clear(plan: Plan) -> None:
+    """Remove what was made, unless somebody else makes one of that name now. The caller has locked the site."""
+    place = _place(plan)
+    if place.is_dir():
+        with suppress(LockedError), exclusive(place, f"{place} is in use"):
+            if fs.is_free(plan.repository) and _is_left(plan):
+                fs.remove_tree(plan.live)
+            fs.remove_tree(place)
 
 
 def _publish(plan: Plan, tree: Path, base: bytes | None) -> None:

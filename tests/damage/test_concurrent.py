@@ -164,6 +164,18 @@ def test_two_exports_of_two_snapshots_at_once(harness: Harness) -> None:
         harness("verify", "p", revision).well()
 
 
+def test_ctrl_c_while_an_export_waits_harms_no_other(harness: Harness) -> None:
+    plant(harness.live, 20)
+    harness.check_in()
+    told = harness.path / "told"
+    second = shlex.join(["env", "--default-signal=INT", *GITSTATE, "--site", str(harness.site), "export", "p"])
+    waiting = 'until grep -q -- "-> FLOCK .* $! " /proc/locks; do kill -0 $! || exit; sleep 0.01; done'
+    command = f"{second} & {waiting}; kill -INT $!; wait $!; echo $? >{told}"
+    harness.interrupted("written", command, "export", "p").well()
+    assert told.read_text() == "130\n"
+    harness.faithful()
+
+
 # --- plain git beside us --------------------------------------------------------------------------------------------
 
 

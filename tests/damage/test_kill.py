@@ -152,6 +152,27 @@ def test_killed_before_many_operations(harness: Harness, words: tuple[str, ...])
     every_operation(harness, words, 100)
 
 
+def test_ctrl_c_before_any_operation_leaves_nothing_half_done(bare: Harness) -> None:
+    """Most of all where a place is made for the tree, and where tree and repository get their names."""
+    bare("init").well()
+    source = bare.path / "source"
+    source.mkdir()
+    words = ("prototype", "create", "p", "--from", str(source))
+    total = bare.operations(*words)
+    bare("prototype", "remove", "p", "--yes").well()
+    interrupted = 0
+    for point in sorted({*range(1, 12), *some(total, 5), *range(total - 12, total + 1)}):
+        said = bare.interrupted(str(point), "kill -INT $PPID", *words)
+        if bare.repository.exists():
+            bare("gc").well()  # it was all there, and cleaning up was interrupted
+        left = [{path.name for path in (bare.site / name).iterdir()} for name in ("live", "prototypes")]
+        assert left == ([{"p"}, {"p.git"}] if bare.repository.exists() else [set(), set()]), (point, said)
+        interrupted += said.code == 130
+        if bare.repository.exists():
+            bare("prototype", "remove", "p", "--yes").well()
+    assert interrupted > 20
+
+
 # --- random points --------------------------------------------------------------------------------------------------
 
 

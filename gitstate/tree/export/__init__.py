@@ -154,10 +154,12 @@ def _temporary_directory(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}{_PARTIAL}")
     try:
         fcntl.flock(parent, fcntl.LOCK_EX)
-        for leftover in [temporary, *target.parent.glob(f".{'[0-9a-f]' * 40}{_PARTIAL}")]:
-            fs.remove_tree(leftover)
-        temporary.mkdir(mode=0o700)
-        yield temporary
+        try:
+            for leftover in [temporary, *target.parent.glob(f".{'[0-9a-f]' * 40}{_PARTIAL}")]:
+                fs.remove_tree(leftover)
+            temporary.mkdir(mode=0o700)
+            yield temporary
+        finally:
+            fs.remove_tree(temporary)
     finally:
-        fs.remove_tree(temporary)
         os.close(parent)
