@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import COMMANDS
 from tests.damage.fault_injection import KILL, Fault
 from tests.fork_server import ForkServer
 from tests.gitstate_command import Site, make_site
@@ -106,11 +105,3 @@ def test_what_only_a_start_heeds_needs_a_start(fork_server: ForkServer) -> None:
     assert fork_server.can_run_in(ours | {"PATH": "/nowhere", "GIT_AUTHOR_NAME": "x"})
     for name in ("LD_PRELOAD", "LC_ALL", "LANG", "PYTHONWARNINGS", "HOME"):
         assert not fork_server.can_run_in(ours | {name: "other"})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_each_command_finds_all_that_it_imports_by_itself(name: str) -> None:
-    """In a fork all modules are there already."""
-    done = subprocess.run([sys.executable, "-m", "gitstate", *name.split(), "--help"], capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
