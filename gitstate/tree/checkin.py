@@ -25,7 +25,7 @@ from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import Lookup, ReadObject, read_different, read_directory, read_links, split_tree
+from gitstate.tree.snapshot import Lookup, ReadObject, read_different, read_different_links, read_directory
 
 LIVE: Final = "refs/gitstate/live"
 """The commit that the live tree was last recorded as on main; moved together with main."""
@@ -283,16 +283,8 @@ def compared(repository: Repository, base: bytes | None, scan: Scan, read: ReadO
         return Status(base, old_tree, scan.tree, [], [], scan.findings, read)
     pairs = partial(read_different, read)
     changes = list(change.compare(partial(read_directory, read), old_tree, scan.tree, read_pair=pairs))
-    links = (
-        []
-        if _links(read, old_tree) == _links(read, scan.tree)
-        else change.compare_links(read_links(read, old_tree), read_links(read, scan.tree))
-    )
+    links = change.compare_links(*read_different_links(read, old_tree, scan.tree))
     return Status(base, old_tree, scan.tree, changes, links, scan.findings, read)
-
-
-def _links(read: ReadObject, tree: bytes) -> bytes | None:
-    return split_tree(read(tree), b"").links
 
 
 def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> None:

@@ -278,6 +278,17 @@ def read_links(read: ReadObject, root: bytes) -> list[tuple[bytes, ...]]:
     return [] if oid is None else parse_links(read(oid))
 
 
+def read_different_links(
+    read: ReadObject, old: bytes, new: bytes
+) -> tuple[list[tuple[bytes, ...]], list[tuple[bytes, ...]]]:
+    """``read_links`` of two snapshots by their root trees, without groups that stand in both. Raises DamagedError."""
+    oids = [split_tree(read(root), b"").links for root in (old, new)]
+    if oids[0] == oids[1]:
+        return [], []
+    one, other = [frozenset(read(oid).splitlines()) if oid else frozenset() for oid in oids]
+    return parse_links(b"\n".join(sorted(one - other))), parse_links(b"\n".join(sorted(other - one)))
+
+
 def effective_links(read: ReadObject, root: bytes, directory: ReadDirectory | None = None) -> list[tuple[bytes, ...]]:
     """The hard-link groups in effect: only members that exist and have equal blobs and records.
 

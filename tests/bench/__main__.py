@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.bench import boots, directory, growth, layers, rows, scale, table, upgrades, writes
+from tests.bench import boots, directory, growth, layers, rows, scale, table, upgrades, uppers, writes
 from tests.bench import stage as stages
 from tests.bench.corpus import RECIPES, Corpus, find, unpack
 from tests.bench.harness import MAKERS, own_file_system, room
@@ -93,6 +93,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--boot", action="store_true", help="instead: boot files of many clients, and a machine's boot")
     parser.add_argument("--directory", action="store_true", help="instead: 10,000 clients in both directories")
     parser.add_argument("--layers", action="store_true", help="instead: layers of 1,000 clients, at a push and at boot")
+    parser.add_argument("--uppers", action="store_true", help="instead: edits made on 50,000 and on 500,000 files")
     parser.add_argument("--file-system", choices=sorted(MAKERS), help="work on a fresh one, on a loop device")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--keep", action="store_true", help="leave the work directory")
@@ -115,6 +116,7 @@ def _check(options: argparse.Namespace) -> None:
     made = not options.history if options.growth else options.corpus in RECIPES and not _without_corpus(options)
     programs = [*_PROGRAMS, *(["mmdebstrap"] if made else []), *(growth.PROGRAMS if options.growth else [])]
     programs += directory.PROGRAMS if options.directory else layers.PROGRAMS if options.layers else ()
+    programs += uppers.PROGRAMS if options.uppers else ()
     programs += [MAKERS[options.file_system][0]] if options.file_system else []
     if missing := [program for program in programs if shutil.which(program) is None]:
         raise BenchError(f"missing: {', '.join(missing)}")
@@ -123,7 +125,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _without_corpus(options: argparse.Namespace) -> bool:
-    return options.scale is not None or options.directory or options.layers
+    return options.scale is not None or options.directory or options.layers or options.uppers
 
 
 @contextmanager
@@ -149,6 +151,8 @@ def _job(options: argparse.Namespace) -> Job:
         return Job("directory", directory.ROOM, partial(_directory, options))
     if options.layers:
         return Job("layers", layers.ROOM, partial(_layers, options))
+    if options.uppers:
+        return Job("uppers", uppers.ROOM, partial(_uppers, options))
     if options.boot:
         return Job("boot", _BOOT_ROOM, partial(_boots, options))
     return _growth(options) if options.growth else _table(options)
@@ -203,6 +207,17 @@ def _layers(options: argparse.Namespace, work: Path) -> table.Report:
         outcomes = [bench.measure(row) for row in made]
     versions = layers.versions(_versions(environment))
     return table.Report(layers.about(), machine, versions, options.runs, False, outcomes, table.memory_floor())
+
+
+def _uppers(options: argparse.Namespace, work: Path) -> table.Report:
+    """Edits in an overlay's upper directory, over few and over many files."""
+    environment = stages.environment(work)
+    machine = table.machine(work)
+    bench = Bench(options.runs, environment, uppers.VERBS, os.sync, progress)
+    with uppers.rows(work, environment) as made:
+        outcomes = [bench.measure(row) for row in made]
+    versions = {name: version for name, version in _versions(environment).items() if name in ("gitstate", "git")}
+    return table.Report(uppers.about(), machine, versions, options.runs, False, outcomes, table.memory_floor())
 
 
 def _versions(environment: Mapping[str, str]) -> dict[str, str]:

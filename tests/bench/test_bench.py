@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 
 from gitstate.store.site import Site
-from tests.bench import directory, layers, rows, stage, table
+from tests.bench import directory, layers, rows, stage, table, uppers
 from tests.bench.corpus import RECIPES, Corpus, Recipe, find, unpack
 from tests.bench.harness import file_system, own_file_system
 from tests.bench.machines import ONE, Machines
@@ -255,7 +255,7 @@ def test_the_table_goes_between_its_markers_only(tmp_path: Path) -> None:
 def test_the_page_has_a_place_for_each_corpus(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text((PROJECT / "docs" / "performance.md").read_text())
-    for name in (*RECIPES, "directory", "layers"):
+    for name in (*RECIPES, "directory", "layers", "uppers"):
         table.write_docs(page, name, "text")
 
 
@@ -458,3 +458,18 @@ def test_the_whole_bench_on_a_small_tree(corpus: Corpus) -> None:
     removed = done.stderr.rpartition("removing ")[2].strip()
     assert removed.startswith(str(PROJECT / ".work" / "bench"))
     assert not Path(removed).exists()
+
+
+# --- upper directories ---
+
+
+@pytest.mark.slow
+@root_only
+@needs("git", "mount")
+def test_upper_directories_over_few_files(tmp_path: Path) -> None:
+    environment = stage.environment(tmp_path)
+    with uppers.rows(tmp_path, environment, count=1000) as made:
+        outcomes = [Bench(1, environment, uppers.VERBS, lambda: None, lambda text: None).measure(one) for one in made]
+    assert [(one.name, one.failure) for one in outcomes] == [("upper", "")]
+    assert {budget.what for one in outcomes for figure in one.figures for budget in figure.budgets} >= {"ratio"}
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()

@@ -19,7 +19,7 @@ from gitstate.core import fs
 from gitstate.core.entry import KIND_BY_FORMAT, Directory, Entry, Kind, Meta
 from gitstate.core.errors import HostError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import display, join, real_name
+from gitstate.core.names import LINKS, RECORDS, display, join, real_name
 from gitstate.core.wording import some_of
 from gitstate.store.objects import TREE, Type
 from gitstate.tree.overlay.lower import Lower, below_of
@@ -32,7 +32,7 @@ from gitstate.tree.scan.content import CLOCK_STEP, UNHELD, FileTask, Outcome, Re
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Frame, Scan
 from gitstate.tree.scan.pipeline import Pipeline
 from gitstate.tree.scan.sqlite import database_of, is_shared_memory
-from gitstate.tree.snapshot import EMPTY, RawDirectory, read_directory, split_tree
+from gitstate.tree.snapshot import EMPTY, RawDirectory, TreeParts, read_directory, split_tree
 
 _THREADS: Final = 2
 _HINT: Final = "mount the overlay, and check in what it shows: --live DIR"
@@ -239,6 +239,8 @@ class UpperScanner:
     def _take_below(self, frame: UpperFrame, base: bytes, names: set[bytes]) -> None:
         """Take over from the directory below what ``names`` don't hide."""
         raw = RawDirectory(self._base.read, base, frame.shape.lower or b"")
+        records, links = (raw.items.get(name) for name in (RECORDS, LINKS))
+        frame.parts = TreeParts({}, records and records.oid, links and links.oid)  # items are taken from ``raw``
         wanted = None
         with suppress(ValueError):  # a name that is none: whoever parses all says in which line
             wanted = names | raw.loose() | raw.without_item()

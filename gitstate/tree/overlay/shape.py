@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -60,32 +61,55 @@ class Shape:
             here, rest = below, deeper
 
 
-def merged_links(text: bytes, root: Shape, fresh: Iterable[Iterable[bytes]]) -> bytes:
-    """The ``.gitstate-links`` of the overlay: the groups of the snapshot below in ``text``, as far as they show, and
-    those of the upper directory, ``fresh``. Raises DamagedError.
+def merged_links(text: bytes, root: Shape, fresh: Iterable[list[bytes]]) -> bytes:
+    """The ``.gitstate-links`` of the overlay, of the snapshot's ``text`` and the upper directory's groups, ``fresh``.
+
+    Lines that the upper directory has nothing to do with aren't parsed. Raises DamagedError.
     """
-    new = [list(group) for group in fresh]
-    moved = list(root.moved())
-    hidden = list(root.hidden())
-    if not new and not moved and not _may_concern(text, hidden):
+    moved, plain = list(root.moved()), text.endswith(b"\n") and b"\n#" not in text and text[:1] != b"#"
+    paths = [octal(path).encode() for path in (*root.hidden(), *_lowers(moved))]
+    concerned = _concerned(text, paths) if plain else text.splitlines()
+    groups = [sorted({*_places(group, root, moved)}) for group in parse_links(b"\n".join(concerned))]
+    new = [sorted(group) for group in [*groups, *fresh] if len(group) > 1]
+    if not concerned and not new:
         return text
-    groups = [sorted({place for path in group for place in _places(path, root, moved)}) for group in parse_links(text)]
-    return format_links([group for group in [*groups, *new] if len(group) > 1])
+    gone = frozenset(concerned)
+    lines = [line for line in text.splitlines() if line not in gone]
+    if len(new) > len(lines):
+        return format_links([*parse_links(b"\n".join(lines)), *new])
+    for group in new:
+        insort(lines, format_links([group]).rstrip(b"\n"), key=_group)
+    return b"".join([line + b"\n" for line in lines])
 
 
-def _may_concern(text: bytes, hidden: list[bytes]) -> bool:
-    if not text:
-        return False
-    return len(hidden) * len(text) > _SEARCHED or any(octal(path).encode() in text for path in hidden)
+def _group(line: bytes) -> list[bytes]:
+    """What lines are sorted by. Raises DamagedError."""
+    return list(parse_links(line)[0])
 
 
-def _places(path: bytes, root: Shape, moved: list[Shape]) -> Iterator[bytes]:
-    place = root.place(path)
-    if place is not None:
-        yield place
-    for shape in moved:
-        assert shape.lower is not None
-        if path.startswith(shape.lower + b"/"):
-            place = shape.place(path[len(shape.lower) + 1 :])
-            if place is not None:
-                yield place
+def _lowers(moved: Iterable[Shape]) -> Iterator[bytes]:
+    return (shape.lower for shape in moved if shape.lower is not None)
+
+
+def _concerned(text: bytes, paths: list[bytes]) -> list[bytes]:
+    """The lines that may hold one of ``paths``, or a path below one."""
+    if len(paths) * len(text) > _SEARCHED:
+        return text.splitlines()
+    found = {}
+    for path in paths:
+        place = text.find(path)
+        while place >= 0:
+            start, end = text.rfind(b"\n", 0, place) + 1, text.find(b"\n", place)
+            found[start] = text[start:end]
+            place = text.find(path, end)
+    return [found[start] for start in sorted(found)]
+
+
+def _places(group: Iterable[bytes], root: Shape, moved: list[Shape]) -> Iterator[bytes]:
+    """Where the paths of the snapshot show in the overlay."""
+    for path in group:
+        places = [root.place(path)]
+        for shape in moved:
+            if shape.lower is not None and path.startswith(shape.lower + b"/"):
+                places.append(shape.place(path[len(shape.lower) + 1 :]))
+        yield from (place for place in places if place is not None)

@@ -18,7 +18,7 @@ from gitstate.core.signature import Signature
 from gitstate.core.wording import some_of
 from gitstate.store import Commit, Repository, Staging, Type
 from gitstate.tree.checkin import Allowance, Result, Status, compared, message_of, refuse, require_free
-from gitstate.tree.combine import MergedTree, merge_trees
+from gitstate.tree.combine.models import MergedTree
 from gitstate.tree.overlay.lower import Lower
 from gitstate.tree.overlay.marks import TRUSTED, USER, AttributeNotes, Notes, UnknownMarkError
 from gitstate.tree.overlay.scan import UpperScanner
@@ -130,6 +130,8 @@ def _plan(edits: Edits, scan: Scan, read: ReadObject) -> _Plan:
     if common is None:
         message = f"{edits.branch} has nothing in common with {edits.base.hex()[:7]}, on which these edits were made"
         raise ConflictError(message, _ELSEWHERE)
+    from gitstate.tree.combine import merge_trees  # seldom needed
+
     ours = repository.snapshot(tip).tree
     merged = merge_trees(read, repository.snapshot(common).tree, ours, scan.tree)
     if merged.conflicts:
