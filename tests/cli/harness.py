@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
+import click
+
+from gitstate.cli.base.app import app
+from tests.gitstate_command import Site
+from tests.support import PROJECT
 from tests.testing.tree import Look, Tree
 
+GITSTATE: Final = (sys.executable, "-m", "gitstate")
 ODD = b"odd/a\nb \\ \xff"
 """A name that JSON can't hold as it is."""
 
@@ -63,3 +72,27 @@ def listing(*places: Path) -> dict[str, tuple[int, ...]]:
                 one = os.lstat(path)
                 found[path] = (one.st_ino, one.st_mode, one.st_uid, one.st_gid, one.st_size, one.st_mtime_ns)
     return found
+
+
+def environment(site: Site, **variables: str) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as users have it
+    return {**ours, "GITSTATE_SITE": str(site.path), "PYTHONPATH": str(PROJECT), **variables}
+
+
+def said(site: Site, *words: str, code: int, cwd: Path | None = None) -> str:
+    """What a failing command says."""
+    return site.run(*words, code=code, cwd=cwd).stderr
+
+
+def leaves(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command that users see, by its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{path}{name} ")
+        elif command is not None and not command.hidden:
+            yield f"{path}{name}", command
+
+
+COMMANDS: Final = dict(leaves(app))

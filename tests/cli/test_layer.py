@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import listing
+from tests.cli.harness import listing
 from tests.gitstate_command import Site, git, make_site
 from tests.support import PROJECT, needs, root_only
 
