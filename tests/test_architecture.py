@@ -29,8 +29,8 @@ DISTRICTS: Final = {
             repository small repack site_file site
         """,
         "tree": """
-            limits manifest change policy snapshot merge combine own_data scan overlay checkin owners export verify
-            history restore tarball upper bootstrap prototypes maintenance prepare local
+            limits manifest change policy snapshot edits merge combine own_data scan overlay checkin owners export
+            verify history restore tarball upper bootstrap prototypes maintenance prepare local
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",
@@ -38,7 +38,7 @@ DISTRICTS: Final = {
         "release": """
             models log opened content requests difference archives publishing refresh
             boot_files reconcile channels tagging push rollback gate status integrity doctor state_at machines
-            renaming layers
+            renaming layers review
         """,
         "cli": "base client layer site release tree",
     }.items()

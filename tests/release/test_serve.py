@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.errors import NotFoundError, UsageError
-from gitstate.release.gate.serve import Report, Service, parse
+from gitstate.release.gate.serve import Accepts, CheckIn, Report, Service, parse
 from gitstate.store.site import Site
 from tests.gitstate_command import git
 from tests.release.harness import Harness
@@ -202,7 +202,7 @@ def test_other_words(harness: Harness, command: str | None) -> None:
 
 def test_reports_and_a_key_for_them_alone(harness: Harness) -> None:
     site = Site(harness.site)
-    assert parse(site, "report LAB3-12") == parse(site, "report lab3-12", only_reports=True) == Report("lab3-12")
+    assert parse(site, "report LAB3-12") == parse(site, "report lab3-12", Accepts.REPORTS) == Report("lab3-12")
     for command in (
         "git-receive-pack 'desktop'",
         "git-upload-pack desktop",
@@ -211,4 +211,9 @@ def test_reports_and_a_key_for_them_alone(harness: Harness) -> None:
         "report " + "x" * 500,
     ):
         with pytest.raises(UsageError):
-            parse(site, command, only_reports=True)
+            parse(site, command, Accepts.REPORTS)
+        with pytest.raises(UsageError):
+            parse(site, command, Accepts.MACHINE)
+    assert parse(site, "checkin lab3-12", Accepts.MACHINE) == parse(site, "checkin LAB3-12") == CheckIn("lab3-12")
+    with pytest.raises(UsageError):
+        parse(site, "checkin lab3-12", Accepts.REPORTS)

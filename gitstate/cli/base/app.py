@@ -52,6 +52,7 @@ _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "Releases": {
         "push": "release.push",
         "rollback": "release.push",
+        "review": "release.review",
         "channel": "release.channel",
         "reconcile": "release.reconcile",
     },

@@ -9,28 +9,37 @@ import click
 
 from gitstate.cli.base.app import Session, command
 from gitstate.core import process, settings
-from gitstate.core.errors import GitstateError, HostError
+from gitstate.core.errors import GitstateError, HostError, UsageError
 from gitstate.release import reconcile as reconciling
 from gitstate.release.gate import guard
 from gitstate.release.gate import serve as serving
+from gitstate.release.gate.serve import Accepts
 from gitstate.release.models import Name
 
 
 @command(
     'command="sudo -n /usr/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',
-    'command="sudo -n /usr/bin/gitstate serve --report-only",restrict ssh-ed25519 AAAA… lab3',
+    'command="sudo -n /usr/bin/gitstate serve --machine",restrict ssh-ed25519 AAAA… lab3',
     hidden=True,
 )
 @click.option("--report-only", is_flag=True, help="Accept machines' hardware reports, and nothing else.")
-def serve(session: Session, report_only: bool) -> int:
-    """Serve a push, a fetch or a report over ssh: the forced command of a key.
+@click.option("--machine", is_flag=True, help="Accept machines' reports and check-ins, and nothing else.")
+def serve(session: Session, report_only: bool, machine: bool) -> int:
+    """Serve a push, a fetch or what a machine says over ssh: the forced command of a key.
 
     Only the name of one of the site's repositories is taken from the other
-    side. A push waits for its release and reports the result. A report of a
-    machine's hardware, as gitstate probe prints it, comes on standard input:
-    report HOST.
+    side. A push waits for its release and reports the result. What a machine
+    says comes on standard input: its hardware, as gitstate probe prints it
+    (report HOST), or edits that were made on it (checkin HOST).
     """
-    service = serving.parse(session.opened.site, session.settings.ssh_command, only_reports=report_only)
+    if report_only and machine:
+        raise UsageError("--report-only and --machine exclude each other", "choose one")
+    accepts = Accepts.REPORTS if report_only else Accepts.MACHINE if machine else Accepts.ALL
+    service = serving.parse(session.opened.site, session.settings.ssh_command, accepts)
+    if isinstance(service, serving.CheckIn):
+        from gitstate.cli.release.review import receive_checkin
+
+        return receive_checkin(session, service.host, sys.stdin.buffer)
     if isinstance(service, serving.Report):
         from gitstate.cli.client import report as client_report
 

@@ -156,7 +156,7 @@ class Batch:
     def read(self, item: RenderedEntry) -> bytes:
         """The content of an item: a file's bytes, a symlink's target. Raises DamagedError."""
         content = item.content
-        return self._read(*content) if isinstance(content, Blob) else content or b""
+        return self.blob(*content) if isinstance(content, Blob) else content or b""
 
     @cached_property
     def image(self) -> Image:
@@ -168,11 +168,11 @@ class Batch:
 
     @cached_property
     def _composer(self) -> Composer:
-        return Composer(self.image, self._read)
+        return Composer(self.image, self.blob)
 
     @cached_property
     def _finisher(self) -> MachineRenderer:
-        return MachineRenderer(self.image, self._read)
+        return MachineRenderer(self.image, self.blob)
 
     def repository(self, name: str) -> Repository:
         """A layer's repository; few are kept open, as each holds descriptors."""
@@ -182,7 +182,7 @@ class Batch:
             self._opened.popitem(last=False)
         return found
 
-    def _read(self, name: str, oid: bytes) -> bytes:
+    def blob(self, name: str, oid: bytes) -> bytes:
         """A blob; what a thousand machines share isn't inflated a thousand times."""
         found = self._contents.get((name, oid))
         if found is None:

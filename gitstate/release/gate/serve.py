@@ -1,8 +1,9 @@
 """What somebody's ssh may ask for: git's two services, on one repository that is named and not pathed; and to say what
-hardware a machine has."""
+a machine says: its hardware, and the edits that were made on it."""
 
 from __future__ import annotations
 
+import enum
 import re
 import shlex
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from gitstate.store.site import Site
 
 _SERVICES: Final = {"receive-pack": True, "upload-pack": False}
 _COMMAND: Final = re.compile(r"git[- ](receive-pack|upload-pack) (.+)", re.DOTALL)
-_REPORT: Final = re.compile(r"report (\S+)")
+_MACHINE: Final = re.compile(r"(report|checkin) (\S+)")
 _LONGEST: Final = 400
 
 
@@ -49,18 +50,35 @@ class Report:
     host: str
 
 
-def parse(site: Site, command: str | None, *, only_reports: bool = False) -> Service | Report:
-    """What ssh was asked to run. Raises UsageError for anything but a push, a fetch or a report, NotFoundError."""
+@dataclass(frozen=True, slots=True)
+class CheckIn:
+    """Edits that were made on a machine, on standard input; which machine, only this word says."""
+
+    host: str
+
+
+class Accepts(enum.Enum):
+    """What a key may ask for; the values are what it is for, in words."""
+
+    ALL = "git push, git fetch, report HOST and checkin HOST"
+    MACHINE = "gitstate probe --report and gitstate checkin on machines"
+    REPORTS = "gitstate probe --report alone"
+
+
+def parse(site: Site, command: str | None, accepts: Accepts = Accepts.ALL) -> Service | Report | CheckIn:
+    """What ssh was asked to run. Raises UsageError for anything that the key doesn't accept, NotFoundError."""
     if not command:
         raise UsageError("no shell here", "git push and git fetch are served: ssh://SERVER/desktop")
-    if len(command) <= _LONGEST and (report := _REPORT.fullmatch(command)):
-        return Report(host_name(report[1]))
-    if only_reports:
-        raise UsageError(f"{_shown(command)} is not served with this key", "it is for gitstate probe --report alone")
+    asked = _MACHINE.fullmatch(command) if len(command) <= _LONGEST else None
+    if asked and (asked[1] == "report" or accepts is not Accepts.REPORTS):
+        host = host_name(asked[2])
+        return Report(host) if asked[1] == "report" else CheckIn(host)
+    if accepts is not Accepts.ALL:
+        raise UsageError(f"{_shown(command)} is not served with this key", f"it is for {accepts.value}")
     found = _COMMAND.fullmatch(command) if len(command) <= _LONGEST else None
     words = _words(found[2]) if found else []
     if found is None or len(words) != 1:
-        raise UsageError(f"{_shown(command)} is not served here", "git push, git fetch and report HOST are")
+        raise UsageError(f"{_shown(command)} is not served here", f"{Accepts.ALL.value} are")
     name = words[0].removeprefix("/").removesuffix("/").removesuffix(".git")
     try:
         path = site.repository_path(name)
