@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -192,9 +193,32 @@ def _release(life: Life) -> None:
     assert life("channel", "show", "lab3")["current"]["release"] == "lab3/9"
     assert life("channel", "list")["channels"]
     assert life("status", cwd=life.site.path)["channels"][0]["release"] == "lab3/9"
+    _review(life)
     life("channel", "remove", "lab3", "--yes", "-n")
     life("channel", "remove", "lab3", "--yes")
     git(life.site.repository("desktop"), "tag", "-d", "lab3/light")
+
+
+def _review(life: Life) -> None:
+    life("client", "add", "lab3-21", "--channel", "lab3")
+    commit = git(life.site.repository("desktop"), "rev-parse", "main").strip()
+    sent = life.site.path.parent / "sent"
+    digest = hashlib.sha256(b"x").hexdigest()
+    head = f"gitstate-checkin 1\nsnapshot desktop@{commit}\nuser ada\ntime 0\nmessage edits\n"
+    lines = [f"entry 1 1.000000000 1:1:1 f 0644 0 0 {digest} etc/{name}\n" for name in ("a", "b")]
+    sent.write_bytes(f"{head}{''.join(lines)}end\n".encode() + b"xx")
+    receive = ("review", "receive", "lab3-21", str(sent))
+    assert life(*receive, "-n")["review"] is None
+    review = life(*receive)["review"]
+    assert life(*receive)["was_there"]
+    life("review", "list")
+    assert life("review", "show", review)["differences"][0]["repository"] == "desktop"
+    for more in (("-n",), ()):
+        split = life("review", "split", review, "etc/a", *more)["new"]
+    for more in (("-n",), ()):
+        life("review", "drop", split, *more)
+        assert life("review", "merge", review, "--to", "lab/lab3", *more)["merged"][0]["to"] == "lab/lab3"
+    life("client", "remove", "lab3-21")
 
 
 def _look_at_layers(life: Life) -> None:

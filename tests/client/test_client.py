@@ -26,6 +26,7 @@ def test_help_names_every_command(machine: Machine) -> None:
             "about",
             "relayer",
             "drift",
+            "checkin",
             "probe",
             "help",
         ]

@@ -14,13 +14,13 @@ import click
 from gitstate.cli.base.app import Session, command, complete_repository, completion, group
 from gitstate.cli.base.output import date, emit, moment, shortened, suggest, table, write_out
 from gitstate.core import settings
+from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import display, octal, tree_path, visible
-from gitstate.core.wording import counted
+from gitstate.core.wording import counted, some_of
 from gitstate.release.review import merging, names, receive, reviews, splitting
 from gitstate.release.review.reviews import Review
 from gitstate.tree.change import as_json
 
-_PARTLY = 3
 _SHOWN = 48
 
 
@@ -67,7 +67,7 @@ def show(session: Session, name: str) -> None:
     """Show what a review changes, in each repository: as gitstate show does."""
     found = reviews.find(session.opened, names.parse(name))
     if session.json:
-        changes = [{"repository": one.name, "changes": list(reviews.diff_json(one))} for one in found.branches]
+        changes = [{"repository": one.name} | reviews.diff_json(one) for one in found.branches]
         emit(session, "review-show/1", _as_json(found) | {"differences": changes}, [])
         return
     for branch in found.branches:
@@ -153,7 +153,7 @@ def split(session: Session, name: str, paths: tuple[str, ...]) -> None:
     value = {
         "review": str(found.name),
         "new": str(plan.name),
-        "taken": [{"repository": repository} | as_json(change) for repository, change in plan.taken],
+        "taken": [{"repository": repository, "change": as_json(change)} for repository, change in plan.taken],
         "dry_run": session.dry_run,
     }
     word = "would take" if session.dry_run else "took"
@@ -196,20 +196,21 @@ def drop(session: Session, name: str) -> None:
 )
 @click.argument("host")
 @click.argument("file", type=click.Path(path_type=Path, readable=False, allow_dash=True))
-def receive_(session: Session, host: str, file: Path) -> int:
+def receive_(session: Session, host: str, file: Path) -> None:
     """Record the edits of the machine HOST as a review.
 
     FILE is what gitstate checkin --output wrote there; - is standard input.
     Without --output it sends the same by ssh to gitstate serve.
     """
     if str(file) == "-":
-        return receive_checkin(session, host, sys.stdin.buffer)
+        receive_checkin(session, host, sys.stdin.buffer)
+        return
     with open(file, "rb") as stream:
-        return receive_checkin(session, host, stream)
+        receive_checkin(session, host, stream)
 
 
-def receive_checkin(session: Session, host: str, stream: BinaryIO) -> int:
-    """Take a check-in that comes on a stream; the exit code: 3 if something was left out."""
+def receive_checkin(session: Session, host: str, stream: BinaryIO) -> None:
+    """Take a check-in that comes on a stream. Raises PartlyDoneError for what was left out."""
     plan = receive.plan(session.opened, host, stream)
     error = receive.clock_error(plan, int(time.time()))
     result = None
@@ -236,15 +237,18 @@ def receive_checkin(session: Session, host: str, stream: BinaryIO) -> int:
         "dry_run": session.dry_run,
     }
     emit(session, "review-receive/1", value, _received_lines(plan, result, error))
-    return _PARTLY if left else 0
+    if left:
+        what = counted(len(left), "change")
+        named = some_of([f"/{display(one.path)} ({one.why})" for one in left])
+        raise PartlyDoneError(
+            f"{what} left out: {named}", "the rest is recorded" if result else "-n: nothing is recorded"
+        )
 
 
 def _received_lines(plan: receive.Plan, result: receive.Received | None, error: int | None) -> Iterator[str]:
     if error is not None:
         yield f"the clock of {plan.host} is {abs(error) // 86400} days {'ahead' if error > 0 else 'behind'}"
     yield from map(visible, plan.notes)
-    for one in result.left_out if result else plan.left_out:
-        yield f"left out /{display(one.path)}: {one.why}"
     if result is None:
         yield f"{plan.host}: {counted(len(plan.targets), 'change')} for {', '.join(plan.repositories)}"
         return

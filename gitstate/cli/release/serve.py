@@ -39,7 +39,8 @@ def serve(session: Session, report_only: bool, machine: bool) -> int:
     if isinstance(service, serving.CheckIn):
         from gitstate.cli.release.review import receive_checkin
 
-        return receive_checkin(session, service.host, sys.stdin.buffer)
+        receive_checkin(session, service.host, sys.stdin.buffer)
+        return 0
     if isinstance(service, serving.Report):
         from gitstate.cli.client import report as client_report
 

@@ -115,11 +115,14 @@ def diff(branch: Branch, *, color: bool) -> Iterator[bytes]:
     return history.show(branch.repository, [branch.snapshot.oid.hex()], color=color)
 
 
-def diff_json(branch: Branch) -> list[dict[str, Any]]:
-    """The changes in one repository, and those of hard links."""
-    return [
-        change for one in history.show_json(branch.repository, [branch.snapshot.oid.hex()]) for change in one["changes"]
-    ]
+def diff_json(branch: Branch) -> dict[str, list[dict[str, Any]]]:
+    """The changes in one repository: of entries, and of hard links."""
+    commits = history.show_json(branch.repository, [branch.snapshot.oid.hex()])
+    found = [change for one in commits for change in one["changes"]]
+    return {
+        "changes": [one for one in found if "links" not in one],
+        "links": [one for one in found if "links" in one],
+    }
 
 
 def drop(review: Review) -> None:
