@@ -30,7 +30,7 @@ DISTRICTS: Final = {
         """,
         "tree": """
             limits manifest change policy snapshot edits merge combine own_data scan overlay checkin owners export
-            verify history restore tarball upper bootstrap prototypes maintenance prepare local
+            verify history restore tarball upper bootstrap prototypes maintenance mounts prepare local shell
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",

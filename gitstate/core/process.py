@@ -12,11 +12,12 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import IO, Final, NamedTuple
 
-from gitstate.core import environment, failures
+from gitstate.core import environment, errors, failures
 from gitstate.core.errors import GitstateError, HostError
 
 Argument = str | bytes
@@ -171,6 +172,82 @@ def reading(
         if child.returncode:
             complaint.seek(0)
             raise failed(argv, child.returncode, complaint.read())
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """A program that was started; ``descriptor`` can be polled, and is readable when it has ended."""
+
+    descriptor: int
+    _child: subprocess.Popen[bytes]
+
+    def wait(self) -> int:
+        """Its exit code, that of a shell if a signal ended it."""
+        code = self._child.wait()
+        return code if code >= 0 else 128 - code
+
+
+@contextmanager
+def attended(argv: Sequence[Argument], before: Callable[[], None], *, to_stderr: bool = False) -> Iterator[Attended]:
+    """``argv`` on our own terminal, which is ours again at the end; Ctrl-C is only for the program meanwhile.
+
+    ``before`` is called in the new process, which becomes the program then; what it raises is raised here. The program
+    writes to our standard error alone if ``to_stderr``. It is killed if the block ends before it does.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_own_terminal())
+        output = sys.stderr.fileno() if to_stderr else None
+        child = _start_after(before, argv, output)
+        stack.callback(child.wait)
+        stack.callback(child.kill)
+        descriptor = os.pidfd_open(child.pid)
+        stack.callback(os.close, descriptor)
+        yield Attended(descriptor, child)
+
+
+def _start_after(before: Callable[[], None], argv: Sequence[Argument], output: int | None) -> subprocess.Popen[bytes]:
+    reading, writing = os.pipe()
+
+    def begin() -> None:
+        try:
+            before()
+        except (GitstateError, OSError) as error:
+            known = error if isinstance(error, GitstateError) else failures.of_system(error)
+            os.write(writing, "\0".join((type(known).__name__, known.message, known.hint)).encode())
+            raise
+
+    try:
+        variables = environment.of_program(argv[0])
+        return subprocess.Popen(argv, env=variables, stdout=output, preexec_fn=begin)  # no thread holds a lock
+    except subprocess.SubprocessError:
+        os.set_blocking(reading, False)
+        kind, message, hint = os.read(reading, select.PIPE_BUF).decode(errors="replace").split("\0")
+        raise getattr(errors, kind, HostError)(message, hint) from None
+    except OSError as error:
+        raise _not_started(argv[0], error) from None
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@contextmanager
+def _own_terminal() -> Iterator[None]:
+    """Ignore what the keyboard sends to us; at the end, take the terminal back from whoever had it last."""
+    terminal = sys.stdin.fileno() if sys.stdin.isatty() else None
+    modes = None if terminal is None else termios.tcgetattr(terminal)
+    numbers = (signal.SIGINT, signal.SIGQUIT)
+    before = [signal.signal(number, lambda *_: None) for number in numbers]  # SIG_IGN would be inherited
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        if terminal is not None and modes is not None:
+            stopped = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            with suppress(OSError, termios.error):  # the terminal may be gone
+                os.tcsetpgrp(terminal, os.getpgrp())
+                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+            signal.signal(signal.SIGTTOU, stopped)
 
 
 def restart_in_utf8() -> None:

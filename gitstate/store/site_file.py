@@ -30,3 +30,4 @@ class SiteFile(Document, frozen=True, kw_only=True):
     )
     layers: Annotated[Table, about("Which configuration layers machines get.")] = field(default_factory=dict)
     secrets: Annotated[Table, about("Per-machine secrets.")] = field(default_factory=dict)
+    shell: Annotated[Table, about("Shells in live trees.")] = field(default_factory=dict)

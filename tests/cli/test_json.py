@@ -338,6 +338,11 @@ def _prepare(life: Life, place: Path) -> None:
     assert life("prepare", "bootable", "--install", "-n")["install"] == ["attr"]
     life.fails(5, "prepare", "bootable")
     life.fails(5, "prepare", "desktop")
+    assert life("shell", "bootable", "-n", "--", "true")["program"] == ["true"]
+    assert life("shell", "bootable", "-m", "m", "--", "touch", "/root/x")["recorded"]
+    for verb in ("mount", "umount"):
+        planned = life(verb, "bootable", "-n")["mounts"]
+        assert life(verb, "bootable")["mounts"] == planned
     life("prototype", "remove", "bootable", "--yes")
 
 

@@ -19,6 +19,7 @@ from gitstate.machine.render.layer_toml import LayerFile
 from gitstate.machine.secrets.options import SecretsTable
 from gitstate.store.site_file import SiteFile
 from gitstate.tree.policy.declaration import PolicyFile
+from gitstate.tree.shell import ShellTable
 from tests.support import PROJECT
 
 SCHEMAS: Final[dict[str, tuple[type[Document], str]]] = {
@@ -34,6 +35,7 @@ SECTIONS: Final[dict[str, type[Document]]] = {
     "directory": LdapOptions,
     "layers": LayersTable,
     "secrets": SecretsTable,
+    "shell": ShellTable,
 }
 """The tables of the site file."""
 
@@ -42,6 +44,7 @@ TABLES: Final[dict[str, tuple[type[Document], str]]] = {
     "directory": (LdapOptions, "docs/directory.md"),
     "layers": (LayersTable, "docs/layers.md"),
     "policy": (PolicyFile, "docs/policy.md"),
+    "shell": (ShellTable, "docs/live-edits.md"),
 }
 """The documents with a table of keys, by the name in the comment in front of it, and the page."""
 

@@ -7,6 +7,7 @@ be longer than PATH_MAX.
 
 from gitstate.core.fs.descriptor_tree import WORKPLACE, DescriptorTree, open_descriptor_tree
 from gitstate.core.fs.kernel import (
+    MountPoint,
     allow_many_descriptors,
     is_mounted,
     is_open_for_writing,
@@ -14,6 +15,7 @@ from gitstate.core.fs.kernel import (
     is_tmpfs,
     knows_all_owners,
     mount_id,
+    mount_points,
     mounts_below,
     overlay_options,
     place,
@@ -21,6 +23,7 @@ from gitstate.core.fs.kernel import (
     shared_lock,
     sync_file_system,
 )
+from gitstate.core.fs.mounts import Flag, bind, leave_mounts, mount, mounted_on, unmount
 from gitstate.core.fs.present import has_directory, is_free, list_names, read_file, require_empty
 from gitstate.core.fs.read import (
     Identity,

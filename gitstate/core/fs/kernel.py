@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gitstate.core.failures import of_system
 
@@ -137,6 +137,29 @@ def _is_same(path: Path, found: os.stat_result) -> bool:
         return os.path.samestat(os.stat(path), found)
     except OSError:
         return False
+
+
+class MountPoint(NamedTuple):
+    """A line of /proc/self/mountinfo.
+
+    The mount's id, where it is mounted, what it shows as ``place`` has it, the source that it was mounted with.
+    """
+
+    id: int
+    point: bytes
+    place: Path
+    source: bytes
+
+
+def mount_points(path: Path) -> list[MountPoint]:
+    """The mounts below ``path``, none at itself, in the order in which they were made."""
+    top = os.fsencode(os.path.realpath(path)).rstrip(b"/") + b"/"
+    found = []
+    for number, _, device, within, point, *rest in _mounts():
+        if (mounted := _unescaped(point)).startswith(top):
+            shown = Path(device.decode(), os.fsdecode(_unescaped(within)).lstrip("/"))
+            found.append(MountPoint(int(number), mounted, shown, _unescaped(rest[rest.index(b"-") + 2])))
+    return found
 
 
 def place(path: Path) -> Path:

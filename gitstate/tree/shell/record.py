@@ -1,0 +1,55 @@
+"""Check-ins before and after runs of package managers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from gitstate.core.errors import GitstateError
+from gitstate.core.monitor import SILENT
+from gitstate.tree import checkin
+from gitstate.tree.shell import packages
+from gitstate.tree.shell.packages import Installed
+from gitstate.tree.shell.requests import Request
+
+_OWN: Final = (b"var/log/", b"var/cache/", b"var/lib/apt/", b"var/lib/dnf/", b"var/lib/rpm/", b"root/.rpmdb/")
+"""What package managers write before their hooks run, or after: it is recorded with their next run."""
+
+
+class Recorder:
+    """Answers the hooks of one shell. ``request`` makes what is asked of a check-in, without its message."""
+
+    def __init__(self, request: Callable[[], checkin.Request]) -> None:
+        self._request = request
+        self._installed: Installed | None = None
+        self.commits: list[bytes] = []
+        """What was recorded, in order."""
+
+    def answer(self, asked: Request) -> str:
+        """Check in; what to tell. Nothing stops a package manager: what goes wrong is told, too."""
+        installed, before = packages.parse(asked.installed), self._installed
+        self._installed = installed
+        if asked.before or before is None:
+            message = f"{'before' if asked.before else 'after'} {asked.program}"
+        else:
+            message = packages.message(asked.program, packages.compare(before, installed))
+        try:
+            request = replace(self._request(), message=message)
+            if asked.before and not _is_edited(request):
+                return ""
+            result = checkin.record(request, SILENT)
+        except GitstateError as error:
+            return f"not checked in {'before' if asked.before else 'after'} {asked.program}: {error}"
+        if result.commit is None:
+            return ""
+        self.commits.append(result.commit)
+        left = len(result.status.findings.unrecorded)
+        return f"{result.commit.hex()[:7]}  {message.partition(chr(10))[0]}" + f"; {left} not recorded" * bool(left)
+
+
+def _is_edited(request: checkin.Request) -> bool:
+    """Whether anything but times and what package managers write has changed."""
+    found = checkin.status(request.repository, request.live, SILENT)
+    changed = [one.path for one in found.changes if not one.is_time_only]
+    return found.base is None or bool(found.links) or any(not path.startswith(_OWN) for path in changed)
