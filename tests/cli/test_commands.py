@@ -66,7 +66,7 @@ ELSEWHERE: Final = {
     ),
     *(f"secret {verb}" for verb in ("add", "known-hosts", "list", "remove", "renew")),
     *(f"local {verb}" for verb in ("add", "autofix", "fix", "list", "remove")),
-    *("push", "reconcile", "rollback", "prototype rename"),
+    *("push", "reconcile", "rollback", "prototype rename", "shell", "mount", "umount"),
 }
 """Tested where their fixtures are: tests/cli, tests/release."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.harness import listing
 from tests.cli.terminal import Screen, on_terminal
 from tests.gitstate_command import Site
 from tests.support import PROJECT, needs, root_only
@@ -64,6 +65,13 @@ def test_the_exit_code_is_the_program_s_and_the_tree_is_as_before(tmp_path: Path
     assert sorted(path.name for path in (root / "dev").iterdir()) == ["console"]
     assert not [path for path in root.rglob("x") if path.parent.name in ("tmp", "archives", "run")]
     assert mounts(tmp_path) == []
+
+
+def test_a_plan_writes_nothing(site: Site, root: Path) -> None:
+    before = listing(root, site.repository("desktop"))
+    for verb in ("shell", "mount", "umount"):
+        assert site.run(verb, "desktop", "-n").stdout
+    assert listing(root, site.repository("desktop")) == before
 
 
 def test_services_find_nobody_who_starts_them(site: Site, root: Path) -> None:
