@@ -15,7 +15,7 @@ from gitstate.core.errors import LockedError
 from gitstate.store import repack
 from gitstate.store.objects import Type, object_id
 from gitstate.store.repository import MAIN, Repository
-from tests.store.test_repository import commit, stage
+from tests.store.harness import commit, stage
 from tests.support import needs
 
 pytestmark = needs("git")

@@ -19,7 +19,7 @@ from gitstate.store import MAIN, Commit, Type, repack, stale_locks, write_object
 from gitstate.store.edit import NewObjects, edit_tree
 from gitstate.store.lock import recorded, settle_records
 from gitstate.store.repository import Repository
-from tests.store.test_repository import WHO
+from tests.store.harness import WHO
 from tests.testing.killed import leave_record
 
 LOCK = "refs/heads/main.lock"
