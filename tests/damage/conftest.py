@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.damage.harness import Harness, forced_removal, is_tmpfs
+from tests.damage.pair import Pair, settle
 from tests.fork_server import ForkServer
 from tests.support import PROJECT, unavailable
 
@@ -67,3 +68,18 @@ def harness(bare: Harness) -> Harness:
     (bare.live / "etc" / "shadow").chmod(0o640)
     os.symlink("usr/bin", bare.live / "bin")
     return bare
+
+
+@pytest.fixture
+def pair(place: Path) -> Pair:
+    """A small live tree, checked in."""
+    live = place / "live"
+    live.mkdir()
+    for name in ("a", "b", "c"):
+        (live / name).mkdir()
+        for number in range(4):
+            (live / name / f"f{number}").write_text(f"{name} {number}\n")
+    pair = Pair(place, live)
+    pair.check_in()
+    settle(pair)
+    return pair

@@ -26,6 +26,18 @@ GITSTATE = (sys.executable, "-m", "gitstate")
 NOBODY = 65534
 PATIENCE = 120
 """Seconds after which a command is taken to hang."""
+READERS = (
+    ("status", "p"),
+    ("checkin", "p", "-m", "m"),
+    ("export", "p"),
+    ("manifest", "p"),
+    ("log", "p"),
+    ("diff", "p"),
+    ("fsck", "p"),
+    ("gc", "p"),
+    ("prototype", "show", "p"),
+)
+"""A command of each kind that reads a repository."""
 
 
 def environment() -> dict[str, str]:

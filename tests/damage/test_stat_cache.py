@@ -6,104 +6,32 @@ objects and blobs, never in seconds.
 
 from __future__ import annotations
 
-import mmap
 import os
 import random
 import shlex
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from gitstate.core import fs
 from gitstate.core.monitor import SILENT
-from gitstate.core.signature import Signature
 from gitstate.store import Repository
 from gitstate.tree import checkin
 from gitstate.tree.manifest import read
-from tests.damage import slow_writer
 from tests.damage.harness import Harness, complaints, edit, environment, mounted, plant
-from tests.support import needs, root_only, unavailable
+from tests.damage.pair import WHO, Pair, settle, work
+from tests.support import needs, root_only
 from tests.testing import hostile, mutation
 
 pytestmark = [root_only]
 
-WHO = Signature("Tester <t@example.org>", 1_700_000_000)
+
 SECOND = 10**9
-
-
-class Pair:
-    """A live tree and two ways to record it: with the cache, and in a new repository each time."""
-
-    def __init__(self, place: Path, live: Path) -> None:
-        self.live = live
-        self.repository = Repository.create(place / "cached.git", live=live)
-        self._place = place
-        self._fresh = 0
-
-    def check_in(self) -> checkin.Result:
-        """With the cache; nothing may be left out."""
-        request = checkin.Request(self.repository, self.live, "m", WHO, WHO)
-        result = checkin.record(request, SILENT)
-        assert result.status.findings.unrecorded == []
-        return result
-
-    def full(self) -> bytes:
-        """The root tree of a first check-in."""
-        self._fresh += 1
-        path = self._place / f"fresh-{self._fresh}.git"
-        result = checkin.record(checkin.Request(Repository.create(path), self.live, "m", WHO, WHO), SILENT)
-        shutil.rmtree(path)
-        return result.status.tree
-
-    def agrees(self, why: object = "") -> checkin.Result:
-        """Both ways give one tree."""
-        result = self.check_in()
-        assert result.status.tree.hex() == self.full().hex(), why
-        return result
-
-    def blob(self, path: str) -> bytes:
-        """A file's content as recorded."""
-        argv = ["git", f"--git-dir={self.repository.path}", "cat-file", "blob", f"main:{path}"]
-        return subprocess.run(argv, capture_output=True, check=True).stdout
-
-
-@pytest.fixture
-def pair(place: Path) -> Pair:
-    """A small live tree, checked in."""
-    live = place / "live"
-    live.mkdir()
-    for name in ("a", "b", "c"):
-        (live / name).mkdir()
-        for number in range(4):
-            (live / name / f"f{number}").write_text(f"{name} {number}\n")
-    pair = Pair(place, live)
-    pair.check_in()
-    settle(pair)
-    return pair
-
-
-def settle(pair: Pair) -> None:
-    """Let everything grow old enough to be trusted, and remember it."""
-    time.sleep(0.05)
-    (pair.live / "settled").write_text(f"{time.time_ns()}")
-    pair.check_in()
-    time.sleep(0.05)
-    (pair.live / "settled").write_text(f"{time.time_ns()}")
-    pair.check_in()
-
-
-def work(pair: Pair) -> int:
-    """How many bytes of files the next check-in reads; the check-in must be right."""
-    return pair.agrees().status.findings.bytes_read
 
 
 # --- what costs nothing ---------------------------------------------------------------------------------------------
@@ -323,199 +251,6 @@ def test_every_kind_of_change_to_an_entry(pair: Pair) -> None:
             settle(pair)
 
 
-# --- mmap -----------------------------------------------------------------------------------------------------------
-
-
-class Writer:
-    """Another process with a mapping of a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.damage.writer", str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment(),
-            text=True,
-        )
-        self._expect("ready")
-
-    def _expect(self, answer: str) -> None:
-        assert self._process.stdout
-        assert self._process.stdout.readline().strip() == answer
-
-    def tell(self, line: str, *answers: str) -> None:
-        """Let it do something and wait for it."""
-        assert self._process.stdin
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        for answer in answers or ("done",):
-            self._expect(answer)
-
-    def close(self) -> None:
-        """End it."""
-        self._process.communicate()
-
-
-@contextmanager
-def writer(path: Path) -> Iterator[Writer]:
-    """A process that maps ``path``."""
-    process = Writer(path)
-    try:
-        yield process
-    finally:
-        process.close()
-
-
-@pytest.fixture
-def mapped(pair: Pair) -> Path:
-    """Some pages."""
-    file = pair.live / "b" / "mapped"
-    file.write_bytes(bytes(64 * mmap.PAGESIZE))
-    pair.check_in()
-    return file
-
-
-def test_writes_through_mmap_before_and_after_scans(pair: Pair, mapped: Path) -> None:
-    chance = random.Random(1)
-    with writer(mapped) as other:
-        for number in range(1, 30):
-            other.tell(f"write {number}")
-            if number % 5 == 0:
-                time.sleep(chance.random() * 0.03)
-            pair.check_in()
-            assert set(pair.blob("b/mapped")) == {number}
-        pair.agrees()
-
-
-def test_a_write_through_mmap_after_a_scan_and_a_rest(pair: Pair, mapped: Path) -> None:
-    """The page is clean again and everything is old enough to be trusted."""
-    with writer(mapped) as other:
-        for number in (1, 2, 3):
-            other.tell(f"write {number}")
-            settle(pair)
-            pair.check_in()
-            other.tell(f"write {number + 100}")
-            pair.check_in()
-            assert set(pair.blob("b/mapped")) == {number + 100}
-
-
-def test_writes_through_mmap_during_scans(pair: Pair, mapped: Path) -> None:
-    """A torn file is never stored: either it settled, or it is named and keeps its last record.
-
-    The writer may rest in the midst of a round: then its first pages are one ahead of the others, for as long as the
-    file is read. Any other mixture is of two moments.
-    """
-    with writer(mapped) as other:
-        for number in range(3):
-            other.tell("loop", "looping")
-            request = checkin.Request(pair.repository, pair.live, "during", WHO, WHO)
-            for _ in range(2):
-                named = checkin.record(request, SILENT).status.findings.unrecorded
-                assert [path for path, _ in named] in ([], [b"b/mapped"])
-                seen = pair.blob("b/mapped")[mmap.PAGESIZE // 2 :: mmap.PAGESIZE]
-                assert seen == bytes(sorted(seen, key=lambda byte: (byte - seen[0]) % 256 != 0)), seen
-                assert set(seen) <= {seen[0], (seen[0] - 1) % 256}, seen
-            other.tell(f"write {number}", "done", "done")
-            pair.check_in()
-            assert set(pair.blob("b/mapped")) == {number}
-        pair.agrees()
-
-
-def test_a_file_that_keeps_growing(pair: Pair) -> None:
-    """Never stored torn, never a deletion."""
-    log = pair.live / "a" / "log"
-    log.write_text("line\n" * 100)
-    pair.check_in()
-    stop = threading.Event()
-
-    def grow() -> None:
-        with open(log, "a", buffering=1) as file:
-            while not stop.is_set():
-                file.write("line\n")
-
-    thread = threading.Thread(target=grow)
-    thread.start()
-    try:
-        for _ in range(3):
-            checkin.record(checkin.Request(pair.repository, pair.live, "during", WHO, WHO), SILENT)
-            recorded = pair.blob("a/log")
-            assert recorded
-            assert recorded == b"line\n" * (len(recorded) // 5)
-    finally:
-        stop.set()
-        thread.join()
-    pair.agrees()
-
-
-# --- writes that take long ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def slow_write(path: Path) -> Iterator[Callable[[], None]]:
-    """A write(2) that has written half of ``path``; the function that is yielded lets it end."""
-    argv = [sys.executable, "-m", "tests.damage.slow_writer", str(path)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, env=environment(), text=True) as process:
-        assert process.stdout
-        if process.stdout.readline() != "begun\n":
-            assert process.wait() == slow_writer.UNAVAILABLE
-            unavailable("missing: userfaultfd")
-
-        def finish() -> None:
-            assert process.communicate("\n")[0] == "done\n"
-
-        try:
-            yield finish
-        finally:
-            process.kill()
-
-
-@pytest.fixture
-def big(pair: Pair) -> Path:
-    """A file that fills the memory of one write, settled."""
-    file = pair.live / "b" / "big"
-    file.write_bytes(b"O" * slow_writer.SIZE)
-    time.sleep(0.05)
-    pair.check_in()
-    settle(pair)
-    return file
-
-
-@pytest.mark.parametrize("leases", [True, False], ids=["leases", "clock"])
-def test_a_write_that_is_not_done_is_read_again(pair: Pair, big: Path, monkeypatch: Any, leases: bool) -> None:
-    """The file's times are those of the write's beginning, before and after."""
-    if not leases:  # as NFS and FUSE have none
-        monkeypatch.setattr(fs, "is_open_for_writing", lambda descriptor: None)
-    with slow_write(big) as finish:
-        begun = big.stat()
-        time.sleep(0.1)
-        pair.check_in()
-        recorded = pair.blob("b/big")
-        finish()
-        assert big.stat().st_mtime_ns == begun.st_mtime_ns
-    assert set(recorded) == set(b"NO")
-    pair.agrees()
-    assert set(pair.blob("b/big")) == set(b"N")
-
-
-def test_a_file_is_settled_when_nobody_has_it_open_for_writing(pair: Pair) -> None:
-    """Counted: while it is open each check-in reads it, then one more, then none."""
-    file = pair.live / "c" / "open"
-    file.write_bytes(bytes(5000))
-    time.sleep(0.05)
-    with open(file, "r+b"):
-        assert [work(pair) // 5000 for _ in range(3)] == [1, 1, 1]
-    assert [work(pair) // 5000 for _ in range(2)] == [1, 0]
-
-
-def test_a_file_that_is_open_for_reading_is_settled(pair: Pair) -> None:
-    file = pair.live / "c" / "open"
-    file.write_bytes(bytes(5000))
-    time.sleep(0.05)
-    with open(file, "rb"):
-        assert [work(pair) // 5000 for _ in range(2)] == [1, 0]
-
-
 # --- caches that don't fit ------------------------------------------------------------------------------------------
 
 
@@ -590,133 +325,6 @@ def test_a_damaged_cache_is_not_used(harness: Harness, damage: str) -> None:
     edit(harness.live, 1, 20)
     harness.check_in()
     harness.faithful()
-
-
-def test_on_a_tmpfs_the_cache_is_off(place: Path) -> None:
-    """There a write through mmap moves no time at all."""
-    with mounted(place / "memory", "-t", "tmpfs", "tmpfs") as memory:
-        live = memory / "live"
-        live.mkdir()
-        file = live / "mapped"
-        file.write_bytes(bytes(4096))
-        pair = Pair(place, live)
-        with writer(file) as other:
-            for number in range(1, 6):
-                other.tell(f"write {number}")
-                time.sleep(0.03)
-                pair.check_in()
-                assert set(pair.blob("mapped")) == {number}
-        assert not (pair.repository.path / "gitstate" / "cache").exists()
-        pair.agrees()
-
-
-# --- mounts ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_directory_mounted_over_keeps_its_last_record(harness: Harness) -> None:
-    plant(harness.live, 100)
-    harness.check_in()
-    other = harness.path / "other"
-    plant(other, 10, seed=9)
-    for source, target in ((other, "d03"), (harness.live / "d04", "d05"), (other, "d06/e6")):
-        tree = harness.git("rev-parse", f"main:{target}")
-        with mounted(harness.live / target, "--bind", str(source)):
-            said = harness.check_in()
-            assert said["mounts"] == [target]
-            assert said["changes"] == []
-            (harness.live / "new").write_text(target)
-            harness.check_in()
-            assert harness.git("rev-parse", f"main:{target}") == tree
-    harness.check_in()
-    harness.faithful()
-
-
-def test_what_changed_under_a_mount_is_seen_when_it_is_gone(harness: Harness) -> None:
-    plant(harness.live, 20)
-    harness.check_in()
-    hidden = os.open(harness.live / "d03" / "e3", os.O_RDONLY)
-    with mounted(harness.live / "d03", "-t", "tmpfs", "tmpfs"):
-        harness.check_in()
-        descriptor = os.open("f3", os.O_WRONLY | os.O_TRUNC, dir_fd=hidden)
-        os.write(descriptor, b"changed below the mount")
-        os.close(descriptor)
-        (harness.live / "new").write_text("new")
-        harness.check_in()
-    os.close(hidden)
-    harness.check_in()
-    assert harness.git("show", "main:d03/e3/f3") == "changed below the mount"
-    harness.faithful()
-
-
-@pytest.mark.parametrize("source", ["file", "null", "fifo", "socket"])
-def test_a_file_mounted_over_keeps_its_last_record(harness: Harness, source: str) -> None:
-    """Containers and chroots mount files, and /dev/null and sockets, on files."""
-    plant(harness.live, 20)
-    harness.check_in()
-    tree = harness.git("rev-parse", "main^{tree}")
-    other = harness.path / "other"
-    match source:
-        case "file":
-            other.write_text("other")
-        case "null":
-            other = Path("/dev/null")
-        case "fifo":
-            os.mkfifo(other)
-        case _:
-            make_socket(other)
-    with mounted(harness.live / "d03" / "e3" / "f3", "--bind", str(other)):
-        said = harness.check_in()
-        assert said["mounts"] == ["d03/e3/f3"]
-        assert harness.git("rev-parse", "main^{tree}") == tree
-        (harness.live / "d03" / "e3" / "beside").write_text("beside")
-        harness.check_in()
-        assert harness.git("rev-parse", "main:d03/e3/f3")
-    harness.check_in()
-    harness.faithful()
-
-
-def make_socket(path: Path) -> None:
-    """A socket as a daemon leaves it."""
-    words = f"import socket; socket.socket(socket.AF_UNIX).bind({str(path)!r})"
-    subprocess.run([sys.executable, "-c", words], check=True)
-
-
-def test_a_mount_that_was_there_at_the_first_checkin(harness: Harness) -> None:
-    """Its mount point is recorded, and its content once it is gone."""
-    plant(harness.live, 20)
-    with mounted(harness.live / "d03", "-t", "tmpfs", "tmpfs") as memory:
-        (memory / "never").write_text("never")
-        harness.check_in()
-        assert harness.git("ls-tree", "--name-only", "main:d03") == ".gitstate"
-    harness.check_in()
-    harness.faithful()
-
-
-def test_what_a_new_mount_hid_is_found_when_it_is_gone(harness: Harness) -> None:
-    """The directory above doesn't change when that happens, and neither does its cached row."""
-    plant(harness.live, 20)
-    harness.check_in()
-    hidden = harness.live / "d03" / "new"
-    hidden.mkdir()
-    (hidden / "file").write_text("file")
-    with mounted(hidden, "-t", "tmpfs", "tmpfs"):
-        time.sleep(0.05)
-        harness.check_in()
-        time.sleep(0.05)
-        harness.check_in()
-    harness.check_in()
-    assert harness.git("show", "main:d03/new/file") == "file"
-    harness.faithful()
-
-
-def test_a_move_below_a_mount_does_not_end_the_world(harness: Harness) -> None:
-    """The live tree itself may be a mount, or lie below one."""
-    plant(harness.live, 20)
-    harness.check_in()
-    elsewhere = harness.path / "elsewhere"
-    with mounted(elsewhere, "--bind", str(harness.live)):
-        said = harness("checkin", "p", "-m", "m", "--live", elsewhere, json=True).well().json
-        assert (said["changes"], said["mounts"]) == ([], [])
 
 
 # --- random edits ---------------------------------------------------------------------------------------------------
