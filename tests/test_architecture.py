@@ -22,7 +22,7 @@ DISTRICTS: Final = {
     for district, rooms in {
         "core": """
             errors failures data names wording documents signature entry monitor environment git process settings fs
-            state_file output network cpio worker templates
+            state_file output network compression cpio tar worker templates
         """,
         "store": """
             objects edit reader deltas odb packs staging hooks configuration lock stale_locks refs revisions
@@ -30,7 +30,7 @@ DISTRICTS: Final = {
         """,
         "tree": """
             limits manifest change policy snapshot edits merge combine own_data scan overlay checkin owners export
-            verify history restore tarball upper bootstrap prototypes maintenance mounts prepare local shell
+            verify history restore tarball upper oci bootstrap prototypes maintenance mounts prepare local shell
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",
@@ -62,7 +62,7 @@ OWNERS: Final = {
     "os.posix_spawn*": ["core/process"],
     "ctypes": ["core/fs"],
     "socket.socket": ["core/network"],
-    "zstandard": ["core/cpio"],
+    "zstandard": ["core/compression"],
     "os.environ": ["core/environment"],
     "os.environb": ["core/environment"],
     "os.getenv": ["core/environment"],
@@ -388,7 +388,7 @@ def test_a_module_without_a_room_is_found(path: str) -> None:
         ("import importlib\nimportlib.import_module('click')", "click", ["cli"]),
         ("import ctypes.util", "ctypes", ["core/fs"]),
         ("import socket\nsocket.socket()", "socket.socket", ["core/network"]),
-        ("import zstandard", "zstandard", ["core/cpio"]),
+        ("import zstandard", "zstandard", ["core/compression"]),
         ("import sys\nsys.exit(1)", "sys.exit", ["cli"]),
         ("from sys import exit", "sys.exit", ["cli"]),
         ("raise SystemExit(1)", "SystemExit", ["cli"]),

@@ -1,4 +1,4 @@
-"""Create prototypes (adopt or copy a directory, unpack a tarball, run mmdebstrap, fork), and remove them.
+"""Create prototypes (adopt or copy a directory, unpack a tarball or an image, run mmdebstrap, fork), and remove them.
 
 A live tree is made in a temporary directory, whose lock keeps the name; the repository is renamed last, which makes the
 prototype exist.
@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs, process
 from gitstate.core.errors import HostError, LockedError, NotFoundError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import repo_name
+from gitstate.core.names import repo_name, visible
+from gitstate.core.wording import counted
 from gitstate.store import MAIN, Repository
 from gitstate.store.lock import exclusive, wait_for_lock
 from gitstate.store.site import Site
 from gitstate.tree import export, tarball
 from gitstate.tree.checkin import LIVE
+from gitstate.tree.oci import Image, find_image, unpack
 from gitstate.tree.own_data import OwnData, check_overlap
 
 DEFAULT_VARIANT: Final = "important"
@@ -35,7 +37,8 @@ nobody's."""
 class Source:
     """What a new prototype is made from. At most one of the first four is set; none: an empty live tree.
 
-    ``fork`` is a prototype's name and a revision of it; ``suite`` goes to mmdebstrap with ``include`` and ``variant``.
+    ``copy`` is a directory, a tarball, or holds images, of which ``image`` names one. ``fork`` is a prototype's name
+    and a revision of it; ``suite`` goes to mmdebstrap with ``include`` and ``variant``.
     """
 
     adopt: Path | None = None
@@ -45,6 +48,7 @@ class Source:
     include: Sequence[str] = field(default=())
     variant: str = DEFAULT_VARIANT
     mirrors: Sequence[str] = field(default=())
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Plan:
     repository: Path
     live: Path
     source: Source
+    image: Image | None = None
 
     def describe(self) -> list[str]:
         """What ``apply`` will do, a line each."""
@@ -65,6 +70,10 @@ class Plan:
             lines = [f"adopt {self.live} in place"]
             if OwnData(self.site.path).lies_in(self.live):
                 lines += [f"leave {self.site.path} out, which lies in it"]
+        elif self.image:
+            named = f" {visible(self.image.name)}" if self.image.name else ""
+            layers = counted(len(self.image.layers), "layer")
+            lines = [f"{made} from the image{named} in {source.copy}, {layers}"]
         elif source.copy:
             lines = [f"{made} from {source.copy}"]
         elif source.fork:
@@ -93,7 +102,15 @@ def plan(site: Site, name: str, source: Source) -> Plan:
         raise UsageError(f"the site {site.path} lies in {source.copy}, and would be copied with its secrets", hint)
     if source.fork is not None:
         site.repository(source.fork[0]).resolve(source.fork[1])
-    return plan
+    return replace(plan, image=_image(source))
+
+
+def _image(source: Source) -> Image | None:
+    """The image that ``--from`` means. Raises UsageError if one is named where there is none, DamagedError."""
+    image = find_image(source.copy, source.image) if source.copy is not None else None
+    if image is None and source.image is not None:
+        raise UsageError(f"{source.copy} holds no images", "leave out the @NAME")
+    return image
 
 
 def _check_name_is_free(plan: Plan) -> None:
@@ -209,9 +226,23 @@ def _fill(plan: Plan, tree: Path, observer: Observer) -> bytes | None:
         tree.mkdir(mode=0o755)
         if source.suite is not None:
             _mmdebstrap(source, tree, observer)
+        elif plan.image is not None:
+            unpack(plan.image, tree, observer)
         elif source.copy is not None:
             _copy(source.copy, tree, observer)
+            _unpack_inner(tree, observer)
     return None
+
+
+def _unpack_inner(tree: Path, observer: Observer) -> None:
+    """If a compressed tarball was that of an image, the tree that the image makes takes its place."""
+    image = find_image(tree)
+    if image is not None:
+        packed = tree.with_name(f".{tree.name}.image")
+        os.rename(tree, packed)
+        tree.mkdir(mode=0o755)
+        unpack(replace(image, where=packed), tree, observer)
+        fs.remove_tree(packed)
 
 
 def _copy(source: Path, tree: Path, observer: Observer) -> None:

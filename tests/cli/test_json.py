@@ -29,7 +29,15 @@ SCHEMAS: Final = {
     for path in sorted((PROJECT / "schemas").glob("*.schema.json"))
 }
 NOT_PRINTED: Final = {"definitions", "layer", "policy", "probe", "site"}
-OF_OPTIONS: Final = {"machine-diff", "client-list-new", "site-status", "layer-clients", "layer-shipped", "verify-all"}
+OF_OPTIONS: Final = {
+    "export-image",
+    "machine-diff",
+    "client-list-new",
+    "site-status",
+    "layer-clients",
+    "layer-shipped",
+    "verify-all",
+}
 """What a command prints instead of its own shape if an option asks for it."""
 PRINTED: Final = sorted(SCHEMAS.keys() - NOT_PRINTED - {"error"})
 LOG: Final = PROJECT / "tests" / "boot" / "logs" / "proxy-bios-unknown.log"
@@ -129,6 +137,8 @@ def _begin(life: Life, place: Path) -> None:
 
 
 def _look_back(life: Life, place: Path) -> None:
+    life("export", "desktop", "--oci", str(place / "image"), "-n")
+    life("export", "desktop", "--oci", str(place / "image"))
     life("log", "desktop")
     life("log", "desktop", "--", "etc/fstab")
     life("blame", "desktop", "etc/fstab")

@@ -374,6 +374,19 @@ VERBS: Final = (
         check=lambda lab: equal(lab.live("p"), lab.outside / "to"),
     ),
     Verb(
+        "export as an image",
+        lambda lab: ("export", "p", "--oci", str(lab.outside / "image")),
+        (0, 2),
+        check=lambda lab: has("prototype", "create", "n", "--from", str(lab.outside / "image"))(lab),
+    ),
+    Verb(
+        "create from an image",
+        lambda lab: ("prototype", "create", "n", "--from", str(lab.outside / "image")),
+        (0, 2),
+        lambda lab: has("export", "p", "--oci", str(lab.outside / "image"))(lab),
+        lambda lab: equal(lab.live("p"), lab.live("n")),
+    ),
+    Verb(
         "clone",
         lambda lab: ("clone", "p", str(lab.outside / "clone")),
         (0, 2),

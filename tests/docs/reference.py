@@ -123,7 +123,8 @@ JSON: Final = (
     " printed. `client list --new` ([schema](../schemas/client-list-new.schema.json)), `layer list --shipped`"
     " ([schema](../schemas/layer-shipped.schema.json)), `layer list LAYER`"
     " ([schema](../schemas/layer-clients.schema.json)), `diff` of machines"
-    " ([schema](../schemas/machine-diff.schema.json)), `verify --all`"
+    " ([schema](../schemas/machine-diff.schema.json)), `export --oci`"
+    " ([schema](../schemas/export-image.schema.json)), `verify --all`"
     " ([schema](../schemas/verify-all.schema.json)) and `status` without a repository"
     " ([schema](../schemas/site-status.schema.json)) have their own shapes.",
 )

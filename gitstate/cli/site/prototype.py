@@ -9,6 +9,7 @@ import click
 
 from gitstate.cli.base.app import PATH, Session, command, complete_prototype, group
 from gitstate.cli.base.output import confirm, date, emit, location, moment, shortened, size, suggest, table
+from gitstate.core import fs
 from gitstate.core.errors import PartlyDoneError, UsageError
 from gitstate.core.names import repo_name, visible
 from gitstate.tree import bootstrap, prototypes
@@ -28,6 +29,7 @@ def prototype() -> None:
     "gitstate prototype create server --live /srv/roots/server",
     "gitstate prototype create kiosk --from desktop@v12",
     "gitstate prototype create old --from ./old-root.tar.zst",
+    "gitstate prototype create base --from ./image-layout@stable",
     group=prototype,
     writes=True,
 )
@@ -37,7 +39,7 @@ def prototype() -> None:
     "--from",
     "origin",
     metavar="SOURCE",
-    help="Copy a directory or a tarball (PATH with a / or .tar), or fork PROTOTYPE[@REV].",
+    help="Copy a directory, a tarball or an image (PATH[@NAME] with a / or .tar), or fork PROTOTYPE[@REV].",
     shell_complete=complete_prototype,
 )
 @click.option("--bootstrap", "suite", metavar="SUITE", help="Install Debian with mmdebstrap.")
@@ -68,8 +70,8 @@ def create(
     packages = tuple(package for words in include for package in words.replace(",", " ").split())
     from gitstate.release.renaming import refuse_taken  # not needed by the other commands
 
-    copied, fork = _origin(origin)
-    source = bootstrap.Source(live, copied, fork, suite, packages, variant, mirror)
+    copied, image, fork = _origin(origin)
+    source = bootstrap.Source(live, copied, fork, suite, packages, variant, mirror, image)
     refuse_taken(session.opened, name)
     plan = bootstrap.plan(session.opened.site, name, source)
     if not session.dry_run:
@@ -87,14 +89,17 @@ def create(
         suggest(session, f"next: gitstate checkin {name} -m 'as installed'")
 
 
-def _origin(text: str | None) -> tuple[Path | None, tuple[str, str] | None]:
-    """``--from``: with a ``/`` a path, else a prototype and a revision."""
+def _origin(text: str | None) -> tuple[Path | None, str | None, tuple[str, str] | None]:
+    """``--from``: with a ``/`` a path, and perhaps an image's name behind it, else a prototype and a revision."""
     if text is None:
-        return None, None
+        return None, None, None
     if "/" in text or ".tar" in text:
-        return Path(text), None
+        path, at, image = text.rpartition("@")
+        if at and path and fs.is_free(Path(text)) and not fs.is_free(Path(path)):
+            return Path(path), image, None
+        return Path(text), None, None
     name, _, revision = text.partition("@")
-    return None, (repo_name(name), revision or "HEAD")
+    return None, None, (repo_name(name), revision or "HEAD")
 
 
 @command("gitstate prototype list", name="list", group=prototype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,46 @@ import click
 from gitstate.cli.base.app import PATH, Session, command, complete_repository, repo_argument, rev_argument
 from gitstate.cli.base.output import emit, location
 from gitstate.core import fs
+from gitstate.core.compression import Compression
 from gitstate.core.errors import UsageError
 from gitstate.tree import export as exporting
 
 
-@command("gitstate export desktop", "gitstate export desktop v12 --to /mnt/root", writes=True)
+@command(
+    "gitstate export desktop",
+    "gitstate export desktop v12 --to /mnt/root",
+    "gitstate export desktop v12 --oci /srv/images/desktop",
+    writes=True,
+)
 @repo_argument
 @rev_argument
 @click.option("--to", metavar="DIR", type=PATH, help="A new or empty directory, instead of the site's exports.")
-def export(session: Session, repo: str | None, rev: str | None, to: Path | None) -> None:
+@click.option("--oci", metavar="DIR", type=PATH, help="Make a container image: an OCI layout in a new directory.")
+@click.option(
+    "--compress",
+    metavar="HOW",
+    type=click.Choice([one.value for one in Compression]),
+    help="With --oci: gzip [default], which every tool reads, or zstd.",
+)
+def export(
+    session: Session, repo: str | None, rev: str | None, to: Path | None, oci: Path | None, compress: str | None
+) -> None:
     """Export snapshot REV as an immutable directory.
 
     Prints its path. Files are hard-linked from the nearest export of REPO. An
     export that exists is not made again. A directory of your own (--to) shares
     no files with exports; on btrfs and XFS it shares their disk space.
+
+    An image (--oci) has one layer. The same snapshot gives the same digests.
     """
+    if to is not None and oci is not None:
+        raise UsageError("--to and --oci exclude each other", "choose one")
+    if compress is not None and oci is None:
+        raise UsageError("--compress belongs to --oci", "--oci DIR")
     name, (revision,) = session.take(repo, rev)
+    if oci is not None:
+        _image(session, name, revision or "HEAD", oci, Compression(compress or "gzip"))
+        return
     repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
     plan = exporting.plan(repository, commit, session.opened.site.exports_path(name), to)
@@ -48,6 +73,26 @@ def export(session: Session, repo: str | None, rev: str | None, to: Path | None)
     value |= {"linked": counts.linked, "cloned": counts.cloned, "written": counts.written, "bytes": counts.bytes}
     value["inexact_times"] = counts.inexact_times
     emit(session, "export/1", value, [str(plan.target)])
+
+
+def _image(session: Session, name: str, revision: str, target: Path, compression: Compression) -> None:
+    from gitstate.tree import oci
+
+    repository = session.opened.repository(name)
+    plan = oci.plan_image(repository, repository.resolve(revision), target, compression)
+    value: dict[str, Any] = {
+        "repository": name,
+        "commit": plan.commit.hex(),
+        "directory": location(plan.target),
+        "image": oci.NAME,
+        "dry_run": session.dry_run,
+    }
+    if session.dry_run:
+        nothing = dict.fromkeys(("manifest", "layer", "diff_id", "size", "entries"))
+        emit(session, "export-image/1", value | nothing, [f"{plan.target}:{oci.NAME} would be written"])
+        return
+    written = oci.write_image(plan, session.observer)
+    emit(session, "export-image/1", value | asdict(written), [f"{plan.target}:{oci.NAME}  {written.manifest}"])
 
 
 @command("gitstate clone desktop ~/desktop", writes=True)

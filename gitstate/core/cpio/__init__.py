@@ -5,6 +5,5 @@ archives, each plain or compressed as a whole, with zeros between them.
 """
 
 from gitstate.core.cpio.member import Member, plain
-from gitstate.core.cpio.read import LIMITS, Limits, members
-from gitstate.core.cpio.segments import OpaqueArchiveError
+from gitstate.core.cpio.read import LIMITS, Limits, OpaqueArchiveError, members
 from gitstate.core.cpio.write import write

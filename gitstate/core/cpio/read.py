@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from gitstate.core.compression import Pieces, unpacked, unreadable
 from gitstate.core.cpio.member import HEADER, LONGEST_NAME, MAGIC, TRAILER, Member, plain
-from gitstate.core.cpio.pieces import Pieces, damaged
-from gitstate.core.cpio.segments import unpacked
 from gitstate.core.entry import KIND_BY_FORMAT, Kind, Meta
+from gitstate.core.errors import DamagedError, HostError
 from gitstate.core.names import display
 
 _MAGICS: Final = (MAGIC, b"070702")  # the second has checksums, at which the kernel doesn't look, either
@@ -32,6 +32,15 @@ class Limits:
 LIMITS: Final = Limits()
 
 
+class OpaqueArchiveError(HostError):
+    """An archive compressed in a way that gitstate can't read."""
+
+
+def damaged(why: str) -> DamagedError:
+    """The error for an archive."""
+    return DamagedError(f"not an initrd: {why}", "make it again: gitstate prepare, then check in")
+
+
 def members(
     source: Iterable[bytes], wanted: Callable[[bytes], bool] = lambda path: False, limits: Limits = LIMITS
 ) -> Iterator[Member]:
@@ -40,7 +49,7 @@ def members(
     Content is read of the files whose path is ``wanted``. A member that comes twice comes twice here; the kernel
     takes the last. What is no entry of ours (a socket) is left out. Raises DamagedError, Opaque.
     """
-    return _Reader(wanted, limits).initrd(Pieces(source, limits.unpacked))
+    return _Reader(wanted, limits).initrd(Pieces(source, limits.unpacked, damaged))
 
 
 class _Reader:
@@ -56,9 +65,12 @@ class _Reader:
                 yield from self._archive(source)
                 continue
             pieces = unpacked(source)
+            if name := unreadable(source) if pieces is None else "":
+                hint = "set COMPRESS=zstd in etc/initramfs-tools/initramfs.conf, and make it again: gitstate prepare"
+                raise OpaqueArchiveError(f"the initrd is compressed with {name}, and gitstate can't look inside", hint)
             if pieces is None:
                 raise damaged(f"at byte {source.position} is no archive, nor anything compressed that is known")
-            inner = Pieces(pieces, self._limits.unpacked)
+            inner = Pieces(pieces, self._limits.unpacked, damaged)
             while head := _ahead(inner):
                 if head not in _MAGICS:
                     raise damaged("its compressed part holds something else than an archive")

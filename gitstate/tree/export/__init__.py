@@ -121,7 +121,7 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Cou
         return counts
     if plan.separate:
         observer.notice(f"{plan.target} is on another file system than other exports: it shares nothing with them")
-    with _temporary_directory(plan.target) as temporary:
+    with temporary_directory(plan.target) as temporary:
         if fs.has_directory(plan.target) and plan.target.name == plan.commit.hex():
             return counts
         old_mask = os.umask(0)
@@ -147,7 +147,7 @@ def _translated(error: OSError, target: Path) -> GitstateError:
 
 
 @contextmanager
-def _temporary_directory(target: Path) -> Iterator[Path]:
+def temporary_directory(target: Path) -> Iterator[Path]:
     """A temporary directory beside the target, under a lock; leftovers of killed exports are removed first."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent = fs.open_tree(target.parent)

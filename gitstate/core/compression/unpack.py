@@ -1,12 +1,11 @@
-"""The compressed parts of an initrd, unpacked piece by piece in bounded memory."""
+"""Compressed bytes, unpacked piece by piece in bounded memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
-from gitstate.core.cpio.pieces import TRUNCATED, Pieces, damaged
-from gitstate.core.errors import HostError
+from gitstate.core.compression.pieces import TRUNCATED, Damaged, Pieces
 
 _PIECE: Final = 256 << 10
 _MOST_MEMORY: Final = 128 << 20
@@ -15,24 +14,19 @@ _ZSTD_PIECE: Final = 1024
 """zstd can't be told where to stop: four bytes can hold a block of 128 KiB, so these make 32 MiB at most."""
 
 
-class OpaqueArchiveError(HostError):
-    """An archive compressed in a way that gitstate can't read."""
-
-
 def unpacked(source: Pieces) -> Iterator[bytes] | None:
-    """The content of the compressed segment that ``source`` is at; None if it isn't one that is known.
+    """The content of the compressed segment that ``source`` is at; None if it isn't one that can be read.
 
-    When the last piece is taken, ``source`` is behind the segment. Raises Opaque, DamagedError.
+    When the last piece is taken, ``source`` is behind the segment. Raises DamagedError.
     """
-    head = source.peek(6)
-    for magic, unpack in _READABLE.items():
-        if head.startswith(magic):
-            return unpack(source)
-    for magic, name in _OPAQUE.items():
-        if head.startswith(magic):
-            hint = "set COMPRESS=zstd in etc/initramfs-tools/initramfs.conf, and make it again: gitstate prepare"
-            raise OpaqueArchiveError(f"the initrd is compressed with {name}, and gitstate can't look inside", hint)
-    return None
+    head = source.peek(_LONGEST_MAGIC)
+    return next((unpack(source) for magic, unpack in _READABLE.items() if head.startswith(magic)), None)
+
+
+def unreadable(source: Pieces) -> str:
+    """The name of a compression that can't be read here; empty if ``source`` is at none."""
+    head = source.peek(_LONGEST_MAGIC)
+    return next((name for magic, name in _UNREADABLE.items() if head.startswith(magic)), "")
 
 
 def _gzip(source: Pieces) -> Iterator[bytes]:
@@ -42,11 +36,11 @@ def _gzip(source: Pieces) -> Iterator[bytes]:
     decoder = isal_zlib.decompressobj(wbits=31)
     while not decoder.eof:
         given = decoder.unconsumed_tail or source.some(_PIECE)
-        piece = _decoded(error, decoder.decompress, given, _PIECE)
+        piece = _decoded(source.damaged, error, decoder.decompress, given, _PIECE)
         if piece:
             yield piece
         elif not given:
-            raise damaged(TRUNCATED)
+            raise source.damaged(TRUNCATED)
     source.give_back(decoder.unused_data)
 
 
@@ -72,8 +66,8 @@ def _by_need(decoder: Any, error: type[Exception], source: Pieces) -> Iterator[b
     while not decoder.eof:
         given = source.some(_PIECE) if decoder.needs_input else b""
         if decoder.needs_input and not given:
-            raise damaged(TRUNCATED)
-        piece = _decoded(error, decoder.decompress, given, _PIECE)
+            raise source.damaged(TRUNCATED)
+        piece = _decoded(source.damaged, error, decoder.decompress, given, _PIECE)
         if piece:
             yield piece
     source.give_back(decoder.unused_data)
@@ -86,14 +80,14 @@ def _zstd(source: Pieces) -> Iterator[bytes]:
     while not decoder.eof:
         given = source.some(_ZSTD_PIECE)
         if not given:
-            raise damaged(TRUNCATED)
-        piece = _decoded(zstandard.ZstdError, decoder.decompress, given)
+            raise source.damaged(TRUNCATED)
+        piece = _decoded(source.damaged, zstandard.ZstdError, decoder.decompress, given)
         if piece:
             yield piece
     source.give_back(decoder.unused_data)
 
 
-def _decoded(error: type[Exception], decode: Callable[..., bytes], *given: Any) -> bytes:
+def _decoded(damaged: Damaged, error: type[Exception], decode: Callable[..., bytes], *given: Any) -> bytes:
     try:
         return decode(*given)
     except (error, MemoryError) as fault:
@@ -107,4 +101,5 @@ _READABLE: Final[Mapping[bytes, Callable[[Pieces], Iterator[bytes]]]] = {
     b"BZh": _bzip2,
     b"\x5d\0\0": _lzma,
 }
-_OPAQUE: Final = {b"\x02\x21\x4c\x18": "lz4", b"\x04\x22\x4d\x18": "lz4", b"\x89LZO\0\r": "lzop"}
+_LONGEST_MAGIC: Final = 6
+_UNREADABLE: Final = {b"\x02\x21\x4c\x18": "lz4", b"\x04\x22\x4d\x18": "lz4", b"\x89LZO\0\r": "lzop"}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gitstate.core.errors import DamagedError
 
 TRUNCATED = "it is truncated"
 
-
-def damaged(why: str) -> DamagedError:
-    """The error for an archive."""
-    return DamagedError(f"not an initrd: {why}", "make it again: gitstate prepare, then check in")
+Damaged = Callable[[str], DamagedError]
+"""Makes the error for bytes that can't be read, of why."""
 
 
 class Pieces:
-    """Bytes from ``source``, counted; more than ``most`` of them is an error."""
+    """Bytes from ``source``, counted; more than ``most`` of them is an error, as whatever ``damaged`` is made of."""
 
-    def __init__(self, source: Iterable[bytes], most: int) -> None:
+    def __init__(self, source: Iterable[bytes], most: int, damaged: Damaged) -> None:
+        self.damaged = damaged
         self._source = iter(source)
         self._piece = b""
         self._start = 0
@@ -41,7 +40,7 @@ class Pieces:
         self._start += len(taken)
         self.position += len(taken)
         if self.position > self._most:
-            raise damaged(f"it unpacks to more than {self._most} bytes")
+            raise self.damaged(f"it unpacks to more than {self._most} bytes")
         return taken
 
     def take(self, count: int) -> bytes:
@@ -54,7 +53,7 @@ class Pieces:
         while left:
             parts.append(self.some(left))
             if not parts[-1]:
-                raise damaged(TRUNCATED)
+                raise self.damaged(TRUNCATED)
             left -= len(parts[-1])
         return b"".join(parts)
 
@@ -63,7 +62,7 @@ class Pieces:
         while count:
             passed = len(self.some(count))
             if not passed:
-                raise damaged(TRUNCATED)
+                raise self.damaged(TRUNCATED)
             count -= passed
 
     def peek(self, count: int) -> bytes:
