@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,15 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import ConfigError, ConflictError, HostError, NotFoundError, RefusedError, UsageError
-from gitstate.core.monitor import Observer
-from gitstate.core.names import octal
+from gitstate.core.errors import ConfigError, ConflictError, HostError, NotFoundError
+from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.signature import Signature
-from gitstate.store import MAIN, Commit, Repository, Type
+from gitstate.store import MAIN, Commit, Repository, Staging, Type
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged
+from gitstate.tree.combine import MergedTree, join_branch
+from gitstate.tree.overlay.layers import Layers, layers_of
+from gitstate.tree.overlay.run import scan_upper
 from gitstate.tree.own_data import own_data
-from gitstate.tree.policy import Policy, parse, policy_path, refused, remedies
+from gitstate.tree.policy import Policy, parse, policy_path
+from gitstate.tree.recording import Allowance, message_of, refuse, require_free
 from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
@@ -33,21 +35,11 @@ _RECORDED: Final = "refs/gitstate/recorded/"
 """The same for other branches. ``=`` stands for ``/`` in their names, so that none is a directory of another."""
 _REASON: Final = "checkin: "
 OWNER_REASON: Final = "owner: "
+_MERGE_REASON: Final = "merge: "
 """How reasons begin, in logs of refs, of moves that take what the live tree was recorded as along."""
 
 _POLICY_LIMIT: Final = 1 << 20
-_BRANCH: Final = re.compile(r"(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
-_LONGEST_BRANCH: Final = 200
-
 Step = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """A path that policy would refuse, and the reason to record it nevertheless."""
-
-    path: bytes
-    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +93,29 @@ class Result:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes of a branch: nothing, a commit on ``parent``, or besides that a merge with its ``tip``."""
+
+    parent: bytes | None
+    is_equal: bool = False
+    is_new: bool = False
+    tip: bytes | None = None
+    merged: MergedTree | None = None
+
+
 def live_tree(repository: Repository, live: Path | None) -> Path:
     """The live tree to record. Raises HostError if there is none."""
     path = live or repository.live
     name = repository.path.name.removesuffix(".git")
     if path is None:
         raise HostError(f"{name} has no live tree", "name one: --live DIR")
+    layers = layers_of(repository)
+    if layers is not None and path == layers.live and not layers.is_mounted:
+        raise HostError(f"the live tree {path} of {name} is not mounted", f"gitstate live {name}")
     if not fs.has_directory(path):
         raise HostError(f"the live tree {path} of {name} is missing", "mount it, or name another: --live DIR")
     return path
-
-
-def branch_name(text: str) -> str:
-    """A branch's name. Raises UsageError for what git doesn't take."""
-    parts = text.split("/")
-    if len(text) > _LONGEST_BRANCH or text == "HEAD" or ".." in text or not all(map(_BRANCH.fullmatch, parts)):
-        raise UsageError(f"{text!r} is not a branch's name", "letters, digits and . _ + - /, but not HEAD")
-    return text
 
 
 def base_of(repository: Repository) -> bytes | None:
@@ -141,6 +139,8 @@ def _recorded(repository: Repository, branch: str, ref: str) -> bytes | None:
     recorded, tip, last = repository.ref(ref), repository.ref(branch), repository.last_move(branch)
     if tip is None or tip == recorded or last is None or last.new != tip:
         return recorded
+    if last.reason.startswith(_MERGE_REASON):
+        return repository.snapshot(tip).parents[1]
     along = last.reason.startswith(_REASON) or (last.reason.startswith(OWNER_REASON) and last.old == recorded)
     return tip if along else recorded
 
@@ -156,8 +156,12 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
 def preview(request: Request, found: Status) -> None:
     """Raise what ``record`` would raise after the scan that ``status`` made. Raises RefusedError, ConflictError."""
     refuse(found.findings)
-    tip = request.repository.ref(request.ref)
-    if tip is None or found.tree != request.repository.snapshot(tip).tree:
+    repository, tip = request.repository, request.repository.ref(request.ref)
+    if tip is not None and _overlay(repository, request.live) is not None:
+        with repository.staging() as staging:  # a merge reads content
+            scan, _ = scan_live(repository, request.live, found.base, request.allow, staging, SILENT)
+            _plan(request, found.base, tip, scan.tree, staging.reader(repository.read))
+    elif tip is None or found.tree != repository.snapshot(tip).tree:
         _check_branch(request, found.base, tip)
 
 
@@ -182,23 +186,63 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
         scan, policy = scan_live(repository, request.live, base, request.allow, staging, observer)
         refuse(scan.findings)
         parent = tip or base
-        if tip is not None and scan.tree == repository.snapshot(tip).tree:
-            commit = None
-            newest = tip
+        plan = _plan(request, base, tip, scan.tree, staging.reader(repository.read))
+        commit, newest = None, tip
+        if plan.is_equal and tip is not None:
             _note_equality(request, tip)
-        else:
-            _check_branch(request, base, tip)
-            body = Commit(scan.tree, [parent] if parent else [], request.author, request.committer, message)
-            commit = newest = staging.add(Type.COMMIT, body.encode())
+        elif plan.is_new:
+            commit, own = _add_commits(request, plan, scan.tree, message, staging)
+            newest = own
             observer.phase("publish")
-            reason = f"{_REASON}{message.splitlines()[0][:60]}"
-            recorded = (request.recorded_ref, newest, repository.ref(request.recorded_ref))
-            staging.publish([(request.ref, newest, tip), recorded], reason, step)
-        if scan.rows is not None and request.ref == MAIN and repository.ref(LIVE) == newest:
+            moves = [(request.recorded_ref, own, repository.ref(request.recorded_ref))]
+            if commit != tip:
+                moves.insert(0, (request.ref, commit, tip))
+            reason = f"{_MERGE_REASON if plan.merged else _REASON}{message.splitlines()[0][:60]}"
+            staging.publish(moves, reason, step)
+        if scan.rows is not None and newest and request.ref == MAIN and repository.ref(LIVE) == newest:
             _save_cache(repository, newest, policy, scan.rows, observer)
             step("cache")
     seen = compared(repository, parent, scan, repository.read)
     return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
+
+
+def _plan(request: Request, base: bytes | None, tip: bytes | None, tree: bytes, read: ReadObject) -> _Plan:
+    """What a check-in of ``tree`` would do. Raises ConflictError."""
+    repository = request.repository
+    if tip is not None and tree == repository.snapshot(tip).tree:
+        return _Plan(None, is_equal=True)
+    if tip is not None and not request.replace and _overlay(repository, request.live):
+        recorded = _recorded(repository, request.ref, request.recorded_ref) or base
+        if recorded is not None and recorded != tip:
+            if tree == repository.snapshot(recorded).tree:
+                return _Plan(None)
+            joined = join_branch(repository, request.branch, recorded, tree, read)
+            return _Plan(recorded, is_new=True, tip=tip, merged=joined.merged)
+    _check_branch(request, base, tip)
+    return _Plan(tip or base, is_new=True)
+
+
+def _add_commits(request: Request, plan: _Plan, tree: bytes, message: str, staging: Staging) -> tuple[bytes, bytes]:
+    """Stage the commit of the live tree and, if need be, a merge; where the branch goes, and the live tree's own."""
+
+    def commit(tree: bytes, parents: list[bytes], text: str) -> bytes:
+        return staging.add(Type.COMMIT, Commit(tree, parents, request.author, request.committer, text).encode())
+
+    own = commit(tree, [plan.parent] if plan.parent else [], message)
+    if plan.merged is None or plan.tip is None:
+        return own, own
+    if plan.merged.tree == request.repository.snapshot(plan.tip).tree:
+        return plan.tip, own
+    for kind, data in plan.merged.objects.values():
+        staging.add(kind, data)
+    subject = message.splitlines()[0]
+    return commit(plan.merged.tree, [plan.tip, own], f"Merge '{subject}' from the live tree"), own
+
+
+def _overlay(repository: Repository, live: Path) -> Layers | None:
+    """The layers of the live tree, if it is that of the repository and an overlay."""
+    layers = layers_of(repository)
+    return layers if layers is not None and layers.live == live else None
 
 
 def _save_cache(
@@ -235,6 +279,10 @@ def scan_live(
     ``wanted``: only these paths. ``policy_of``: a root tree whose policy counts where the live tree has lost its own.
     Raises HostError, ConfigError, UsageError, StorageError, DamagedError.
     """
+    layers = _overlay(repository, live)
+    if layers is not None and wanted is None:
+        pairs = [(one.path, one.because) for one in allow]
+        return scan_upper(repository, layers.upper, layers.base, pairs, sink, observer)
     root = fs.open_tree(live)
     try:
         site = own_data(repository)
@@ -298,28 +346,3 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
         message = f"{request.branch} has moved to {tip.hex()[:7]} since this tree was recorded as {since}"
         hint = "check in to a new branch (--branch NAME) and merge it with git, or record this tree over it: --replace"
         raise ConflictError(message, hint)
-
-
-def require_free(repository: Repository, branch: str) -> None:
-    """Raise ConflictError if git can't have a branch of that name beside those that there are."""
-    ref = f"refs/heads/{branch}"
-    for other in repository.refs("refs/heads/"):
-        if f"{other}/".startswith(f"{ref}/") or ref.startswith(f"{other}/"):
-            name = other.removeprefix("refs/heads/")
-            hint = "choose another name: --branch NAME"
-            raise ConflictError(f"there is a branch {name}, so git can't have a branch {branch}", hint)
-
-
-def refuse(findings: Findings) -> None:
-    """Raise RefusedError for what policy refuses."""
-    if refusals := findings.refusals:
-        raise RefusedError(f"nothing recorded, {refused(refusals)}", remedies(refusals))
-
-
-def message_of(text: str, allow: Iterable[Allowance]) -> str:
-    """A commit's message, with a trailer for every allowance. Raises UsageError."""
-    message = text.strip()
-    if not message:
-        raise UsageError("a check-in needs a message", "-m TEXT")
-    trailers = [f"Gitstate-Allow: {octal(item.path)} because {item.because}" for item in allow]
-    return "\n".join([message, "", *trailers]) if trailers else message

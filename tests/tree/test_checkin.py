@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitstate.core.errors import UsageError
-from gitstate.tree.checkin import branch_name
+from gitstate.tree.recording import branch_name
 from tests.gitstate_command import Site, make_site
 from tests.support import needs
 

@@ -33,6 +33,7 @@ _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "umount": "tree.mounts",
         "prepare": "tree.prepare",
         "local": "tree.local",
+        "live": "tree.live",
     },
     "History": {
         "log": "tree.history",

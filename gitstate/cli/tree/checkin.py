@@ -14,7 +14,7 @@ from gitstate.core import settings
 from gitstate.core.errors import UsageError
 from gitstate.core.names import tree_path
 from gitstate.tree import checkin as engine
-from gitstate.tree.checkin import Allowance
+from gitstate.tree.recording import Allowance, branch_name
 
 
 @command(
@@ -74,7 +74,7 @@ def checkin(
         message=message,
         author=session.author(author, repository.path),
         committer=settings.committer(),
-        branch=engine.branch_name(branch),
+        branch=branch_name(branch),
         allow=_allowances(allow, because),
         replace=replace,
     )

@@ -14,7 +14,7 @@ from gitstate.cli.tree.changes import unread_error
 from gitstate.cli.tree.recorded import report
 from gitstate.core import settings
 from gitstate.tree import upper as engine
-from gitstate.tree.checkin import Allowance, branch_name
+from gitstate.tree.recording import Allowance, branch_name
 
 
 @dataclass(frozen=True)

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gitstate.core import fs
-from gitstate.core.errors import ConflictError, GitstateError, HostError
+from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import display
 from gitstate.core.signature import Signature
-from gitstate.core.wording import some_of
 from gitstate.store import Commit, Repository, Staging, Type
-from gitstate.tree.checkin import Allowance, Result, Status, compared, message_of, refuse, require_free
-from gitstate.tree.combine.models import MergedTree
-from gitstate.tree.overlay.lower import Lower
-from gitstate.tree.overlay.marks import TRUSTED, USER, AttributeNotes, Notes, UnknownMarkError
-from gitstate.tree.overlay.scan import UpperScanner
+from gitstate.tree.checkin import Result, Status, compared
+from gitstate.tree.combine import MergedTree, join_branch
+from gitstate.tree.overlay.marks import Notes
+from gitstate.tree.overlay.run import scan_upper
 from gitstate.tree.own_data import own_data
-from gitstate.tree.policy import parse, policy_path
+from gitstate.tree.recording import Allowance, message_of, refuse, require_free
 from gitstate.tree.scan.content import Sink
-from gitstate.tree.scan.models import BaseSnapshot, Scan
+from gitstate.tree.scan.models import Scan
 from gitstate.tree.snapshot import ReadObject
 
-_POLICY_LIMIT: Final = 1 << 20
-
-_ELSEWHERE: Final = "record them on a branch of their own (--branch NAME), and merge it with git"
 _REASON: Final = "upper: "
 """How reasons begin in logs of refs: no live tree was recorded as these commits."""
 
@@ -124,20 +115,8 @@ def _plan(edits: Edits, scan: Scan, read: ReadObject) -> _Plan:
     if tip is None:
         require_free(repository, edits.branch)
         return _Plan(tip, is_new=True)
-    common = edits.base if tip == edits.base else repository.merge_base(edits.base, tip)
-    if common == tip:
-        return _Plan(tip, is_new=True)
-    if common is None:
-        message = f"{edits.branch} has nothing in common with {edits.base.hex()[:7]}, on which these edits were made"
-        raise ConflictError(message, _ELSEWHERE)
-    from gitstate.tree.combine import merge_trees  # seldom needed
-
-    ours = repository.snapshot(tip).tree
-    merged = merge_trees(read, repository.snapshot(common).tree, ours, scan.tree)
-    if merged.conflicts:
-        named = some_of([f"/{display(one.path)} ({one.reason.value})" for one in merged.conflicts])
-        raise ConflictError(f"{edits.branch} has moved to {tip.hex()[:7]} and doesn't go together: {named}", _ELSEWHERE)
-    return _Plan(tip, merged.tree != ours, merged)
+    joined = join_branch(repository, edits.branch, edits.base, scan.tree, read)
+    return _Plan(tip, joined.merged is None or joined.merged.tree != repository.snapshot(tip).tree, joined.merged)
 
 
 def _add_commits(edits: Edits, scan: Scan, plan: _Plan, message: str, staging: Staging) -> bytes:
@@ -155,31 +134,7 @@ def _add_commits(edits: Edits, scan: Scan, plan: _Plan, message: str, staging: S
 
 
 def _scan(edits: Edits, sink: Sink, observer: Observer) -> Scan:
-    repository = edits.repository
-    root = fs.open_tree(edits.upper)
-    try:
-        notes = edits.notes
-        if notes is None:
-            own_data(repository).check(edits.upper)
-            notes = AttributeNotes(_prefix(edits.upper))
-        base = BaseSnapshot(repository.read, repository.has_packed, repository.snapshot(edits.base).tree)
-        path = policy_path(is_layer=repository.is_layer)
-        where = str(edits.upper / path.decode())
-        assert base.tree is not None
-        try:
-            text = Lower(base.read, base.tree).shown(root, path, notes, _POLICY_LIMIT, where)
-        except UnknownMarkError as error:
-            raise HostError(f"{where}: {error}", "look at it with getfattr -d -m - FILE") from None
-        allowing = parse(text, where, path).allowing((item.path, item.because) for item in edits.allow)
-        observer.phase("scan")
-        return UpperScanner(root, base, repository.size_of, allowing, notes, sink, observer).run()
-    finally:
-        os.close(root)
-
-
-def _prefix(upper: Path) -> bytes:
-    """What the names of the marks of this upper directory begin with."""
-    options = None
-    with suppress(OSError):
-        options = fs.overlay_options(upper)
-    return USER if options and "userxattr" in options else TRUSTED
+    if edits.notes is None:
+        own_data(edits.repository).check(edits.upper)
+    allow = [(one.path, one.because) for one in edits.allow]
+    return scan_upper(edits.repository, edits.upper, edits.base, allow, sink, observer, edits.notes)[0]
