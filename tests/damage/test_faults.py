@@ -37,7 +37,9 @@ def lab(faults: Faults) -> Iterator[Lab]:
     """A site for all attempts, in memory if there is some: nothing here depends on the kind of file system."""
     memory = Path("/dev/shm")
     place = Path(tempfile.mkdtemp(prefix="gitstate-faults-", dir=memory if os.access(memory, os.W_OK) else None))
-    yield Lab(place, faults)
+    made = Lab(place, faults)
+    yield made
+    made.unmount()
     shutil.rmtree(place)
 
 

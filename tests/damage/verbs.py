@@ -15,6 +15,7 @@ from typing import Final
 from tests.boot.files.harness import OPTIONS, initrd
 from tests.damage.faults import KILL, Faults, Kind
 from tests.damage.harness import Said, complaints, git
+from tests.tree.prepare.harness import plant
 
 _ID: Final = re.compile(r"[0-9a-f]{40}")
 _OBJECT: Final = re.compile(
@@ -87,8 +88,15 @@ class Lab:
         """A command with a fault in it."""
         return self._faults.run(self.site, *words, kind=kind, at=at, under=self.place)
 
+    def unmount(self) -> None:
+        """Nothing is mounted below the lab's place, whoever mounted it."""
+        points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for point in reversed([one for one in points if one.startswith(f"{self.place}/")]):
+            subprocess.run(["umount", "--lazy", point], check=True)
+
     def restore(self) -> None:
         """The site as it was made."""
+        self.unmount()
         for path in (self.site, self.outside):
             subprocess.run(["rm", "-rf", str(path)], check=True)
         subprocess.run(["cp", "-a", str(self._template), str(self.site)], check=True)
@@ -100,9 +108,8 @@ class Lab:
         """All paths but those of objects and logs, and all refs, whether loose or packed; ids are ``H``."""
         found = set()
         for above in (self.site, self.outside):
-            for directory, folders, files in os.walk(above):
-                shown = [os.path.relpath(os.path.join(directory, one), self.place) for one in (*folders, *files)]
-                found |= {name for name in map(_without_ids, shown) if not _OBJECT.fullmatch(name)}
+            shown = (os.path.relpath(path, self.place) for path in below(above))
+            found |= {name for name in map(_without_ids, shown) if not _OBJECT.fullmatch(name)}
         return found | {_without_ids(f"{one.name}: {ref}") for one in self.repositories() for ref in refs(one)}
 
     def repositories(self) -> Iterator[Path]:
@@ -123,7 +130,7 @@ class Lab:
     def left(self) -> Iterator[Path]:
         """Temporary files and locks, below the lab's place."""
         for above in (self.site, self.outside):
-            found = (path for path in above.rglob("*") if _LEFT.fullmatch(path.name))
+            found = (path for path in below(above) if _LEFT.fullmatch(path.name))
             yield from (path.relative_to(self.place) for path in found)
 
     def _disagreement(self) -> Iterator[str]:
@@ -136,6 +143,13 @@ class Lab:
             yield f"script doesn't name {log}"
         if not (self.site / "exports" / "p" / log).is_dir():
             yield f"no export of {log}"
+
+
+def below(above: Path) -> Iterator[Path]:
+    """Everything below a directory, but nothing that is mounted there."""
+    for directory, folders, files in os.walk(above):
+        yield from (Path(directory, one) for one in (*folders, *files))
+        folders[:] = [one for one in folders if not os.path.ismount(os.path.join(directory, one))]
 
 
 def _without_ids(name: str) -> str:
@@ -328,6 +342,22 @@ def client(lab: Lab) -> None:
     lab("client", "add", "lab3-13", "--mac", "52:54:00:00:00:13", "--channel", "lab3")
 
 
+def root(lab: Lab) -> None:
+    """The live tree is a root with programs."""
+    plant(lab.live("p"))
+
+
+def mounted(wanted: bool) -> Action:
+    """Whether anything is mounted in the live tree; nothing of it is recorded."""
+
+    def check(lab: Lab) -> None:
+        assert os.path.ismount(lab.live("p") / "dev/shm") == os.path.ismount(lab.live("p") / "sys") == wanted
+        lab("checkin", "p", "-m", "m")
+        assert git(lab.site / "prototypes/p.git", "ls-tree", "--name-only", "main:dev") == ".gitstate"
+
+    return check
+
+
 VERBS: Final = (
     Verb("init", said("init"), (0, 2), absent, usable),
     Verb("create", said("prototype", "create", "n"), (0, 2), check=has("checkin", "n", "-m", "m")),
@@ -350,6 +380,15 @@ VERBS: Final = (
         check=gone("live/q", "exports/q", "prototypes/q.git"),
     ),
     Verb("checkin", said("checkin", "p", "-m", "m"), (0,), changed, recorded),
+    Verb("mount", said("mount", "p"), (0,), root, mounted(True)),
+    Verb("umount", said("umount", "p"), (0,), lambda lab: (root(lab), has("mount", "p")(lab))[0], mounted(False)),
+    Verb(
+        "shell",
+        said("shell", "p", "-m", "m", "--", "cp", "/etc/motd", "/etc/copied"),
+        (0,),
+        root,
+        lambda lab: (mounted(False)(lab), has("show", "p", "main:etc/copied")(lab))[0],
+    ),
     Verb("checkin on a branch", said("checkin", "p", "-m", "m", "--branch", "side"), (0,), changed),
     Verb("restore", said("restore", "p", "--all", "--delete"), (0,), spoilt, unspoilt),
     Verb(
