@@ -162,16 +162,35 @@ def reading(
             )
         except OSError as error:
             raise _not_started(argv[0], error) from None
-        with child:
-            assert child.stdout is not None
-            try:
-                yield child.stdout
-            except BaseException:
-                child.kill()
-                raise
+        with _read_to_end(child) as output:
+            yield output
         if child.returncode:
             complaint.seek(0)
             raise failed(argv, child.returncode, complaint.read())
+
+
+@contextmanager
+def reading_all(argv: Sequence[Argument], before: Callable[[], None]) -> Iterator[IO[bytes]]:
+    """Both outputs of ``argv`` as one stream, to be read to its end; for ``before`` see ``attended``.
+
+    A failure is raised when the block ends, as ProgramError that knows the exit code alone.
+    """
+    child = _start_after(before, argv, subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT)
+    with _read_to_end(child) as output:
+        yield output
+    if child.returncode:
+        raise failed(argv, child.returncode, b"")
+
+
+@contextmanager
+def _read_to_end(child: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
+    with child:
+        assert child.stdout is not None
+        try:
+            yield child.stdout
+        except BaseException:
+            child.kill()
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +216,7 @@ def attended(argv: Sequence[Argument], before: Callable[[], None], *, to_stderr:
     with ExitStack() as stack:
         stack.enter_context(_own_terminal())
         output = sys.stderr.fileno() if to_stderr else None
-        child = _start_after(before, argv, output)
+        child = _start_after(before, argv, None, output, None)
         stack.callback(child.wait)
         stack.callback(child.kill)
         descriptor = os.pidfd_open(child.pid)
@@ -205,7 +224,9 @@ def attended(argv: Sequence[Argument], before: Callable[[], None], *, to_stderr:
         yield Attended(descriptor, child)
 
 
-def _start_after(before: Callable[[], None], argv: Sequence[Argument], output: int | None) -> subprocess.Popen[bytes]:
+def _start_after(
+    before: Callable[[], None], argv: Sequence[Argument], stdin: int | None, stdout: int | None, stderr: int | None
+) -> subprocess.Popen[bytes]:
     reading, writing = os.pipe()
 
     def begin() -> None:
@@ -218,7 +239,7 @@ def _start_after(before: Callable[[], None], argv: Sequence[Argument], output: i
 
     try:
         variables = environment.of_program(argv[0])
-        return subprocess.Popen(argv, env=variables, stdout=output, preexec_fn=begin)  # no thread holds a lock
+        return subprocess.Popen(argv, env=variables, stdin=stdin, stdout=stdout, stderr=stderr, preexec_fn=begin)
     except subprocess.SubprocessError:
         os.set_blocking(reading, False)
         kind, message, hint = os.read(reading, select.PIPE_BUF).decode(errors="replace").split("\0")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from gitstate.core import fs
 from gitstate.core.errors import HostError
 from gitstate.core.failures import of_system
 from gitstate.core.names import display
-from gitstate.tree.mounts.plan import BIND, SOURCE, Mount, Plan
+from gitstate.tree.mounts.plan import BIND, RESOLVER, SOURCE, Mount, Plan
 
 _LINKS: Final = {
     b"ptmx": b"pts/ptmx",
@@ -26,19 +25,18 @@ _TEMPORARY: Final = 0o1777
 
 
 def furnish(todo: Plan) -> None:
-    """Make the directories that are mounted by the plan, empty. Raises OSError."""
+    """Make in the plan's place what is mounted from there: empty directories, the resolver. Raises OSError."""
     for one in todo.mounts:
-        if one.kind == BIND and one.source and one.source.parent == todo.place and one.directory:
-            one.source.mkdir(parents=True)
+        if one.source is None or one.source.parent != todo.place:
+            continue
+        if one.directory:
+            one.source.mkdir()
             one.source.chmod(_TEMPORARY if one.point.endswith(b"tmp") else 0o755)
-    for path, mode in ((todo.place / "run/lock", _TEMPORARY), (todo.place / "var-cache-apt-archives/partial", 0o755)):
-        if path.parent.is_dir():
-            path.mkdir()
-            path.chmod(mode)
-    if todo.resolver is not None:
-        todo.resolver.parent.mkdir(parents=True, exist_ok=True)
-        todo.resolver.write_bytes(fs.read_file(Path("/etc/resolv.conf")) or b"")
-        todo.resolver.chmod(0o644)
+        else:
+            one.source.write_bytes(RESOLVER.read_bytes())
+            one.source.chmod(0o644)
+        if one.point.endswith(b"/archives"):
+            (one.source / "partial").mkdir()
 
 
 def apply(todo: Plan) -> None:
@@ -73,10 +71,23 @@ def _link(root: int) -> None:
         os.close(devices)
 
 
+def _make_directories(root: int, path: bytes) -> None:
+    parts = path.split(b"/")
+    for depth, name in enumerate(parts):
+        parent = fs.open_path(b"/".join(parts[:depth]), root)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=parent)
+        finally:
+            os.close(parent)
+
+
 @contextmanager
 def _opened(root: int, one: Mount) -> Iterator[int]:
     """The mount point, open. Raises OSError."""
     above, _, name = one.point.rpartition(b"/")
+    if one.made:
+        _make_directories(root, above)
     parent = fs.open_path(above, root)
     try:
         if one.made and one.directory:

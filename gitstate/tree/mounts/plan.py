@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +23,17 @@ _SAFE: Final = Flag.NO_SETUID | Flag.NO_DEVICES
 _NODES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 _CACHES: Final = (b"var/cache/apt/archives", b"var/cache/dnf", b"var/cache/libdnf5", b"var/cache/yum")
 _RESOLVER: Final = b"etc/resolv.conf"
+RESOLVER: Final = Path("/etc/resolv.conf")
+"""The server's."""
 _DEPTH: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """``kind`` of a new file system, or ``BIND`` for what is at ``source``; ``made``: the mount point is, first."""
+    """``kind`` of a new file system, or ``BIND`` for what is at ``source``.
+
+    ``made``: the mount point is made first, and what it lies in.
+    """
 
     point: bytes
     kind: bytes
@@ -55,13 +61,14 @@ _KERNEL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The mounts of a live tree, in order; binds come from directories in ``place`` that ``furnish`` makes."""
+    """The mounts of a live tree, in order; binds come from ``place``, where ``furnish`` makes what they show.
+
+    Without a place there are file systems in memory instead, and nothing for package managers.
+    """
 
     live: Path
-    place: Path
+    place: Path | None
     mounts: tuple[Mount, ...]
-    resolver: Path | None = None
-    """Where in ``place`` the server's resolver configuration is needed."""
 
 
 class Scope(Enum):
@@ -72,20 +79,16 @@ class Scope(Enum):
     CONTAINER = "container"
 
 
-def plan(live: Path, place: Path, scope: Scope = Scope.ALL) -> Plan:
+def plan(live: Path, place: Path | None, scope: Scope = Scope.ALL) -> Plan:
     """Plan the mounts of a live tree. Raises HostError, StorageError."""
     root = fs.open_tree(live)
     try:
-        mounts = list(_plan(root, live, place, scope))
-        resolver = _resolver(root, place)
+        return Plan(live, place, tuple(_plan(root, live, place, scope)))
     finally:
         os.close(root)
-    if resolver == place / "resolv.conf":
-        mounts.append(Mount(_RESOLVER, BIND, resolver, directory=False))
-    return Plan(live, place, tuple(mounts), resolver)
 
 
-def _plan(root: int, live: Path, place: Path, scope: Scope) -> Iterator[Mount]:
+def _plan(root: int, live: Path, place: Path | None, scope: Scope) -> Iterator[Mount]:
     for point in (b"proc", b"sys", b"dev", b"run", b"tmp"):
         if not _is_directory(root, point):
             hint = "make it (a root needs proc, sys, dev, run and tmp), or is this a layer?"
@@ -94,9 +97,16 @@ def _plan(root: int, live: Path, place: Path, scope: Scope) -> Iterator[Mount]:
         yield Mount(b"proc", b"proc", flags=_SAFE | Flag.NO_PROGRAMS)
     if scope is not Scope.CONTAINER:
         yield from _KERNEL
-    for point in (b"run", b"tmp", b"var/tmp", *_CACHES):
-        if _is_directory(root, point):
+    if place is None:
+        yield Mount(b"run", b"tmpfs", flags=_SAFE, options=b"mode=0755")
+        yield Mount(b"tmp", b"tmpfs", flags=_SAFE, options=b"mode=1777")
+    else:
+        for point in filter(partial(_is_directory, root), (b"run", b"tmp", b"var/tmp", *_CACHES)):
             yield Mount(point, BIND, place / os.fsdecode(point.replace(b"/", b"-")))
+    yield Mount(b"run/lock", b"tmpfs", flags=_SAFE, options=b"mode=1777", made=True)
+    if (resolver := _resolver(root)) and RESOLVER.is_file():
+        source = RESOLVER if place is None else place / RESOLVER.name
+        yield Mount(resolver, BIND, source, made=resolver != _RESOLVER, directory=False)
 
 
 def _is_directory(root: int, path: bytes) -> bool:
@@ -107,8 +117,8 @@ def _is_directory(root: int, path: bytes) -> bool:
     return True
 
 
-def _resolver(root: int, place: Path) -> Path | None:
-    """Names are looked up as on the server: the file is mounted over, or made in ``/run`` where its link leads."""
+def _resolver(root: int) -> bytes | None:
+    """Where the server's resolver is to be seen: over the file, or in ``/run`` where its link leads."""
     try:
         parent = fs.open_path(b"etc", root)
     except OSError:
@@ -116,7 +126,7 @@ def _resolver(root: int, place: Path) -> Path | None:
     try:
         found = os.stat("resolv.conf", dir_fd=parent, follow_symlinks=False)
         if stat.S_ISREG(found.st_mode):
-            return place / "resolv.conf"
+            return _RESOLVER
         target = fs.read_link(b"resolv.conf", parent) if stat.S_ISLNK(found.st_mode) else b""
     except FileNotFoundError:
         return None
@@ -124,6 +134,6 @@ def _resolver(root: int, place: Path) -> Path | None:
         os.close(parent)
     head, slash, rest = target.partition(b"run/")
     parts = rest.split(b"/")
-    if slash and head in (b"/", b"../") and len(parts) <= _DEPTH and not {b"", b".", b".."} & {*parts}:
-        return place.joinpath("run", *map(os.fsdecode, parts))
+    if slash and head in (b"/", b"../") and len(parts) <= _DEPTH and not {b"", b".", b"..", b"lock"} & {*parts}:
+        return b"run/" + rest
     return None

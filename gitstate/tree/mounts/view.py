@@ -34,16 +34,16 @@ def plan_view(repository: Repository, live: Path) -> Plan:
 def view(repository: Repository, live: Path) -> None:
     """Mount; what is left of a run that was killed is unmounted first. Raises HostError, StorageError, LockedError."""
     with repository.lock("mount"):
-        todo = plan_view(repository, live)
+        todo, place = plan_view(repository, live), repository.private / _PLACE
         if todo.mounts:
-            _clear(live, todo.place)
+            _clear(live, place)
             try:
-                todo.place.mkdir(mode=0o700)
+                place.mkdir(mode=0o700)
                 furnish(todo)
                 apply(todo)
             except BaseException:
                 with suppress(GitstateError):  # the first error tells more
-                    _clear(live, todo.place)
+                    _clear(live, place)
                 raise
 
 

@@ -1,8 +1,4 @@
-"""Run programs of a live tree inside it, with mounts and processes in namespaces of their own.
-
-``unshare`` dies with us, and everything in its namespaces with it; the kernel removes the mounts after the last
-process.
-"""
+"""Run programs of a live tree inside it, with mounts and processes in namespaces of their own."""
 
 from __future__ import annotations
 
@@ -12,24 +8,22 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import failures, process
-from gitstate.core.data import data_file
 from gitstate.core.errors import GitstateError, HostError
 from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
+from gitstate.tree import mounts
+from gitstate.tree.mounts import Scope
 
-_UNSHARE: Final = (
-    *("setpriv", "--pdeathsig", "KILL", "unshare"),
-    *("--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL", "--ipc", "--uts", "--"),
-)
+_VARIABLES: Final = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8")
 _KEPT_LINES: Final = 20
 
 
 def run(live: Path, words: Sequence[str], observer: Observer) -> None:
     """Run the command ``words``, environment variables ``NAME=VALUE`` first. Raises StorageError, HostError."""
-    argv = [*_UNSHARE, "sh", str(data_file("hooks", "chroot")), str(live), *words]
+    before = mounts.before(mounts.plan(live, None, Scope.PROCESSES))
     output: deque[str] = deque(maxlen=_KEPT_LINES)
     try:
-        with process.reading(argv) as lines:
+        with process.reading_all(mounts.in_chroot(live, _VARIABLES, words), before) as lines:
             for line in lines:
                 output.append(line.decode(errors="replace").rstrip())
                 observer.advance()

@@ -1,8 +1,4 @@
-"""A root shell, or one command, in a live tree: in a container of systemd-nspawn where that runs, else in namespaces.
-
-The mounts are made in a namespace of the child alone: the server, and a check-in meanwhile, see the tree as it is on
-disk, and the kernel removes them after the last process. Everything in it dies with us.
-"""
+"""A root shell, or one program, in a live tree: in a container of systemd-nspawn, or in namespaces."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from gitstate.core import environment, fs, process
-from gitstate.core.data import data_file
+from gitstate.core import environment, process
 from gitstate.core.errors import GitstateError
 from gitstate.core.fs import open_descriptor_tree
 from gitstate.store import Repository
@@ -29,7 +24,6 @@ _HERE: Final = f"/{INSIDE}"
 _PATH: Final = f"PATH={_HERE}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _passed: Final = re.compile("TERM|COLORTERM|NO_COLOR|TZ|(https?|ftp|all|no)_proxy|(HTTPS?|FTP|ALL|NO)_PROXY").fullmatch
 _name: Final = re.compile(rb"[A-Za-z0-9._+/-]{1,100}").fullmatch
-_DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL")
 
 
 class Way(StrEnum):
@@ -55,12 +49,10 @@ class Plan:
     def argv(self) -> list[str]:
         """The command line that begins when the mounts are made."""
         if self.way is Way.NAMESPACES:
-            enter = ("--ipc", "--uts", "--", *_script("enter"), str(self.live))
-            return [*_DIES_WITH_US, *enter, *self.variables, *self.words]
+            return mounts.in_chroot(self.live, self.variables, self.words)
         console = "interactive" if sys.stdin.isatty() and sys.stdout.isatty() else "pipe"
-        options = (f"--console={console}", f"--hostname={os.uname().nodename}", f"--directory={self.live}")
-        settings = (f"--setenv={one}" for one in self.variables)
-        return [*_DIES_WITH_US, "--", *_script("contain"), *options, *settings, "--", *self.words]
+        options = (f"--console={console}", f"--hostname={os.uname().nodename}")
+        return mounts.in_container(self.live, self.variables, self.words, *options)
 
 
 def plan(repository: Repository, live: Path, words: Sequence[str], *, packages: bool, nspawn: bool) -> Plan:
@@ -96,21 +88,12 @@ def run(repository: Repository, todo: Plan, answer: Answer, *, to_stderr: bool =
     with repository.scratch() as place:
         mounted = mounts.plan(todo.live, place, _scope(todo.way))
         mounts.furnish(mounted)
-
-        def begin() -> None:
-            fs.leave_mounts()
-            mounts.apply(mounted)
-
         with (
             open_desk(place / "run", packages=todo.packages, wrapped=todo.wrapped) as desk,
-            process.attended(todo.argv, begin, to_stderr=to_stderr) as program,
+            process.attended(todo.argv, mounts.before(mounted), to_stderr=to_stderr) as program,
         ):
             desk.serve(program.descriptor, answer)
             return program.wait()
-
-
-def _script(name: str) -> tuple[str, str]:
-    return "sh", str(data_file("hooks", name))
 
 
 def _scope(way: Way) -> Scope:
@@ -120,8 +103,7 @@ def _scope(way: Way) -> Scope:
 def _has_nspawn(live: Path) -> bool:
     """Whether systemd-nspawn can run a program in this tree: in other containers, or for an odd root, it can't."""
     try:
-        options = ("--console=pipe", f"--directory={live}", "--read-only", "--", "/bin/true")
-        process.run([*_DIES_WITH_US, "--mount", "--propagation=private", "--", *_script("contain"), *options])
+        process.run(mounts.in_container(live, (), ("/bin/true",), "--console=pipe", "--read-only"))
     except GitstateError:
         return False
     return True

@@ -89,9 +89,9 @@ def test_after_a_crash_both_commands_go_on(
 ) -> None:
     """A killed process leaves the first few mounts."""
     todo = mounts.plan(root, repository.private / "mounts")
-    todo.place.mkdir()
+    (repository.private / "mounts").mkdir()
     mounts.furnish(todo)
-    mounts.apply(mounts.Plan(todo.live, todo.place, todo.mounts[:count], todo.resolver))
+    mounts.apply(mounts.Plan(todo.live, todo.place, todo.mounts[:count]))
     assert len(visible_mounts(root)) == count
     if count % 2:
         site.run("mount", "desktop")
