@@ -29,9 +29,9 @@ DISTRICTS: Final = {
             repository small repack site_file site
         """,
         "tree": """
-            limits manifest change policy snapshot edits merge combine own_data scan recording overlay checkin owners
-            export verify history restore live tarball upper oci bootstrap prototypes maintenance mounts prepare local
-            shell
+            limits manifest change policy snapshot edits merge combine own_data live_root scan recording overlay checkin
+            owners export verify history restore update live tarball upper oci bootstrap prototypes maintenance mounts
+            prepare local shell
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",

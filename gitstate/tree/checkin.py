@@ -15,7 +15,7 @@ from gitstate.core.errors import ConfigError, ConflictError, HostError, NotFound
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.signature import Signature
 from gitstate.store import MAIN, Commit, Repository, Staging, Type
-from gitstate.tree import change
+from gitstate.tree import change, live_root
 from gitstate.tree.change import Change, LinksChanged
 from gitstate.tree.combine import MergedTree, join_branch
 from gitstate.tree.overlay.layers import Layers, layers_of
@@ -54,6 +54,8 @@ class Request:
     branch: str = "main"
     allow: tuple[Allowance, ...] = ()
     replace: bool = False
+    yes_delete: int | None = None
+    """So many entries may be missing, and the live tree may be another directory than last time."""
 
     @property
     def ref(self) -> str:
@@ -131,6 +133,27 @@ def require_base(repository: Repository) -> bytes:
     return base
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the commit that a live tree was recorded as stands to main: ``behind`` commits that it lacks, ``ahead`` that
+    main lacks.
+    """
+
+    main: bytes
+    behind: int
+    ahead: int
+
+
+def standing(repository: Repository) -> Standing | None:
+    """Where the live tree's commit isn't main's; None where it is, or nothing is recorded."""
+    base, tip = base_of(repository), repository.ref(MAIN)
+    if base is None or tip is None or base == tip:
+        return None
+    counted = repository.git("rev-list", "--left-right", "--count", f"{base.hex()}...{tip.hex()}")
+    ahead, behind = map(int, counted.split())
+    return Standing(tip, behind, ahead)
+
+
 def _recorded(repository: Repository, branch: str, ref: str) -> bytes | None:
     """The commit that the live tree was last recorded as on a branch, None if it never was.
 
@@ -156,6 +179,7 @@ def status(repository: Repository, live: Path, observer: Observer, *, allow: Ite
 def preview(request: Request, found: Status) -> None:
     """Raise what ``record`` would raise after the scan that ``status`` made. Raises RefusedError, ConflictError."""
     refuse(found.findings)
+    _require_whole(request, found.findings)
     repository, tip = request.repository, request.repository.ref(request.ref)
     if tip is not None and _overlay(repository, request.live) is not None:
         with repository.staging() as staging:  # a merge reads content
@@ -185,6 +209,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
         base, tip = base_of(repository), repository.ref(request.ref)
         scan, policy = scan_live(repository, request.live, base, request.allow, staging, observer)
         refuse(scan.findings)
+        _require_whole(request, scan.findings)
         parent = tip or base
         plan = _plan(request, base, tip, scan.tree, staging.reader(repository.read))
         commit, newest = None, tip
@@ -199,8 +224,9 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
                 moves.insert(0, (request.ref, commit, tip))
             reason = f"{_MERGE_REASON if plan.merged else _REASON}{message.splitlines()[0][:60]}"
             staging.publish(moves, reason, step)
+        _remember(request, scan.findings)
         if scan.rows is not None and newest and request.ref == MAIN and repository.ref(LIVE) == newest:
-            _save_cache(repository, newest, policy, scan.rows, observer)
+            save_cache(repository, newest, policy, scan.rows, observer)
             step("cache")
     seen = compared(repository, parent, scan, repository.read)
     return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
@@ -245,7 +271,19 @@ def _overlay(repository: Repository, live: Path) -> Layers | None:
     return layers if layers is not None and layers.live == live else None
 
 
-def _save_cache(
+def _require_whole(request: Request, findings: Findings) -> None:
+    """Raise HostError, RefusedError if the live tree may be no more what it was; an overlay's upper is where it was."""
+    if _overlay(request.repository, request.live) is None:
+        live_root.require_same(request.repository, request.live, request.yes_delete)
+        live_root.require_most(request.repository, request.live, findings.entries, request.yes_delete)
+
+
+def _remember(request: Request, findings: Findings) -> None:
+    if _overlay(request.repository, request.live) is None:
+        live_root.remember(request.repository, request.live, findings.entries)
+
+
+def save_cache(
     repository: Repository, commit: bytes, policy: Policy, rows: list[tuple[bytes, Row]], observer: Observer
 ) -> None:
     """Write the stat cache. Without it the check-in is complete, too."""
@@ -344,5 +382,8 @@ def _check_branch(request: Request, base: bytes | None, tip: bytes | None) -> No
     if tip not in (base, recorded) and not request.replace:
         since = (recorded or base or b"").hex()[:7] or "nothing"
         message = f"{request.branch} has moved to {tip.hex()[:7]} since this tree was recorded as {since}"
-        hint = "check in to a new branch (--branch NAME) and merge it with git, or record this tree over it: --replace"
+        hint = (
+            f"gitstate update {request.repository.name} brings its commits into this tree; or check in to a new branch "
+            "(--branch NAME), or record this tree over them: --replace"
+        )
         raise ConflictError(message, hint)

@@ -27,6 +27,7 @@ pytestmark = [root_only, needs("git", "setfacl", "setcap")]
 
 DRY: Final = {
     "restore": ("restore", "desktop", "--all"),
+    "update": ("update", "desktop"),
     "init": ("--site", "{}/new", "init"),
     "prototype create": ("prototype", "create", "new", "--live", "{}/another"),
     "prototype create, copied": ("prototype", "create", "new", "--from", "{}/root"),

@@ -230,6 +230,30 @@ def unspoilt(lab: Lab) -> None:
     equal(lab.live("p"), lab.live("q"))
 
 
+def behind(lab: Lab) -> None:
+    """Another commit on main than the live tree's, and an edit in the live tree."""
+    repository, motd = lab.site / "prototypes/p.git", lab.live("p") / "etc" / "motd"
+    before = git(repository, "rev-parse", "main")
+    motd.write_text("pushed\n")
+    (lab.live("p") / "etc" / "more").mkdir()
+    lab("checkin", "p", "-m", "pushed")
+    lab("restore", "p", before, "--all")
+    after = git(repository, "rev-parse", "main")
+    git(repository, "update-ref", "refs/gitstate/live", before)
+    for commit in (before, after):
+        git(repository, "update-ref", "-m", "push", "refs/heads/main", commit)
+    (lab.live("p") / "etc" / "fstab").write_text("edited\n")
+
+
+def ahead(lab: Lab) -> None:
+    """The live tree has the commit, and still the edit."""
+    assert (lab.live("p") / "etc" / "motd").read_text() == "pushed\n"
+    assert (lab.live("p") / "etc" / "fstab").read_text() == "edited\n"
+    repository = lab.site / "prototypes/p.git"
+    assert git(repository, "rev-parse", "refs/gitstate/live") == git(repository, "rev-parse", "main")
+    lab("checkin", "p", "-m", "edit")
+
+
 def absent(lab: Lab) -> None:
     """No site."""
     subprocess.run(["rm", "-rf", str(lab.site)], check=True)
@@ -390,6 +414,7 @@ VERBS: Final = (
         lambda lab: (mounted(False)(lab), has("show", "p", "main:etc/copied")(lab))[0],
     ),
     Verb("checkin on a branch", said("checkin", "p", "-m", "m", "--branch", "side"), (0,), changed),
+    Verb("update", said("update", "p"), (0,), behind, ahead),
     Verb("restore", said("restore", "p", "--all", "--delete"), (0,), spoilt, unspoilt),
     Verb(
         "checkin of a layer",

@@ -28,6 +28,7 @@ _SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "checkin": "tree.checkin",
         "diff": "tree.diff",
         "restore": "tree.restore",
+        "update": "tree.update",
         "shell": "tree.shell",
         "mount": "tree.mounts",
         "umount": "tree.mounts",

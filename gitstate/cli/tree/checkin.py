@@ -34,6 +34,12 @@ from gitstate.tree.recording import Allowance, branch_name
 @click.option("--allow", multiple=True, metavar="PATH", help="Record this path although policy refuses it; repeatable.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why it may be in history; one for each --allow.")
 @click.option("--replace", is_flag=True, help="Record this tree over commits that it doesn't contain.")
+@click.option(
+    "--yes-delete",
+    metavar="N",
+    type=click.IntRange(0),
+    help="N entries may be gone, though that is most; the live tree may be another directory than last time.",
+)
 def checkin(
     session: Session,
     repo: str | None,
@@ -47,13 +53,16 @@ def checkin(
     allow: tuple[str, ...],
     because: tuple[str, ...],
     replace: bool,
+    yes_delete: int | None,
 ) -> None:
     """Record the changes in REPO's live tree as a commit.
 
     What policy refuses (private keys, password hashes, a machine's own
     identity) stops it, and nothing is recorded. So does a branch that has moved
     since this tree was last recorded on it; a new branch begins at the commit
-    that the tree was last recorded as on main.
+    that the tree was last recorded as on main. So does a tree from which more
+    than half of all entries have gone (and more than 20), or that isn't the
+    directory of last time: perhaps something isn't mounted.
 
     With --upper or --tar, the edits in an overlay's upper directory, or in a
     layer, become a commit whose parent is the snapshot that they were made on.
@@ -77,6 +86,7 @@ def checkin(
         branch=branch_name(branch),
         allow=_allowances(allow, because),
         replace=replace,
+        yes_delete=yes_delete,
     )
     if session.dry_run:
         found, result = engine.status(repository, request.live, session.observer, allow=request.allow), None

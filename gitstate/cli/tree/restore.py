@@ -61,15 +61,12 @@ def restore(session: Session, words: tuple[str, ...], live: Path | None, everyth
         "links": [as_json(one) for one in links],
         "kept": [octal(path) for path in found.kept],
         "left": unrecorded_json([*found.skipped, *(counts.left if counts else [])]),
-        **_numbers(counts),
+        **numbers(counts),
         "dry_run": session.dry_run,
     }
     lines = [_result(name, commit, counts)] if counts else change_lines(session, changes, links, times=False)
     emit(session, "restore/1", value, lines)
-    _tell(session, found)
-    if counts and counts.left:
-        named = [f"/{display(path)} ({why})" for path, why in counts.left]
-        raise PartlyDoneError(f"not restored: {some_of(named)}", "move that away, and run it again")
+    tell(session, found, counts)
 
 
 def _parse(
@@ -99,19 +96,25 @@ def _is_revision(session: Session, name: str, word: str) -> bool:
     return True
 
 
-def _numbers(counts: Counts | None) -> dict[str, int]:
+def numbers(counts: Counts | None) -> dict[str, int]:
+    """What was done, for JSON."""
     done = counts or Counts()
     return {key: getattr(done, key) for key in ("written", "linked", "metadata", "removed", "bytes")}
 
 
 def _result(name: str, commit: bytes, counts: Counts) -> str:
+    return f"{name}: {summary(counts)}  {commit.hex()[:7]}"
+
+
+def summary(counts: Counts) -> str:
+    """What was done, in a line."""
     parts = [(counts.written + counts.linked, "restored"), (counts.metadata, "with metadata alone")]
     said = ", ".join(f"{number} {what}" for number, what in [*parts, (counts.removed, "removed")] if number)
-    return f"{name}: {said or 'nothing differs'}  {commit.hex()[:7]}"
+    return said or "nothing differs"
 
 
-def _tell(session: Session, found: Plan) -> None:
-    """What was left alone, for people."""
+def tell(session: Session, found: Plan, counts: Counts | None) -> None:
+    """What was left alone, for people. Raises PartlyDoneError for what couldn't be done."""
     if found.kept:
         named = some_of([f"/{display(path)}" for path in found.kept])
         suggest(
@@ -119,3 +122,6 @@ def _tell(session: Session, found: Plan) -> None:
         )
     for path, why in found.skipped:
         session.observer.notice(f"/{display(path)} is left alone: {why}")
+    if counts and counts.left:
+        missing = [f"/{display(path)} ({why})" for path, why in counts.left]
+        raise PartlyDoneError(f"not restored: {some_of(missing)}", "move that away, and run it again")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gitstate.cli.base.app import Session, command, repo_argument
-from gitstate.cli.base.output import emit
+from gitstate.cli.base.output import emit, suggest
 from gitstate.cli.tree.changes import live_option, note_skipped, status_json, status_lines, unread_error, write_changed
 from gitstate.core.errors import GitstateError, UsageError
+from gitstate.core.wording import counted
 from gitstate.tree import checkin as engine
+from gitstate.tree import live_root
+from gitstate.tree.checkin import Standing
 
 
 @command(
@@ -43,11 +49,32 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     if raw:
         write_changed(found.changes, found.links, times=times)
     else:
-        emit(session, "status/1", status_json(name, tree, found), status_lines(session, name, found, times))
+        standing = engine.standing(repository)
+        value = status_json(name, tree, found) | {"main": _standing_json(standing)}
+        lines = chain(_standing_lines(name, standing), status_lines(session, name, found, times))
+        emit(session, "status/1", value, lines)
         note_skipped(session, found)
+        if live_root.is_replaced(repository, tree):
+            session.observer.notice(f"{tree} is another directory than at the last check-in: is everything mounted?")
+        if any(one.letter == "D" for one in found.changes):
+            suggest(session, f"to bring back what was deleted: gitstate restore {name} PATH..., or --all")
     if found.findings.unrecorded:
         raise unread_error(found)
     return 1 if exit_code and found.tree != found.old_tree else 0
+
+
+def _standing_json(standing: Standing | None) -> dict[str, Any] | None:
+    if standing is None:
+        return None
+    return {"commit": standing.main.hex(), "behind": standing.behind, "ahead": standing.ahead}
+
+
+def _standing_lines(name: str, standing: Standing | None) -> Iterator[str]:
+    """Whether others have moved main, and what to do about it."""
+    if standing is not None:
+        here = f", which lacks {counted(standing.ahead, 'commit')} of the live tree's" if standing.ahead else ""
+        there = f"{counted(standing.behind, 'commit')} behind" if standing.behind else "beside"
+        yield f"{name}: the live tree is {there} main{here}: gitstate update {name}"
 
 
 def _current_repository(session: Session) -> str | None:

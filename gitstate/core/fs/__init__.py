@@ -14,6 +14,7 @@ from gitstate.core.fs.kernel import (
     is_read_only,
     is_tmpfs,
     knows_all_owners,
+    lasting_identity,
     mount_id,
     mount_points,
     mounts_below,

@@ -66,6 +66,19 @@ def is_tmpfs(descriptor: int) -> bool:
     return int.from_bytes(buffer.raw[:8], "little") == _SUPER_MAGIC_TMPFS
 
 
+_UUID_TYPES: Final = frozenset((0xEF53, 0x9123683E, 0xF2F52010))
+"""ext, btrfs and F2FS, whose f_fsid comes of their UUID; XFS has its device number there, NFS nothing."""
+
+
+def lasting_identity(descriptor: int) -> str:
+    """Which directory of which file system an open one is, by what a reboot doesn't change."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(_libc.fstatfs(descriptor, buffer), "fstatfs")
+    kind = int.from_bytes(buffer.raw[:8], "little")
+    of_file_system = os.fstatvfs(descriptor).f_fsid if kind in _UUID_TYPES else 0
+    return f"{kind:x}-{of_file_system:x}-{os.fstat(descriptor).st_ino}"
+
+
 def is_read_only(descriptor: int) -> bool:
     """Whether ``descriptor`` is on a read-only file system or mount."""
     return bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)

@@ -11,7 +11,7 @@ from gitstate.core import fs
 from gitstate.core.errors import ConflictError, GitstateError, HostError
 from gitstate.core.failures import of_system
 from gitstate.core.monitor import Observer
-from gitstate.tree import export
+from gitstate.tree import export, live_root
 from gitstate.tree.checkin import LIVE
 from gitstate.tree.live.plan import Action, Plan, place_of, plan, require_clean
 from gitstate.tree.overlay.layers import SETTING, Layers
@@ -62,6 +62,7 @@ def _to_overlay(found: Plan, observer: Observer, step: Step) -> None:
             _mount(found, found.layers)
         raise
     found.repository.configure(SETTING, str(found.new.place))
+    live_root.forget(found.repository)
     step("configured")
     if found.repository.ref(LIVE) != found.commit:
         moves = [(LIVE, found.commit, found.repository.ref(LIVE))]
@@ -96,6 +97,7 @@ def _to_directory(found: Plan, observer: Observer, step: Step) -> None:
     fs.sync_directory(found.live.parent)
     step("placed")
     found.repository.configure(SETTING, "")
+    live_root.forget(found.repository)
     step("configured")
     fs.remove_tree(found.layers.place)
 
