@@ -24,6 +24,7 @@ from gitstate.release.opened import OpenedSite
 from gitstate.release.reconcile import Step, exclusive
 from gitstate.store import Repository
 from gitstate.store.site import Site
+from gitstate.tree.overlay.layers import require_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ def plan(opened: OpenedSite, old: str, new: str) -> Rename:
         raise UsageError(f"there is {new} already", "choose another name")
     if not is_begun:
         refuse_taken(opened, new, old)
+        require_directory(opened.repository(old))
     moves = tuple((one, other) for one, other in _moves(site, old, new) if not fs.is_free(one))
     for path, _ in moves:
         if mounted := fs.mounts_below(path):

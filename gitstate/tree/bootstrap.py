@@ -24,6 +24,7 @@ from gitstate.store.site import Site
 from gitstate.tree import export, tarball
 from gitstate.tree.checkin import LIVE
 from gitstate.tree.oci import Image, find_image, unpack
+from gitstate.tree.overlay.layers import require_directory
 from gitstate.tree.own_data import OwnData, check_overlap
 
 DEFAULT_VARIANT: Final = "important"
@@ -316,6 +317,8 @@ def _plan_removal(site: Site, name: str, missing: NotFoundError) -> Removal:
     if not fs.has_directory(repository) and not renamed:
         raise missing
     paths = [one for one in candidates if not fs.is_free(one)] if fs.has_directory(repository) else []
+    if paths and not renamed:
+        require_directory(Repository(repository, name))
     for one in [*paths, *map(_removed_path, renamed)]:
         mounted = fs.mounts_below(one)
         if mounted:

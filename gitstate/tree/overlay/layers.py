@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitstate.core.errors import ConfigError
+from gitstate.core.errors import ConfigError, HostError
 from gitstate.store import Repository
 
 SETTING = "gitstate.overlay"
@@ -49,3 +49,10 @@ def layers_of(repository: Repository) -> Layers | None:
     if len(name) != 40 or not set(name) <= set("0123456789abcdef"):
         raise ConfigError(f"{SETTING} of {repository.name} is {place!r}, which names no commit", "mend its config")
     return Layers(repository.live, Path(place))
+
+
+def require_directory(repository: Repository) -> None:
+    """Raise HostError if the live tree is an overlay, whose layers are named by path."""
+    if layers_of(repository) is not None:
+        hint = f"gitstate live {repository.name} --mode dir, then run it again"
+        raise HostError(f"the live tree of {repository.name} is an overlay", hint)

@@ -212,3 +212,10 @@ def test_the_directory_beneath_is_kept(machine: Machine) -> None:
     machine.live("--mode", "overlay")
     assert (machine.tree / "etc/hosts").read_text() == "edited\n"
     machine.end()
+
+
+def test_a_name_does_not_change_below_an_overlay(machine: Machine) -> None:
+    for words in (("prototype", "rename", "desktop", "other"), ("prototype", "remove", "desktop", "--yes")):
+        assert "--mode dir" in machine.site.refuses(5, *words, naming="the live tree of desktop is an overlay")
+    machine.live("--mode", "dir")
+    machine.site.run("prototype", "rename", "desktop", "other")
