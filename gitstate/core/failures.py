@@ -63,11 +63,14 @@ _BY_ERRNO: Final[Mapping[int, Meaning]] = {
     **dict.fromkeys((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN), (HostError, "is the network up?")),
 }
 _TOLD: Final = [
-    (re.compile(rf"(?:^|[:,] |\(){re.escape(os.strerror(number))}(?: ?\(.*|[.)])?$", re.MULTILINE), meaning)
+    (rf"(?m)(?:^|[:,] |\(){re.escape(os.strerror(number))}(?: ?\(.*|[.)])?$", meaning)
     for number, meaning in _BY_ERRNO.items()
     if meaning is not _IN_THE_WAY and number not in (errno.ENOENT, errno.EINVAL, errno.ERANGE)
 ]
-"""A program may tell of a missing file or of one in the way and mean a lock, a damaged repository or a wrong word."""
+"""A program may tell of a missing file or of one in the way and mean a lock, a damaged repository or a wrong word.
+
+Patterns are compiled when something fails: to compile fifty takes as long as a short command.
+"""
 _BY_SIGNAL: Final[Mapping[int, Meaning]] = {signal.SIGBUS: _DISK, signal.SIGXFSZ: _FILE_SIZE}
 
 
@@ -133,11 +136,11 @@ class ProgramDamagedError(DamagedError, ProgramError):
 
 _OWN_HINT: Final = "that is the program's own complaint"
 
-Rule = tuple[re.Pattern[str], type[ProgramError], str]
+Rule = tuple[str, type[ProgramError], str]
 
 
 def _rule(kind: type[ProgramError], hint: str, *patterns: str) -> Rule:
-    return re.compile("|".join(patterns)), kind, hint
+    return "|".join(patterns), kind, hint
 
 
 _BY_PROGRAM: Final[Mapping[str, Sequence[Rule]]] = {
@@ -232,7 +235,7 @@ def of_program(words: Sequence[str], code: int, complaint: str) -> GitstateError
     if cause is not None:
         return cause[0](message, cause[1])
     for pattern, kind, hint in _BY_PROGRAM.get(words[0], ()):
-        if pattern.search(said):
+        if re.search(pattern, said):
             return kind(message, hint, said)
     cause = cause_of(code, complaint)  # in a warning, perhaps
     return (
@@ -250,9 +253,9 @@ def cause_of(code: int, said: str) -> Meaning | None:
         return _BY_SIGNAL.get(number, _KILLED)
     if _NO_ROOM.search(said):
         return _FULL
-    if _UNWRITTEN.search(said) and not any(pattern.search(said) for pattern, _ in _TOLD):
+    if _UNWRITTEN.search(said) and not any(re.search(pattern, said) for pattern, _ in _TOLD):
         return _DISK
-    return next((meaning for pattern, meaning in _TOLD if pattern.search(said)), None)
+    return next((meaning for pattern, meaning in _TOLD if re.search(pattern, said)), None)
 
 
 def _reason(lines: Sequence[str], code: int) -> str:

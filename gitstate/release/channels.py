@@ -12,7 +12,7 @@ from gitstate.directory.model.clients import channel_name
 from gitstate.release.models import TAGS
 from gitstate.release.opened import OpenedSite
 from gitstate.release.reconcile import exclusive
-from gitstate.release.requests import open_repositories, pending
+from gitstate.release.requests import pending
 
 
 def find_channel(directory: Directory, name: str) -> Channel:
@@ -47,7 +47,7 @@ def plan(opened: OpenedSite, name: str, prototype: str, author: Signature, *, si
     site.repository(prototype)
     if prototype not in site.prototypes():
         raise UsageError(f"{prototype} is a layer", "a channel has one prototype: --prototype NAME")
-    repositories, _ = open_repositories(site)
+    repositories, _ = opened.repositories
     for one, repository in repositories.items():
         if repository.object_at(f"{TAGS}{name}") is not None:
             raise ConflictError(

@@ -13,7 +13,8 @@ from gitstate.core.entry import Kind
 from gitstate.core.errors import NotFoundError, RefusedError
 from gitstate.core.monitor import Observer
 from gitstate.machine import render
-from gitstate.machine.render import Batch, DirectoryChange, LayerError, RenderContext
+from gitstate.machine.render import Batch, LayerError, RenderContext
+from gitstate.machine.render import DirectoryChange as DirectoryChange
 from gitstate.store import Repository
 from gitstate.store.site import Site
 from gitstate.tree.change import Added, Change, Modified, compare

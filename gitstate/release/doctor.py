@@ -14,7 +14,6 @@ from gitstate.core.monitor import Observer
 from gitstate.core.wording import some_of
 from gitstate.release import boot_files, integrity, refresh
 from gitstate.release.opened import OpenedSite
-from gitstate.release.requests import open_repositories
 
 
 def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
@@ -69,7 +68,7 @@ def _own_repositories(opened: OpenedSite, observer: Observer) -> Iterator[Check]
 
 def _pushed_repositories(opened: OpenedSite) -> Iterator[Check]:
     """Whether git's hooks stand and call this gitstate, and nobody's own configuration counts for a push."""
-    repositories, faults = open_repositories(opened.site)
+    repositories, faults = opened.repositories
     for error in faults.values():
         yield bad("repositories", error.message, error.hint)
     for name, repository in repositories.items():

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitstate.core.errors import NotFoundError
+from gitstate.core.errors import GitstateError, NotFoundError
 from gitstate.core.wording import did_you_mean, nearest
 from gitstate.store import Repository
 from gitstate.store.site import Site
@@ -68,6 +68,17 @@ class OpenedSite:
         from gitstate.release.log import ReleaseLog
 
         return ReleaseLog(self.site)
+
+    @cached_property
+    def repositories(self) -> tuple[Mapping[str, Repository], Mapping[str, GitstateError]]:
+        """Every repository that can be opened, and the errors of the others, by name."""
+        repositories, faults = {}, {}
+        for name in self.site.repositories():
+            try:
+                repositories[name] = self.site.repository(name)
+            except GitstateError as error:
+                faults[name] = error
+        return repositories, faults
 
     def reopened(self) -> OpenedSite:
         """The same site with nothing read yet.

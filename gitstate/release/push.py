@@ -246,7 +246,7 @@ def _renewed(push: Push, opened: OpenedSite, tagger: Signature, observer: Observ
     Raises ConflictError if somebody released another snapshot of the same repository meanwhile: that wasn't shown.
     """
     current = opened.releases.current(push.channel.name)
-    versions = used_versions(opened.releases, requests.open_repositories(opened.site)[0], push.channel.name)
+    versions = used_versions(opened.releases, opened.repositories[0], push.channel.name)
     if current == push.current and push.name.version not in versions:
         return push
     origin = push.origin.name.channel if push.origin else None

@@ -51,7 +51,7 @@ class Publisher:
         self.site = opened.site
         self.log = opened.releases
         self.directory = opened.directory
-        self.repositories, self.faults = requests.open_repositories(opened.site)
+        self.repositories, self.faults = opened.repositories
         self._committer = committer
         self._observer = observer
         self._step = step
@@ -204,7 +204,7 @@ def reconcile(
     """
     result = ReconcileResult()
     if not opened.directory.channels():
-        _renew(requests.open_repositories(opened.site)[0])
+        _renew(opened.repositories[0])
         return result
     with exclusive(opened.releases, "reconcile"):
         publisher = Publisher(opened, committer, observer, step)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gitstate.core import fs, git, process
-from gitstate.core.errors import ConflictError, DamagedError, GitstateError, NotFoundError, RefusedError, UsageError
+from gitstate.core.errors import ConflictError, DamagedError, NotFoundError, RefusedError, UsageError
 from gitstate.core.failures import ProgramError
 from gitstate.core.monitor import Observer
 from gitstate.directory import Channel
@@ -15,17 +15,6 @@ from gitstate.release.log import ReleaseLog
 from gitstate.release.models import TAGS, Name, PendingTag, Release, ReleaseRequest, number, version_name
 from gitstate.store import Repository, Type
 from gitstate.store.site import Site
-
-
-def open_repositories(site: Site) -> tuple[dict[str, Repository], dict[str, GitstateError]]:
-    """Every repository that can be opened, and the errors of the others, by name."""
-    repositories, faults = {}, {}
-    for name in site.repositories():
-        try:
-            repositories[name] = site.repository(name)
-        except GitstateError as error:
-            faults[name] = error
-    return repositories, faults
 
 
 def pending(repositories: Mapping[str, Repository], log: ReleaseLog, channel: str) -> Iterator[PendingTag]:

@@ -16,7 +16,6 @@ from gitstate.release.models import MadeRelease, Name, NextRelease, Release, rel
 from gitstate.release.opened import OpenedSite
 from gitstate.release.push import used_versions
 from gitstate.release.reconcile import Publisher, Step, exclusive
-from gitstate.release.requests import open_repositories
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,7 @@ def plan(opened: OpenedSite, channel_name: str, release: str | None, observer: O
     unfinished = []
     if target.commits == current.commits:
         unfinished = publishing.outstanding(opened, channel, current, observer)
-    repositories, _ = open_repositories(opened.site)
-    name = Name(channel.name, str(next_number(used_versions(log, repositories, channel.name))))
+    name = Name(channel.name, str(next_number(used_versions(log, opened.repositories[0], channel.name))))
     clients = opened.directory.followers(channel.name)
     return Rollback(opened, channel, name, target, current, clients, tuple(unfinished))
 

@@ -16,7 +16,7 @@ from gitstate.directory import Client
 from gitstate.machine.hardware.reports import Reports
 from gitstate.release.log import ReleaseLog
 from gitstate.release.opened import OpenedSite
-from gitstate.release.requests import open_repositories, pending, request_of, superseded_by
+from gitstate.release.requests import pending, request_of, superseded_by
 from gitstate.store import MAIN, Repository
 from gitstate.tree import checkin
 
@@ -108,13 +108,12 @@ def status(opened: OpenedSite, observer: Observer, *, quick: bool = False) -> Si
 
     A directory that can't be read is a problem in the result, not an error.
     """
-    site = opened.site
-    repositories, faults = open_repositories(site)
+    repositories, faults = opened.repositories
     trees = tuple(
         Tree(name, None, None, None, None, None, faults[name])
         if name in faults
         else _tree(name, repositories[name], None if quick else observer)
-        for name in site.repositories()
+        for name in opened.site.repositories()
     )
     try:
         channels, users = _directory(opened, repositories)

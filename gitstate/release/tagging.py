@@ -14,7 +14,7 @@ from gitstate.core.signature import Signature
 from gitstate.release.models import TAGS
 from gitstate.release.opened import OpenedSite
 from gitstate.store import Repository
-from gitstate.tree.verify import full_manifest
+from gitstate.tree.full_manifest import full_manifest
 
 DIGEST = "Manifest-SHA256"
 """Lets anyone verify an export later, even without trust in git's SHA-1."""

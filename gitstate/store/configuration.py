@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -67,11 +68,24 @@ def read_plain(text: str) -> dict[str, str] | None:
 
     To ask git takes as long as many a command does for its own work.
     """
+    first, *parts = f"\n{text}".split("\n[")
+    values: dict[str, str] = {}
+    for part in (first, *(f"[{part}" for part in parts)):
+        found = _parse_part(part)
+        if found is None:
+            return None
+        values |= found
+    return values
+
+
+@lru_cache(maxsize=256)  # most parts of hundreds of repositories' configurations are the same
+def _parse_part(part: str) -> Mapping[str, str] | None:
+    """The values of a part that begins with [, or that stands before the first one which does."""
     values: dict[str, str] = {}
     section = ""
-    if _UNUSUAL.search(text):
+    if _UNUSUAL.search(part):
         return None
-    for line in text.split("\n"):
+    for line in part.split("\n"):
         if not line.strip(" \t"):
             continue
         if found := _SECTION.fullmatch(line):
@@ -94,7 +108,7 @@ def refuse_foreign(settings: Mapping[str, str], name: str) -> None:
     if version not in ("0", "1") or (version == "1" and unknown):
         what = unknown[0] if version == "1" else f"repository format {version}"
         raise ConfigError(f"{name} uses git's {what}", "this gitstate doesn't know it: clone the repository without")
-    if any(_PARTIAL.fullmatch(key) for key in settings):
+    if any(_PARTIAL.fullmatch(key) for key in settings if key.startswith(("extensions.", "remote."))):
         raise ConfigError(f"{name} is a partial clone", "clone it without --filter, and put the clone here")
     declared = settings.get("gitstate.format", str(FORMAT))
     if not _VERSION.fullmatch(declared) or int(declared) > FORMAT:

@@ -18,16 +18,14 @@ _LINE: Final = "\ngitstate=gitstate\n"
 
 def install(repository: Path) -> None:
     """Install or update our hooks; those of others are left alone. Raises OSError."""
-    directory = repository / "hooks"
-    directory.mkdir(mode=0o700, exist_ok=True)
     for name in outdated(repository):
-        fs.write_file(directory / name, _texts()[name], 0o755)
+        (repository / "hooks").mkdir(mode=0o700, exist_ok=True)
+        fs.write_file(repository / "hooks" / name, _texts()[name], 0o755)
 
 
 def outdated(repository: Path) -> list[str]:
     """The names of our hooks that aren't there, aren't executable, or belong to another installation of gitstate."""
-    directory = repository / "hooks"
-    return [name for name, text in _texts().items() if not _stands(directory / name, text)]
+    return [name for name, text in _texts().items() if not _stands(repository / "hooks" / name, text)]
 
 
 def _stands(path: Path, text: bytes) -> bool:

@@ -76,7 +76,7 @@ def last_move(repository: Path, name: str) -> LoggedMove | None:
 
 
 def _packed(repository: Path) -> dict[str, bytes]:
-    text = fs.read_file(repository / "packed-refs") or b""
+    text = fs.read_file(f"{repository}/packed-refs") or b""
     found, end = {}, 0
     for line in _PACKED.finditer(text):
         if line.start() != end:
@@ -112,7 +112,7 @@ def read_refs(repository: Path, prefix: str) -> dict[str, bytes]:
 
 def _loose_names(repository: Path, directory: str) -> Iterator[str]:
     try:
-        entries = list(os.scandir(repository / directory))
+        entries = list(os.scandir(f"{repository}/{directory}"))
     except FileNotFoundError:  # git has just removed the last ref of it
         return
     for entry in entries:

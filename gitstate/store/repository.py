@@ -107,9 +107,10 @@ class Repository(Objects):
         return repository
 
     def _check_readable(self) -> None:
-        if fs.is_free(self.path / "HEAD") or not fs.has_directory(self.path / "objects"):
+        objects = f"{self.path}/objects"
+        if fs.is_free(f"{self.path}/HEAD") or not fs.has_directory(objects):
             raise HostError(f"{self.path} is not a git repository", "restore it from a clone or a backup")
-        fs.has_directory(self.path / "objects" / "pack")  # git calls what it may not enter no repository
+        fs.has_directory(f"{objects}/pack")  # git calls what it may not enter no repository
         if self.path.stat().st_uid != os.geteuid():
             hint = "its configuration and hooks would run as you: chown -R it"
             raise HostError(f"{self.path} is another user's", hint)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitstate.core import fs
-from gitstate.core.entry import Directory, Entry, Kind, Meta
+from gitstate.core.entry import Directory, Kind
 from gitstate.core.errors import ConfigError, DamagedError, GitstateError
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.names import join
@@ -18,14 +17,13 @@ from gitstate.store.objects import TREE
 from gitstate.tree import change
 from gitstate.tree.change import Change, LinksChanged, Modified
 from gitstate.tree.limits import impossible_entries, require_possible_target
-from gitstate.tree.manifest import Content, format_full
 from gitstate.tree.own_data import own_data
 from gitstate.tree.policy import Policy, parse, policy_path
 from gitstate.tree.scan.cache import NO_CACHE
 from gitstate.tree.scan.content import HashOnly
 from gitstate.tree.scan.models import BaseSnapshot
 from gitstate.tree.scan.tree import Scanner
-from gitstate.tree.snapshot import BoundedReader, Lookup, effective_links, join_tree, read_links, split_tree, walk
+from gitstate.tree.snapshot import BoundedReader, Lookup, effective_links, join_tree, read_links, split_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +76,6 @@ def _recording_everything(repository: Repository, tree: bytes) -> Policy:
 def _is_unrecorded_time(item: Change) -> bool:
     """Whether only the time differs, of an entry whose time isn't recorded."""
     return isinstance(item, Modified) and item.old.time is None and item.old == item.new._replace(time=None)
-
-
-def full_manifest(repository: Repository, commit: bytes, observer: Observer = SILENT) -> Iterator[str]:
-    """The lines of a snapshot's full manifest. Raises DamagedError."""
-    tree = repository.snapshot(commit).tree
-    observer.phase("manifest")
-    yield from format_full(_entries(repository, tree, observer), effective_links(repository.read, tree))
-
-
-def _entries(repository: Repository, tree: bytes, observer: Observer) -> Iterator[tuple[bytes, Meta, Content]]:
-    for path, directory in walk(BoundedReader(repository.read), tree):
-        yield path, directory.own, Content()
-        for entry in directory.files.values():
-            yield join(path, entry.name), entry.meta, _content(repository, entry)
-        observer.advance(len(directory.files) + 1)
-
-
-def _content(repository: Repository, entry: Entry) -> Content:
-    if entry.meta.kind is Kind.SYMLINK:
-        return Content(target=repository.read(entry.oid))
-    if entry.meta.kind is not Kind.FILE:
-        return Content()
-    digest, size = hashlib.sha256(), 0
-    for piece in _pieces(repository, entry.oid):
-        digest.update(piece)
-        size += len(piece)
-    return Content(size, digest.hexdigest())
-
-
-def _pieces(repository: Repository, oid: bytes) -> Iterable[bytes]:
-    whole = repository.whole(oid)
-    return whole.chunks() if whole is not None else [repository.read(oid)]
 
 
 # --- fsck -----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gitstate.core.names import display, octal
-from gitstate.release.layers import DirectoryChange
+from gitstate.release.difference import DirectoryChange
 
 
 def directory_lines(changes: Iterable[DirectoryChange], prototype: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from gitstate.core.errors import DamagedError, NotFoundError, UsageError
 from gitstate.core.names import display
 from gitstate.tree import verify as verifying
 from gitstate.tree.change import as_json
+from gitstate.tree.full_manifest import full_manifest
 
 
 @command("gitstate manifest desktop v12 > v12.mtree && mtree -f v12.mtree -p /mnt/root")
@@ -30,7 +31,7 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
     repository = session.opened.repository(name)
     commit = repository.resolve(revision or "HEAD")
     digest, entries = hashlib.sha256(), 0
-    for line in verifying.full_manifest(repository, commit, session.observer):
+    for line in full_manifest(repository, commit, session.observer):
         digest.update(line.encode("ascii"))
         entries += not line.startswith("#")
         if not session.json:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
-from typing import Final
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
+from typing import Final, NamedTuple
 
 from gitstate.core.errors import ConfigError, NotFoundError, UsageError
 from gitstate.machine.layers.options import Missing, Network, Options
@@ -51,8 +51,7 @@ class ExistingLayers:
         self.networks = tuple((name, network) for name, network in found if network is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenLayer:
+class ChosenLayer(NamedTuple):
     """A layer that a machine gets, and why: in words, such as ``network 192.168.1.0/24``."""
 
     name: str
@@ -79,71 +78,66 @@ def resolve(machine: Machine, known: ExistingLayers, options: Options) -> Resolu
     taken: dict[str, ChosenLayer] = {}
     missing: dict[str, ChosenLayer] = {}
     for kind in options.order:
-        for one, is_named in _candidates(kind, machine, known):
-            if one.name in known.names:
-                taken.setdefault(one.name, one)
-            elif is_named:
-                missing.setdefault(one.name, one)
+        for name, why in _automatic(kind, machine, known):
+            if name in known.names:
+                taken.setdefault(name, ChosenLayer(name, why))
+        for name, why in _assigned(kind, machine):
+            (taken if name in known.names else missing).setdefault(name, ChosenLayer(name, why))
     if missing and options.missing is Missing.FAIL:
         one = next(iter(missing.values()))
         raise NotFoundError(f"{machine.name}: there is no layer {one.name} ({one.why})", f"gitstate layer create {one.name}")
     return Resolution(tuple(taken.values()), tuple(missing.values()))
 
 
-def _candidates(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[tuple[ChosenLayer, bool]]:
-    """The layers of one kind that a machine would get, and whether somebody named them."""
-    yield from ((one, False) for one in _automatic(kind, machine, known))
-    yield from ((one, True) for one in _assigned(kind, machine))
-
-
-def _automatic(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[ChosenLayer]:
-    """What a machine gets by its name and its addresses."""
+def _automatic(kind: str, machine: Machine, known: ExistingLayers) -> Iterator[tuple[str, str]]:
+    """The layers of one kind that a machine would get by its name and its addresses, and why."""
     match kind:
         case "base":
-            yield ChosenLayer("base", "every machine")
+            yield "base", "every machine"
         case "network":
             for address in machine.addresses:
                 yield from _networks(address, known)
-        case "lab" if machine.lab:
-            yield _chosen(kind, machine.lab, f"lab {machine.lab}")
+        case "lab" if lab := machine.lab:
+            yield _full_name(kind, lab), f"lab {lab}"
         case "host":
-            yield _chosen(kind, machine.name, f"host {machine.name}")
+            yield _full_name(kind, machine.name), f"host {machine.name}"
         case "ip":
-            yield from (_chosen(kind, str(one.ip), f"address {one.ip}") for one in machine.addresses)
+            yield from ((_full_name(kind, str(one.ip)), f"address {one.ip}") for one in machine.addresses)
 
 
-def _assigned(kind: str, machine: Machine) -> Iterator[ChosenLayer]:
-    """What the directory names for a machine."""
+def _assigned(kind: str, machine: Machine) -> Iterator[tuple[str, str]]:
+    """The layers of one kind that the directory names for a machine, and why."""
     if kind == "class":
-        yield from (_chosen(kind, name, f"class {name}") for name in machine.classes)
+        yield from ((_full_name(kind, name), f"class {name}") for name in machine.classes)
     if kind == "workload" and machine.workload:
-        yield _chosen(kind, machine.workload, f"workload {machine.workload}")
+        yield _full_name(kind, machine.workload), f"workload {machine.workload}"
     for name in machine.extra:
         before, _, rest = name.partition("/")
         if before == kind:
-            yield _chosen(kind, rest, "named in the directory")
+            yield _full_name(kind, rest), "named in the directory"
 
 
-def _chosen(kind: str, name: str, why: str) -> ChosenLayer:
-    return ChosenLayer(f"{kind}/{layer_word(name)}", why)
+def _full_name(kind: str, name: str) -> str:
+    return f"{kind}/{layer_word(name)}"
 
 
-def _networks(address: Interface, known: ExistingLayers) -> Iterator[ChosenLayer]:
+def _networks(address: Interface, known: ExistingLayers) -> Iterator[tuple[str, str]]:
     """The layers of the networks that hold an address, the widest first; of one network its broadcast name last."""
-    found: list[tuple[int, int, ChosenLayer]] = []
-    for name, network in known.networks:
-        if network.version == address.version and address.ip in network:
-            found.append((network.prefixlen, 0, ChosenLayer(name, f"network {network}")))
-    mask = address.network
+    ip, mask = address.ip, address.network
+    found = [
+        (network.prefixlen, 0, name, f"network {network}")
+        for name, network in known.networks
+        if network.version == ip.version and ip in network
+    ]
     if mask.prefixlen < mask.max_prefixlen:
-        found.append((mask.prefixlen, 1, _by_broadcast(mask)))
-    yield from (taken for _, _, taken in sorted(found, key=lambda one: one[:2]))
+        found.append((mask.prefixlen, 1, *_by_broadcast(mask)))
+    yield from (one[2:] for one in sorted(found, key=lambda one: one[:2]))
 
 
 @lru_cache(maxsize=1024)
-def _by_broadcast(network: Network) -> ChosenLayer:
+def _by_broadcast(network: Network) -> tuple[str, str]:
     """The layer that has a network's broadcast address for its name; machines of one network are many."""
-    return ChosenLayer(f"network/{layer_word(str(network.broadcast_address))}", f"network {network}")
+    return _full_name("network", str(network.broadcast_address)), f"network {network}"
 
 
 def name_problem(name: str) -> str | None:
@@ -193,5 +187,11 @@ def with_netmasks(addresses: Iterable[str], networks: Iterable[Network]) -> tupl
     for text in addresses:
         address = ip_address(text)
         home = next((one for one in known if one.version == address.version and address in one), None)
-        found.append(ip_interface(f"{address}/{home.prefixlen if home else address.max_prefixlen}"))
+        found.append(_interface(address, home.prefixlen if home else address.max_prefixlen))
     return tuple(found)
+
+
+def _interface(address: IPv4Address | IPv6Address, prefix: int) -> Interface:
+    if isinstance(address, IPv4Address):
+        return IPv4Interface((int(address), prefix))  # from text it takes five times as long
+    return IPv6Interface((address, prefix))

@@ -85,21 +85,22 @@ class Batch:
 
     def resolve(self, client: Client) -> Resolution:
         """The layers of a client. Raises NotFoundError, ConfigError."""
-        if client not in self._resolutions:
-            self._resolutions[client] = choosing.resolve(self.machine(client), self._known, self._context.options)
-        return self._resolutions[client]
+        found = self._resolutions.get(client)
+        if found is None:
+            found = choosing.resolve(self.machine(client), self._known, self._context.options)
+            self._resolutions[client] = found
+        return found
 
     def machine(self, client: Client) -> Machine:
         """What a client's layers are chosen by."""
-        if client not in self._machines:
-            self._machines[client] = Machine(
-                client.name,
-                choosing.with_netmasks(client.ips, self._context.options.known_networks()),
-                hardware.in_order(client.classes, self._context.rules),
-                client.workload,
-                client.layers,
-            )
-        return self._machines[client]
+        found = self._machines.get(client)
+        if found is None:
+            options = self._context.options
+            addresses = choosing.with_netmasks(client.ips, options.known_networks())
+            classes = hardware.in_order(client.classes, self._context.rules)
+            found = Machine(client.name, addresses, classes, client.workload, client.layers)
+            self._machines[client] = found
+        return found
 
     def key(self, client: Client) -> str:
         """What a client gets depends on this alone. Raises NotFoundError, ConfigError."""

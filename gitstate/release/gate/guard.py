@@ -76,7 +76,7 @@ def _check_tag(
     request = requests.request_of(repository, pending)
     current = opened.releases.current(channel.name)
     requests.check_repository(channel, pending.repository, opened.site, current)
-    repositories, _ = requests.open_repositories(opened.site)
+    repositories, _ = opened.repositories
     requests.check_name(opened.releases, repositories, pending)
     if opened.releases.get(pending.name) is not None:
         return  # a deleted tag was made again; it is never published twice
