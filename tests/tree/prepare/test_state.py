@@ -398,6 +398,16 @@ def test_a_disk_that_is_not_there_is_waited_for_and_told(machine: Initramfs) -> 
     assert out == "gitstate: gitstate.scratch=LABEL=none: there is no such disk: in memory\ndone\n"
 
 
+def test_a_disk_that_udev_still_works_at_is_waited_for(machine: Initramfs) -> None:
+    device = machine.place / "dev/disk/by-label/slow"
+    device.parent.mkdir(parents=True)
+    out = machine(
+        f'udevadm() {{ [ "$1 $3" != "settle --exit-if-exists={device}" ] || touch {device}; }}\n'
+        f"gitstate_dev={machine.place}/dev gitstate_scratch=LABEL=slow\ngitstate_scratch_device"
+    )
+    assert out == f"{device}\n"
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
