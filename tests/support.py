@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from pathlib import Path
 from typing import Final, NoReturn
@@ -16,6 +17,12 @@ needs = pytest.mark.needs
 
 root_only = pytest.mark.root
 """``@root_only``: the test runs only as root."""
+
+
+def computed() -> float:
+    """Seconds of CPU that we and our ended children have taken: they don't grow on a busy machine, as a clock's do."""
+    both = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in both)
 
 
 def unavailable(what: str) -> NoReturn:

@@ -21,7 +21,7 @@ from gitstate.directory.model.clients import normalized
 from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
 from gitstate.store.site import Site
 from tests.directory.harness import ADA, Place, clients
-from tests.support import needs
+from tests.support import computed, needs
 
 
 def machines(listing: HostList) -> dict[str, tuple[str, ...]]:
@@ -423,10 +423,10 @@ def test_nothing_makes_a_reader_stumble(pieces: list[str], form: ListFormat | No
 @pytest.mark.parametrize("form", [*ListFormat, None])
 def test_no_list_takes_long(make: Callable[[int], str], form: ListFormat | None) -> None:
     text = make(200_000)
-    started = time.monotonic()
+    started = time.process_time()
     with suppress(UsageError):
         read(text, form)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------
@@ -584,10 +584,10 @@ def test_ten_thousand_lines(place: Place) -> None:
         f"pc{number:05},52:54:00:{number >> 8:02x}:{number & 255:02x}:01,10.80.{number >> 8}.{number & 255}\n"
         for number in range(10_000)
     )
-    started = time.monotonic()
+    started = computed()
     found = planned(place, text)
     assert not found.bad
     plan.apply(found.plan, ADA, ADA, found.message("x"))
-    assert time.monotonic() - started < 15
+    assert computed() - started < 15
     assert len(place.open().clients()) == 10_000
     assert planned(place, text).same == 10_000

@@ -76,11 +76,11 @@ def test_expand(text: str, names: str) -> None:
     ],
 )
 def test_what_is_refused(text: str, why: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UsageError, match=why) as caught:
         expand(text)
     assert len(caught.value.message) < 200
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @given(st.text(alphabet="x01289[]-,/*é \n", max_size=40))

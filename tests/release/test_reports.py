@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,7 +23,7 @@ from gitstate.store.site import Site
 from tests.gitstate_command import git
 from tests.release.harness import Harness
 from tests.release.sshd import Server, serving
-from tests.support import PROJECT, needs, root_only
+from tests.support import PROJECT, computed, needs, root_only
 from tests.testing.sysfs import MACHINES, plant
 
 pytestmark = [root_only, needs("git")]
@@ -231,11 +230,11 @@ def test_a_thousand_reports(tmp_path: Path) -> None:
     assert (dict(reports.all()), reports.blobs(), reports.get("x")) == ({}, {}, None)
     reports.put("lab3-0", report(host="lab3-0"), (ADA, ADA))
     _copy_to_many(tmp_path / "site" / "site.git", 1000)
-    start = time.monotonic()
+    start = computed()
     found = Reports(Site(tmp_path / "site")).all()
     assert len(found) == 1000
     assert found["lab3-777"]["cpus"] == 4
-    assert time.monotonic() - start < 0.5
+    assert computed() - start < 0.5
     assert reports.put("lab3-777", report("intel laptop"), (ADA, ADA))
     assert reports.get("lab3-777") != reports.get("lab3-776")
     assert len(reports.blobs()) == 1000
