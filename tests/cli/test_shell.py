@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,28 @@ def test_what_policy_refuses_stops_no_package_manager(site: Site, root: Path) ->
 )
 def test_odd_requests_do_no_harm(site: Site, script: str) -> None:
     assert inside(site, f"cd /run/gitstate-shell; {script}; sleep 0.3; echo fine") == ["fine"]
+
+
+def test_links_of_writable_files_are_restored_after_packages(site: Site, root: Path) -> None:
+    site.run("layer", "create", "base")
+    site.run("local", "add", "desktop", "/etc/fstab")
+    script = "rm /etc/fstab; echo from a package >/etc/fstab; /run/gitstate-shell/packages after apt"
+    site.run("shell", "desktop", "--", "sh", "-c", script)
+    assert (root / "etc/fstab").is_symlink()
+    assert (site.path / "live/base/etc/fstab").read_text() == "from a package\n"
+    assert site.out("status", "desktop").startswith("desktop: nothing to check in since")
+
+
+def test_a_live_tree_may_be_an_overlay(tmp_path: Path) -> None:
+    site = prototype(tmp_path)
+    root = tmp_path / "root"
+    site.run("live", "desktop", "--mode", "overlay")
+    try:
+        assert inside(site, ">/tmp/x; echo x >/etc/x; cat /etc/resolv.conf", "-m", "an x")
+        assert git(site, "show", "--name-only", "--format=", "main", "--", ":!*.gitstate").split() == ["etc/x"]
+        site.run("mount", "desktop")
+        assert site.out("status", "desktop").startswith("desktop: nothing to check in since")
+        site.run("umount", "desktop")
+        assert visible_mounts(tmp_path) == ["root"]
+    finally:
+        subprocess.run(["umount", "--recursive", "--lazy", str(root)], check=True)

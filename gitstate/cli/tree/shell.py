@@ -77,7 +77,7 @@ def shell(
         who = session.author(author, repository.path)
         return Request(repository, tree, text, who, settings.committer())
 
-    recorder = use_case.Recorder(request)
+    recorder = use_case.Recorder(session.opened.site, None if repository.is_layer or live else name, request)
     code = use_case.run(repository, todo, recorder.answer, to_stderr=session.json)
     found = engine.status(repository, tree, session.observer)
     commit = None

@@ -8,7 +8,9 @@ from typing import Final
 
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import SILENT
-from gitstate.tree import checkin
+from gitstate.store import Repository
+from gitstate.store.site import Site
+from gitstate.tree import checkin, local
 from gitstate.tree.shell import packages
 from gitstate.tree.shell.packages import Installed
 from gitstate.tree.shell.requests import Request
@@ -18,9 +20,14 @@ _OWN: Final = (b"var/log/", b"var/cache/", b"var/lib/apt/", b"var/lib/dnf/", b"v
 
 
 class Recorder:
-    """Answers the hooks of one shell. ``request`` makes what is asked of a check-in, without its message."""
+    """Answers the hooks of one shell.
 
-    def __init__(self, request: Callable[[], checkin.Request]) -> None:
+    ``request`` makes what is asked of a check-in, without its message; links of writable files of the prototype
+    ``name``, None for a layer, are restored first.
+    """
+
+    def __init__(self, site: Site, name: str | None, request: Callable[[], checkin.Request]) -> None:
+        self._site, self._name = site, name
         self._request = request
         self._installed: Installed | None = None
         self.commits: list[bytes] = []
@@ -38,6 +45,8 @@ class Recorder:
             request = replace(self._request(), message=message)
             if asked.before and not _is_edited(request):
                 return ""
+            if not asked.before and self._name is not None:
+                self._restore_links(self._site.repository(self._name))
             result = checkin.record(request, SILENT)
         except GitstateError as error:
             return f"not checked in {'before' if asked.before else 'after'} {asked.program}: {error}"
@@ -46,6 +55,11 @@ class Recorder:
         self.commits.append(result.commit)
         left = len(result.status.findings.unrecorded)
         return f"{result.commit.hex()[:7]}  {message.partition(chr(10))[0]}" + f"; {left} not recorded" * bool(left)
+
+    def _restore_links(self, repository: Repository) -> None:
+        """As ``gitstate local autofix``, which hooks in the tree can't call in here."""
+        with local.open_prototype(self._site, repository, lock=True) as (trees, _, _):
+            local.apply(local.fix(trees, (), local.ConflictPolicy.KEEP), trees)
 
 
 def _is_edited(request: checkin.Request) -> bool:
