@@ -61,6 +61,7 @@ def _to_overlay(found: Plan, observer: Observer, step: Step) -> None:
         if found.layers is not None:
             _mount(found, found.layers)
         raise
+    live_root.forget(found.repository)  # what is mounted there from now on is another directory
     found.repository.configure(SETTING, str(found.new.place))
     live_root.forget(found.repository)
     step("configured")
@@ -93,6 +94,7 @@ def _to_directory(found: Plan, observer: Observer, step: Step) -> None:
         numbered = (place / f"beneath-{number}" for number in count(1))
         os.rename(found.live, next(path for path in numbered if fs.is_free(path)))
     step("moved")
+    live_root.forget(found.repository)
     os.rename(made, found.live)
     fs.sync_directory(found.live.parent)
     step("placed")

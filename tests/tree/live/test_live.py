@@ -48,6 +48,9 @@ class Machine:
     def show(self, revision: str) -> str:
         return self.site.git("desktop", "show", revision)
 
+    def tip(self) -> str:
+        return self.site.git("desktop", "rev-parse", "main").strip()
+
     def is_mounted(self) -> bool:
         return self.tree.is_mount()
 
@@ -92,8 +95,8 @@ def test_edits_are_recorded_from_the_upper_directory(machine: Machine) -> None:
     edited(machine)
     assert machine.show("main:etc/hosts") == "edited\n"
     assert "passing" not in machine.show("main:etc")
-    assert "nothing to check in" in machine.site.out("status", "desktop")
-    assert "1 hosts" not in machine.site.out("status", "desktop")
+    said = machine.site.run("status", "desktop")
+    assert (said.stdout, said.stderr) == (f"desktop: nothing to check in since {machine.tip()[:7]}\n", "")
     assert machine.show("main:hosts") == "hosts as made\n"  # the copy broke the hard link
 
 
@@ -102,7 +105,8 @@ def test_only_what_was_edited_is_read(machine: Machine) -> None:
     assert machine.site.json("status", "desktop")["entries"] == 3
 
 
-def test_a_merge_keeps_what_others_did_and_what_was_done_here(machine: Machine) -> None:
+@pytest.mark.parametrize("way", ["update", "fold"])
+def test_a_merge_keeps_what_others_did_and_what_was_done_here(machine: Machine, way: str) -> None:
     clone = machine.site.path.parent / "clone"
     machine.site.run("clone", "desktop", str(clone))
     (clone / "etc/fstab").write_text("by a colleague\n")
@@ -116,6 +120,10 @@ def test_a_merge_keeps_what_others_did_and_what_was_done_here(machine: Machine) 
         assert machine.show("main:etc/fstab") == "by a colleague\n"
     assert (machine.tree / "etc/fstab").read_text() == "fstab as made\n"
     assert "nothing to check in" in machine.site.out("status", "desktop")
+    if way == "update":
+        machine.site.run("update", "desktop")
+        assert (machine.tree / "etc/fstab").read_text() == "by a colleague\n"
+        assert "nothing to check in" in machine.site.out("status", "desktop")
     machine.live("--fold")
     assert (machine.tree / "etc/fstab").read_text() == "by a colleague\n"
     assert (machine.tree / "etc/hosts").read_text() == "edit 2\n"
@@ -124,7 +132,7 @@ def test_a_merge_keeps_what_others_did_and_what_was_done_here(machine: Machine) 
 
 
 def test_what_does_not_go_together_is_a_conflict(machine: Machine) -> None:
-    tip = machine.site.git("desktop", "rev-parse", "main").strip()
+    tip = machine.tip()
     upper = machine.site.path.parent / "upper"
     (upper / "etc").mkdir(parents=True)
     (upper / "etc/hosts").write_text("elsewhere\n")
@@ -177,7 +185,7 @@ def test_a_fold_that_is_killed_loses_nothing(machine: Machine, step: str) -> Non
     assert not (machine.tree / "etc/passing").exists()
     assert "nothing to check in" in machine.site.out("status", "desktop")
     layers = machine.tree.with_name(".desktop.overlay")
-    assert [path.name for path in layers.iterdir()] == [machine.site.git("desktop", "rev-parse", "main").strip()]
+    assert [path.name for path in layers.iterdir()] == [machine.tip()]
 
 
 @pytest.mark.parametrize("step", DIRECTORY_STEPS)
