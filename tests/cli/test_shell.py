@@ -281,3 +281,16 @@ def test_a_live_tree_may_be_an_overlay(tmp_path: Path) -> None:
         assert visible_mounts(tmp_path) == ["root"]
     finally:
         subprocess.run(["umount", "--recursive", "--lazy", str(root)], check=True)
+
+
+def test_where_nothing_may_be_mounted_it_says_so(site: Site, root: Path) -> None:
+    """As in a container without the right to."""
+    environment = {**os.environ, "GITSTATE_SITE": str(site.path), "PYTHONPATH": str(PROJECT)}
+    for verb in (("shell", "desktop", "--", "true"), ("mount", "desktop")):
+        argv = ["setpriv", "--bounding-set=-sys_admin", sys.executable, "-m", "gitstate", *verb]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 5, done.stderr
+        assert "Operation not permitted" in done.stderr
+        assert "container" in done.stderr
+    assert not list((site.repository("desktop") / "gitstate").glob("scratch-*"))
+    assert not (site.repository("desktop") / "gitstate/mounts").exists()
