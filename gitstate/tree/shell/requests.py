@@ -23,7 +23,7 @@ INSIDE: Final = Path("run/gitstate-shell")
 """Where the hooks are, below the root inside."""
 _REQUESTS: Final = "requests"
 _STAND_INS: Final = ("invoke-rc.d", "service", "initctl")
-WRAPPED: Final = ("dnf", "yum", "microdnf")
+WRAPPED: Final = ("dnf", "dnf5", "yum", "microdnf")
 """Package managers without hooks that need no file in the tree."""
 _request: Final = re.compile(rb"(before|after) (apt|dnf) ([0-9]{1,10})").fullmatch
 _MOST: Final = 4096
