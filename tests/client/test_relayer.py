@@ -429,8 +429,11 @@ def test_two_at_once_and_a_dead_one_s_lock(machine: Machine) -> None:
 # --- killed ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("turns", [6, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["overlay", "disk"])
-def test_killed_at_any_moment_each_file_is_old_or_new_and_the_next_run_finishes(machine: Machine, kind: str) -> None:
+def test_killed_at_any_moment_each_file_is_old_or_new_and_the_next_run_finishes(
+    machine: Machine, kind: str, turns: int
+) -> None:
     names = [f"etc/d{number % 3}/f{number}" for number in range(30)]
     machine.has(dict.fromkeys(names, "0") | {"etc/gone": "0"})
     if kind == "disk":
@@ -440,15 +443,15 @@ def test_killed_at_any_moment_each_file_is_old_or_new_and_the_next_run_finishes(
     machine.relayer()
     whole = time.monotonic() - start
     reached: list[int] = []
-    for turn in range(12):
+    for turn in range(turns):
         old, new = str(turn + 1), str(turn + 2)
         machine.serve(packed(layout(dict.fromkeys(names, new * 5000), removed=("etc/gone",) if turn % 2 else ())))
         words = machine.words("relayer", "--from", str(machine.place / "current.cpio"))
         with subprocess.Popen(words, env=machine.environment, stdout=subprocess.DEVNULL, start_new_session=True) as run:
             if turn % 2:
-                time.sleep(whole * (turn + 1) / 13)
+                time.sleep(whole * (turn + 1) / (turns + 1))
             else:  # however long it takes here, some of these come when a part is done
-                wanted = machine.root / names[turn * 2]
+                wanted = machine.root / names[turn * 24 // turns]
                 while run.poll() is None and wanted.read_text() != new * 5000:
                     time.sleep(0.001)
             with suppress(ProcessLookupError):
