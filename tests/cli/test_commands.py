@@ -16,6 +16,7 @@ from gitstate import cli
 from gitstate.core.errors import ConflictError
 from gitstate.release.opened import OpenedSite
 from tests.cli.harness import COMMANDS, GITSTATE, environment, listing, said
+from tests.fork_server import ForkServer
 from tests.gitstate_command import Site
 from tests.support import needs, root_only
 
@@ -95,7 +96,7 @@ def test_what_only_reads_leaves_no_trace(site: Site, place: Path, name: str) -> 
     assert {path: one for path, one in listing(place).items() if path != str(private)} == before
 
 
-def test_a_dry_run_fails_where_the_command_would(site: Site, place: Path) -> None:
+def test_a_dry_run_fails_where_the_command_would(site: Site, place: Path, fork_server: ForkServer) -> None:
     for words in (
         ("init",),
         ("--site", str(place), "init"),
@@ -105,12 +106,10 @@ def test_a_dry_run_fails_where_the_command_would(site: Site, place: Path) -> Non
         ("prototype", "create", "new", "--from", "desktop@nothing"),
         ("prototype", "remove", "nothing"),
     ):
-        wet = subprocess.run([*GITSTATE, *words], env=environment(site), capture_output=True, text=True, check=False)
-        dry = subprocess.run(
-            [*GITSTATE, *words, "-n"], env=environment(site), capture_output=True, text=True, check=False
-        )
-        assert wet.returncode
-        assert (dry.returncode, dry.stderr) == (wet.returncode, wet.stderr), words
+        wet_code, _, wet_said = fork_server.run(list(words), place, environment=environment(site))
+        dry_code, _, dry_said = fork_server.run([*words, "-n"], place, environment=environment(site))
+        assert wet_code
+        assert (dry_code, dry_said) == (wet_code, wet_said), words
 
 
 # --- options and names ------------------------------------------------------------------------------------------------

@@ -87,10 +87,13 @@ def test_completion_in_bash(site: Site, tmp_path: Path) -> None:
     program.write_text(f'#!/bin/sh\nexec {shlex.join(GITSTATE)} "$@"\n')
     program.chmod(0o755)
 
+    sourced = {**environment(site), "_GITSTATE_COMPLETE": "bash_source"}
+    (tmp_path / "completion").write_bytes(subprocess.run(GITSTATE, env=sourced, capture_output=True, check=True).stdout)
+
     def completed(line: str) -> list[str]:
         words = line.split(" ")
         script = f"""
-            eval "$(_GITSTATE_COMPLETE=bash_source gitstate)"
+            . {tmp_path}/completion
             COMP_WORDS=({" ".join(map(shlex.quote, words))}) COMP_CWORD={len(words) - 1}
             _gitstate_completion gitstate
             printf '%s\\n' "${{COMPREPLY[@]}}"
