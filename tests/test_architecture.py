@@ -30,8 +30,8 @@ DISTRICTS: Final = {
         """,
         "tree": """
             limits manifest change policy snapshot edits merge combine own_data live_root scan recording overlay checkin
-            owners export full_manifest verify history restore update live tarball upper oci bootstrap prototypes
-            maintenance mounts prepare local shell
+            standing owners export full_manifest verify history restore update live tarball upper oci bootstrap
+            prototypes maintenance mounts prepare local shell
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",

@@ -52,6 +52,9 @@ def author(given: str | None, repository: Path) -> Signature:
     return Signature(who, *_now())
 
 
+_EDITORS: Final = ("GIT_EDITOR", "VISUAL", "EDITOR")
+
+
 def committer() -> Signature:
     """The signature of gitstate on this host."""
     return Signature(f"gitstate <root@{os.uname().nodename}>", *_now())
@@ -74,6 +77,16 @@ def _configured(repository: Path) -> Mapping[str, str]:
         return {}
     pairs = (item.partition("\n") for item in found.decode(errors="replace").split("\0") if item)
     return {key: value.strip() for key, _, value in pairs}
+
+
+def editor(repository: Path) -> str | None:
+    """The shell command that git would open an editor with, in ``repository``; None where git knows none."""
+    variables = {name: value for name, value in environment.own().items() if name in _EDITORS}
+    try:
+        found = process.run(git.on(repository, "var", "GIT_EDITOR"), personal=True, variables=variables)
+    except ProgramError:
+        return None
+    return found.decode(errors="surrogateescape").strip()
 
 
 def caller() -> str:

@@ -14,7 +14,7 @@ from gitstate.core import fs
 from gitstate.core.errors import ConfigError, ConflictError, HostError, NotFoundError
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.signature import Signature
-from gitstate.store import MAIN, Commit, Repository, Staging, Type
+from gitstate.store import MAIN, Commit, Repository, Snapshot, Staging, Type
 from gitstate.tree import change, live_root
 from gitstate.tree.change import Change, LinksChanged
 from gitstate.tree.combine import MergedTree, join_branch
@@ -22,7 +22,7 @@ from gitstate.tree.overlay.layers import Layers, layers_of
 from gitstate.tree.overlay.run import scan_upper
 from gitstate.tree.own_data import own_data
 from gitstate.tree.policy import Policy, parse, policy_path
-from gitstate.tree.recording import Allowance, message_of, refuse, require_free
+from gitstate.tree.recording import Allowance, amendable, amended_message, message_of, refuse, require_free
 from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
 from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
@@ -54,6 +54,7 @@ class Request:
     branch: str = "main"
     allow: tuple[Allowance, ...] = ()
     replace: bool = False
+    amend: bool = False
     yes_delete: int | None = None
     """So many entries may be missing, and the live tree may be another directory than last time."""
 
@@ -133,27 +134,6 @@ def require_base(repository: Repository) -> bytes:
     return base
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How the commit that a live tree was recorded as stands to main: ``behind`` commits that it lacks, ``ahead`` that
-    main lacks.
-    """
-
-    main: bytes
-    behind: int
-    ahead: int
-
-
-def standing(repository: Repository) -> Standing | None:
-    """Where the live tree's commit isn't main's; None where it is, or nothing is recorded."""
-    base, tip = base_of(repository), repository.ref(MAIN)
-    if base is None or tip is None or base == tip:
-        return None
-    counted = repository.git("rev-list", "--left-right", "--count", f"{base.hex()}...{tip.hex()}")
-    ahead, behind = map(int, counted.split())
-    return Standing(tip, behind, ahead)
-
-
 def _recorded(repository: Repository, branch: str, ref: str) -> bytes | None:
     """The commit that the live tree was last recorded as on a branch, None if it never was.
 
@@ -180,6 +160,9 @@ def preview(request: Request, found: Status) -> None:
     """Raise what ``record`` would raise after the scan that ``status`` made. Raises RefusedError, ConflictError."""
     refuse(found.findings)
     _require_whole(request, found.findings)
+    if request.amend:
+        to_amend(request)
+        return
     repository, tip = request.repository, request.repository.ref(request.ref)
     if tip is not None and _overlay(repository, request.live) is not None:
         with repository.staging() as staging:  # a merge reads content
@@ -211,7 +194,11 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
         refuse(scan.findings)
         _require_whole(request, scan.findings)
         parent = tip or base
-        plan = _plan(request, base, tip, scan.tree, staging.reader(repository.read))
+        if request.amend:
+            plan, message = _amend(request, message)
+            parent = plan.parent
+        else:
+            plan = _plan(request, base, tip, scan.tree, staging.reader(repository.read))
         commit, newest = None, tip
         if plan.is_equal and tip is not None:
             _note_equality(request, tip)
@@ -230,6 +217,20 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
             step("cache")
     seen = compared(repository, parent, scan, repository.read)
     return Result(commit, seen, staging.objects, staging.blobs, time.monotonic() - started)
+
+
+def to_amend(request: Request) -> Snapshot:
+    """The check-in that ``request`` replaces. Raises NotFoundError, ConflictError."""
+    found = amendable(request.repository, request.ref, {request.ref, request.recorded_ref})
+    if _recorded(request.repository, request.ref, request.recorded_ref) != found.oid:
+        hint = f"gitstate update {request.repository.name}"
+        raise ConflictError(f"{found.oid.hex()[:7]} isn't what this live tree was recorded as", hint)
+    return found
+
+
+def _amend(request: Request, message: str) -> tuple[_Plan, str]:
+    before = to_amend(request)
+    return _Plan(before.parents[0] if before.parents else None, is_new=True), amended_message(message, before.message)
 
 
 def _plan(request: Request, base: bytes | None, tip: bytes | None, tree: bytes, read: ReadObject) -> _Plan:

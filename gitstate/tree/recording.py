@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from gitstate.core.errors import ConflictError, RefusedError, UsageError
+from gitstate.core.errors import ConflictError, NotFoundError, RefusedError, UsageError
 from gitstate.core.names import octal
+from gitstate.core.wording import some_of
 from gitstate.store import Repository
+from gitstate.store.repository import Snapshot
 from gitstate.tree.policy import refused, remedies
 from gitstate.tree.scan.models import Findings
 
 _BRANCH: Final = re.compile(r"(?!.*\.lock$)[A-Za-z0-9]([A-Za-z0-9._+-]*[A-Za-z0-9_+-])?")
 _LONGEST_BRANCH: Final = 200
+_ALLOWED: Final = "Gitstate-Allow:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,34 @@ def refuse(findings: Findings) -> None:
         raise RefusedError(f"nothing recorded, {refused(refusals)}", remedies(refusals))
 
 
+def amendable(repository: Repository, ref: str, own: Collection[str]) -> Snapshot:
+    """The commit at the end of a branch, to be replaced while nothing else has it; ``own`` are refs that go along.
+
+    Raises NotFoundError, and ConflictError for a merge and for what a release, a tag or another branch has.
+    """
+    tip = repository.ref(ref)
+    if tip is None:
+        raise NotFoundError(f"{repository.name} has no check-in to amend", "check in without --amend")
+    found = repository.snapshot(tip)
+    if len(found.parents) > 1:
+        raise ConflictError(f"{tip.hex()[:7]} is a merge", "check in a new commit instead")
+    listed = repository.git("for-each-ref", "--format=%(refname)", "--contains", tip.hex()).decode().split()
+    if others := [name.removeprefix("refs/").removeprefix("heads/") for name in listed if name not in own]:
+        hint = "it stays as it is: check in a new commit, without --amend"
+        raise ConflictError(f"{tip.hex()[:7]} is part of {some_of(others)}", hint)
+    return found
+
+
+def amended_message(text: str, before: str) -> str:
+    """A new message, with the allowances that the old one has: what they let in is still there."""
+    kept = [line for line in before.splitlines() if line.startswith(_ALLOWED) and line not in text.splitlines()]
+    return "\n".join([text, "", *kept]) if kept else text
+
+
 def message_of(text: str, allow: Iterable[Allowance]) -> str:
     """A commit's message, with a trailer for every allowance. Raises UsageError."""
     message = text.strip()
     if not message:
         raise UsageError("a check-in needs a message", "-m TEXT")
-    trailers = [f"Gitstate-Allow: {octal(item.path)} because {item.because}" for item in allow]
+    trailers = [f"{_ALLOWED} {octal(item.path)} because {item.because}" for item in allow]
     return "\n".join([message, "", *trailers]) if trailers else message

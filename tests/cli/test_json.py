@@ -135,6 +135,7 @@ def _begin(life: Life, place: Path) -> None:
     life("checkin", "desktop", "-m", "third", "-n", code=4)
     life.fails(4, "checkin", "desktop", "-m", "third")
     shutil.rmtree(root / "etc" / "ssh")
+    assert life("restore", "desktop", "etc")["metadata"] == 1  # the directory's time
 
 
 def _look_back(life: Life, place: Path) -> None:

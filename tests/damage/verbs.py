@@ -414,6 +414,7 @@ VERBS: Final = (
         lambda lab: (mounted(False)(lab), has("show", "p", "main:etc/copied")(lab))[0],
     ),
     Verb("checkin on a branch", said("checkin", "p", "-m", "m", "--branch", "side"), (0,), changed),
+    Verb("checkin --amend", said("checkin", "p", "--amend", "-m", "m"), (0,), changed, recorded),
     Verb("update", said("update", "p"), (0,), behind, ahead),
     Verb("restore", said("restore", "p", "--all", "--delete"), (0,), spoilt, unspoilt),
     Verb(

@@ -78,6 +78,10 @@ VARIABLES: Final[Rows] = [
     ("SSH_ORIGINAL_COMMAND", "The command that an ssh client requested, for `gitstate serve`."),
     ("CREDENTIALS_DIRECTORY", "Where systemd puts the password for the directory server."),
     ("NO_COLOR", "No colours if it is set, as with `TERM=dumb` or without a terminal."),
+    (
+        "GIT_EDITOR, VISUAL, EDITOR",
+        "The editor in which `checkin` without `-m` asks for a message; git's `core.editor` is between the first two.",
+    ),
     ("PAGER, LESS", "The pager of `log`, `show` and `diff`, and its options."),
     ("TZ", "Time zone of dates for people. JSON is in UTC."),
     ("_GITSTATE_COMPLETE", "Used by shell completion."),

@@ -44,7 +44,7 @@ def status_lines(session: Session, name: str, found: Status, times: bool) -> Ite
 
 
 def change_lines(
-    session: Session, changes: Iterable[Change], links: Iterable[LinksChanged], times: bool
+    session: Session, changes: Iterable[Change], links: Iterable[LinksChanged], times: bool, *, plain: bool = False
 ) -> Iterator[str]:
     """A line for each change, words aligned; changes of times alone are counted only."""
     changes = list(changes)
@@ -53,7 +53,7 @@ def change_lines(
     width = min(48, max((columns(path) + 1 for path in paths), default=0))
     for item, path in zip(shown, paths, strict=True):
         words = ", ".join(details(item, times=times))
-        yield f"{letter(item.letter, colour=session.colour)}  {padded(path, width)}  {words}".rstrip()
+        yield f"{letter(item.letter, colour=session.colour and not plain)}  {padded(path, width)}  {words}".rstrip()
     for link in links:
         yield str(link)
     if len(shown) < len(changes):

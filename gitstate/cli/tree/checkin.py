@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace as replaced
 from pathlib import Path
 
 import click
@@ -19,12 +20,13 @@ from gitstate.tree.recording import Allowance, branch_name
 
 @command(
     "gitstate checkin desktop -m 'printer in room 3'",
+    "gitstate checkin desktop --amend -m 'printer in room 4'",
     "gitstate checkin desktop -m 'test key' \\\n    --allow etc/ssl/private/test.key --because 'a public test key'",
     "gitstate checkin desktop -m 'as tried' --branch tried \\\n    --upper /srv/uppers/lab3-12 --base lab3/4",
     writes=True,
 )
 @repo_argument
-@click.option("-m", "--message", metavar="TEXT", required=True, help="What was changed and why.")
+@click.option("-m", "--message", metavar="TEXT", help="What was changed and why; else an editor asks, as git's does.")
 @live_option
 @click.option("--upper", metavar="DIR", type=PATH, help="Record an overlay's upper directory over --base instead.")
 @click.option("--tar", metavar="FILE", help="The same with a layer's tar file (OCI); - is standard input.")
@@ -34,6 +36,7 @@ from gitstate.tree.recording import Allowance, branch_name
 @click.option("--allow", multiple=True, metavar="PATH", help="Record this path although policy refuses it; repeatable.")
 @click.option("--because", multiple=True, metavar="TEXT", help="Why it may be in history; one for each --allow.")
 @click.option("--replace", is_flag=True, help="Record this tree over commits that it doesn't contain.")
+@click.option("--amend", is_flag=True, help="Replace the last check-in, while no release, tag or other branch has it.")
 @click.option(
     "--yes-delete",
     metavar="N",
@@ -43,7 +46,7 @@ from gitstate.tree.recording import Allowance, branch_name
 def checkin(
     session: Session,
     repo: str | None,
-    message: str,
+    message: str | None,
     live: Path | None,
     upper: Path | None,
     tar: str | None,
@@ -53,6 +56,7 @@ def checkin(
     allow: tuple[str, ...],
     because: tuple[str, ...],
     replace: bool,
+    amend: bool,
     yes_delete: int | None,
 ) -> None:
     """Record the changes in REPO's live tree as a commit.
@@ -64,15 +68,20 @@ def checkin(
     than half of all entries have gone (and more than 20), or that isn't the
     directory of last time: perhaps something isn't mounted.
 
+    A mistake that is checked in: take it out and --amend, or bring back what was
+    there (gitstate restore REPO HEAD~1 -- PATH) and check in again.
+
     With --upper or --tar, the edits in an overlay's upper directory, or in a
     layer, become a commit whose parent is the snapshot that they were made on.
     The live tree isn't looked at.
     """
     name = session.name(repo)
     if upper or tar or base:
-        _exclude(upper, tar, live, replace)
+        _exclude(upper, tar, live, replace or amend)
         from gitstate.cli.tree import upper as edits  # few check-ins come from elsewhere
 
+        if message is None:
+            raise UsageError("a check-in needs a message", "-m TEXT")
         asked = edits.Asked(message, branch, author, _allowances(allow, because), base)
         edits.checkin(session, name, asked, upper, tar)
         return
@@ -80,17 +89,27 @@ def checkin(
     request = engine.Request(
         repository=repository,
         live=engine.live_tree(repository, live),
-        message=message,
+        message=message or "",
         author=session.author(author, repository.path),
         committer=settings.committer(),
         branch=branch_name(branch),
         allow=_allowances(allow, because),
         replace=replace,
+        amend=amend,
         yes_delete=yes_delete,
     )
+    _checkin(session, name, request, is_asked=message is None)
+
+
+def _checkin(session: Session, name: str, request: engine.Request, *, is_asked: bool) -> None:
     if session.dry_run:
-        found, result = engine.status(repository, request.live, session.observer, allow=request.allow), None
+        found, result = engine.status(request.repository, request.live, session.observer, allow=request.allow), None
     else:
+        if is_asked:
+            from gitstate.cli.tree.message import ask  # scripts have a message
+
+            seen = engine.status(request.repository, request.live, session.observer, allow=request.allow)
+            request = replaced(request, message=ask(session, request, seen))
         result = engine.record(request, session.observer)
         found = result.status
     report(session, name, request.live, request.branch, found, result)
@@ -106,7 +125,7 @@ def _exclude(upper: Path | None, tar: str | None, live: Path | None, replace: bo
     if upper and tar:
         raise UsageError("--upper and --tar exclude each other", "check them in one after the other")
     if live or replace:
-        raise UsageError("--live and --replace are for live trees", "leave them out with --upper and --tar")
+        raise UsageError("--live, --replace and --amend are for live trees", "leave them out with --upper and --tar")
 
 
 def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allowance, ...]:

@@ -16,7 +16,7 @@ from gitstate.core.errors import GitstateError, UsageError
 from gitstate.core.wording import counted
 from gitstate.tree import checkin as engine
 from gitstate.tree import live_root
-from gitstate.tree.checkin import Standing
+from gitstate.tree.standing import Standing, standing
 
 
 @command(
@@ -49,9 +49,9 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     if raw:
         write_changed(found.changes, found.links, times=times)
     else:
-        standing = engine.standing(repository)
-        value = status_json(name, tree, found) | {"main": _standing_json(standing)}
-        lines = chain(_standing_lines(name, standing), status_lines(session, name, found, times))
+        stands = standing(repository)
+        value = status_json(name, tree, found) | {"main": _standing_json(stands)}
+        lines = chain(_standing_lines(name, stands), status_lines(session, name, found, times))
         emit(session, "status/1", value, lines)
         note_skipped(session, found)
         if live_root.is_replaced(repository, tree):
@@ -63,17 +63,17 @@ def status(session: Session, repo: str | None, live: Path | None, times: bool, e
     return 1 if exit_code and found.tree != found.old_tree else 0
 
 
-def _standing_json(standing: Standing | None) -> dict[str, Any] | None:
-    if standing is None:
+def _standing_json(found: Standing | None) -> dict[str, Any] | None:
+    if found is None:
         return None
-    return {"commit": standing.main.hex(), "behind": standing.behind, "ahead": standing.ahead}
+    return {"commit": found.main.hex(), "behind": found.behind, "ahead": found.ahead}
 
 
-def _standing_lines(name: str, standing: Standing | None) -> Iterator[str]:
+def _standing_lines(name: str, found: Standing | None) -> Iterator[str]:
     """Whether others have moved main, and what to do about it."""
-    if standing is not None:
-        here = f", which lacks {counted(standing.ahead, 'commit')} of the live tree's" if standing.ahead else ""
-        there = f"{counted(standing.behind, 'commit')} behind" if standing.behind else "beside"
+    if found is not None:
+        here = f", which lacks {counted(found.ahead, 'commit')} of the live tree's" if found.ahead else ""
+        there = f"{counted(found.behind, 'commit')} behind" if found.behind else "beside"
         yield f"{name}: the live tree is {there} main{here}: gitstate update {name}"
 
 
