@@ -24,6 +24,7 @@ from gitstate.core.wording import some_of
 from gitstate.store.objects import TREE, Type
 from gitstate.tree.overlay.lower import Lower, below_of
 from gitstate.tree.overlay.marks import NO_MARKS, Marks, Notes, UnknownMarkError, is_whiteout
+from gitstate.tree.overlay.moved import Mover
 from gitstate.tree.overlay.shape import Shape, merged_links
 from gitstate.tree.policy import Policy, Treatment
 from gitstate.tree.scan.assemble import Assembler, directory_meta, empty_tree, keep_owner_names
@@ -101,6 +102,7 @@ class UpperScanner:
         since = None if now is None else now - CLOCK_STEP
         self._recorder = Recorder(sink, policy, self._mount, self._assembler.reachable, since)
         self._findings = Findings()
+        self._mover = Mover(base.read, size_of, policy, sink, self._findings.refusals.append)
         self._unknown: list[tuple[bytes, str]] = []
         self._open: set[int] = set()
         self._root_tree = b""
@@ -244,15 +246,21 @@ class UpperScanner:
         wanted = None
         with suppress(ValueError):  # a name that is none: whoever parses all says in which line
             wanted = names | raw.loose() | raw.without_item()
-        if wanted is not None and raw.is_plain:
+        if wanted is not None and raw.is_plain and frame.shape.lower == frame.path:
             frame.old = raw.only(wanted)
             frame.kept = raw.all_written(wanted)
             frame.below = {real_name(item.name): item.oid for item in raw.items.values() if item.mode == TREE}
         else:
             frame.old = read_directory(self._base.read, base, frame.path)
             frame.below = dict(frame.old.subdirectories)
-        frame.entries += [entry for name, entry in frame.old.files.items() if name not in names]
-        frame.children |= {name: tree for name, tree in frame.below.items() if name not in names}
+        entries = [entry for name, entry in frame.old.files.items() if name not in names]
+        children = [(name, tree) for name, tree in frame.below.items() if name not in names]
+        if frame.shape.lower == frame.path:
+            frame.entries += entries
+            frame.children |= children
+        else:
+            frame.entries += self._mover.files(frame.path, entries)
+            frame.children |= self._mover.subdirectories(frame.path, children)
 
     def _scan(self, frame: UpperFrame, listing: list[tuple[bytes, os.stat_result]]) -> None:
         hidden = {name for name, status in listing if is_whiteout(status)}

@@ -193,3 +193,14 @@ def test_the_upper_directory_and_the_whole_tree_are_one_snapshot(
             assert outcome(below.upper_tree, overlay.upper) == from_all, f"unmounted, {done}"
     finally:
         shutil.rmtree(overlay.upper.parent)
+
+
+def test_what_moves_with_a_directory_is_under_the_policy_of_its_new_path(below: Below) -> None:
+    overlay = Overlay(below, below.place / f"overlay-{next(_number)}", ("redirect_dir=on", "metacopy=on", "index=off"))
+    with overlay.mounted() as shown:
+        os.rename(shown / "var", shown / "a/var")
+        os.rename(shown / "a/b", shown / "tmp/b")
+        os.rename(shown / "a/d", shown / "var")
+        wanted = below.merged_tree(shown)
+    assert below.upper_tree(overlay.upper) == wanted
+    shutil.rmtree(overlay.upper.parent)
