@@ -19,7 +19,6 @@ from gitstate.core.names import display, host_name, join
 from gitstate.machine.render.models import LONGEST_PATH, ArchiveEntry
 from gitstate.machine.secrets.options import Options
 from gitstate.store.site import Site
-from gitstate.tree.policy import parse
 
 LARGEST: Final = 1 << 20
 LARGEST_IN_ALL: Final = 4 << 20
@@ -192,11 +191,18 @@ def check_secret(where: Path, path: bytes, meta: Meta, content: bytes) -> None:
         what, hint = f"is larger than {LARGEST >> 20} MiB", "secrets are small; layers hold more"
     elif meta.mode & (_PRIVILEGED | _WRITTEN_BY_ALL):
         what, hint = f"has mode {meta.mode:04o}", "neither setuid nor world-writable: chmod it"
-    elif meta.mode & _READ_BY_ALL and (refusal := parse(None, "").inspect(path, content)):
-        what, hint = f"has mode {meta.mode:04o}, and holds {refusal.why}", "chmod 0600"
+    elif meta.mode & _READ_BY_ALL and (why := _secret_in(path, content)):
+        what, hint = f"has mode {meta.mode:04o}, and holds {why}", "chmod 0600"
     else:
         return
     raise ConfigError(f"{where}/{display(path[:200])} {what}", hint)
+
+
+def _secret_in(path: bytes, content: bytes) -> str | None:
+    from gitstate.tree.policy import parse  # takes long to load, and hardly a secret is readable by all
+
+    refusal = parse(None, "").inspect(path, content)
+    return refusal.why if refusal else None
 
 
 def _meta(kind: Kind, status: os.stat_result, descriptor: int | None = None) -> Meta:
