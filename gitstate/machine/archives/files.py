@@ -26,7 +26,8 @@ _SUFFIX: Final = ".cpio"
 Content = Callable[[str], Iterable[bytes]]
 
 
-_Known = Mapping[str, tuple[str, tuple[int, int, int, str]]]
+_Written = tuple[int, int, int, str]
+_Known = Mapping[str, tuple[str, _Written]]
 """Of each host the key of its archive, and the stamp of the file; as JSON has them, as of most nothing is asked."""
 
 
@@ -62,8 +63,8 @@ class Plan:
     folder: str
     donor: str | None
     keys: Mapping[str, str]
-    kept: Mapping[str, tuple[int, int, int, str]]
-    linked: Mapping[str, tuple[int, int, int, str]]
+    kept: Mapping[str, _Written]
+    linked: Mapping[str, _Written]
     made: tuple[str, ...]
     removed: tuple[str, ...]
     added: frozenset[str]
@@ -113,44 +114,43 @@ def plan(
     """
     folder = folder_of(channel, version)
     is_new = output.directory(folder) is None
-    looked_at = None if only is None or is_new else set(only)
-    if looked_at is None:
-        standing = set(hosts(output, folder))  # listed once, which many calls of lstat are not
-    else:
-        standing = {host for host in looked_at | keys.keys() if output.lstat(_path(folder, host))}
     before, known = _read(output, folder)
+    left: tuple[str, ...] = ()
+    if only is None or is_new:
+        standing = set(hosts(output, folder))  # listed once, which many calls of lstat are not
+        looked_at = standing | known.keys() | keys.keys()
+        left = tuple(name for name in output.names(folder) if is_temporary(name))
+    else:
+        looked_at = set(only)
+        standing = {host for host in looked_at | keys.keys() if output.lstat(_path(folder, host))}
+    kept = _current(output, folder, known, keys)
+    others = {host: key for host, key in keys.items() if host not in kept}
     earlier = folder_of(channel, donor) if donor and donor != version else None
-    others = _read(output, earlier)[1] if earlier else {}
-    if earlier:
+    linked = {}
+    if earlier and others:
         output.names(earlier)
-    kept, linked, made = {}, {}, []
-    for host, key in keys.items():
-        if _is_current(output, folder, host, key, known):
-            kept[host] = known[host][1]
-        elif earlier and _is_current(output, earlier, host, key, others):
-            linked[host] = others[host][1]
-        else:
-            made.append(host)
-    beside = {host: one for host, one in known.items() if looked_at is not None and host not in looked_at}
-    kept |= {host: written for host, (_, written) in beside.items()}
+        linked = _current(output, earlier, _read(output, earlier)[1], others)
+    beside = {host: one for host, one in known.items() if host not in looked_at}
     wanted = {host: key for host, (key, _) in beside.items()} | dict(keys)
-    removed = sorted((standing if looked_at is None else standing & looked_at) - wanted.keys())
-    added = frozenset(keys.keys() - standing)
-    left = tuple(name for name in output.names(folder) if is_temporary(name)) if looked_at is None else ()
     return Plan(
-        folder,
-        earlier,
-        wanted,
-        kept,
-        linked,
-        tuple(made),
-        tuple(removed),
-        added,
-        left,
-        is_new,
-        inputs,
-        inputs is None or before == inputs,
+        folder=folder,
+        donor=earlier,
+        keys=wanted,
+        kept=kept | {host: written for host, (_, written) in beside.items()},
+        linked=linked,
+        made=tuple(host for host in others if host not in linked),
+        removed=tuple(sorted((standing & looked_at) - wanted.keys())),
+        added=frozenset(keys.keys() - standing),
+        left=left,
+        is_new=is_new,
+        inputs=inputs,
+        is_recorded=inputs is None or before == inputs,
     )
+
+
+def _current(output: OutputRoot, folder: str, known: _Known, keys: Mapping[str, str]) -> dict[str, _Written]:
+    """The stamps of the hosts' archives in a folder that are as they were written, from what ``keys`` say."""
+    return {host: known[host][1] for host, key in keys.items() if _is_current(output, folder, host, key, known)}
 
 
 def _is_current(output: OutputRoot, folder: str, host: str, key: str, known: _Known) -> bool:
