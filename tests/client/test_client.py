@@ -301,3 +301,41 @@ def test_parts_are_installed_where_the_program_looks() -> None:
     assert all((PROJECT / "hooks" / name).is_file() for name in named)
     installed = {f"client/{path.name}" for path in Path(CLIENT).iterdir()} - {"client/gitstate"}
     assert installed <= named
+
+
+@root_only
+def test_without_an_overlay_what_can_be_written_is_compared(machine: Machine) -> None:
+    """In the states ``tmpfs-root`` and ``local``: what looks different from the snapshot."""
+    names = ("etc/a", "etc/b", "etc/local/motd", "root/x", "usr/bin/y", "var/lib/z", "etc/ssh/k")
+    machine.has(dict.fromkeys(names, "1"))
+    for name in names:
+        for place in (machine.root, machine.lower):
+            os.utime(place / name, (1, 1))
+    about = machine.root / "run/gitstate/about"
+    about.write_text("STATE=tmpfs-root\n")
+    assert machine.run("drift") == ""
+    for name in ("etc/a", "root/x", "usr/bin/y", "var/lib/z", "etc/local/motd"):
+        (machine.root / name).write_text("2")
+    (machine.root / "etc/b").unlink()
+    (machine.root / "etc/new x").write_text("2")
+    (machine.root / "top").write_text("2")
+    common = ["changed  /etc/local/motd  snapshot"]
+    assert machine.run("drift").splitlines() == [
+        "changed  /etc/a  snapshot",
+        "removed  /etc/b  snapshot",
+        *common,
+        r"added    /etc/new\040x  snapshot",
+        "changed  /root/x  snapshot",
+        "added    /top  snapshot",
+        "changed  /var/lib/z  snapshot",
+    ]
+    about.write_text("STATE=local\n")
+    (machine.root / "run/gitstate/local").write_text("etc/motd\n")
+    upper = machine.root / "run/gitstate/tmpfs/var/upper/lib"
+    upper.mkdir(parents=True)
+    (upper / "z").write_text("2")
+    assert machine.run("drift").splitlines() == [
+        *common,
+        "changed  /root/x  snapshot",
+        "changed  /var/lib/z  snapshot",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -17,7 +18,7 @@ from tests.damage.faults import KILL, Faults, Kind
 from tests.damage.harness import Said, complaints, git
 from tests.tree.prepare.harness import plant
 
-_ID: Final = re.compile(r"[0-9a-f]{40}")
+_ID: Final = re.compile(r"[0-9a-f]{40}|[0-9]{8}T[0-9]{6}Z")
 _OBJECT: Final = re.compile(
     r".*\.git/(objects/([0-9a-f]{2}(/[0-9a-f]{38})?|pack/pack-H\..*|info/.*)|logs/.*|COMMIT_EDITMSG|ORIG_HEAD"
     r"|refs/.*(?<!\.lock)|packed-refs|gitstate/(git-of-[0-9]+|cache|clients|channels|classes))"
@@ -105,7 +106,7 @@ class Lab:
     # --- an independent look ---
 
     def names(self) -> set[str]:
-        """All paths but those of objects and logs, and all refs, whether loose or packed; ids are ``H``."""
+        """All paths but those of objects and logs, and all refs, whether loose or packed; ids and times are ``H``."""
         found = set()
         for above in (self.site, self.outside):
             shown = (os.path.relpath(path, self.place) for path in below(above))
@@ -382,6 +383,47 @@ def mounted(wanted: bool) -> Action:
     return check
 
 
+REVIEW: Final = "checkin/lab3-12/20250312T140900Z"
+
+
+def sent(lab: Lab) -> None:
+    """What a machine has sent: a file of the prototype that was changed, and one that was removed."""
+    commit = git(lab.site / "prototypes/p.git", "rev-parse", "main")
+    digest = hashlib.sha256(b"4\n").hexdigest()
+    lines = [f"snapshot p@{commit}", "user ada", "time 1741788540", "removed etc/fstab"]
+    lines += [f"entry 2 1741788540.000000000 1:1:1 f 0644 0 0 {digest} etc/motd", "end"]
+    (lab.outside / "sent").write_text("\n".join(["gitstate-checkin 1", *lines, "4\n"]))
+
+
+def received(lab: Lab) -> None:
+    """There is one review, and it holds both."""
+    (ref,) = git(lab.site / "prototypes/p.git", "for-each-ref", "--format=%(refname)", "refs/heads/checkin").split()
+    assert git(lab.site / "prototypes/p.git", "show", f"{ref}:etc/motd") == "4"
+    changed = git(lab.site / "prototypes/p.git", "diff", "--name-status", "main", ref).splitlines()
+    assert "D\tetc/fstab" in changed, changed
+
+
+def reviewed(lab: Lab) -> None:
+    """A review of a known name."""
+    sent(lab)
+    lab("review", "receive", "lab3-12", str(lab.outside / "sent"))
+    repository = lab.site / "prototypes/p.git"
+    (ref,) = git(repository, "for-each-ref", "--format=%(refname)", "refs/heads/checkin").split()
+    git(repository, "update-ref", f"refs/heads/{REVIEW}", ref)
+    git(repository, "update-ref", "-d", ref)
+
+
+def merged(lab: Lab) -> None:
+    """main has it, and nothing waits."""
+    assert git(lab.site / "prototypes/p.git", "show", "main:etc/motd") == "4"
+    dropped(lab)
+
+
+def dropped(lab: Lab) -> None:
+    """Nothing waits."""
+    assert git(lab.site / "prototypes/p.git", "for-each-ref", "refs/heads/checkin") == ""
+
+
 VERBS: Final = (
     Verb("init", said("init"), (0, 2), absent, usable),
     Verb("create", said("prototype", "create", "n"), (0, 2), check=has("checkin", "n", "-m", "m")),
@@ -533,6 +575,16 @@ VERBS: Final = (
     Verb("rollback", said("rollback", "lab3"), (0, 10), check=runs("1")),
     Verb("reconcile", said("reconcile"), (0,), tagged, runs("3")),
     Verb("boot write", said("boot", "write"), (0,), client),
+    Verb(
+        "review receive",
+        lambda lab: ("review", "receive", "lab3-12", str(lab.outside / "sent")),
+        (0,),
+        sent,
+        received,
+    ),
+    Verb("review merge", said("review", "merge", REVIEW), (0, 10), reviewed, merged),
+    Verb("review drop", said("review", "drop", REVIEW), (0, 10), reviewed, dropped),
+    Verb("review split", said("review", "split", REVIEW, "etc/motd"), (0, 2, 10), reviewed),
 )
 
 

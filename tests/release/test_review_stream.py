@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.fork_server import ForkServer
+from tests.fork_server import ForkServer
 from tests.release.harness import Harness, begin
 from tests.release.sshd import serving
 from tests.support import needs, root_only
