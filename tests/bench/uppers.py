@@ -21,7 +21,9 @@ TIMES: Final = 10
 EDITS: Final = 20
 ROOM: Final = 8 << 30
 PROGRAMS: Final = ("mount", "umount")
-VERBS: Final = frozenset(("init", "prototype", "checkin"))
+VERBS: Final = frozenset(("init", "prototype", "checkin", "client", "review"))
+HOST: Final = "lab3-1"
+_CLIENT: Final = Path(__file__).resolve().parents[2] / "hooks"
 _IN_A_DIRECTORY: Final = 50
 _LINKS: Final = 50
 """One of so many files has a second name."""
@@ -76,9 +78,65 @@ class Edited:
             raise BenchError(f"{branch} has {len(changed.splitlines())} changed files")
 
 
+@dataclass(frozen=True, slots=True)
+class Booted:
+    """A machine that runs the snapshot, and on which the edits were made: its root is that of `edited`."""
+
+    edited: Edited
+
+    @property
+    def root(self) -> Path:
+        """Where the overlay is mounted."""
+        return self.edited.place / "root"
+
+    @property
+    def repository(self) -> Path:
+        return self.edited.place / "site" / "prototypes" / f"{PROTOTYPE}.git"
+
+    def make(self) -> None:
+        """Mount it as the boot hook does."""
+        place, environment = self.edited.place, self.edited.environment
+        self.root.mkdir()
+        layers = f"lowerdir={place / 'live'},upperdir={place / 'upper'},workdir={place / 'work'},index=off"
+        run_untimed(["mount", "-t", "overlay", "-o", layers, "overlay", str(self.root)], environment)
+        run_untimed(["mount", "-t", "tmpfs", "run", str(self.root / "run")], environment)
+        for name, source in (("lower", "live"), ("tmpfs", ".")):
+            (self.root / "run/gitstate" / name).mkdir(parents=True)
+            run_untimed(["mount", "--bind", str(place / source), str(self.root / "run/gitstate" / name)], environment)
+        commit = run_untimed(["git", f"--git-dir={self.repository}", "rev-parse", "main"], os.environ).strip()
+        (self.root / "run/gitstate/about").write_text(f"SNAPSHOT={PROTOTYPE}@{commit}\nHOST={HOST}\n")
+        run_untimed([*self._gitstate(), "client", "add", HOST], environment)
+
+    def _gitstate(self) -> Command:
+        return [*gitstate_command(), "--site", str(self.edited.place / "site")]
+
+    def clear(self) -> None:
+        """Drop the review of the round before: the same edits make no second one."""
+        git = ["git", f"--git-dir={self.repository}"]
+        names = run_untimed([*git, "for-each-ref", "--format=%(refname)", "refs/heads/checkin/"], os.environ).split()
+        for name in names:
+            run_untimed([*git, "update-ref", "-d", name], os.environ)
+
+    def commands(self) -> list[Command]:
+        """What runs on the machine, and what on the server."""
+        sent = str(self.edited.place / "sent")
+        variables = [f"GITSTATE_ROOT={self.root}", f"GITSTATE_LIB={_CLIENT}"]
+        client = ["env", *variables, "sh", str(_CLIENT / "client/gitstate"), "checkin", "--output", sent]
+        return [client, [*self._gitstate(), "review", "receive", HOST, sent]]
+
+    def check(self) -> None:
+        """Raises BenchError unless the review has the edits and nothing else."""
+        git = ["git", f"--git-dir={self.repository}"]
+        branch = run_untimed([*git, "for-each-ref", "--format=%(refname)", "refs/heads/checkin/"], os.environ).strip()
+        changed = run_untimed([*git, "diff", "--name-only", "main", branch, "--", ":!*.gitstate*"], os.environ)
+        if len(changed.splitlines()) != EDITS:
+            raise BenchError(f"{branch} has {len(changed.splitlines())} changed files")
+
+
 def fill(live: Path, count: int) -> Iterator[str]:
     """Small files in directories of fifty, one in fifty with a second name; their paths."""
     chance = random.Random(2)
+    (live / "run").mkdir()
     for number in range(count):
         directory = f"d{number // _IN_A_DIRECTORY // 100:03}/e{number // _IN_A_DIRECTORY % 100:02}"
         path = live / directory / f"file-{number:06}"
@@ -102,6 +160,7 @@ def about(count: int = FILES) -> dict[str, object]:
 def rows(work: Path, environment: Mapping[str, str], count: int = FILES) -> Iterator[list[Row]]:
     """The row; what it needs is made below ``work``, and unmounted in the end."""
     small, large = (Edited(work / str(size), size, environment) for size in (count, TIMES * count))
+    booted = Booted(small)
 
     def ready() -> None:
         small.make()
@@ -113,8 +172,14 @@ def rows(work: Path, environment: Mapping[str, str], count: int = FILES) -> Iter
     ]
     try:
         what = f"check-in of {EDITS} edits in an upper directory"
-        yield [Row("upper", what, contenders, VERBS, ready, seconds=0.3, memory=400 * MB)]
+        machine = Contender("gitstate checkin, review receive", booted.commands, booted.clear, booted.check)
+        from_machine = "the same from the command on the machine to the branch, without ssh"
+        yield [
+            Row("upper", what, contenders, VERBS, ready, seconds=0.3, memory=400 * MB),
+            Row("machine", from_machine, [machine], VERBS, booted.make, seconds=2.0, memory=400 * MB),
+        ]
     finally:
+        subprocess.run(["umount", "-q", "-R", str(booted.root)], check=False, capture_output=True)
         for one in (small, large):
             subprocess.run(["umount", "-q", str(one.place / "shown")], check=False, capture_output=True)
 
