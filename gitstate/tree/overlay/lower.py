@@ -37,7 +37,8 @@ class Lower:
     def shown(self, root: int, path: bytes, notes: Notes, limit: int, where: object) -> bytes | None:
         """The first ``limit`` bytes of the file ``path`` that an upper directory, open as ``root``, shows over it.
 
-        None if there is none. No symlink is followed: ConfigError, as of anything but a file. Raises UnknownMarkError.
+        None if there is none. No symlink is followed: ConfigError, as of anything but a file. Raises UnknownMarkError
+        with the path.
         """
         current = os.dup(root)
         lower: bytes | None = b""
@@ -54,8 +55,12 @@ class Lower:
                 is_directory, is_last = stat.S_ISDIR(status.st_mode), depth == len(names) - 1
                 if is_directory is is_last:
                     raise fs.not_regular(where)
-                marks = notes.of(b"/".join(names[: depth + 1]), name, current, is_directory=is_directory)
-                lower = below_of(lower, name, marks)
+                here = b"/".join(names[: depth + 1])
+                try:
+                    marks = notes.of(here, name, current, is_directory=is_directory)
+                    lower = below_of(lower, name, marks)
+                except UnknownMarkError as error:
+                    raise UnknownMarkError(f"/{display(here)}: {error}") from None
                 if is_last:
                     return self._content(lower) if marks.metacopy else fs.read_below(current, name, limit, where)
                 above, current = current, fs.open_directory(name, current)

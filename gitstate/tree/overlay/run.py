@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from gitstate.core import fs
-from gitstate.core.errors import HostError
 from gitstate.core.monitor import Observer
 from gitstate.store import Repository
 from gitstate.tree.overlay.lower import Lower
 from gitstate.tree.overlay.marks import TRUSTED, USER, AttributeNotes, Notes, UnknownMarkError
-from gitstate.tree.overlay.scan import UpperScanner
+from gitstate.tree.overlay.scan import UpperScanner, unreadable
 from gitstate.tree.policy import Policy, parse, policy_path
 from gitstate.tree.scan.content import Sink
 from gitstate.tree.scan.models import BaseSnapshot, Scan
@@ -45,7 +44,7 @@ def scan_upper(
         try:
             text = Lower(repository.read, tree).shown(root, own, notes, _POLICY_LIMIT, where)
         except UnknownMarkError as error:
-            raise HostError(f"{where}: {error}", "look at it with getfattr -d -m - FILE") from None
+            raise unreadable(str(error)) from None
         policy = parse(text, where, own)
         observer.phase("scan")
         below = BaseSnapshot(repository.read, repository.has_packed, tree)

@@ -39,6 +39,11 @@ _THREADS: Final = 2
 _HINT: Final = "mount the overlay, and check in what it shows: --live DIR"
 
 
+def unreadable(what: str) -> HostError:
+    """The error for marks that aren't understood, each with its path."""
+    return HostError(f"the upper directory can't be read: {what}", _HINT)
+
+
 @dataclass(slots=True)
 class UpperFrame(Frame):
     """A directory of the upper directory under way.
@@ -120,7 +125,7 @@ class UpperScanner:
                 os.close(descriptor)
         if self._unknown:
             named = [f"/{display(path)}: {why}" for path, why in sorted(self._unknown)]
-            raise HostError(f"the upper directory can't be read: {some_of(named)}", _HINT)
+            raise unreadable(some_of(named))
         self._findings.bytes_read = self._recorder.bytes_read
         self._findings.sort()
         return Scan(self._root_tree, self._findings, None)
@@ -145,7 +150,7 @@ class UpperScanner:
                 self._unknown.append((b"", "its own directory is marked as opaque or moved"))
             return self._visit(os.dup(self._root), b"", None, self._base.tree, self._shape)
         except UnknownMarkError as error:
-            raise HostError(f"the upper directory can't be read: {error}", _HINT) from None
+            raise unreadable(f"/: {error}") from None
         except UNHELD as error:
             raise HostError(f"the upper directory: {reason(error)}", "look at the kernel's log") from None
 
