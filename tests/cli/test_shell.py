@@ -133,9 +133,10 @@ def test_the_current_live_tree_is_meant_without_a_name(site: Site, root: Path) -
     assert site.run("shell", "--", "cat", "/etc/machine-id", cwd=root / "etc").returncode == 0
 
 
-def ask(site: Site, typed: bytes, *words: str) -> Screen:
+def ask(site: Site, typed: bytes, *words: str, editor: str = "sed -i '1s/^/a greeting/'") -> Screen:
     """The command on a terminal, with what a person types in advance."""
     environment = {**os.environ, "GITSTATE_SITE": str(site.path), "PYTHONPATH": str(PROJECT)}
+    environment["GIT_EDITOR"] = editor
     return on_terminal([sys.executable, "-m", "gitstate", "shell", "desktop", *words], environment, typed=typed)
 
 
@@ -144,7 +145,10 @@ def test_at_the_end_it_asks(site: Site, root: Path) -> None:
     screen = ask(site, b"\n", "--", "true")
     assert screen.text.count("1 file changed, check in? [y/N/diff]") == 1
     assert git(site, "log", "-1", "--format=%s") != "a greeting"
-    screen = ask(site, b"diff\ny\na greeting\n", "--", "true")
+    screen = ask(site, b"y\n", "--", "sh", "-c", "exit 7", editor="true")
+    assert screen.code == 7
+    assert "an empty message" in screen.text
+    screen = ask(site, b"diff\ny\n", "--", "true")
     assert screen.text.count("1 file changed, check in? [y/N/diff]") == 2
     assert "etc/motd" in screen.text
     assert git(site, "log", "-1", "--format=%s") == "a greeting"
@@ -259,12 +263,13 @@ def test_odd_requests_do_no_harm(site: Site, script: str) -> None:
 
 
 def test_links_of_writable_files_are_restored_after_packages(site: Site, root: Path) -> None:
+    (root / "etc/listed").write_text("before\n")
     site.run("layer", "create", "base")
-    site.run("local", "add", "desktop", "/etc/fstab")
-    script = "rm /etc/fstab; echo from a package >/etc/fstab; /run/gitstate-shell/packages after apt"
+    site.run("local", "add", "desktop", "/etc/listed")
+    script = "rm /etc/listed; echo from a package >/etc/listed; /run/gitstate-shell/packages after apt"
     site.run("shell", "desktop", "--", "sh", "-c", script)
-    assert (root / "etc/fstab").is_symlink()
-    assert (site.path / "live/base/etc/fstab").read_text() == "from a package\n"
+    assert (root / "etc/listed").is_symlink()
+    assert (site.path / "live/base/etc/listed").read_text() == "from a package\n"
     assert site.out("status", "desktop").startswith("desktop: nothing to check in since")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import click
 from gitstate.cli.base import progress
 from gitstate.cli.base.app import Session, command, complete_repository
 from gitstate.cli.base.help import Command
-from gitstate.cli.base.output import emit, location, suggest
+from gitstate.cli.base.output import DeclinedError, emit, location, suggest
 from gitstate.cli.tree.changes import live_option, status_lines
+from gitstate.cli.tree.message import ask
 from gitstate.cli.tree.mounts import mount_lines, mounts_json
 from gitstate.core import settings
 from gitstate.core.names import visible
@@ -82,8 +84,10 @@ def shell(
     found = engine.status(repository, tree, session.observer)
     commit = None
     if _is_wanted(session, name, found, message, code):
-        commit = engine.record(request(message or _ask_message()), session.observer).commit
-        suggest(session, f"checked in as {commit.hex()[:7]}" if commit else f"{name}: nothing changed")
+        with suppress(DeclinedError):  # an empty message
+            asked = request(message or ask(session, request(), found))
+            commit = engine.record(asked, session.observer).commit
+            suggest(session, f"checked in as {commit.hex()[:7]}" if commit else f"{name}: nothing changed")
     value = _as_json(session, name, todo) | {
         "exit_code": code,
         "recorded": [one.hex() for one in (*recorder.commits, *([commit] if commit else []))],
@@ -117,10 +121,6 @@ def _is_wanted(session: Session, name: str, found: Status, message: str | None, 
 
 def _counted(found: Status) -> list[object]:
     return [*(one for one in found.changes if not one.is_time_only), *found.links]
-
-
-def _ask_message() -> str:
-    return str(click.prompt("message", err=True))
 
 
 def _plan_lines(todo: use_case.Plan) -> Sequence[str]:
