@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from gitstate.core.errors import DamagedError, UsageError
@@ -114,6 +115,10 @@ def pin(text: str) -> Pin:
     if not at or not _REVISION.fullmatch(revision):
         raise UsageError(f"{text!r} is not a pinned snapshot", "write PROTOTYPE@REV: desktop@v12")
     return Pin(repo_name(prototype), revision)
+
+
+Locate = Callable[[bytes], bytes]
+"""From a path of the command line to one from the snapshot's root; raises UsageError."""
 
 
 def tree_path(text: bytes, here: bytes | None = None) -> bytes:

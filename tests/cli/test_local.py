@@ -37,7 +37,7 @@ def test_without_base_nothing_is_done_and_the_hint_says_how(site: Site, root: Pa
 
 def test_inside_the_live_tree_repo_is_left_out(site: Site, root: Path) -> None:
     site.run("layer", "create", "base")
-    site.run("local", "add", "/etc/fstab", "etc/a b", cwd=root / "etc")
+    site.run("local", "add", "/etc/fstab", "a b", cwd=root / "etc")
     assert site.run("local", "list", "-z", cwd=root).stdout == "etc/a b\0etc/fstab\0"
     (root / "etc/fstab").unlink()
     assert site.run("local", "autofix", cwd=root).stdout == "/etc/fstab -> local/fstab\n"

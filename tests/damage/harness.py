@@ -208,6 +208,10 @@ def _command_lines() -> Iterator[bytes]:
 PACK_FILES = (".pack", ".idx", ".bitmap", ".mtimes")
 
 
+_KEPT = frozenset({"lock", "cache", "exports", "live-root"})
+"""What stays in a repository's private directory."""
+
+
 def leftovers(site: Path) -> list[str]:
     """What commands leave behind only when they are killed or forget to clean up."""
     found = []

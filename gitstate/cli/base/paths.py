@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from gitstate.cli.base.help import Command
-from gitstate.core.names import tree_path
-from gitstate.tree.history.arguments import Locate
+from gitstate.core.names import Locate, tree_path
 
 DASHES = "--"
 
@@ -38,6 +37,11 @@ def locate(live: Path | None) -> Locate:
         return tree_path(text, below) if inside is None else tree_path(inside)
 
     return find
+
+
+def is_inside(live: Path | None) -> bool:
+    """Whether the current directory is in the live tree."""
+    return live is not None and Path(os.path.realpath(Path.cwd())).is_relative_to(os.path.realpath(live))
 
 
 def _below(path: bytes, root: bytes) -> bytes | None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from gitstate.cli.base.app import PATH, Session, command, repo_argument
+from gitstate.cli.base.paths import locate
 from gitstate.cli.tree.changes import live_option, unread_error
 from gitstate.cli.tree.recorded import report
 from gitstate.core import settings
 from gitstate.core.errors import UsageError
-from gitstate.core.names import tree_path
+from gitstate.core.names import Locate, tree_path
 from gitstate.tree import checkin as engine
 from gitstate.tree.recording import Allowance, branch_name
 
@@ -82,7 +83,7 @@ def checkin(
 
         if message is None:
             raise UsageError("a check-in needs a message", "-m TEXT")
-        asked = edits.Asked(message, branch, author, _allowances(allow, because), base)
+        asked = edits.Asked(message, branch, author, _allowances(allow, because, tree_path), base)
         edits.checkin(session, name, asked, upper, tar)
         return
     repository = session.opened.repository(name)
@@ -93,7 +94,7 @@ def checkin(
         author=session.author(author, repository.path),
         committer=settings.committer(),
         branch=branch_name(branch),
-        allow=_allowances(allow, because),
+        allow=_allowances(allow, because, locate(repository.live)),
         replace=replace,
         amend=amend,
         yes_delete=yes_delete,
@@ -128,9 +129,9 @@ def _exclude(upper: Path | None, tar: str | None, live: Path | None, replace: bo
         raise UsageError("--live, --replace and --amend are for live trees", "leave them out with --upper and --tar")
 
 
-def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...]) -> tuple[Allowance, ...]:
+def _allowances(paths: tuple[str, ...], reasons: tuple[str, ...], find: Locate) -> tuple[Allowance, ...]:
     if len(paths) != len(reasons):
         raise UsageError("each --allow needs a --because", "--allow PATH --because TEXT")
     if any(not reason.strip() or "\n" in reason for reason in reasons):
         raise UsageError("--because takes one line of text", "say why this may be in history")
-    return tuple(Allowance(tree_path(os.fsencode(path)), why) for path, why in zip(paths, reasons, strict=True))
+    return tuple(Allowance(find(os.fsencode(path)), why) for path, why in zip(paths, reasons, strict=True))

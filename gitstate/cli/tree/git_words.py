@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections import deque
@@ -14,6 +15,8 @@ import click
 from gitstate.cli.base.app import Function, Session, complete_repository
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import write_out
+from gitstate.cli.base.paths import DASHES, is_inside, locate
+from gitstate.tree.history.arguments import matches_nothing, relocated
 
 
 class GitCommand(Command):
@@ -50,7 +53,28 @@ def parse_words(session: Session, words: tuple[str, ...]) -> tuple[str, tuple[st
     """REPO, wherever it is among git's arguments, and the other arguments."""
     plain = [word for word in takewhile(lambda word: word != "--", words) if not word.startswith("-")]
     name, rest = session.split(words, plain)
-    return name, tuple(rest)
+    return name, tuple(_from_root(session, name, rest))
+
+
+def _from_root(session: Session, name: str, words: Sequence[str]) -> Iterator[str]:
+    """The words, with paths from the root of the snapshot; says which of those behind ``--`` are nowhere.
+
+    In front of it a word is a path if something of that name stands in the live tree.
+    """
+    repository = session.opened.repository(name)
+    find, here = locate(repository.live), is_inside(repository.live)
+    rest = deque(words)
+    while rest and rest[0] != DASHES:
+        word = rest.popleft()
+        is_path = here and not word.startswith((":", "-")) and os.path.lexists(word) and not repository.identify(word)
+        yield relocated(word, find).removeprefix("/") or ":/" if is_path else word
+    if rest:
+        yield rest.popleft()
+    for word in rest:
+        path = relocated(word, find)
+        if matches_nothing(repository, path):
+            session.observer.notice(f"{path} is in no snapshot of {name}")
+        yield path
 
 
 def by_kind(changes: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 
 from gitstate.cli.base.app import Function, Session, command, group, repo_argument
 from gitstate.cli.base.output import emit, location, suggest, table, write_name
+from gitstate.cli.base.paths import locate
 from gitstate.core.errors import UsageError
 from gitstate.core.names import display, octal
 from gitstate.tree import local as engine
@@ -140,7 +141,8 @@ def _conflict_policy(keep: bool, replace: bool) -> ConflictPolicy:
 def _parse(session: Session, words: tuple[str, ...]) -> tuple[str, list[bytes]]:
     """The prototype, and paths for its list. Raises UsageError."""
     name, paths = session.split(words, words[:1])
-    return _prototype(session, name), [engine.parse_path(os.fsencode(path)) for path in paths]
+    find = locate(session.opened.repository(name).live)
+    return _prototype(session, name), [engine.parse_path(b"/" + find(os.fsencode(path))) for path in paths]
 
 
 def _prototype(session: Session, name: str) -> str:

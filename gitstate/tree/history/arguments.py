@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
 from gitstate.core.errors import DamagedError, GitstateError, NotFoundError, UsageError
 from gitstate.core.failures import ProgramError
-from gitstate.core.names import LINKS, RECORDS, display, join, stored_name, tree_path
+from gitstate.core.names import LINKS, RECORDS, Locate, display, join, stored_name, tree_path
 from gitstate.store import Repository, Type
 from gitstate.store.objects import parse_commit
 from gitstate.tree.history import git
@@ -107,10 +107,6 @@ class Paths:
         return [*(spec.for_git for spec in positive), *(spec.record for spec in positive), b":(literal)" + LINKS]
 
 
-Locate = Callable[[bytes], bytes]
-"""From a path of the command line to one from the snapshot's root; raises UsageError."""
-
-
 def pathspec(text: str, locate: Locate = tree_path) -> Pathspec:
     """Parse a path of the command line; one with the magic ``top`` is from the root. Raises UsageError."""
     found = _MAGIC.match(text)
@@ -123,6 +119,29 @@ def pathspec(text: str, locate: Locate = tree_path) -> Pathspec:
         raise UsageError(f"{text}: {', '.join(sorted(unknown))} is not understood here", "use plain paths, * and ?")
     path = (tree_path if "top" in words else locate)(os.fsencode(rest))
     return Pathspec(path, "literal" in words or not _WILD.intersection(path), "exclude" in words)
+
+
+def relocated(text: str, locate: Locate) -> str:
+    """A path of the command line as one that begins at the root, magic kept. Raises UsageError."""
+    found = _MAGIC.match(text)
+    magic = text[: found.end()] if found else ""
+    if found and ("/" in (found[2] or "") or "top" in (found[1] or "").split(",")):
+        return text
+    return f"{magic}/{os.fsdecode(locate(os.fsencode(text[len(magic) :])))}"
+
+
+def matches_nothing(repository: Repository, text: str) -> bool:
+    """Whether no commit of any branch has, or had, a plain path. Raises UsageError, DamagedError."""
+    spec = pathspec(text)
+    if not spec.literal or spec.exclude or not spec.path:
+        return False
+    newest = repository.ref("refs/heads/main")
+    if newest is not None:
+        look_up = Lookup(repository.read, repository.snapshot(newest).tree)
+        if look_up(spec.path) or look_up.directory(spec.path):
+            return False
+    paths = (spec.for_git, Pathspec(join(spec.path, RECORDS), True, False).for_git)
+    return not repository.git("rev-list", "--max-count=1", "--all", "--", *paths).strip()
 
 
 # --- flags and revisions ------------------------------------------------------------------------------------
