@@ -29,9 +29,9 @@ DISTRICTS: Final = {
             repository small repack site_file site
         """,
         "tree": """
-            limits manifest change policy snapshot edits merge combine own_data live_root scan recording overlay checkin
-            standing owners export full_manifest verify history restore update live tarball upper oci bootstrap
-            prototypes maintenance mounts prepare local shell
+            limits manifest change policy snapshot edits merge combine own_data live_root package_manager scan recording
+            overlay checkin standing owners export full_manifest verify history restore update live tarball upper oci
+            bootstrap prototypes maintenance mounts prepare local shell
         """,
         "directory": "model options netgroups protocol selection check git plan transfer ldap importing",
         "machine": "layers hardware render secrets archives",

@@ -53,6 +53,16 @@ class BootClient:
     channel: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """A live tree that one client boots, writable: its ``path``, and the addresses from which it may be mounted."""
+
+    prototype: str
+    client: str
+    path: str
+    addresses: tuple[str, ...]
+
+
 def machine_id(uuid: str, name: str) -> str:
     """The machine-id of the client ``name`` of the site ``uuid``: the same at every boot, and nobody else's."""
     return hashlib.sha256(f"{uuid}\0{name}".encode()).hexdigest()[:32]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from gitstate.boot.checks import checked
 from gitstate.boot.options import Dhcp, Nfs, Options
-from gitstate.boot.plan import BootChannel, BootClient, Image
+from gitstate.boot.plan import BootChannel, BootClient, Image, Maintained
 
 MARK: Final = "written by `gitstate boot write`"
 """What the first lines of every file say; a file without it isn't ours."""
@@ -27,6 +27,11 @@ ETC_FILES: Final = (
 """All that there can be: one that the options don't ask for isn't rendered, and goes if it is there."""
 
 
+_FIRST_ID: Final = 2
+_IDS: Final = 65000
+"""Ganesha's numbers of exports have 16 bits; another path must have another number."""
+
+
 class Renderer:
     """Renders for one site and its options; templates are parsed when they are first used, and once."""
 
@@ -37,11 +42,13 @@ class Renderer:
         from gitstate.boot.templates import Templates  # Jinja2, for who renders
 
         self._options = options
+        self._uuid = uuid
         self._templates = Templates(site / "templates", **_common(site, uuid, options))
 
-    def common_files(self) -> dict[str, str]:
-        """What doesn't depend on snapshots or clients. Raises ConfigError."""
+    def common_files(self, maintained: Sequence[Maintained] = ()) -> dict[str, str]:
+        """What doesn't depend on snapshots; of clients it has those that boot a live tree. Raises ConfigError."""
         options = self._options
+        live = [self._live_export(one) for one in maintained]
         files = {"tftp/boot/boot.ipxe": "boot.ipxe", "etc/gitstate/dnsmasq.conf": "dnsmasq.conf"}
         units = ["gitstate-dnsmasq.service"]
         if options.http:
@@ -52,7 +59,23 @@ class Renderer:
             files["etc/gitstate/ganesha.conf"] = "ganesha.conf"
             units.append("gitstate-ganesha.service")
         files |= {f"etc/systemd/system/{unit}": unit for unit in units}
-        return {path: self._render(name) for path, name in files.items()}
+        return {path: self._render(name, live=live) for path, name in files.items()}
+
+    def _live_export(self, one: Maintained) -> dict[str, Any]:
+        """A live tree as the configuration of an NFS server has it."""
+        where = f"the live tree of {one.prototype}"
+        checked("path", one.path, where)
+        for address in one.addresses:
+            checked("IPv4 address", address, one.client)
+        fsid = uuid5(UUID(self._uuid), one.path)
+        return {
+            "path": one.path,
+            "client": checked("name", one.client, "a client"),
+            "addresses": one.addresses,
+            "fsid": str(fsid),
+            "filesystem_id": (fsid.time_low & 0x7FFFFFFF, fsid.node & 0x7FFFFFFF),
+            "export_id": _FIRST_ID + fsid.int % _IDS,
+        }
 
     def hosts_files(self, clients: Iterable[BootClient]) -> dict[str, str]:
         """The addresses of all clients; none unless we give addresses. Raises ConfigError."""

@@ -71,6 +71,7 @@ class MapTable(Document, frozen=True):
     classes: Annotated[PlaceText, about("Where a class is.")] = field(name="class", default="bootFile: gitstate:class=")
     layers: Annotated[PlaceText, about("Where a layer is.")] = field(name="layer", default="bootFile: gitstate:layer=")
     state: Annotated[PlaceText, about("Where the state is.")] = "bootFile: gitstate:state="
+    maintains: Annotated[PlaceText, about("Where the maintained prototype is.")] = "bootFile: gitstate:maintains="
 
     def __post_init__(self) -> None:
         """Raise FieldError where one value could be read as two."""

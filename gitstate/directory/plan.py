@@ -12,7 +12,13 @@ from gitstate.core.names import Pin
 from gitstate.core.signature import Signature
 from gitstate.core.wording import did_you_mean, nearest
 from gitstate.directory.model.channels import no_such_channel
-from gitstate.directory.model.clients import Client, no_such_client, normalized, refuse_duplicate_addresses
+from gitstate.directory.model.clients import (
+    Client,
+    no_such_client,
+    normalized,
+    refuse_duplicate_addresses,
+    refuse_two_maintainers,
+)
 from gitstate.directory.model.ldif import client_entry
 from gitstate.directory.protocol import Directory
 from gitstate.store.site import Site
@@ -27,6 +33,7 @@ _LABELS: Final = {
     "classes": "class",
     "layers": "layer",
     "state": "state",
+    "maintains": "maintains",
 }
 _NAMED: Final = 3
 _PLAIN: Final = Client("")
@@ -135,7 +142,9 @@ def _checked(
 ) -> Plan:
     plan = Plan(directory, verb, tuple(changes))
     new = {change.new.name: change.new for change in plan.changes if change.new}
-    refuse_duplicate_addresses((client for _, client in sorted({**clients, **new}.items())), new)
+    together = [client for _, client in sorted({**clients, **new}.items())]
+    refuse_duplicate_addresses(together, new)
+    refuse_two_maintainers(together, new)
     channels = sorted(_requested(plan, "channel"))
     known = directory.channels() if channels else {}
     for channel in channels:
@@ -143,6 +152,8 @@ def _checked(
             raise no_such_channel(channel, known)
     for pin in sorted(_requested(plan, "pin")):
         check_pin(site, pin)
+    for prototype in sorted(_requested(plan, "maintains")):
+        check_prototype(site, prototype)
     return plan
 
 
@@ -154,12 +165,17 @@ def _requested(plan: Plan, key: str) -> set[Any]:
 
 def check_pin(site: Site, pin: Pin) -> None:
     """Raise NotFoundError unless the prototype exists and has the revision."""
-    if not fs.has_directory(site.repository_path(pin.prototype)):
-        there = site.prototypes()
-        near = nearest(pin.prototype, there) or there[:3]
-        hint = did_you_mean(near, "gitstate prototype create makes one")
-        raise NotFoundError(f"no prototype {pin.prototype}", hint)
+    check_prototype(site, pin.prototype)
     site.repository(pin.prototype).resolve(pin.revision)
+
+
+def check_prototype(site: Site, name: str) -> None:
+    """Raise NotFoundError unless the prototype exists."""
+    if not fs.has_directory(site.repository_path(name)):
+        there = site.prototypes()
+        near = nearest(name, there) or there[:3]
+        hint = did_you_mean(near, "gitstate prototype create makes one")
+        raise NotFoundError(f"no prototype {name}", hint)
 
 
 def check(plan: Plan) -> None:

@@ -59,8 +59,9 @@ def _side(opened: OpenedSite, state: MachineState) -> Side:
 
 
 def _laid(state: MachineState) -> Rendered:
-    """What layers lay over the snapshot: nothing where the client is pinned."""
-    return replace(state.rendered, items=()) if state.client.pin is not None else state.rendered
+    """What layers lay over the snapshot: nothing where the client is pinned, or boots a live tree."""
+    is_bare = state.client.pin is not None or state.client.maintains is not None
+    return replace(state.rendered, items=()) if is_bare else state.rendered
 
 
 def _hides(item: RenderedEntry) -> bool:

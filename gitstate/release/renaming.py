@@ -136,6 +136,8 @@ def _with_new_name(client: Client, old: str, new: str) -> Client:
         client = replace(client, layers=tuple(new if one in names else one for one in client.layers))
     if client.pin is not None and client.pin.prototype == old:
         client = replace(client, pin=client.pin._replace(prototype=new))
+    if client.maintains == old:
+        client = replace(client, maintains=new)
     return client
 
 

@@ -21,6 +21,7 @@ from gitstate.tree.combine import MergedTree, join_branch
 from gitstate.tree.overlay.layers import Layers, layers_of
 from gitstate.tree.overlay.run import scan_upper
 from gitstate.tree.own_data import own_data
+from gitstate.tree.package_manager import wait_until_idle
 from gitstate.tree.policy import Policy, parse, policy_path
 from gitstate.tree.recording import Allowance, amendable, amended_message, message_of, refuse, require_free
 from gitstate.tree.scan.cache import NO_CACHE, Row, load, save
@@ -188,6 +189,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
     started = time.monotonic()
     repository = request.repository
     message = message_of(request.message, request.allow)
+    wait_until_idle(request.live, observer)
     with repository.lock("checkin"), repository.staging() as staging:
         base, tip = base_of(repository), repository.ref(request.ref)
         scan, policy = scan_live(repository, request.live, base, request.allow, staging, observer)

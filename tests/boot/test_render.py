@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gitstate.boot.options import Dhcp, Nfs
-from gitstate.boot.plan import BootChannel, machine_id
+from gitstate.boot.plan import BootChannel, Maintained, machine_id
 from gitstate.boot.render import ETC_FILES, MARK, Renderer
 from gitstate.core import documents
 from gitstate.core.errors import ConfigError
@@ -446,3 +446,36 @@ def test_ten_thousand_machines() -> None:
 
 def test_enums_are_the_words_of_the_file() -> None:
     assert {*map(str, Dhcp), *map(str, Nfs)} == {"proxy", "own", "none", "kernel", "ganesha"}
+
+
+# --- live trees -------------------------------------------------------------------------------------------------------
+
+
+def test_a_live_tree_is_exported_to_its_machine_alone() -> None:
+    one = Maintained("desktop", "lab3-m", "/srv/gitstate/live/desktop", ("10.77.0.41", "10.77.0.43"))
+    kernel = Renderer(SITE, UUID, options(nfs="kernel")).common_files([one])["etc/exports.d/gitstate.exports"]
+    rows = [line for line in kernel.splitlines() if "rw" in line]
+    assert [row.partition("(")[0] for row in rows] == [
+        "/srv/gitstate/live/desktop 10.77.0.41",
+        "/srv/gitstate/live/desktop 10.77.0.43",
+    ]
+    assert sum("(ro," in line for line in kernel.splitlines()) == 1
+    text = Renderer(SITE, UUID, options(nfs="ganesha")).common_files([one])["etc/gitstate/ganesha.conf"]
+    assert text.count("Access_Type = RW;") == 2
+    assert text.count("Access_Type = NONE;") == 2
+    assert re.findall("Clients = (.*);", text) == ["10.77.0.0/24", "10.77.0.41", "10.77.0.43"]
+    other = dataclasses.replace(one, path="/srv/gitstate/live/other")
+    again = Renderer(SITE, UUID, options(nfs="ganesha")).common_files([one, other])["etc/gitstate/ganesha.conf"]
+    ids = re.findall("Export_Id = ([0-9]+);", again)
+    assert len(set(ids)) == len(ids) == 3
+    assert "rw" not in Renderer(SITE, UUID, options(nfs="kernel")).common_files()["etc/exports.d/gitstate.exports"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"path": "/srv/a b"}, {"path": "/srv/../etc"}, {"addresses": ("*",)}, {"addresses": ("10.77.0.0/24",)}],
+)
+def test_what_could_open_an_export_to_others_is_refused(changes: dict[str, Any]) -> None:
+    one = dataclasses.replace(Maintained("desktop", "lab3-m", "/srv/live", ("10.77.0.41",)), **changes)
+    with pytest.raises(ConfigError):
+        Renderer(SITE, UUID, options()).common_files([one])

@@ -412,7 +412,7 @@ def test_killed_in_the_middle(site: Site, slapd: Server, mode: str, is_live: str
 
 @pytest.mark.parametrize("text", ["*", "lab3-*", "lab3-01)(cn=*", "x)(|(objectClass=*", "\\2a", "\0", "a,ou=x", "ü"])
 @pytest.mark.parametrize(
-    "key", ["name", "macs", "ips", "kind", "channel", "pin", "workload", "classes", "layers", "state"]
+    "key", ["name", "macs", "ips", "kind", "channel", "pin", "workload", "classes", "layers", "state", "maintains"]
 )
 def test_what_stands_in_a_filter_is_a_value(place: Place, key: str, text: str) -> None:
     place.put(*machines(3))

@@ -166,3 +166,20 @@ def test_whom_there_is_not(place: Place, names: list[str]) -> None:
     ):
         with pytest.raises(NotFoundError, match=f"no client {names[-1]}"):
             attempt()
+
+
+def test_one_client_maintains_a_prototype(place: Place) -> None:
+    directory = place.open()
+    apply(plan.plan_add(place.site, directory, machine(1)))
+    apply(plan.plan_add(place.site, place.open(), machine(2)))
+    planned = plan.plan_set(place.site, place.open(), ["lab3-01"], {"maintains": "desktop"})
+    assert planned.describe() == ["lab3-01: maintains desktop"]
+    apply(planned)
+    assert place.open().client("lab3-01").maintains == "desktop"
+    assert place.open().client("lab3-01").runs == "live tree of desktop"
+    with pytest.raises(UsageError, match="lab3-02 can't maintain desktop: lab3-01 does"):
+        plan.plan_set(place.site, place.open(), ["lab3-02"], {"maintains": "desktop"})
+    with pytest.raises(NotFoundError, match="no prototype destkop"):
+        plan.plan_set(place.site, place.open(), ["lab3-02"], {"maintains": "destkop"})
+    apply(plan.plan_set(place.site, place.open(), ["lab3-01"], {"maintains": None}))
+    assert place.open().client("lab3-01").maintains is None

@@ -99,8 +99,10 @@ def plan(
     its_group = group.plan(options)
     with OutputRoot(site.tftp, options.etc_path, its_group.gid, reads_content=reads_content) as output:
         its_images = images.plan(site, options, snapshots, output, known, observer)
-        boot_clients = wanted.boot_clients(uuid, clients, commits, channels)
-        inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders)
+        live = wanted.maintained(site, clients)
+        roots = {one.client: f"{options.server}:{one.path}" for one in live}
+        boot_clients = wanted.boot_clients(uuid, clients, commits, channels, roots)
+        inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders, live)
         its_texts = texts.plan(inputs, output, known)
         standing = [path.removeprefix(f"{TFTP}/") for path in known.copied]
         wanted_paths = [image.path for image in its_images.images]
@@ -160,7 +162,7 @@ def plan_release(
 
 def _relevant(running: Iterable[BootChannel], clients: Iterable[Client], known: state.State) -> list[BootChannel]:
     """Channels that clients follow, and those whose snapshot is in ``tftp/``; others need not even boot."""
-    followed = {client.channel for client in clients if client.pin is None}
+    followed = {client.channel for client in clients if client.pin is None and client.maintains is None}
     return [one for one in running if one.name in followed or f"{TFTP}/{one.prototype}/{one.commit}" in known.copied]
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from gitstate.boot.files.state import State, Unit
 from gitstate.boot.options import Dhcp, Options
-from gitstate.boot.plan import BootChannel, BootClient, Image
+from gitstate.boot.plan import BootChannel, BootClient, Image, Maintained
 from gitstate.boot.render import ETC_FILES, MARK, Renderer
 from gitstate.core.errors import ConfigError, HostError, RefusedError
 from gitstate.core.output import TFTP, OutputRoot, Stamp, new_digest, stamp
@@ -171,6 +171,7 @@ class Inputs:
     clients: Sequence[BootClient]
     channels: Sequence[BootChannel]
     loaders: Path
+    maintained: Sequence[Maintained] = ()
 
 
 def plan(inputs: Inputs, output: OutputRoot, state: State) -> Texts:
@@ -223,7 +224,8 @@ def _basis(inputs: Inputs) -> tuple[str, Callable[[], Renderer]]:
 def _common_units(inputs: Inputs, output: OutputRoot) -> Iterator[Wanted]:
     """What there is one of."""
     common, renderer = _basis(inputs)
-    yield Wanted("common", common, partial(_rendered, renderer, Renderer.common_files))
+    files = partial(_rendered, renderer, Renderer.common_files, inputs.maintained)
+    yield Wanted("common", digest(common, *inputs.maintained), files)
     yield from _loaders(inputs.options, output, inputs.loaders)
     if inputs.options.dhcp is Dhcp.OWN:
         hosts = digest(common, [(client.name, client.macs, client.ips) for client in inputs.clients])

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gitstate.boot.plan import BootChannel, BootClient, machine_id
-from gitstate.core.errors import GitstateError, NotFoundError
+from gitstate.boot.plan import BootChannel, BootClient, Maintained, machine_id
+from gitstate.core.errors import ConfigError, GitstateError, NotFoundError
 from gitstate.core.names import Pin
 from gitstate.core.wording import some_of
 from gitstate.store.site import Site
 
 if TYPE_CHECKING:
     from gitstate.directory import Client
+
+MAIN = "main"
+"""The branch of a prototype whose tip tells which kernel its live tree has."""
 
 
 def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootChannel]) -> Mapping[Pin, bytes]:
@@ -24,8 +27,8 @@ def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootCha
     channels: dict[str, list[str]] = {}
     without: list[str] = []
     for client in clients:
-        if client.pin is not None:
-            users.setdefault(client.pin, []).append(client.name)
+        if (pin := _pin(client)) is not None:
+            users.setdefault(pin, []).append(client.name)
         elif client.channel in running:
             continue
         elif client.channel is not None:
@@ -42,6 +45,42 @@ def resolve(site: Site, clients: Iterable[Client], running: Mapping[str, BootCha
         problems.append(NotFoundError(message, hint))
     raise_all(problems)
     return commits
+
+
+def _pin(client: Client) -> Pin | None:
+    """The snapshot that a client is pinned to; of a live tree, that of its last check-in, which has its kernel."""
+    return Pin(client.maintains, MAIN) if client.maintains else client.pin
+
+
+def maintained(site: Site, clients: Iterable[Client]) -> list[Maintained]:
+    """The live trees that clients boot. Raises HostError, ConfigError for one that can't be exported to its client."""
+    found: dict[str, Maintained] = {}
+    problems: list[GitstateError] = []
+    for client in clients:
+        if client.maintains is None:
+            continue
+        try:
+            one = _maintained(site, client, client.maintains)
+        except GitstateError as error:
+            problems.append(error)
+            continue
+        other = found.setdefault(one.prototype, one)
+        if other is not one:
+            hint = f"gitstate client set {one.client} --no-maintains"
+            problems.append(ConfigError(f"{other.client} and {one.client} both maintain {one.prototype}", hint))
+    raise_all(problems)
+    return list(found.values())
+
+
+def _maintained(site: Site, client: Client, name: str) -> Maintained:
+    from gitstate.tree.checkin import live_tree  # few sites have such a client
+
+    live = live_tree(site.repository(name), None)
+    addresses = tuple(address for address in client.ips if ":" not in address)
+    if not addresses:
+        hint = f"gitstate client set {client.name} --ip ADDRESS: the one that DHCP gives it"
+        raise ConfigError(f"{client.name} maintains {name} and has no IPv4 address to which alone it is exported", hint)
+    return Maintained(name, client.name, str(live), addresses)
 
 
 def _commits(site: Site, users: Mapping[Pin, Sequence[str]]) -> tuple[dict[Pin, bytes], list[GitstateError]]:
@@ -74,28 +113,43 @@ def _with_users(error: GitstateError, names: Sequence[str]) -> GitstateError:
 
 
 def boot_clients(
-    uuid: str, clients: Iterable[Client], commits: Mapping[Pin, bytes], running: Mapping[str, BootChannel]
+    uuid: str,
+    clients: Iterable[Client],
+    commits: Mapping[Pin, bytes],
+    running: Mapping[str, BootChannel],
+    roots: Mapping[str, str],
 ) -> list[BootClient]:
-    """The clients as the renderers want them. Of one that follows a channel no script changes when that moves."""
-    from gitstate.directory.model.clients import DEFAULT_STATE  # who has clients has that room
+    """The clients as the renderers want them. Of one that follows a channel no script changes when that moves.
 
+    ``roots`` has what clients mount that boot a live tree: ``ADDRESS:/PATH``.
+    """
     words = {pin: commit.hex() for pin, commit in commits.items()}
     found = []
     for client in clients:
-        channel = None if client.pin else running[client.channel or ""]
+        pin = _pin(client)
+        channel = None if pin else running[client.channel or ""]
         found.append(
             BootClient(
                 name=client.name,
                 macs=client.macs,
-                prototype=client.pin.prototype if client.pin else "",
-                commit=words[client.pin] if client.pin else "",
+                prototype=pin.prototype if pin else "",
+                commit=words[pin] if pin else "",
                 machine_id=machine_id(uuid, client.name),
                 ips=client.ips,
-                arguments=() if client.state == DEFAULT_STATE else (f"gitstate.state={client.state}",),
+                arguments=_arguments(client, roots.get(client.name)),
                 channel=channel.name if channel else None,
             )
         )
     return found
+
+
+def _arguments(client: Client, root: str | None) -> tuple[str, ...]:
+    """What stands behind the snapshot's own words on the kernel line; the last one of a name counts."""
+    from gitstate.directory.model.clients import DEFAULT_STATE  # who has clients has that room
+
+    if root is not None:
+        return (f"gitstate.root={root}", "gitstate.state=maintenance")
+    return () if client.state == DEFAULT_STATE else (f"gitstate.state={client.state}",)
 
 
 def raise_all(problems: Sequence[GitstateError]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from gitstate.cli.base.app import Completion, Function, Session, complete_channel, completion
+from gitstate.cli.base.app import Completion, Function, Session, complete_channel, complete_prototype, completion
 from gitstate.core import names
 from gitstate.core.errors import UsageError
 from gitstate.core.failures import of_system
@@ -76,6 +76,14 @@ _ASSIGNED: Final = (
         f"Where it keeps its writable state: {', '.join(STATES)}.",
         shell_complete=one_of(STATES),
     ),
+    parsed_option(
+        "--maintains",
+        "maintains",
+        "PROTOTYPE",
+        model.prototype_name,
+        "Boot this prototype's live tree, writable: one client for each prototype.",
+        shell_complete=complete_prototype,
+    ),
 )
 _EMPTY: Final[dict[str, tuple[str, Any, str]]] = {
     "no_mac": ("macs", (), "MACs"),
@@ -84,6 +92,7 @@ _EMPTY: Final[dict[str, tuple[str, Any, str]]] = {
     "no_channel": ("channel", None, "channel"),
     "no_workload": ("workload", None, "workload"),
     "no_layer": ("layers", (), "extra layers"),
+    "no_maintains": ("maintains", None, "maintained prototype"),
 }
 """Option -> the key of the value that it removes, what is left, and the value's name."""
 

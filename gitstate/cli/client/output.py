@@ -77,6 +77,7 @@ def as_json(one: Client | None) -> dict[str, Any] | None:
         "classes": list(one.classes),
         "layers": list(one.layers),
         "state": one.state,
+        "maintains": one.maintains,
     }
 
 

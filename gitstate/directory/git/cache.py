@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -11,7 +12,8 @@ from gitstate.core.names import Pin
 from gitstate.core.state_file import StateFormat
 from gitstate.directory.model.clients import Client, Kind
 
-_FORMAT: Final = StateFormat("clients", 1)
+_FORMAT: Final = StateFormat("clients", 2)
+_KEYS: Final = tuple(one.name for one in fields(Client))
 _KINDS: Final = {str(kind): kind for kind in Kind}
 
 
@@ -32,16 +34,14 @@ def load(path: Path) -> CachedClients | None:
 
 
 def _client(row: Sequence[Any]) -> Client:
-    name, macs, ips, kind, channel, pin, workload, classes, layers, state = row
+    name, macs, ips, kind, channel, pin, workload, classes, layers, state, maintains = row
     addresses, layers = (tuple(macs), tuple(ips)), (tuple(classes), tuple(layers))
-    return Client(name, *addresses, _KINDS[kind], channel, Pin(*pin) if pin else None, workload, *layers, state)
+    pinned = Pin(*pin) if pin else None
+    return Client(name, *addresses, _KINDS[kind], channel, pinned, workload, *layers, state, maintains)
 
 
 def save(path: Path, known: CachedClients) -> None:
     """Save ``known``, if the file can be written."""
-    rows = [
-        (one.name, one.macs, one.ips, one.kind, one.channel, one.pin, one.workload, one.classes, one.layers, one.state)
-        for one in known.clients.values()
-    ]
+    rows = [tuple(getattr(one, key) for key in _KEYS) for one in known.clients.values()]
     with suppress(OSError):
         _FORMAT.write_json(path, (known.tree.hex(), rows))

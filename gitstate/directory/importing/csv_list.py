@@ -21,6 +21,7 @@ _PARSERS: Final[dict[str, tuple[str, Callable[[str], object], bool]]] = {
     "workload": ("workload", model.workload_name, False),
     "layer": ("layers", model.layer_name, True),
     "state": ("state", model.state_mode, False),
+    "maintains": ("maintains", model.prototype_name, False),
 }
 _COLUMNS: Final = ("name", *_PARSERS)
 _WORDS: Final = {
@@ -38,7 +39,7 @@ _WORDS: Final = {
     """,
     "channel": "channel kanal",
     "layer": "layer layers",
-    **{one: one for one in ("kind", "pin", "workload", "state")},
+    **{one: one for one in ("kind", "pin", "workload", "state", "maintains")},
 }
 _ALIASES: Final = {word: column for column, words in _WORDS.items() for word in words.split()}
 _DELIMITERS: Final = ",;\t|"

@@ -33,6 +33,7 @@ FIELDS: Final = (
     Field("gitstateHardwareClass", "classes", model.class_name, True),
     Field("gitstateLayer", "layers", model.layer_name, True),
     Field("gitstateState", "state", model.state_mode),
+    Field("gitstateMaintains", "maintains", model.prototype_name),
 )
 _READERS: Final = {field.attribute: field.read for field in FIELDS}
 _NAME: Final = "cn"

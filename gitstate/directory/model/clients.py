@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -31,7 +31,8 @@ STATES: Final = (DEFAULT_STATE, "local", "tmpfs-root")
 class Client:
     """A machine's entry. Tuples are sorted and without duplicates.
 
-    ``pin`` takes precedence over ``channel``; ``classes`` are its hardware classes as last reported.
+    ``pin`` takes precedence over ``channel``, ``maintains`` over both: the prototype whose live tree it boots, to
+    change it. ``classes`` are its hardware classes as last reported.
     """
 
     name: str
@@ -44,10 +45,13 @@ class Client:
     classes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     state: str = DEFAULT_STATE
+    maintains: str | None = None
 
     @property
     def runs(self) -> str | None:
-        """The snapshot that it is pinned to, or the channel that it follows."""
+        """The live tree that it boots, the snapshot that it is pinned to, or the channel that it follows."""
+        if self.maintains:
+            return f"live tree of {self.maintains}"
         return str(self.pin) if self.pin else self.channel
 
 
@@ -77,6 +81,11 @@ def _address_order(text: str) -> tuple[int, int, str]:
 def channel_name(text: str) -> str:
     """Parse a channel's name. Raises UsageError."""
     return word(text, "a channel's name")
+
+
+def prototype_name(text: str) -> str:
+    """Parse a prototype's name. Raises UsageError."""
+    return word(repo_name(text), "a prototype's name")
 
 
 def workload_name(text: str) -> str:
@@ -147,6 +156,19 @@ def find_duplicate_address(clients: Iterable[Client]) -> DuplicateAddress | None
             if owner != client.name:
                 return DuplicateAddress("MAC" if address in client.macs else "IP", address, owner, client.name)
     return None
+
+
+def refuse_two_maintainers(clients: Iterable[Client], changed: Collection[str]) -> None:
+    """Raise UsageError if two of ``clients`` boot one live tree: they would overwrite each other's files."""
+    owners: dict[str, str] = {}
+    for client in clients:
+        if client.maintains is None:
+            continue
+        owner = owners.setdefault(client.maintains, client.name)
+        if owner != client.name:
+            holder, other = (client.name, owner) if owner in changed else (owner, client.name)
+            hint = f"gitstate client set {holder} --no-maintains"
+            raise UsageError(f"{other} can't maintain {client.maintains}: {holder} does", hint)
 
 
 def refuse_duplicate_addresses(clients: Iterable[Client], changed: Iterable[str]) -> None:

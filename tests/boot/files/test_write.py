@@ -606,3 +606,41 @@ def test_the_state_tells_what_was_written(harness: Harness) -> None:
         assert written.digest == hashlib.blake2b(place.read_bytes(), digest_size=16).hexdigest()
     assert len(files) == 13
     assert json.loads((harness.site.path / "boot.state").read_bytes().partition(b"\n")[2])
+
+
+# --- a maintenance machine --------------------------------------------------------------------------------------------
+
+
+def test_a_maintenance_machine_boots_the_live_tree(harness: Harness) -> None:
+    """With the kernel of the last check-in; the export follows its address."""
+    exports = harness.etc / "exports.d" / "gitstate.exports"
+    harness.configure(nfs="kernel")
+    harness.add("m", 9, None, maintains="desktop", ips=("10.77.0.41", "fd77::41"))
+    harness.write()
+    harness.whole()
+    script = harness.script(9).read_text()
+    assert f"desktop/{harness.commit('two')}/boot.ipxe" in script
+    assert f"gitstate.root=10.77.0.1:{harness.live} gitstate.state=maintenance" in script
+    assert f"{harness.live} 10.77.0.41(rw," in exports.read_text()
+    assert "fd77" not in exports.read_text()
+    harness.directory.all["m"] = replace(harness.directory.all["m"], ips=("10.77.0.42",))
+    assert "etc/exports.d/gitstate.exports" in {file.path for file in harness.plan().texts.files}
+    harness.write()
+    assert "10.77.0.41" not in exports.read_text()
+    del harness.directory.all["m"]
+    harness.write()
+    assert "rw" not in exports.read_text()
+
+
+def test_maintenance_machines_that_cant_be(harness: Harness) -> None:
+    harness.add("m", 9, None, maintains="desktop")
+    with pytest.raises(ConfigError, match="m maintains desktop and has no IPv4 address"):
+        harness.plan()
+    harness.add("m", 9, None, maintains="desktop", ips=("10.77.0.41",))
+    harness.add("n", 10, None, maintains="desktop", ips=("10.77.0.42",))
+    with pytest.raises(ConfigError, match="m and n both maintain desktop"):
+        harness.plan()
+    del harness.directory.all["n"]
+    shutil.rmtree(harness.live)
+    with pytest.raises(HostError, match="is missing"):
+        harness.plan()

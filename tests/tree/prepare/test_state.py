@@ -414,7 +414,7 @@ def test_a_disk_that_udev_still_works_at_is_waited_for(machine: Initramfs) -> No
 def test_the_pages_tell_the_states_and_what_each_can_write() -> None:
     text = (PROJECT / "docs/howto/writable.md").read_text()
     hook = (BOOT / "arguments").read_text()
-    assert "overlay | local | tmpfs-root) ;;" in hook
+    assert "overlay | local | tmpfs-root | maintenance) ;;" in hook
     assert all(f"`{state}`" in text for state in STATES)
     for name in ("copied_directories", "copied_files"):
         (names,) = re.findall(rf"^gitstate_{name}='(.*)'$", (BOOT / "state").read_text(), re.MULTILINE)
@@ -425,3 +425,26 @@ def test_the_pages_tell_the_states_and_what_each_can_write() -> None:
     for page in ("docs/netboot.md", "docs/howto/prepare.md"):
         told = (PROJECT / page).read_text()
         assert all(f"| `gitstate.{name}=" in told for name in ("state", "scratch")), page
+
+
+# --- maintenance ------------------------------------------------------------------------------------------------------
+
+
+def test_maintenance_writes_go_to_the_live_tree_itself(machine: Initramfs) -> None:
+    """But for the machine's own id and its resolver."""
+    place = machine.place
+    lower = place / "run/gitstate/lower"
+    (lower / "etc" / "machine-id").write_text("")
+    (lower / "etc" / "resolv.conf").write_text("nameserver 10.0.0.53\n")
+    out = machine(
+        f"gitstate_state=maintenance gitstate_overlay_size=50% gitstate_scratch= rootmnt={place}/root\n"
+        "modprobe() { :; }\n"
+        f"gitstate_mount_root {place}/root || exit\ncd {place}/root || exit\n"
+        "for one in etc/motd etc/new usr/bin/new tmp/new etc/machine-id etc/resolv.conf; do echo mine >$one; done\n"
+        "cat etc/machine-id etc/resolv.conf"
+    )
+    assert out.splitlines() == ["mine", "mine"]
+    assert [(lower / name).read_text() for name in ("etc/motd", "etc/new", "usr/bin/new")] == ["mine\n"] * 3
+    assert (lower / "etc" / "machine-id").read_text() == ""
+    assert (lower / "etc" / "resolv.conf").read_text() == "nameserver 10.0.0.53\n"
+    assert not (lower / "tmp" / "new").exists()
