@@ -339,3 +339,39 @@ def test_without_an_overlay_what_can_be_written_is_compared(machine: Machine) ->
         "changed  /root/x  snapshot",
         "changed  /var/lib/z  snapshot",
     ]
+
+
+# --- a machine that boots a live tree ---------------------------------------------------------------------------------
+
+
+def test_a_maintenance_machine_asks_the_server(machine: Machine) -> None:
+    """Nothing of the tree is sent, and not before its package manager is done. Layers aren't laid into it."""
+    about = f"SNAPSHOT=desktop@{4:040}\nHOST=lab3-12\nSERVER=10.77.0.1\nSTATE=maintenance\n"
+    (machine.root / "run/gitstate/about").write_text(about)
+    programs = machine.place / "programs"
+    programs.mkdir()
+    (programs / "ssh").write_text(f'#!/bin/sh\necho "$*" >{machine.place}/asked\ncat >{machine.place}/sent\n')
+    (programs / "ssh").chmod(0o755)
+    env = {"PATH": f"{programs}:{machine.environment['PATH']}"}
+    (machine.root / "etc").mkdir(exist_ok=True)
+    assert machine.run("checkin", "-m", "a b", env=env) == ""
+    assert (machine.place / "asked").read_text().endswith("git@10.77.0.1 checkin-live lab3-12\n")
+    lines = (machine.place / "sent").read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("gitstate-checkin 1", "end")
+    assert r"message a\040b" in lines
+    assert not [line for line in lines if line.startswith(("entry", "above", "removed"))]
+    lock = machine.root / "var/lib/dpkg/lock-frontend"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    (machine.root / "proc").mkdir(exist_ok=True)
+    held = f"1: POSIX  ADVISORY  WRITE 812 00:15:{lock.stat().st_ino} 0 EOF\n"
+    (machine.root / "proc/locks").write_text(held)
+    with subprocess.Popen(machine.words("checkin"), env=machine.environment | env, stdout=subprocess.PIPE) as waiting:
+        assert waiting.stdout is not None
+        assert b"/var/lib/dpkg/lock-frontend is locked" in waiting.stdout.readline()
+        (machine.place / "sent").unlink()
+        (machine.root / "proc/locks").write_text("")
+        assert waiting.wait(60) == 0
+    assert (machine.place / "sent").exists()
+    assert "name no paths" in machine.run("checkin", "etc/motd", code=2, env=env)
+    assert "live tree" in machine.run("relayer", code=5)

@@ -74,8 +74,13 @@ def maintained(site: Site, clients: Iterable[Client]) -> list[Maintained]:
 
 def _maintained(site: Site, client: Client, name: str) -> Maintained:
     from gitstate.tree.checkin import live_tree  # few sites have such a client
+    from gitstate.tree.overlay.layers import layers_of
 
-    live = live_tree(site.repository(name), None)
+    repository = site.repository(name)
+    live = live_tree(repository, None)
+    if layers_of(repository) is not None:
+        hint = f"gitstate live {name} --mode dir"
+        raise ConfigError(f"the live tree of {name} is an overlay, and {client.name} can't boot that by NFS", hint)
     addresses = tuple(address for address in client.ips if ":" not in address)
     if not addresses:
         hint = f"gitstate client set {client.name} --ip ADDRESS: the one that DHCP gives it"

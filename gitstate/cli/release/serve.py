@@ -10,6 +10,8 @@ import click
 from gitstate.cli.base.app import Session, command
 from gitstate.core import process, settings
 from gitstate.core.errors import GitstateError, HostError, UsageError
+from gitstate.core.names import display
+from gitstate.core.wording import counted, some_of
 from gitstate.release import reconcile as reconciling
 from gitstate.release.gate import guard
 from gitstate.release.gate import serve as serving
@@ -36,6 +38,8 @@ def serve(session: Session, report_only: bool, machine: bool) -> int:
         raise UsageError("--report-only and --machine exclude each other", "choose one")
     accepts = Accepts.REPORTS if report_only else Accepts.MACHINE if machine else Accepts.ALL
     service = serving.parse(session.opened.site, session.settings.ssh_command, accepts)
+    if isinstance(service, serving.CheckIn) and service.is_live:
+        return _check_in_live(session, service.host)
     if isinstance(service, serving.CheckIn):
         from gitstate.cli.release.review import receive_checkin
 
@@ -54,6 +58,18 @@ def serve(session: Session, report_only: bool, machine: bool) -> int:
         if pushed:
             return _publish(session, service.repository, pushed)
     return code
+
+
+def _check_in_live(session: Session, host: str) -> int:
+    """Check in the live tree that a machine boots, and tell it; as ``checkin``, 3 for what couldn't be read."""
+    from gitstate.release.review import live
+
+    name, result = live.record(session.opened, host, sys.stdin.buffer, settings.committer(), session.observer)
+    changes = counted(sum(not one.is_time_only for one in result.status.changes), "change")
+    print(f"{name} {result.commit.hex()[:7]}  {changes}" if result.commit else f"{name}: nothing changed")
+    if left := result.status.findings.unrecorded:
+        _print(f"not recorded: {some_of([f'/{display(path)} ({why})' for path, why in sorted(left)])}")
+    return 3 if left else 0
 
 
 def _publish(session: Session, repository: str, pushed: dict[Name, bytes]) -> int:

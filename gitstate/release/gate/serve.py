@@ -20,7 +20,7 @@ from gitstate.store.site import Site
 
 _SERVICES: Final = {"receive-pack": True, "upload-pack": False}
 _COMMAND: Final = re.compile(r"git[- ](receive-pack|upload-pack) (.+)", re.DOTALL)
-_MACHINE: Final = re.compile(r"(report|checkin) (\S+)")
+_MACHINE: Final = re.compile(r"(report|checkin|checkin-live) (\S+)")
 _LONGEST: Final = 400
 
 
@@ -52,9 +52,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class CheckIn:
-    """Edits that were made on a machine, on standard input; which machine, only this word says."""
+    """Edits that were made on a machine, on standard input; which machine, only this word says.
+
+    ``is_live``: they were made in the live tree that it boots, and only who asks is on standard input.
+    """
 
     host: str
+    is_live: bool = False
 
 
 class Accepts(enum.Enum):
@@ -72,7 +76,7 @@ def parse(site: Site, command: str | None, accepts: Accepts = Accepts.ALL) -> Se
     asked = _MACHINE.fullmatch(command) if len(command) <= _LONGEST else None
     if asked and (asked[1] == "report" or accepts is not Accepts.REPORTS):
         host = host_name(asked[2])
-        return Report(host) if asked[1] == "report" else CheckIn(host)
+        return Report(host) if asked[1] == "report" else CheckIn(host, asked[1] == "checkin-live")
     if accepts is not Accepts.ALL:
         raise UsageError(f"{_shown(command)} is not served with this key", f"it is for {accepts.value}")
     found = _COMMAND.fullmatch(command) if len(command) <= _LONGEST else None

@@ -250,17 +250,17 @@ def _commit(plan: Plan, draft: Draft, made: Mapping[str, bytes], committer: Sign
     message = "\n".join(lines).strip() or f"{counted(len(draft.changes), 'change')} of {plan.host}"
     trailers = [f"{_TRAILER}: {plan.head.digest}", f"Gitstate-Repositories: {' '.join(made)}"]
     text = "\n".join([message, "", *trailers])
-    author = Signature(_author(plan), committer.when, committer.offset)
+    author = Signature(author_of(plan.head, plan.host), committer.when, committer.offset)
     tree = made[draft.repository.name]
     body = Commit(tree, [draft.base] if draft.base else [], author, committer, text).encode()
     return draft.staging.add(Type.COMMIT, body)
 
 
-def _author(plan: Plan) -> str:
+def author_of(head: Head, host: str) -> str:
     """Whoever typed the command on the machine, as that says."""
-    user = plan.head.user if _USER.fullmatch(plan.head.user) else "root"
-    name = _NOT_IN_NAMES.sub("", plan.head.name).strip()[:100]
-    return f"{name or user} <{user}@{plan.host}>"
+    user = head.user if _USER.fullmatch(head.user) else "root"
+    name = _NOT_IN_NAMES.sub("", head.name).strip()[:100]
+    return f"{name or user} <{user}@{host}>"
 
 
 def clock_error(plan: Plan, now: int) -> int | None:
