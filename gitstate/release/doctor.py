@@ -12,8 +12,9 @@ from gitstate.core.errors import GitstateError
 from gitstate.core.failures import of_system
 from gitstate.core.monitor import Observer
 from gitstate.core.wording import some_of
-from gitstate.release import boot_files, integrity, refresh
+from gitstate.release import boot_files, integrity, publishing, refresh
 from gitstate.release.opened import OpenedSite
+from gitstate.tree.export import Condition, set_aside
 
 
 def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
@@ -29,6 +30,8 @@ def examine(opened: OpenedSite, observer: Observer) -> Iterator[Check]:
     yield from _told("site", permissions(site, options))
     yield from _told("repositories", _own_repositories(opened, observer))
     yield from _told("repositories", _pushed_repositories(opened))
+    observer.phase("exports")
+    yield from _told("exports", _exports(opened))
     if options is None:
         return
     observer.phase("services")
@@ -74,6 +77,25 @@ def _pushed_repositories(opened: OpenedSite) -> Iterator[Check]:
     for name, repository in repositories.items():
         if outdated := repository.outdated():
             yield bad("repositories", f"{name}: outdated hooks or settings: {some_of(outdated)}", "gitstate reconcile")
+
+
+def _exports(opened: OpenedSite) -> Iterator[Check]:
+    """Whether what channels run is exported, and looks as it was written."""
+    sound = 0
+    for channel in opened.directory.channels():
+        release = opened.releases.current(channel)
+        if release is None:
+            continue
+        found = publishing.export_condition(opened, release.snapshot, looks=True)
+        what = f"the export of {release.name}, {release.prototype} {release.commit.hex()[:7]},"
+        sound += found is Condition.SOUND
+        if found is not Condition.SOUND:
+            yield bad("exports", f"{what} is {found.value}", "gitstate reconcile")
+    if sound:
+        yield ok("exports", f"of {sound} channel{'s' if sound > 1 else ''}, as they were written")
+    for name in opened.site.prototypes():
+        for path in set_aside(opened.site.exports_path(name)):
+            yield note("exports", f"{path} was damaged, and replaced", "remove it when its machines were rebooted")
 
 
 def _boot_files(opened: OpenedSite, observer: Observer) -> Iterator[Check]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +26,7 @@ from gitstate.store.site import Site
 from gitstate.tree import verify
 
 _ID: Final = 40
+_RECONCILE: Final = "gitstate reconcile"
 
 
 class Finding(NamedTuple):
@@ -116,14 +119,29 @@ def _finding(what: str, look: Callable[[], Iterable[str]], cure: str) -> Finding
 
 
 def _exports(opened: OpenedSite, observer: Observer) -> Iterator[Finding]:
+    released = {(one.prototype, one.commit.hex()) for one in _current(opened)}
+    for name, commit in sorted(released):
+        path = opened.site.exports_path(name) / commit
+        if fs.is_free(path):
+            yield Finding(str(path.relative_to(opened.site.path)), ("is missing",), _RECONCILE)
     for name in opened.site.prototypes():
         exports = opened.site.exports_path(name)
         for path in map(exports.joinpath, fs.list_names(exports)):
             if len(path.name) == _ID and not path.name.startswith("."):
                 observer.phase(f"export {name} {path.name[:7]}")
-                cure = f"when nothing uses it: rm -r {path}; gitstate export {name} {path.name[:7]}"
+                is_released = (name, path.name) in released
+                cure = _RECONCILE if is_released else f"gitstate export {name} {path.name[:7]}"
                 where = str(path.relative_to(opened.site.path))
                 yield _finding(where, partial(_differences, opened, name, path, observer), cure)
+
+
+def _current(opened: OpenedSite) -> Iterator[Release]:
+    """What channels run, as far as it can be read."""
+    with suppress(GitstateError):
+        for channel in opened.directory.channels():
+            with suppress(GitstateError):
+                if release := opened.releases.current(channel):
+                    yield release
 
 
 def _differences(opened: OpenedSite, name: str, path: Path, observer: Observer) -> Iterator[str]:
@@ -131,9 +149,12 @@ def _differences(opened: OpenedSite, name: str, path: Path, observer: Observer) 
     try:
         commit = repository.resolve(path.name)
     except NotFoundError:
-        yield "its snapshot is gone: nothing says what it should be"
+        yield f"its snapshot is gone, and nothing says what it should be: when nothing uses it, rm -r {path}"
         return
-    found = verify.verify(repository, commit, path, observer)
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        yield "is no directory"
+        return
+    found = verify.verify_export(repository, commit, path.parent, observer)
     if found.changes:
         yield f"differs from its snapshot: {some_of([f'/{display(one.path)}' for one in found.changes], 3)}"
     yield from (str(one) for one in found.links)

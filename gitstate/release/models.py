@@ -173,7 +173,7 @@ class ReconcileResult:
     """What a reconcile did; ``pending`` is what a preview would publish.
 
     ``superseded`` are tags that never will be released, each with the newer release of the same repository.
-    ``repaired`` is what was finished of earlier releases, as text.
+    ``repaired`` is what was finished of earlier releases, as text, or would be.
     """
 
     published: list[MadeRelease] = field(default_factory=list)

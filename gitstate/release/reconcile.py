@@ -57,6 +57,7 @@ class Publisher:
         self._step = step
         self._rendered_at: str | None = None
         """The directory's revision for which the machine archives of a new release were made."""
+        self._is_refreshed = False
 
     # --- one tag ---
 
@@ -131,12 +132,19 @@ class Publisher:
 
     # --- what machines and people see ---
 
-    def finish(self, channel: Channel, release: Release) -> list[str]:
-        """Make boot files and directory show what the channel runs; return what was changed. Raises GitstateError."""
-        if self._rendered_at is not None and self.directory.revision() != self._rendered_at:
-            refresh.refresh(self.opened, self._observer)  # for clients that were added meanwhile
+    def finish(self, channel: Channel, release: Release, *, thorough: bool = False) -> list[str]:
+        """Make boot files and directory show what the channel runs; return what was changed. Raises GitstateError.
+
+        Its export is made again if it is missing or damaged. ``thorough``: if it looks damaged, too, and whatever else
+        was interrupted is finished: archives after a report or a change, the rights of the boot group.
+        """
+        changed = publishing.make_export(self.opened, release.snapshot, self._observer, looks=thorough)
+        is_behind = self._rendered_at is not None and self.directory.revision() != self._rendered_at
+        if is_behind or (thorough and not self._is_refreshed):  # for clients that were added meanwhile
+            changed += [one.line for one in refresh.refresh(self.opened, self._observer) if one]
+            self._is_refreshed = True
         self._rendered_at = None
-        changed = publishing.write_channel(self.opened, release, self._observer)
+        changed += publishing.write_channel(self.opened, release, self._observer, all_rights=thorough)
         self._step("boot")
         before = self.log.before(release)
         archives.remove_old(self.opened, channel.name, [release, *([before] if before else [])], self._observer)
@@ -214,7 +222,7 @@ def reconcile(
                 stale_locks.clear_idle(repository.path)  # a person who tags would meet that of a git that was killed
         for name, channel in publisher.directory.channels().items():
             if only in (None, name):
-                _reconcile_channel(publisher, channel, result)
+                _reconcile_channel(publisher, channel, result, thorough=only is None)
     return result
 
 
@@ -224,10 +232,15 @@ def _renew(repositories: Mapping[str, Repository]) -> None:
 
 
 def preview(opened: OpenedSite, committer: Signature, observer: Observer) -> ReconcileResult:
-    """What ``reconcile`` would publish now, and what it would refuse; nothing is written."""
+    """What ``reconcile`` would publish and repair now, and what it would refuse; nothing is written."""
     result = ReconcileResult()
     publisher = Publisher(opened, committer, observer, lambda name: None)
     for channel in publisher.directory.channels().values():
+        try:
+            if release := publisher.log.current(channel.name):
+                result.repaired += publishing.outstanding(opened, channel, release, observer, looks=True)
+        except GitstateError as error:
+            result.problems.append(Problem(channel.name, channel.name, error))
         for request in _requests(publisher, channel, result):
             try:
                 current = publisher.log.current(channel.name)
@@ -240,7 +253,7 @@ def preview(opened: OpenedSite, committer: Signature, observer: Observer) -> Rec
     return result
 
 
-def _reconcile_channel(publisher: Publisher, channel: Channel, result: ReconcileResult) -> None:
+def _reconcile_channel(publisher: Publisher, channel: Channel, result: ReconcileResult, *, thorough: bool) -> None:
     try:
         running = publisher.log.current(channel.name)
         if running is not None:
@@ -258,7 +271,7 @@ def _reconcile_channel(publisher: Publisher, channel: Channel, result: Reconcile
         release = publisher.log.current(channel.name)
         if release is not None:
             with translate_errors():
-                changed = publisher.finish(publisher.directory.channels()[channel.name], release)
+                changed = publisher.finish(publisher.directory.channels()[channel.name], release, thorough=thorough)
             now = [made for made in result.published if made.release.oid == release.oid]
             (now[0].steps if now else result.repaired).extend(changed)
     except GitstateError as error:

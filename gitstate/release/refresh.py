@@ -13,6 +13,7 @@ from gitstate.core.errors import GitstateError, PartlyDoneError
 from gitstate.core.monitor import Observer
 from gitstate.core.output import OutputRoot
 from gitstate.core.signature import Signature
+from gitstate.core.wording import some_of
 from gitstate.directory import Client
 from gitstate.directory import plan as planning
 from gitstate.machine.archives import files
@@ -41,6 +42,11 @@ class RefreshResult:
     def folder(self) -> str:
         """Where they are, below the site."""
         return archives.folder_of(self.release.name)
+
+    @property
+    def line(self) -> str:
+        """What was done, for people."""
+        return f"machine archives of {self.release.name}: {some_of([*self.added, *self.changed, *self.removed], 3)}"
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
@@ -87,6 +93,18 @@ def refresh(
     return [_result(release, plan) for release, _, plan in plans]
 
 
+def is_outdated(opened: OpenedSite, host: str) -> bool:
+    """Whether the archive of a client isn't that of its hardware, layers and values. Raises NotFoundError, ConfigError.
+
+    Nothing is locked, and nothing but keys worked out: machines that boot ask it.
+    """
+    client = opened.directory.find({"name": host}).get(host) if opened.boots else None
+    if client is None or client.channel is None or client.pin is not None:
+        return False
+    with inspect_output(opened.site, opened.options) as output:
+        return any(plan for _, _, plan in _plans(opened, output, {host: client}, None, client.channel))
+
+
 def refresh_clients(opened: OpenedSite, hosts: Iterable[str], observer: Observer) -> list[RefreshResult]:
     """``refresh`` for these clients, as the directory has them."""
     names = list(hosts)
@@ -116,11 +134,15 @@ def _result(release: Release, plan: files.Plan) -> RefreshResult:
 
 
 def _plans(
-    opened: OpenedSite, output: OutputRoot, changed: Mapping[str, Client | None] | None, observer: Observer | None
+    opened: OpenedSite,
+    output: OutputRoot,
+    changed: Mapping[str, Client | None] | None,
+    observer: Observer | None,
+    only_channel: str | None = None,
 ) -> Iterator[tuple[Release, Maker, files.Plan]]:
     """For each current release: what is to be done. With ``observer``, machines get the host keys that they lack."""
     site, directory = opened.site, opened.directory
-    for channel in directory.channels():
+    for channel in [only_channel] if only_channel else directory.channels():
         release = opened.releases.current(channel)
         if release is None or release.prototype not in site.prototypes():
             continue

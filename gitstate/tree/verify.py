@@ -14,7 +14,7 @@ from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.names import join
 from gitstate.store import Repository
 from gitstate.store.objects import TREE
-from gitstate.tree import change
+from gitstate.tree import change, export
 from gitstate.tree.change import Change, LinksChanged, Modified
 from gitstate.tree.limits import impossible_entries, require_possible_target
 from gitstate.tree.own_data import own_data
@@ -57,6 +57,17 @@ def verify(repository: Repository, commit: bytes, directory: Path, observer: Obs
     old_links, new_links = effective_links(repository.read, tree), read_links(sink.read, scan.tree)
     links = change.compare_links(old_links, new_links)
     return Difference([one for one in changes if not _is_unrecorded_time(one)], links, scan.findings.unrecorded)
+
+
+def verify_export(repository: Repository, commit: bytes, exports: Path, observer: Observer = SILENT) -> Difference:
+    """Compare the export of a snapshot with it, and keep in mind whether it is damaged: it is made again then.
+
+    Raises DamagedError, HostError.
+    """
+    found = verify(repository, commit, exports / commit.hex(), observer)
+    if not found.unread:
+        export.remember(repository, commit, exports, damaged=bool(found))
+    return found
 
 
 def _recording_everything(repository: Repository, tree: bytes) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import subprocess
@@ -178,8 +179,6 @@ class Verb:
     again: tuple[int, ...] = (0,)
     prepare: Action = nothing
     check: Action = nothing
-    alone: bool = False
-    """Whether names of files may differ from those after one run that nothing interrupts."""
 
 
 def said(*words: str) -> Callable[[Lab], tuple[str, ...]]:
@@ -424,6 +423,42 @@ def dropped(lab: Lab) -> None:
     assert git(lab.site / "prototypes/p.git", "for-each-ref", "refs/heads/checkin") == ""
 
 
+def export_of(lab: Lab) -> Path:
+    """The export that the channel runs."""
+    return lab.site / "exports/p" / git(lab.site / "site.git", "rev-parse", "lab3:prototype/p")
+
+
+def damaged(lab: Lab) -> None:
+    """A file too many in that export."""
+    (export_of(lab) / "damage").write_text("x")
+
+
+def mended(lab: Lab) -> None:
+    """Another one has its name; the damaged one is kept for those who have it open."""
+    lab("verify", "p", export_of(lab).name)
+    assert any((path / "damage").exists() for path in export_of(lab).parent.glob(".*.replaced-*"))
+
+
+def hardware(lab: Lab) -> None:
+    """A class with a layer, and a report of a machine that is of it."""
+    lab("layer", "create", "class/gpu")
+    (lab.live("class/gpu") / "etc").mkdir()
+    (lab.live("class/gpu") / "etc" / "gpu").write_text("x")
+    lab("checkin", "class/gpu", "-m", "first")
+    lab("class", "set", "gpu", "10de:*")
+    lab("push", "p", "lab3", "--yes")
+    card = "pci:v000010DEd00001E84sv00001462sd000037C6bc03sc00i00"
+    device = {"slot": "0000:00:01.0", "vendor": None, "device": None, "class": None, "modalias": card}
+    report = {"schema": "probe/1", "host": "lab3-12", "architecture": "x86_64", "cpus": 4, "memory": 8 << 30}
+    rest = {"dmi": {}, "pci": [device], "network": [], "disks": []}
+    (lab.outside / "report.json").write_text(json.dumps(report | rest))
+
+
+def has_its_layer(lab: Lab) -> None:
+    """The machine's archive has the layer of its class."""
+    assert b"files/etc/gpu\0" in (lab.site / "tftp/archives/lab3/3/lab3-12.cpio").read_bytes()
+
+
 VERBS: Final = (
     Verb("init", said("init"), (0, 2), absent, usable),
     Verb("create", said("prototype", "create", "n"), (0, 2), check=has("checkin", "n", "-m", "m")),
@@ -555,6 +590,13 @@ VERBS: Final = (
         hosts,
         has("client", "show", "lab3-14"),
     ),
+    Verb(
+        "client report",
+        lambda lab: ("client", "report", "lab3-12", str(lab.outside / "report.json")),
+        (0,),
+        hardware,
+        has_its_layer,
+    ),
     Verb("class set", said("class", "set", "fpga", "10de:*"), (0,), check=has("class", "list")),
     Verb(
         "secret add",
@@ -574,6 +616,7 @@ VERBS: Final = (
     Verb("push", said("push", "p", "lab3", "--yes"), (0,), check=runs("3")),
     Verb("rollback", said("rollback", "lab3"), (0, 10), check=runs("1")),
     Verb("reconcile", said("reconcile"), (0,), tagged, runs("3")),
+    Verb("reconcile of a damaged export", said("reconcile"), (0,), damaged, mended),
     Verb("boot write", said("boot", "write"), (0,), client),
     Verb(
         "review receive",

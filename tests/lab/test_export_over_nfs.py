@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from tests.lab import nfs
 from tests.lab.nfs_reader import Seen
 from tests.lab.test_nfs_servers import differences, on_disk
 from tests.roots import tarball
-from tests.support import needs, root_only
+from tests.support import PROJECT, needs, root_only
 from tests.testing import hostile
 
 pytestmark = [pytest.mark.lab, root_only, needs("ganesha.nfsd", "mmdebstrap", "git")]
@@ -84,3 +87,42 @@ def test_a_client_reads_a_hostile_tree(place: Path) -> None:
     export = Path(site.out("export", "hostile"))
     with nfs.nfs_server(export) as server:
         assert differences(live, server.read_tree()) == []
+
+
+_MACHINE = """
+import sys
+from tests.lab.nfs_reader import Mount
+mount = Mount(sys.argv[1])
+print(mount.look(b"/etc/opened").content, flush=True)
+sys.stdin.readline()
+print(mount.look(b"/etc/motd").content, flush=True)
+"""
+
+
+def test_a_machine_goes_on_when_its_damaged_export_is_replaced(place: Path) -> None:
+    """It reads files that it hadn't opened, of the export that it has mounted; who mounts later gets the new one."""
+    site = make_site(place / "site")
+    site.run("prototype", "create", "debian")
+    etc = site.path / "live/debian/etc"
+    etc.mkdir()
+    for name in ("opened", "motd"):
+        (etc / name).write_text(f"{name}\n")
+    site.run("checkin", "debian", "-m", "first")
+    site.run("channel", "create", "lab3", "--prototype", "debian")
+    site.run("push", "debian", "lab3", "--yes")
+    (export,) = (site.path / "exports/debian").iterdir()
+    (export / "etc/motd").write_text("damage\n")
+
+    with nfs.nfs_server(site.path / "exports", pseudo="/exports") as server:
+        machine = replace(server, pseudo=f"/exports/debian/{export.name}")
+        argv = [sys.executable, "-c", _MACHINE, machine.url]
+        with subprocess.Popen(argv, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline() == digest(b"opened\n")
+            assert "made again" in site.run("reconcile").stderr
+            assert running.communicate(b"\n", 60)[0] == digest(b"damage\n")
+        assert machine.read_tree()[b"etc/motd"].content == digest(b"motd\n").decode().strip()
+
+
+def digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode() + b"\n"

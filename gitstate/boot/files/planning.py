@@ -13,12 +13,13 @@ from gitstate.boot.files import images, state, texts, wanted
 from gitstate.boot.options import Dhcp, Options
 from gitstate.boot.plan import BootChannel
 from gitstate.boot.request import log_path
-from gitstate.core import fs, network
+from gitstate.core import network
 from gitstate.core.errors import HostError, RefusedError
 from gitstate.core.monitor import SILENT, Observer
 from gitstate.core.output import TFTP, OutputRoot
 from gitstate.machine.archives import files as archives
 from gitstate.store.site import Site
+from gitstate.tree import export
 
 if TYPE_CHECKING:
     from gitstate.directory import Client, Directory
@@ -104,9 +105,9 @@ def plan(
         boot_clients = wanted.boot_clients(uuid, clients, commits, channels, roots)
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, boot_clients, running, loaders, live)
         its_texts = texts.plan(inputs, output, known)
-        standing = [path.removeprefix(f"{TFTP}/") for path in known.copied]
-        wanted_paths = [image.path for image in its_images.images]
-        directories = tuple(_out_of_order(output, [*wanted_paths, *standing], archives.folders(output)))
+        directories = tuple(
+            _out_of_order(output, [image.path for image in its_images.images], *_standing(output, known))
+        )
     changed = {file.path for file in its_texts.files} | {one.path for one in its_texts.stale}
     if options.dhcp is Dhcp.OWN and _DHCP in changed:
         _refuse_another_server(options)
@@ -116,7 +117,7 @@ def plan(
         clients=len(clients),
         group=its_group,
         log_in_order=group.log_in_order(log_path(site), its_group.gid),
-        exports=tuple(one for one in snapshots if not fs.has_directory(_export(site, *one))),
+        exports=tuple(one for one in snapshots if not _is_exported(site, *one, looks=reads_content)),
         images=its_images,
         texts=its_texts,
         pending=frozenset(known.pending | {path for path in changed if path.startswith("etc/")}),
@@ -131,8 +132,12 @@ def plan_release(
     snapshot: tuple[str, bytes],
     channel: BootChannel | None,
     observer: Observer = SILENT,
+    *,
+    all_rights: bool = False,
 ) -> Plan:
     """Plan the boot image of one snapshot and, with ``channel``, the script that its clients follow; nothing else.
+
+    With ``all_rights`` directories of older snapshots and releases get their owners and modes, too.
 
     Raises NotFoundError for a snapshot that can't boot, ConfigError, RefusedError, HostError.
     """
@@ -144,14 +149,15 @@ def plan_release(
         channels = [channel] if channel else []
         inputs = texts.Inputs(site.path, uuid, options, its_images.images, [], channels, IPXE)
         its_texts = texts.plan_some(inputs, output, known)
-        directories = tuple(_out_of_order(output, [image.path for image in its_images.images]))
+        others = _standing(output, known) if all_rights else ()
+        directories = tuple(_out_of_order(output, [image.path for image in its_images.images], *others))
     return Plan(
         site=site,
         options=options,
         clients=0,
         group=its_group,
         log_in_order=group.log_in_order(log_path(site), its_group.gid),
-        exports=() if fs.has_directory(_export(site, *snapshot)) else (snapshot,),
+        exports=() if _is_exported(site, *snapshot, looks=False) else (snapshot,),
         images=its_images,
         texts=its_texts,
         pending=frozenset(known.pending),
@@ -170,17 +176,25 @@ def _snapshots(running: Iterable[BootChannel]) -> Iterator[tuple[str, bytes]]:
     return ((one.prototype, bytes.fromhex(one.commit)) for one in running)
 
 
-def _out_of_order(output: OutputRoot, images: Iterable[str], others: Iterable[str] = ()) -> Iterator[str]:
-    """Directories below ``tftp/`` with a wrong owner or mode: of boot files, of ``images``, and ``others``."""
-    below = sorted({f"{TFTP}/{part}" for path in images for part in (path, path.partition("/")[0])})
+def _standing(output: OutputRoot, known: state.State) -> tuple[list[str], list[str]]:
+    """All images and all directories of archives that are there."""
+    return [path.removeprefix(f"{TFTP}/") for path in known.copied], archives.folders(output)
+
+
+def _out_of_order(
+    output: OutputRoot, images: Iterable[str], standing: Iterable[str] = (), others: Iterable[str] = ()
+) -> Iterator[str]:
+    """Directories below ``tftp/`` with a wrong owner or mode: of boot files, of images, and ``others``."""
+    below = sorted({f"{TFTP}/{part}" for path in (*images, *standing) for part in (path, path.partition("/")[0])})
     for path in (TFTP, texts.FIRST, texts.CHANNELS, texts.MACHINES, *below, *others):
         descriptor = output.directory(path)
         if descriptor is not None and not output.has_rights(path, os.fstat(descriptor)):
             yield path
 
 
-def _export(site: Site, prototype: str, commit: bytes) -> Path:
-    return site.exports_path(prototype) / commit.hex()
+def _is_exported(site: Site, prototype: str, commit: bytes, *, looks: bool) -> bool:
+    found = export.condition(site.repository(prototype), commit, site.exports_path(prototype), looks=looks)
+    return found is export.Condition.SOUND
 
 
 def _refuse_another_server(options: Options) -> None:

@@ -46,7 +46,7 @@ def _export(plan: Plan, observer: Observer) -> None:
     for prototype, commit in plan.exports:
         observer.phase(f"export {prototype}")
         repository = plan.site.repository(prototype)
-        export.apply(export.plan(repository, commit, plan.site.exports_path(prototype), None), observer)
+        export.apply(export.plan(repository, commit, plan.site.exports_path(prototype), None, looks=True), observer)
 
 
 def _copy(plan: Plan, output: OutputRoot, observer: Observer) -> Mapping[str, Copied]:

@@ -15,6 +15,7 @@ from gitstate.cli.base.output import emit
 from gitstate.cli.client.options import content, one_name
 from gitstate.cli.client.output import refresh_archives, running_as_json
 from gitstate.core import settings
+from gitstate.core.errors import GitstateError
 from gitstate.core.signature import Signature
 from gitstate.machine.hardware import probe
 from gitstate.machine.hardware import rules as hardware
@@ -60,8 +61,18 @@ def _record(session: Session, host: str, data: bytes, author: Signature) -> None
         "dry_run": session.dry_run,
     }
     emit(session, "client-report/1", value, _lines(planned, dry_run=session.dry_run))
-    if not session.dry_run and (planned.is_news or planned.classes != planned.before):
+    if not session.dry_run and (planned.is_news or planned.classes != planned.before or _is_outdated(session, host)):
         refresh_archives(session, [planned.host])
+
+
+def _is_outdated(session: Session, host: str) -> bool:
+    """Whether an earlier report was kept, and interrupted before the machine had its archive."""
+    from gitstate.release import refresh  # all that makes archives takes long to load
+
+    try:
+        return refresh.is_outdated(session.opened, host)
+    except GitstateError:  # so will be the update, which says what it is that is saved
+        return True
 
 
 def _lines(planned: hardware.ReportPlan, *, dry_run: bool) -> list[str]:

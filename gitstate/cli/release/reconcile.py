@@ -28,13 +28,16 @@ def raise_problems(problems: Iterable[Problem]) -> None:
 def reconcile(session: Session) -> None:
     """Publish pending tags, and finish what was interrupted.
 
+    An export that a channel runs is made again if it is missing or damaged.
+    Machines that run keep the damaged one until they are rebooted.
+
     Run it as often as you like: a tag is released once. git's hooks start it
     where the systemd units of gitstate are installed.
     """
     committer = settings.committer()
     conduct = reconciling.preview if session.dry_run else reconciling.reconcile
     result = conduct(session.opened, committer, session.observer)
-    lines = list(result_lines(result))
+    lines = list(result_lines(result, dry_run=session.dry_run))
     emit(session, "reconcile/1", _as_json(session, result), lines or ["nothing to publish"])
     for tag, newer in result.superseded:
         suggest(
@@ -44,13 +47,14 @@ def reconcile(session: Session) -> None:
     raise_problems(result.problems)
 
 
-def result_lines(result: ReconcileResult) -> Iterator[str]:
-    """What was done, for people."""
+def result_lines(result: ReconcileResult, *, dry_run: bool = False) -> Iterator[str]:
+    """What was done, or would be, for people."""
+    word = "would fix" if dry_run else "fixed"
     for made in result.published:
         yield released_line(made)
         yield from step_lines(made)
     yield from (f"would release {one.name}: {one.repository} {one.commit.hex()[:7]}" for one in result.pending)
-    yield from (f"fixed: {line}" for line in result.repaired)
+    yield from (f"{word}: {line}" for line in result.repaired)
 
 
 def _as_json(session: Session, result: ReconcileResult) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +18,9 @@ from gitstate.core.names import display
 from gitstate.tree import verify as verifying
 from gitstate.tree.change import as_json
 from gitstate.tree.full_manifest import full_manifest
+
+if TYPE_CHECKING:
+    from gitstate.release.integrity import Finding
 
 
 @command("gitstate manifest desktop v12 > v12.mtree && mtree -f v12.mtree -p /mnt/root")
@@ -49,7 +54,8 @@ def manifest(session: Session, repo: str | None, rev: str | None) -> None:
 def verify(session: Session, repo: str | None, rev: str | None, directory: str | None, everything: bool) -> int:
     """Compare DIRECTORY with snapshot REV, byte by byte.
 
-    Without DIRECTORY, compare REV's export. Exits with 1 if they differ.
+    Without DIRECTORY, compare REV's export; if it is damaged, gitstate export
+    or gitstate reconcile make it again. Exits with 1 if they differ.
 
     With --all, check all repositories as fsck does, and compare every export,
     kernel, initrd, boot file, machine archive and secret with what was
@@ -70,7 +76,10 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     if not fs.has_directory(target):
         hint = "name a directory" if where else f"gitstate export {name} {revision or 'HEAD'} makes it"
         raise NotFoundError(f"{target} doesn't exist", hint)
-    found = verifying.verify(repository, commit, target, session.observer)
+    if where:
+        found = verifying.verify(repository, commit, target, session.observer)
+    else:
+        found = verifying.verify_export(repository, commit, target.parent, session.observer)
     if session.raw:
         write_changed(found.changes, found.links, times=True)
         return 1 if found else 0
@@ -89,14 +98,22 @@ def verify(session: Session, repo: str | None, rev: str | None, directory: str |
     return 1 if found else 0
 
 
+def _finding_lines(found: Finding) -> Iterator[str]:
+    yield from (f"{found.what}: {why}" for why in found.problems)
+    yield f"  cure: {found.cure}" if found.problems else f"{found.what}: ok"
+
+
 def _verify_all(session: Session) -> None:
     from gitstate.release import integrity  # all of a site, where other commands look at one repository
 
     found = list(integrity.verify_all(session.opened, session.observer))
-    lines = [line for one in found for line in ([f"{one.what}: {why}" for why in one.problems] or [f"{one.what}: ok"])]
-    value = [{"what": one.what, "problems": list(one.problems)} for one in found]
+    lines = [line for one in found for line in _finding_lines(one)]
+    value = [
+        {"what": one.what, "problems": list(one.problems), "cure": one.cure if one.problems else None} for one in found
+    ]
     emit(session, "verify-all/1", {"checks": value}, lines)
     if bad := [one for one in found if one.problems and one.fault is None]:
-        raise DamagedError(f"damaged: {', '.join(one.what for one in bad)}", bad[0].cure)
+        cures = "; ".join(dict.fromkeys(one.cure for one in bad))
+        raise DamagedError(f"damaged: {', '.join(one.what for one in bad)}", cures)
     if faults := [one.fault for one in found if one.fault is not None]:
         raise faults[0]

@@ -9,6 +9,7 @@ from gitstate.core.fs.descriptor_tree import WORKPLACE, DescriptorTree, open_des
 from gitstate.core.fs.kernel import (
     MountPoint,
     allow_many_descriptors,
+    exchange,
     is_locked_for_others,
     is_mounted,
     is_open_for_writing,

@@ -24,6 +24,8 @@ _STATX_MNT_ID_OFFSET: Final = 144  # offsetof(struct statx, stx_mnt_id), linux/s
 _ALL_OWNERS: Final = (1 << 32) - 1
 _UNHEARD: Final = int(signal.SIGURG)
 _SUPER_MAGIC_TMPFS: Final = 0x01021994  # linux/magic.h
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2  # linux/fs.h
 
 
 def _check(result: int, what: str) -> None:
@@ -57,6 +59,12 @@ def sync_file_system(descriptor: int) -> None:
         _check(_libc.syncfs(descriptor), "syncfs")
     except OSError as error:
         raise of_system(error) from None
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Give each of two paths the other's name, in one step. Raises OSError: EINVAL where the file system can't."""
+    names = os.fsencode(one), os.fsencode(other)
+    _check(_libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE), f"{one} <-> {other}")
 
 
 def is_tmpfs(descriptor: int) -> bool:

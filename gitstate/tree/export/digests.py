@@ -17,6 +17,8 @@ from gitstate.core.state_file import StateFormat
 from gitstate.store import Repository
 
 _FORMAT: Final = StateFormat("export", 1)
+_DAMAGED: Final = StateFormat("damaged-export", 1)
+_MARK: Final = ".damaged"
 _SIZE: Final = 16
 _FOLDER: Final = "exports"
 
@@ -58,9 +60,9 @@ def look(descriptor: int) -> Look:
 
 
 def recorded(repository: Repository) -> set[bytes]:
-    """The commits of whose exports the looks are known."""
-    folder = _folder(repository)
-    return {bytes.fromhex(name) for name in fs.list_names(folder) if len(name) == 40}
+    """The commits of whose exports the looks are known, and nothing else that is wrong."""
+    names = set(fs.list_names(_folder(repository)))
+    return {bytes.fromhex(name) for name in names if len(name) == 40 and name + _MARK not in names}
 
 
 def load(repository: Repository, commit: bytes) -> Digests:
@@ -75,13 +77,35 @@ def load(repository: Repository, commit: bytes) -> Digests:
 
 
 def save(repository: Repository, commit: bytes, digests: Digests, exports: Path) -> None:
-    """Keep the digests of an export; those of exports that are gone go. Raises OSError."""
+    """Keep the digests of an export that was just written; those of exports that are gone go. Raises OSError."""
     folder = _folder(repository)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _FORMAT.write(folder / commit.hex(), [digest + path + b"\0" for path, digest in digests.items()])
-    for path in folder.iterdir():
-        if path.name != commit.hex() and not (exports / path.name).is_dir():
+    mark(repository, commit, None)
+    tidy(repository, commit, exports)
+
+
+def tidy(repository: Repository, commit: bytes, exports: Path) -> None:
+    """Remove what is kept of exports that are gone, and what killed runs left; ``commit`` has one, or will have."""
+    for path in _folder(repository).iterdir():
+        if path.name != commit.hex() and not (exports / path.name.removesuffix(_MARK)).is_dir():
             path.unlink(missing_ok=True)
+
+
+def mark(repository: Repository, commit: bytes, inode: int | None) -> None:
+    """Keep in mind that the export of ``commit`` with this inode is damaged; None: that none is. Raises OSError."""
+    path = _folder(repository) / f"{commit.hex()}{_MARK}"
+    if inode is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _DAMAGED.write(path, [b"%d" % inode])
+
+
+def damaged_inode(repository: Repository, commit: bytes) -> int | None:
+    """The inode of the export of ``commit`` that was found damaged, which another one may have replaced since."""
+    body = _DAMAGED.read(_folder(repository) / f"{commit.hex()}{_MARK}")
+    return int(body) if body else None
 
 
 def _folder(repository: Repository) -> Path:
