@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import NamedTuple
 
 from gitstate.boot.group import inspect_output, lock, open_output
 from gitstate.core import fs
@@ -24,41 +25,52 @@ def followers(directory: Directory, channel: str) -> list[Client]:
     return [client for client in directory.find({"channel": channel}).values() if client.pin is None]
 
 
+class Made(NamedTuple):
+    """What was done, and why secrets were left out, as texts."""
+
+    steps: list[str]
+    left_out: list[str]
+
+
 # --- a release --------------------------------------------------------------------------------------------------------
 
 
-def make(opened: OpenedSite, release: NextRelease, observer: Observer) -> list[str]:
-    """Make the archives of a release before it exists; return what was done, as text. Raises GitstateError.
+def make(opened: OpenedSite, release: NextRelease, observer: Observer) -> Made:
+    """Make the archives of a release before it exists. Raises GitstateError.
 
-    To be called under the lock of releases. In a site from which no machine boots they are rendered, and not kept.
+    A secret that can't be laid stops nobody else's release: it is left out, and told. To be called under the lock of
+    releases. In a site from which no machine boots they are rendered, and not kept.
     """
-    maker = _maker(opened, release, observer)
+    maker = _maker(opened, release)
     maker.ensure_host_keys(observer)
     if not opened.boots:
         checks = _plan_checks(opened, release, maker)
         if checks:
             _check(maker, checks.made, observer)
-            rendered.record(opened.site, checks, opened.directory.channels())
-        return []
+            rendered.record(opened.site, checks, opened.directory.channels(), maker.is_whole)
+        return Made([], maker.left_out_texts())
     with exclusive(opened.site), open_output(opened.site, opened.options, observer) as output:
         plan = _plan(output, release, maker)
         if not plan:
-            return []
+            return Made([], [])
         maker.report_missing_layers(observer)
-        files.apply(plan, output, maker.content, observer)
+        files.apply(plan, output, maker.content, observer, maker.is_whole)
     count, new = len(plan.keys), len(plan.made)
-    return [f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")]
+    line = f"machine archives: {count}" + (f", {new} of them rendered" if new != count else "")
+    return Made([line], maker.left_out_texts())
 
 
 def preview(opened: OpenedSite, release: NextRelease, observer: Observer) -> int:
     """Render the archives that ``make`` would, and keep none; return how many. Raises GitstateError."""
-    maker = _maker(opened, release, observer)
+    maker = _maker(opened, release)
     if opened.boots:
         with inspect_output(opened.site, opened.options) as output:
             made = _plan(output, release, maker).made
     else:
         made = _plan_checks(opened, release, maker).made
     _check(maker, made, observer)
+    for text in maker.left_out_texts():
+        observer.notice(f"left out: {text}")
     return len(made)
 
 
@@ -83,11 +95,11 @@ def _plan_checks(opened: OpenedSite, release: NextRelease, maker: Maker) -> rend
     return rendered.plan(channel, known, maker.keys(known=known), maker.inputs)
 
 
-def _maker(opened: OpenedSite, release: NextRelease, observer: Observer) -> Maker:
+def _maker(opened: OpenedSite, release: NextRelease) -> Maker:
     state = opened.directory.clients_state()
     clients = followers(opened.directory, release.name.channel)
     clients += _still_booting(opened, release.before, {one.name for one in clients})
-    return Maker(opened.site, opened.directory, release.prototype, release.commits, clients, observer, state)
+    return Maker(opened.site, opened.directory, release.prototype, release.commits, clients, state, lenient=True)
 
 
 def _still_booting(opened: OpenedSite, before: Release | None, known: Collection[str]) -> list[Client]:

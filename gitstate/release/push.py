@@ -271,7 +271,7 @@ def _request(
         )
     except ConflictError:
         raise _already_tagged(push) from None
-    return [*rendered, f"tag {push.name} in {push.repository}"]
+    return [*rendered.steps, f"tag {push.name} in {push.repository}"]
 
 
 def _made(push: Push, opened: OpenedSite) -> MadeRelease | None:

@@ -8,15 +8,16 @@ finishes the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Final
 
 from gitstate.core import failures
-from gitstate.core.errors import GitstateError, NotFoundError, RefusedError
+from gitstate.core.errors import GitstateError, NotFoundError, PartlyDoneError, RefusedError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
+from gitstate.core.wording import some_of
 from gitstate.directory import Channel
 from gitstate.machine.hardware.reports import Reports
 from gitstate.release import archives, publishing, refresh, requests
@@ -58,6 +59,8 @@ class Publisher:
         self._rendered_at: str | None = None
         """The directory's revision for which the machine archives of a new release were made."""
         self._is_refreshed = False
+        self._left_out: dict[str, Sequence[str]] = {}
+        """Why secrets were left out of machine archives, by channel."""
 
     # --- one tag ---
 
@@ -106,7 +109,9 @@ class Publisher:
         steps = publishing.prepare(self.opened, release.prototype, release.commit, self._observer)
         self._step("export")
         self._rendered_at = self.directory.revision()
-        steps += archives.make(self.opened, release, self._observer)
+        rendered = archives.make(self.opened, release, self._observer)
+        steps += rendered.steps
+        self._left_out[release.name.channel] = rendered.left_out
         self._step("archives")
         for one, commit in release.commits.items():
             if release.before is None or release.before.commits.get(one) != commit:
@@ -141,7 +146,9 @@ class Publisher:
         changed = publishing.make_export(self.opened, release.snapshot, self._observer, looks=thorough)
         is_behind = self._rendered_at is not None and self.directory.revision() != self._rendered_at
         if is_behind or (thorough and not self._is_refreshed):  # for clients that were added meanwhile
-            changed += [one.line for one in refresh.refresh(self.opened, self._observer) if one]
+            for one in refresh.refresh(self.opened, self._observer):
+                changed += [one.line] if one and not one.left_out else []
+                self._left_out[one.release.name.channel] = one.left_out
             self._is_refreshed = True
         self._rendered_at = None
         changed += publishing.write_channel(self.opened, release, self._observer, all_rights=thorough)
@@ -155,12 +162,20 @@ class Publisher:
         self._step("directory")
         return changed
 
+    def check_secrets(self, channel: str) -> None:
+        """Raise PartlyDoneError if machines of the channel lack secrets that can't be laid."""
+        if left_out := self._left_out.get(channel):
+            message = f"machine archives lack secrets: {some_of(left_out, 3, '; ')}"
+            raise PartlyDoneError(message, "move those secrets")
+
     def finish_or_tell(self, release: Release) -> list[str]:
         """``finish`` for a release that is made, whatever happens. Raises PartlyDoneError."""
         name = release.name.channel
         try:
             with translate_errors():
-                return self.finish(self.directory.channels()[name], release)
+                changed = self.finish(self.directory.channels()[name], release)
+                self.check_secrets(name)
+                return changed
         except GitstateError as error:
             raise unfinished(release.name, Problem(name, name, error)) from None
 
@@ -274,6 +289,7 @@ def _reconcile_channel(publisher: Publisher, channel: Channel, result: Reconcile
                 changed = publisher.finish(publisher.directory.channels()[channel.name], release, thorough=thorough)
             now = [made for made in result.published if made.release.oid == release.oid]
             (now[0].steps if now else result.repaired).extend(changed)
+            publisher.check_secrets(channel.name)
     except GitstateError as error:
         result.problems.append(Problem(channel.name, channel.name, error))
 

@@ -37,6 +37,8 @@ class RefreshResult:
     changed: Sequence[str]
     removed: Sequence[str]
     kept: int
+    left_out: Sequence[str] = ()
+    """Why secrets were left out, as texts."""
 
     @property
     def folder(self) -> str:
@@ -84,13 +86,14 @@ def refresh(
         if any(plan for _, _, plan in plans):
             with open_output(opened.site, opened.options, observer) as output:
                 for _, maker, plan in plans:
-                    files.apply(plan if changed else replace(plan, removed=()), output, maker.content, observer)
+                    its_plan = plan if changed else replace(plan, removed=())
+                    files.apply(its_plan, output, maker.content, observer, maker.is_whole)
     for release, _, plan in plans:
         if plan and plan.is_new:  # the channel's boot file doesn't name them yet
             from gitstate.release import publishing  # all that writes boot files takes long to load
 
             publishing.write_channel(opened, release, observer)
-    return [_result(release, plan) for release, _, plan in plans]
+    return [_result(release, plan, maker.left_out_texts()) for release, maker, plan in plans]
 
 
 def is_outdated(opened: OpenedSite, host: str) -> bool:
@@ -126,11 +129,11 @@ def refresh_after(opened: OpenedSite, hosts: Iterable[str] | None, observer: Obs
         raise PartlyDoneError(f"{_KEPT}: {found.message}", f"{found.hint}; then: gitstate boot write") from None
 
 
-def _result(release: Release, plan: files.Plan) -> RefreshResult:
+def _result(release: Release, plan: files.Plan, left_out: Sequence[str] = ()) -> RefreshResult:
     made = [*plan.linked, *plan.made]
     added = [host for host in made if host in plan.added]
     changed = [host for host in made if host not in plan.added]
-    return RefreshResult(release, added, changed, plan.removed, len(plan.kept))
+    return RefreshResult(release, added, changed, plan.removed, len(plan.kept), left_out)
 
 
 def _plans(
@@ -154,8 +157,8 @@ def _plans(
         following = [one for one in clients.values() if one.channel == channel and one.pin is None]
         there = [known for known in release.commits if fs.has_directory(site.repository_path(known))]
         commits = {known: release.commits[known] for known in there}
-        told = observer if changed is None else None
-        maker = Maker(site, directory, release.prototype, commits, following, told, state)
+        lenient = observer is not None and changed is None
+        maker = Maker(site, directory, release.prototype, commits, following, state, lenient=lenient)
         if observer is not None and following:
             maker.ensure_host_keys(observer)
         known = files.recorded(output, channel, name.version) if changed is None else files.NOTHING

@@ -421,12 +421,21 @@ def test_a_secret_that_cannot_be_laid_stops_no_push(layered: Harness) -> None:
         (secret / path).chmod(0o600)
     (layered.site / "secrets").chmod(0o700)
     layered.edit("desktop", "another", "srv/plain")
-    for how in ("-n", "--yes"):
-        said = layered.run("push", "desktop", "lab3", how).err
-        assert "left out: secrets/lab3-12/etc: /etc of this machine is a directory" in said
-        assert "left out: secrets/lab3-12/proc/key: nobody would see /proc/key" in said
+    for how, code in (("-n", 0), ("--yes", 3)):
+        said = layered.run("push", "desktop", "lab3", how, code=code).err
+        assert "secrets/lab3-12/etc: /etc of this machine is a directory" in said
+        assert "secrets/lab3-12/proc/key: nobody would see /proc/key" in said
+    assert "lab3/2 is released, but lab3 is not finished yet: machine archives lack secrets: " in said
     assert (unpacked(layered, "lab3-12", 2) / "files/etc.d/key").read_text() == "secret\n"
     assert (unpacked(layered, "lab3-13", 2) / "files/etc/issue").is_file()
+    for words in (("boot", "write"), ("reconcile",), ("push", "lab/lab3", "lab3", "--yes")):
+        if words[0] == "push":
+            layered.edit("lab/lab3", "another")
+        assert "machine archives lack secrets: " in layered.run(*words, code=3).err
+    for path in ("etc", "proc/key"):
+        (secret / path).unlink()
+    layered("reconcile")
+    assert layered("boot", "write").startswith("nothing to write")
 
 
 @pytest.mark.parametrize("harm", ["gone", "cut", "open", "keys gone", "keys cut"])

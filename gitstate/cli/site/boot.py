@@ -15,7 +15,7 @@ from gitstate.cli.base.app import Session, command, group
 from gitstate.cli.base.output import emit, location, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
-from gitstate.core.wording import counted
+from gitstate.core.wording import counted, some_of
 from gitstate.release import boot_files
 from gitstate.release.boot_files import Written
 
@@ -67,6 +67,11 @@ def write(session: Session, with_diff: bool, reload: bool) -> None:
     emit(session, "boot-write/1", _as_json(session, written, diff), _lines(session, written, diff))
     if plan.pending and not reload:
         suggest(session, f"needs reload: {', '.join(files.servers(plan.pending))}; next: gitstate boot write --reload")
+    if left_out := [text for one in written.archives for text in one.left_out]:
+        raise PartlyDoneError(
+            f"everything is written, but machine archives lack secrets: {some_of(left_out, 3, '; ')}",
+            "move those secrets, then run: gitstate boot write",
+        )
     if written.failed:
         raise PartlyDoneError(
             "everything is written, but "

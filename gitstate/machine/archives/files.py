@@ -22,6 +22,8 @@ _KEYS: Final = ".keys"
 _KEYS_MODE: Final = 0o600
 _FORMAT: Final = StateFormat("archives", 3)
 _SUFFIX: Final = ".cpio"
+_PART: Final = "-in-part"
+"""Behind the key of an archive of which something was left out: whoever looks again makes it again, and tells it."""
 
 Content = Callable[[str], Iterable[bytes]]
 
@@ -175,7 +177,7 @@ def hosts(output: OutputRoot, folder: str) -> Iterator[str]:
 def recorded(output: OutputRoot, channel: str, version: str) -> Recorded:
     """What is known of a release's archives; nothing if there are none."""
     inputs, known = _read(output, folder_of(channel, version))
-    return Recorded(inputs, {host: key for host, (key, _) in known.items()})
+    return Recorded(inputs, {host: key for host, (key, _) in known.items() if not key.endswith(_PART)})
 
 
 def _read(output: OutputRoot, folder: str) -> tuple[Inputs | None, _Known]:
@@ -214,10 +216,17 @@ def _names(output: OutputRoot, folder: str) -> list[str]:
 # --- doing it ---------------------------------------------------------------------------------------------------------
 
 
-def apply(plan: Plan, output: OutputRoot, content: Content, observer: Observer) -> None:
+def apply(
+    plan: Plan,
+    output: OutputRoot,
+    content: Content,
+    observer: Observer,
+    is_whole: Callable[[str], bool] = lambda host: True,
+) -> None:
     """Bring the folder about: a new one appears as a whole, in an old one each archive is replaced. Raises OSError.
 
-    ``content`` makes a host's archive; what it raises leaves everything as it was.
+    ``content`` makes a host's archive; what it raises leaves everything as it was. ``is_whole`` says of one that was
+    made whether nothing was left out.
     """
     if not plan:
         return
@@ -229,7 +238,7 @@ def apply(plan: Plan, output: OutputRoot, content: Content, observer: Observer) 
     for one in plan.left:
         output.remove(f"{folder}/{one}")
     try:
-        _fill(plan, folder, output, content, observer)
+        _fill(plan, folder, output, content, observer, is_whole)
         if plan.is_new:
             output.sync()
             output.rename_directory(folder, plan.folder)
@@ -246,7 +255,14 @@ def apply(plan: Plan, output: OutputRoot, content: Content, observer: Observer) 
     output.sync_directories([plan.folder, _path(plan.folder, "")])
 
 
-def _fill(plan: Plan, folder: str, output: OutputRoot, content: Content, observer: Observer) -> None:
+def _fill(
+    plan: Plan,
+    folder: str,
+    output: OutputRoot,
+    content: Content,
+    observer: Observer,
+    is_whole: Callable[[str], bool],
+) -> None:
     """Stage what is new, and the keys; in a new folder everything takes its place at once."""
     stamps = dict(plan.kept)
     observer.phase("machine archives", len(plan.made) + len(plan.linked), "machines")
@@ -259,7 +275,8 @@ def _fill(plan: Plan, folder: str, output: OutputRoot, content: Content, observe
     for host in plan.made:
         stamps[host] = output.stage(_path(folder, host), content(host))
         observer.advance()
-    keys = {host: (key, stamps[host]) for host, key in plan.keys.items()}
+    in_part = {host for host in plan.made if not is_whole(host)}
+    keys = {host: (key + _PART * (host in in_part), stamps[host]) for host, key in plan.keys.items()}
     output.stage(f"{folder}/{_KEYS}", [_FORMAT.encode([to_json((plan.inputs, keys))])], _KEYS_MODE)
     output.sync()
     if plan.is_new:

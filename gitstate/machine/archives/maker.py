@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 from gitstate.core.errors import ConfigError
@@ -31,8 +31,8 @@ _FEW: Final = 8
 class Maker:
     """Makes the archives of machines that run one snapshot with layers; ``commits`` are those of a release.
 
-    With ``observer`` a secret that can't be laid is told and left out; else it is an error. ``state``
-    is the directory's ``clients_state``, taken before ``clients`` were read.
+    If ``lenient``, a secret that can't be laid is left out, and told in ``left_out``; else it is an error. ``state`` is
+    the directory's ``clients_state``, taken before ``clients`` were read.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class Maker:
         prototype: str,
         commits: Mapping[str, bytes],
         clients: Iterable[Client],
-        observer: Observer | None = None,
         state: str | None = None,
+        *,
+        lenient: bool = False,
     ) -> None:
         self._site = site
         self._directory = directory
@@ -51,8 +52,10 @@ class Maker:
         self._clients = {client.name: client for client in clients}
         self._secret_options = secrets.load(site)
         self._prototype = (prototype, commits[prototype])
-        self._observer = observer
+        self._lenient = lenient
         self._state = state
+        self.left_out: dict[str, dict[str, None]] = {}
+        """Why secrets can't be laid, by host: of archives that were made without them."""
         self._layers = {name: oid for name, oid in commits.items() if name != prototype}
 
     @cached_property
@@ -140,12 +143,21 @@ class Maker:
         client = self._clients[host]
         packed = pack.pack(self._batch, client, self._unknown_of(client))
         secret, image = self._secrets_of(host), self._batch.image.at
-        return archive.write(secrets.apply_secrets(packed, secret, image, host, self._secret_fault))
+        self.left_out.pop(host, None)
+        return archive.write(secrets.apply_secrets(packed, secret, image, host, partial(self._secret_fault, host)))
 
-    def _secret_fault(self, error: ConfigError) -> None:
-        if self._observer is None:
+    def _secret_fault(self, host: str, error: ConfigError) -> None:
+        if not self._lenient:
             raise error
-        self._observer.notice(f"left out: {error.message}; {error.hint}")
+        self.left_out.setdefault(host, {})[f"{error.message} ({error.hint})"] = None
+
+    def is_whole(self, host: str) -> bool:
+        """Whether nothing was left out of the archive that was made last."""
+        return host not in self.left_out
+
+    def left_out_texts(self) -> list[str]:
+        """Why secrets were left out, a text each."""
+        return [text for host in sorted(self.left_out) for text in self.left_out[host]]
 
     def _secrets_of(self, host: str) -> secrets.Secrets:
         if host not in self._secret_hosts:

@@ -6,7 +6,7 @@ key is another one is rendered again. The repository is root's alone: what archi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,10 +45,14 @@ def plan(channel: str, known: Recorded, keys: Mapping[str, str], inputs: Inputs 
     return Plan(channel, new, made, known == new and (inputs is not None or not keys))
 
 
-def record(site: Site, plan: Plan, channels: Collection[str]) -> None:
-    """Note that all is rendered, and forget channels other than these; under the lock of releases. Raises OSError."""
+def record(site: Site, plan: Plan, channels: Collection[str], is_whole: Callable[[str], bool]) -> None:
+    """Note what is rendered and ``is_whole``, and forget channels other than these; under the lock of releases.
+
+    Raises OSError.
+    """
     standing = {name: one for name, one in _read(site).items() if name in channels}
-    _FORMAT.write_json(_path(site), {**standing, plan.channel: plan.new})
+    whole = Recorded(plan.new.inputs, {host: key for host, key in plan.new.keys.items() if is_whole(host)})
+    _FORMAT.write_json(_path(site), {**standing, plan.channel: whole})
 
 
 def _read(site: Site) -> Mapping[str, tuple[tuple[str, Mapping[str, str], str] | None, Mapping[str, str]]]:

@@ -175,7 +175,7 @@ def _translated(error: OSError, target: Path) -> GitstateError:
 
 @contextmanager
 def temporary_directory(target: Path, clear: Callable[[Path], None] = fs.remove_tree) -> Iterator[Path]:
-    """A temporary directory beside the target, under a lock; ``clear`` removes it, and first what killed exports left."""
+    """A temporary directory beside the target, under a lock; ``clear`` removes it, and before what killed runs left."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent = fs.open_tree(target.parent)
     temporary = target.with_name(f".{target.name}{PARTIAL}")
