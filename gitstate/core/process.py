@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import shutil
 import signal
 import stat
 import struct
@@ -29,9 +30,19 @@ _PACKAGES: Final = {
     "mtree": "mtree-netbsd",
     "bsdtar": "libarchive-tools",
     "setcap": "libcap2-bin",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
     "getcap": "libcap2-bin",
 }
 
+
+ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
+"""Words before a program that must not go on writing when we are killed (prctl(2), PR_SET_PDEATHSIG)."""
+ENCLOSED: Final = (
+    *ENDS_WITH_US,
+    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL", "--"),
+)
+"""The same for one that starts others: all of them end with it, and what they mount is gone (pid_namespaces(7))."""
 
 _INT: Final = struct.Struct("i")
 
@@ -58,9 +69,10 @@ def run(
     variables: Mapping[str, str] | None = None,
     personal: bool = False,
     accept: Collection[int] = (0,),
+    wrapper: Sequence[str] = (),
 ) -> bytes:
     """Run ``argv`` to its end and return its standard output; raises as ``finish``."""
-    return finish(argv, stdin=stdin, variables=variables, personal=personal, accept=accept).output
+    return finish(argv, stdin=stdin, variables=variables, personal=personal, accept=accept, wrapper=wrapper).output
 
 
 def finish(
@@ -70,6 +82,7 @@ def finish(
     variables: Mapping[str, str] | None = None,
     personal: bool = False,
     accept: Collection[int],
+    wrapper: Sequence[str] = (),
 ) -> Finished:
     """Run ``argv`` to its end, for a program whose exit code is an answer.
 
@@ -77,13 +90,21 @@ def finish(
     exits with a code not in ``accept``, ProgramError, or what core/failures makes of its standard error.
     """
     try:
+        words = _wrapped(argv, wrapper)
         variables = environment.of_program(argv[0], variables, personal=personal)
-        done = subprocess.run(argv, env=variables, input=stdin, capture_output=True, check=False)
+        done = subprocess.run(words, env=variables, input=stdin, capture_output=True, check=False)
     except OSError as error:
         raise _not_started(argv[0], error) from None
     if done.returncode not in accept:
         raise failed(argv, done.returncode, done.stderr)
     return Finished(done.returncode, done.stdout)
+
+
+def _wrapped(argv: Sequence[Argument], wrapper: Sequence[str]) -> Sequence[Argument]:
+    """``argv`` behind ``wrapper``; whatever goes wrong is told of the program itself. Raises FileNotFoundError."""
+    if wrapper and shutil.which(_text(argv[0])) is None:
+        raise FileNotFoundError
+    return [*wrapper, *argv]
 
 
 def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> GitstateError:
@@ -93,6 +114,15 @@ def failed(argv: Sequence[Argument], code: int, stderr: bytes) -> GitstateError:
 
 def _text(word: Argument) -> str:
     return word if isinstance(word, str) else word.decode(errors="replace")
+
+
+def enclosed() -> Sequence[str]:
+    """``ENCLOSED``, or what of it a container lets us do."""
+    try:
+        run([*ENCLOSED, "true"])
+    except GitstateError:
+        return ENDS_WITH_US
+    return ENCLOSED
 
 
 def complaints(argv: Sequence[Argument]) -> list[str]:
@@ -147,14 +177,18 @@ def _watch_reader(descriptor: int, words: bytes, every: float, process: int) -> 
 
 @contextmanager
 def reading(
-    argv: Sequence[Argument], *, variables: Mapping[str, str] | None = None, personal: bool = False
+    argv: Sequence[Argument],
+    *,
+    variables: Mapping[str, str] | None = None,
+    personal: bool = False,
+    wrapper: Sequence[str] = (),
 ) -> Iterator[IO[bytes]]:
     """The standard output of ``argv`` as a stream, to be read to its end; a failure is raised when the block ends."""
     # No pipe: a child that complains more than a pipe holds would wait for us, and we for its output.
     with open(os.memfd_create("complaint"), "w+b") as complaint:
         try:
             child = subprocess.Popen(
-                argv,
+                _wrapped(argv, wrapper),
                 env=environment.of_program(argv[0], variables, personal=personal),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

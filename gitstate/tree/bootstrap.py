@@ -250,7 +250,8 @@ def _copy(source: Path, tree: Path, observer: Observer) -> None:
     """Copy a directory by cp, a tarball by tar: both keep all metadata, and tar writes only inside ``tree``."""
     observer.phase(f"copy {source.name}")
     if source.is_dir():
-        process.run(["cp", "--archive", "--one-file-system", "--reflink=auto", "--", f"{source}/.", str(tree)])
+        argv = ["cp", "--archive", "--one-file-system", "--reflink=auto", "--", f"{source}/.", str(tree)]
+        process.run(argv, wrapper=process.ENDS_WITH_US)
     else:
         tarball.unpack(source, tree)
 
@@ -259,7 +260,8 @@ def _mmdebstrap(source: Source, tree: Path, observer: Observer) -> None:
     observer.phase(f"mmdebstrap {source.suite}")
     include = [f"--include={','.join(source.include)}"] if source.include else []
     # Not --quiet: that would leave out what apt complains about.
-    process.run(["mmdebstrap", f"--variant={source.variant}", *include, str(source.suite), str(tree), *source.mirrors])
+    argv = ["mmdebstrap", f"--variant={source.variant}", *include, str(source.suite), str(tree), *source.mirrors]
+    process.run(argv, wrapper=process.enclosed())
 
 
 def _fork_history(plan: Plan, commit: bytes, repository: Repository) -> None:

@@ -29,7 +29,8 @@ def unpack(source: Path, directory: Path) -> None:
     Raises DamagedError if it is cut off or goes on behind its end; ``directory`` has a part of it then.
     """
     try:
-        with process.reading([*_EXTRACT, "--file", str(source.absolute()), "--directory", str(directory)]) as marks:
+        argv = [*_EXTRACT, "--file", str(source.absolute()), "--directory", str(directory)]
+        with process.reading(argv, wrapper=process.ENDS_WITH_US) as marks:
             if fault := _fault(marks):
                 hint = "fetch it again, or unpack by hand what can be used, and give that directory to --from"
                 raise DamagedError(f"{source}: {fault}", hint)

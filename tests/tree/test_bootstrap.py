@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tests.gitstate_command import Site, make_site
 from tests.support import PROJECT, needs, root_only
 from tests.testing import hostile, judges
 
-pytestmark = [root_only, needs("git", "rsync", "mtree", "getcap", "getfacl", "setcap", "setfacl")]
+pytestmark = [root_only, needs("git", "rsync", "mtree", "getcap", "getfacl", "setcap", "setfacl", "pgrep")]
 
 
 @pytest.fixture
@@ -149,6 +151,60 @@ def test_a_killed_creation_leaves_its_name_free(site: Site, tmp_path: Path) -> N
         command.wait()
     site.run("prototype", "create", "slow")
     assert os.listdir(site.path / "live") == ["slow"]
+
+
+_INSTALLER = """#!/bin/sh
+# arguments: --variant=V SUITE DIRECTORY
+mount -t tmpfs none "$3/proc" || exit 9
+setsid sh -c 'while :; do date >>"$0/growing"; sleep 0.05; done' "$3" &
+wait
+"""
+
+
+@pytest.mark.parametrize("how", ["tarball", "installer"])
+def test_nobody_goes_on_writing_when_a_creation_is_killed(site: Site, tmp_path: Path, how: str) -> None:
+    """tar, and all that an installer has started, sessions of their own included; what it has mounted is gone."""
+    if how == "tarball":
+        with creating(site, "slow", tmp_path / "slow.tar") as command:
+            command.kill()
+            command.wait()
+            assert gone(str(tmp_path))
+    else:
+        program = tmp_path / "bin/mmdebstrap"
+        program.parent.mkdir()
+        program.write_text(_INSTALLER.replace("mount -t", 'mkdir "$3/proc"; mount -t'))
+        program.chmod(0o755)
+        words = [sys.executable, "-m", "gitstate", "--site", str(site.path)]
+        path = {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(PROJECT)}
+        create = [*words, "prototype", "create", "slow", "--bootstrap", "bookworm"]
+        growing = site.path / "live/.slow.partial/live/slow/growing"
+        with subprocess.Popen(create, env={**os.environ, **path}) as command:
+            assert waited(growing.exists)
+            command.kill()
+            command.wait()
+        assert gone(str(site.path / "live"))
+        assert str(site.path) not in Path("/proc/self/mountinfo").read_text()
+    site.run("prototype", "create", "slow")
+    assert os.listdir(site.path / "live") == ["slow"]
+    assert os.listdir(site.path / "live/slow") == []
+
+
+def waited(what: Callable[[], bool]) -> bool:
+    """Whether it becomes true within a minute."""
+    until = time.monotonic() + 60
+    while not what() and time.monotonic() < until:
+        time.sleep(0.02)
+    return what()
+
+
+def gone(word: str) -> bool:
+    """Whether all processes with such a word in their arguments end."""
+
+    def none_left() -> bool:
+        done = subprocess.run(["pgrep", "-f", "--", re.escape(word)], capture_output=True, text=True, check=False)
+        return not {*done.stdout.split()} - {str(os.getpid())}
+
+    return waited(none_left)
 
 
 @contextmanager

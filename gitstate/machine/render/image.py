@@ -63,6 +63,11 @@ class Image:
             return None
         return found.meta, self._repository.read(found.oid)
 
+    def names(self, path: bytes | None) -> list[bytes]:
+        """The names in a directory, in bytewise order; none if there is no directory."""
+        directory = self._look.directory(path) if self._look and path is not None else None
+        return sorted([*directory.files, *directory.subdirectories]) if directory else []
+
     def resolve(self, path: bytes) -> bytes | None:
         """A path without symlinks, the last part's included; None if it leads nowhere."""
         try:

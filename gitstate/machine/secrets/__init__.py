@@ -12,7 +12,8 @@ from gitstate.machine.secrets.change import (
     renew,
 )
 from gitstate.machine.secrets.damage import damaged
-from gitstate.machine.secrets.keys import ensure_host_keys, has_sshd, missing_keys, options_for, public_keys
+from gitstate.machine.secrets.keys import ensure_host_keys, missing_keys, options_for, public_keys
 from gitstate.machine.secrets.listing import KnownHost, Secret, known_hosts, listing
 from gitstate.machine.secrets.options import Options, load
+from gitstate.machine.secrets.sshd import has_sshd
 from gitstate.machine.secrets.tree import LARGEST, Secrets, machine_secrets, stamps

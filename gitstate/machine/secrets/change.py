@@ -18,7 +18,6 @@ from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import display, host_name, tree_path
 from gitstate.machine.secrets.keys import (
-    SSH_FOLDER,
     Key,
     generate_keys,
     machine_folder,
@@ -27,6 +26,7 @@ from gitstate.machine.secrets.keys import (
     restore_public_key,
 )
 from gitstate.machine.secrets.options import KEY_TYPES, Options
+from gitstate.machine.secrets.sshd import SSH_FOLDER
 from gitstate.machine.secrets.tree import check_secret, folder, machine_secrets
 from gitstate.store.site import Site
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,13 +21,12 @@ from gitstate.core.fs import DescriptorTree
 from gitstate.core.monitor import Observer
 from gitstate.core.names import host_name
 from gitstate.machine.render.image import Image
+from gitstate.machine.secrets import sshd
 from gitstate.machine.secrets.options import KEY_TYPES, Options
+from gitstate.machine.secrets.sshd import SSH_FOLDER
 from gitstate.machine.secrets.tree import check_private, folder
 from gitstate.store.site import Site
 
-SSH_FOLDER: Final = b"etc/ssh"
-_ASKED: Final = re.compile(rb'^\s*HostKey[\s=]+"?/etc/ssh/ssh_host_([a-z0-9]+)_key"?\s*$', re.IGNORECASE | re.MULTILINE)
-_SERVERS: Final = (b"usr/sbin/sshd", b"usr/bin/sshd")
 _STAGING: Final = b".new"
 """No host has such a name."""
 
@@ -50,19 +48,12 @@ class Key(NamedTuple):
         return b"%s/%s/%s" % (self.host.encode(), SSH_FOLDER, self.name)
 
 
-def has_sshd(image: Image) -> bool:
-    """Whether machines with this root let people in by ssh."""
-    return any(image.resolve(path) and image.at(image.resolve(path) or b"") for path in _SERVERS)
-
-
 def options_for(image: Image, options: Options) -> Options:
     """The types that machines with this root get: also those that its sshd asks for, if it wants none of the site's.
 
     An sshd without a key that it asks for doesn't start, or makes one that is another after each boot.
     """
-    place = image.resolve(b"etc/ssh/sshd_config")
-    found = image.read(place) if place else None
-    asked = {kind.decode() for kind in _ASKED.findall(found[1])} if found else set()
+    asked = sshd.host_key_types(image)
     if not asked or asked & {*options.host_keys}:
         return options
     return replace(options, host_keys=(*options.host_keys, *(kind for kind in KEY_TYPES if kind in asked)))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,14 +19,18 @@ from gitstate.core.monitor import SILENT
 from gitstate.machine import secrets
 from gitstate.machine.render.image import Image
 from gitstate.machine.secrets import Options
+from gitstate.machine.secrets.sshd import host_key_types
 from gitstate.store.site import Site
-from tests.machine.render.harness import Bench
+from tests.machine.render.harness import Bench, link
 from tests.machine.secrets.harness import HOST, OPTIONS, key_files, plant, read
 from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("ssh-keygen")]
 
 FILES = ["ssh_host_ecdsa_key", "ssh_host_ecdsa_key.pub", "ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"]
+
+
+_RSA = b"HostKey /etc/ssh/ssh_host_rsa_key\n"
 
 
 def ensure(site: Site, *hosts: str, options: Options = OPTIONS) -> int:
@@ -97,6 +102,62 @@ def test_only_machines_with_an_sshd_need_keys() -> None:
 def test_an_sshd_that_wants_none_of_the_site_s_types_gets_its_own(config: str, types: tuple[str, ...]) -> None:
     image = Bench({"etc": {"ssh": {"sshd_config": config.encode()}}}).image
     assert secrets.options_for(image, OPTIONS).host_keys == types
+
+
+@pytest.mark.parametrize(
+    ("config", "rest", "asked"),
+    [
+        ("Include /etc/ssh/sshd_config.d/*.conf\n", {"sshd_config.d": {"10-keys.conf": _RSA}}, True),
+        ("include sshd_config.d/1*.conf more # other\n", {"sshd_config.d": {"10-keys.conf": _RSA}}, True),
+        ('Include "sshd_config.d/[!a-z]?-keys.conf"\n', {"sshd_config.d": {"10-keys.conf": _RSA}}, True),
+        ("Include */*.conf\n", {"sshd_config.d": {"10-keys.conf": _RSA}}, True),
+        ("Include one\n", {"one": b"Include two\n", "two": _RSA}, True),
+        ("Include one # two\n", {"two": _RSA}, False),
+        ("Include sshd_config.d/*\n", {"sshd_config.d": {".hidden": _RSA, "other": b"Port 22\n"}}, False),
+        ("Include one\n", {"one": b"Include one\nInclude sshd_config\n" + _RSA}, True),
+        ("#Include one\nIncludes one\n", {"one": _RSA}, False),
+        ("Include sshd_config.d\n", {"sshd_config.d": {"one": _RSA}}, False),
+        ("Include ../../etc/../../one\n", {}, False),
+    ],
+)
+def test_an_sshd_asks_in_files_that_it_includes(config: str, rest: dict[str, Any], asked: bool) -> None:
+    image = Bench({"etc": {"ssh": {"sshd_config": config.encode(), **rest}}}).image
+    assert ("rsa" in secrets.options_for(image, OPTIONS).host_keys) == asked
+
+
+@pytest.mark.parametrize("target", ["/etc/keys.conf", "../keys.conf", "../../../../../../etc/keys.conf"])
+def test_no_link_among_them_leads_out_of_the_root(tmp_path: Path, target: str) -> None:
+    """What a link names is looked for in the root: the server's own file of that name is nobody's."""
+    outside = tmp_path / "keys.conf"
+    outside.write_bytes(_RSA)
+    for place, asked in ((target, True), (str(outside), False)):
+        files = {"sshd_config": b"Include one\n", "one": link(place.encode())}
+        image = Bench({"etc": {"ssh": files, "keys.conf": _RSA}}).image
+        assert ("rsa" in secrets.options_for(image, OPTIONS).host_keys) == asked
+
+
+@needs("sshd", "ssh-keygen", "unshare")
+def test_sshd_itself_reads_the_same(tmp_path: Path) -> None:
+    """``sshd -T``, with an /etc/ssh of its own, names the keys that we find."""
+    ssh = tmp_path / "ssh"
+    (ssh / "sshd_config.d").mkdir(parents=True)
+    files = {
+        "sshd_config": b'Include = "/etc/ssh/sshd_config.d/*.conf" extra\nHostKey /etc/ssh/ssh_host_rsa_key # mine\n',
+        "sshd_config.d/10-a.conf": b"\tINCLUDE more/*\n",
+        "sshd_config.d/.hidden.conf": b"HostKey /etc/ssh/ssh_host_ecdsa_key\n",
+        "extra": b"hostkey=/etc/ssh/ssh_host_ed25519_key\n",
+    }
+    for name, content in files.items():
+        (ssh / name).write_bytes(content)
+    for kind in ("rsa", "ed25519", "ecdsa"):
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", ssh / f"ssh_host_{kind}_key"], check=True)
+    place = f"mount --bind {ssh} /etc/ssh; mount -t tmpfs none /run; mkdir /run/sshd; $(command -v sshd) -T"
+    said = subprocess.run(["unshare", "-m", "sh", "-ec", place], check=True, capture_output=True, text=True).stdout
+    read = {line.split("_")[-2] for line in said.splitlines() if line.startswith("hostkey ")}
+    tree: dict[str, Any] = {"sshd_config.d": {}}
+    for name, content in files.items():
+        (tree["sshd_config.d"] if "/" in name else tree)[name.rpartition("/")[2]] = content
+    assert host_key_types(Bench({"etc": {"ssh": tree}}).image) == read == {"rsa", "ed25519"}
 
 
 def test_without_a_configuration_the_site_s_types_are_enough() -> None:
