@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -150,6 +151,7 @@ def verify_signature(site: Site, repository: Repository, tag: bytes, name: str) 
 
 
 def _last_line(said: str) -> str:
-    """git's or its helper's last word."""
+    """git's or its helper's last word; of gpg, which ends with fingerprints, its warning."""
     lines = [line.removeprefix("error: ").strip() for line in said.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
+    warnings = [line for line in lines if re.match("gpg: (WARNING|Note): (?!.* not certified)", line)]
+    return [*lines, *warnings][-1] if lines else "no reason given"

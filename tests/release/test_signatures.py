@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.release.harness import Harness
-from tests.support import needs, root_only
+from tests.support import PROJECT, needs, root_only
 
 pytestmark = [root_only, needs("git", "ssh-keygen", "gpg")]
 
@@ -164,3 +166,64 @@ def test_push_signs(signed: Harness, tmp_path: Path) -> None:
     said = signed("push", "desktop", "lab3", "--sign", "--yes")
     assert said.startswith("lab3/1 = desktop")
     assert "BEGIN SSH SIGNATURE" in signed.git("desktop", "cat-file", "tag", "lab3/1")
+
+
+# --- which keys of the ring count -------------------------------------------------------------------------------------
+
+
+def gpg(home: Path, *words: str, given: str = "") -> str:
+    """gpg on a ring, with no questions; what it prints."""
+    run = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+    return subprocess.run([*run, *words], input=given, capture_output=True, text=True, check=True).stdout
+
+
+def fingerprint(signer: Signer) -> str:
+    listed = gpg(signer.home, "--with-colons", "--list-keys").splitlines()
+    return next(line.split(":")[9] for line in listed if line.startswith("fpr:"))
+
+
+@pytest.mark.parametrize("level", [None, 3, 6], ids=["unknown", "never", "ultimate"])
+def test_every_key_of_the_ring_counts(signed: Harness, tmp_path: Path, level: int | None) -> None:
+    """Nobody has to certify it, and what gpg is told of trust in its owner is about other keys."""
+    ada = by_gpg(tmp_path, "ada")
+    allow(signed, ada)
+    if level is not None:
+        gpg(signed.site / "gnupg", "--import-ownertrust", given=f"{fingerprint(ada)}:{level}:\n")
+    assert tag(signed, ada, "lab3/1").returncode == 0
+    assert "lab3/1 = desktop" in signed("reconcile")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("expired", "Note: This key has expired!"), ("revoked", "WARNING: This key has been revoked")]
+)
+def test_a_key_that_counts_no_more(signed: Harness, tmp_path: Path, how: str, said: str) -> None:
+    """As the ring has it, whatever the signer's own copy says."""
+    ada = by_gpg(tmp_path, "ada")
+    allow(signed, ada)
+    assert tag(signed, ada, "lab3/1").returncode == 0
+    assert "lab3/1 = desktop" in signed("reconcile")
+    ring, name = signed.site / "gnupg", fingerprint(ada)
+    if how == "expired":
+        later = tmp_path / "later"
+        later.mkdir(mode=0o700)
+        gpg(later, "--import", given=gpg(ada.home, "--armor", "--export-secret-keys"))
+        gpg(later, "--quick-set-expire", name, "seconds=1")
+        time.sleep(2)
+        gpg(ring, "--import", given=gpg(later, "--armor", "--export"))
+    else:
+        certificate = (ada.home / "openpgp-revocs.d" / f"{name}.rev").read_text().replace(":-----BEGIN", "-----BEGIN")
+        gpg(ring, "--import", given=certificate)
+    assert f"signed by nobody who may: gpg: {said}" in tag(signed, ada, "lab3/2").stderr
+    tag(signed, ada, "lab3/2", "-c", "core.hooksPath=/dev/null")
+    assert "signed by nobody who may" in signed.fails(4, "reconcile")
+
+
+def test_only_the_site_s_ring_is_asked(signed: Harness, tmp_path: Path) -> None:
+    """Not that of whoever runs the command, though eve has put herself there."""
+    ada, eve = by_gpg(tmp_path, "ada"), by_gpg(tmp_path, "eve")
+    allow(signed, ada)
+    assert tag(signed, eve, "lab3/1", "-c", "core.hooksPath=/dev/null").returncode == 0
+    argv = [sys.executable, "-m", "gitstate", "--site", str(signed.site), "reconcile"]
+    environment = {**os.environ, "GNUPGHOME": str(eve.home), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, "signed by nobody who may" in done.stderr) == (4, True)

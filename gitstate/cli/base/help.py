@@ -10,7 +10,7 @@ import click
 
 from gitstate.core.wording import did_you_mean, nearest
 
-_BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
+BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
     "add": ("create", "checkin"),
     "apply": ("push",),
     "archive": ("export",),
@@ -67,7 +67,7 @@ _BY_MEANING: Final[Mapping[str, Sequence[str]]] = {
     "validate": ("doctor", "fsck"),
 }
 """Other programs' words -> our commands of that meaning; of these, those that a group has are suggested."""
-_PLAIN_GIT: Final[Mapping[str, str]] = {
+PLAIN_GIT: Final[Mapping[str, str]] = {
     "branch": "git -C SITE/prototypes/REPO.git branch",
     "grep": "git -C SITE/prototypes/REPO.git grep PATTERN main",
 }
@@ -149,10 +149,10 @@ class Group(_HelpMixin, click.Group):
         """The command that ``args`` begins with. Raises UsageError naming the nearest."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
-            meant = [name for name in _BY_MEANING.get(args[0], ()) if name.split()[0] in known]
+            meant = [name for name in BY_MEANING.get(args[0], ()) if name.split()[0] in known]
             near = meant or nearest(args[0], self.shown_commands(ctx))
             hint = f"; {did_you_mean(near, '')}" if near else ""
-            plain = f"; plain git: {_PLAIN_GIT[args[0]]}" if ctx.parent is None and args[0] in _PLAIN_GIT else ""
+            plain = f"; plain git: {PLAIN_GIT[args[0]]}" if ctx.parent is None and args[0] in PLAIN_GIT else ""
             raise click.UsageError(f"no command {args[0]!r}{hint}{plain}", ctx)
         return super().resolve_command(ctx, args)
 
