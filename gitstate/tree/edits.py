@@ -46,6 +46,15 @@ def edit_entries(
     return tree
 
 
+def lies_below(path: bytes, edits: Mapping[bytes, Edit]) -> bool:
+    """Whether an edit leaves no directory above ``path``."""
+    while path:
+        path = path.rpartition(b"/")[0]
+        if path in edits and not isinstance(edits[path], Meta):
+            return True
+    return False
+
+
 def _by_directory(edits: Mapping[bytes, Edit]) -> Iterable[tuple[bytes, dict[bytes, Entry | None]]]:
     """Every directory that changes, the deepest first, and what changes in it beside subdirectories."""
     found: dict[bytes, dict[bytes, Entry | None]] = {b"": {}}
@@ -72,10 +81,9 @@ def _edited(
 
 def _links(read: ReadObject, root: bytes | None, edits: Mapping[bytes, Edit], links: Collection[Group]) -> list[Group]:
     """The hard-link groups: those of the old tree without edited paths, and the new ones."""
-    removed = tuple(path + b"/" for path, edit in edits.items() if not isinstance(edit, Meta))
     groups = [*links]
     for group in read_links(read, root) if root is not None else ():
-        left = tuple(path for path in group if path not in edits and not path.startswith(removed))
+        left = tuple(path for path in group if path not in edits and not lies_below(path, edits))
         if len(left) > 1:
             groups.append(left)
     return sorted(groups)

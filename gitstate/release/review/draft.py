@@ -11,7 +11,7 @@ from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.release.review.targets import Target
 from gitstate.store import Repository, Staging, Type, object_id
 from gitstate.store.edit import NewObjects
-from gitstate.tree.edits import Edit, Group, edit_entries
+from gitstate.tree.edits import Edit, Group, edit_entries, lies_below
 from gitstate.tree.limits import require_possible_target
 from gitstate.tree.policy import Policy, Refusal, Treatment, parse, policy_path
 from gitstate.tree.snapshot import Lookup
@@ -126,7 +126,7 @@ class Draft:
 
     def write(self) -> bytes | None:
         """Stage the new tree; its id, None if nothing differs from the base but times of directories."""
-        edits = {path: edit for path, edit in self.edits.items() if not self._is_below_removed(path)}
+        edits = {path: edit for path, edit in self.edits.items() if not lies_below(path, self.edits)}
         self.changes &= {path for path, edit in edits.items() if not self._is_as_before(path, edit)}
         if not self.changes:
             return None
@@ -135,13 +135,6 @@ class Draft:
         for kind, data in objects.values():
             self.staging.add(kind, data)
         return tree if tree != self.tree else None
-
-    def _is_below_removed(self, path: bytes) -> bool:
-        while path:
-            path = path.rpartition(b"/")[0]
-            if path in self.edits and not isinstance(self.edits[path], Meta):
-                return True
-        return False
 
     def _is_as_before(self, path: bytes, edit: Edit) -> bool:
         if self.below is None or edit is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from gitstate.core.entry import Entry
 from gitstate.core.errors import NotFoundError, UsageError
 from gitstate.core.names import display
 from gitstate.core.signature import Signature
@@ -15,7 +14,7 @@ from gitstate.release.review.reviews import Branch, Review, all_reviews, delete,
 from gitstate.store import Commit, Type, write_objects
 from gitstate.store.edit import NewObjects
 from gitstate.tree.change import Change, Removed
-from gitstate.tree.edits import Edit, edit_entries
+from gitstate.tree.edits import Edit, edit_entries, lies_below
 from gitstate.tree.snapshot import Lookup, read_links
 
 
@@ -108,7 +107,7 @@ def _commit(
         edits[change.path] = (
             directory.own if directory else None if isinstance(change, Removed) else look_up(change.path)
         )
-    edits = {path: edit for path, edit in edits.items() if edit is not None or not _is_below_gone(path, edits)}
+    edits = {path: edit for path, edit in edits.items() if edit is not None or not lies_below(path, edits)}
     groups = [group for group in read_links(repository.read, old.tree) if all(path in edits for path in group)]
     tree = edit_entries(repository.read, branch.base_tree, edits, objects, groups)
     trailers = [one for one in trailers_of(old.message) if not one.startswith("Gitstate-Repositories: ")]
@@ -117,11 +116,3 @@ def _commit(
     author = Signature(old.author, committer.when, committer.offset)
     body = Commit(tree, list(old.parents), author, committer, "\n".join([subject, "", *trailers]))
     return objects.add(Type.COMMIT, body.encode())
-
-
-def _is_below_gone(path: bytes, edits: dict[bytes, Edit]) -> bool:
-    while path:
-        path = path.rpartition(b"/")[0]
-        if path in edits and (edits[path] is None or isinstance(edits[path], Entry)):
-            return True
-    return False
