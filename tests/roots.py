@@ -26,6 +26,9 @@ BOOTABLE = (
 )
 """What a machine without a disk needs, and what shows that it booted well."""
 
+EDITABLE = (*BOOTABLE, "openssh-client")
+"""The same, and what sends edits to the server."""
+
 
 def tarball(packages: tuple[str, ...] = SMALL, suite: str = "bookworm", variant: str = "minbase") -> Path:
     """The tarball of such a root; made now if it isn't kept yet."""

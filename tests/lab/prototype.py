@@ -151,7 +151,7 @@ def _made(place: Path) -> Path:
 
 
 def _make(site: Site) -> None:
-    site.run("prototype", "create", NAME, "--from", str(roots.tarball(roots.BOOTABLE)))
+    site.run("prototype", "create", NAME, "--from", str(roots.tarball(roots.EDITABLE)))
     live = site.path / "live" / NAME
     furnish(live)
     site.run("prepare", NAME)

@@ -41,7 +41,7 @@ def lab() -> Iterator[BootLab]:
         (live / LISTED[1:]).write_text("of the prototype\n")
         (live / ODD[1:]).write_text("of the prototype\n")
         (live / "etc/hosts").write_text("127.0.0.1\tlocalhost\n")
-        (live / "etc/ssh").mkdir()
+        (live / "etc/ssh").mkdir(exist_ok=True)
         (live / "etc/fstab").write_text("tmpfs /made tmpfs size=1m\n")
         lab.gitstate("layer", "create", "base")
         lab.gitstate("local", "add", NAME, LISTED, ODD, "/etc/hosts")
