@@ -176,7 +176,7 @@ def outcome(tree_of: Callable[[Path], bytes], directory: Path) -> bytes | type[G
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: "-".join(mode))
-@settings(max_examples=int(os.environ.get("OVERLAY_EXAMPLES", "25")), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=int(os.environ.get("OVERLAY_EXAMPLES", "12")), suppress_health_check=[HealthCheck.too_slow])
 @given(first=STEPS, then=STEPS)
 def test_the_upper_directory_and_the_whole_tree_are_one_snapshot(
     below: Below, mode: tuple[str, ...], first: Steps, then: Steps
@@ -187,6 +187,9 @@ def test_the_upper_directory_and_the_whole_tree_are_one_snapshot(
             done = list(apply(shown, first))
         with overlay.mounted() as shown:
             done += apply(shown, then)
+            if "userxattr" not in mode:  # there a device has another inode number until the next mount
+                assert outcome(below.upper_tree, overlay.upper) == outcome(below.merged_tree, shown), done
+        with overlay.mounted() as shown:
             from_all = outcome(below.merged_tree, shown)
             assert outcome(below.upper_tree, overlay.upper) == from_all, done
         if "userxattr" not in mode:
