@@ -20,6 +20,8 @@ NAMES: Final = (
     "status",
     "export-first",
     "export-next",
+    "restore-all",
+    "restore-one",
     "diff",
     "checkin-upgrade",
     "diff-upgrade",
@@ -35,6 +37,8 @@ def rows(stage: Stage) -> list[Row]:
         _status,
         _export_first,
         _export_next,
+        _restore_all,
+        _restore_one,
         _diff,
         _checkin_upgrade,
         _diff_upgrade,
@@ -101,6 +105,31 @@ def _export_first(stage: Stage, name: str) -> Row:
     copying = Contender("cp -a, sync", lambda: [copy, stage.sync()], stage.empty_target, check)
     contenders = [*_first_exports(stage, 0.6), copying]
     return Row(name, "first export", contenders, _needs("export"), partial(stage.ready, "git"))
+
+
+def _restore_all(stage: Stage, name: str) -> Row:
+    """An emptied live tree; a first export writes the same."""
+    restore = stage.gitstate("restore", PROTOTYPE, NEW, "--all", "--live", str(stage.target))
+    export = stage.gitstate("export", PROTOTYPE, NEW, "--to", str(stage.target))
+    check = partial(stage.check_exported, stage.target)
+    contenders = [
+        Contender("gitstate restore --all", lambda: [restore], stage.empty_target, check),
+        Contender("gitstate export", lambda: [export], stage.empty_target, check, budget=1.1),
+    ]
+    return Row(name, "restore of an emptied tree", contenders, _needs("restore", "export"), partial(stage.ready))
+
+
+def _restore_one(stage: Stage, name: str) -> Row:
+    lost = stage.corpus.path / "etc" / "passwd"
+
+    def check() -> None:
+        if not lost.exists():
+            raise BenchError(f"{lost} wasn't restored")
+
+    contender = Contender(
+        "gitstate restore", lambda: [stage.gitstate("restore", PROTOTYPE, "etc/passwd")], lost.unlink, check
+    )
+    return Row(name, "restore of one file", [contender], _needs("restore"), partial(stage.ready), seconds=0.15)
 
 
 def _export_gc(stage: Stage, name: str) -> Row:

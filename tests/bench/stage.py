@@ -16,7 +16,7 @@ from tests.bench.corpus import Corpus
 from tests.bench.measure import BenchError, failure_text, run_untimed
 from tests.bench.trees import below, fresh, read_all, remove
 
-VERBS: Final = ("init", "prototype", "checkin", "status", "export", "diff", "gc")
+VERBS: Final = ("init", "prototype", "checkin", "status", "export", "restore", "diff", "gc")
 PROTOTYPE: Final = "bench"
 OLD: Final = "main~1"
 NEW: Final = "main"
