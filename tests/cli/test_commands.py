@@ -68,7 +68,8 @@ ELSEWHERE: Final = {
     ),
     *(f"secret {verb}" for verb in ("add", "known-hosts", "list", "remove", "renew")),
     *(f"local {verb}" for verb in ("add", "autofix", "fix", "list", "remove")),
-    *("push", "reconcile", "rollback", "prototype rename", "shell", "mount", "umount"),
+    *("push", "reconcile", "rollback", "prototype rename", "shell", "mount", "umount", "live"),
+    *(f"review {verb}" for verb in ("drop", "list", "merge", "receive", "show", "split")),
 }
 """Tested where their fixtures are: tests/cli, tests/release."""
 
