@@ -15,7 +15,7 @@ pytestmark = [root_only, needs("git")]
 WORDING: Final = {
     "status dekstop": (10, "no repository dekstop", "did you mean desktop?"),
     "chekin desktop": (2, "no command 'chekin'; did you mean checkin, client?", "gitstate --help shows how"),
-    "restore": (2, "no command 'restore'; did you mean rollback, export?", "gitstate --help shows how"),
+    "undo": (2, "no command 'undo'; did you mean rollback?", "gitstate --help shows how"),
     "client ls": (2, "no command 'ls'; did you mean list?", "gitstate client --help shows how"),
     "grep desktop": (
         2,
