@@ -89,8 +89,14 @@ def _parse(
 
 
 def _is_revision(session: Session, name: str, word: str) -> bool:
+    """Whether a word is a revision and no path. git is asked only where neither shows by itself."""
+    repository = session.opened.repository(name)
+    if repository.identify(word) is not None:
+        return True
+    if "/" in word or word.startswith((".", ":")):
+        return False
     try:
-        session.opened.repository(name).resolve(word)
+        repository.resolve(word)
     except NotFoundError:
         return False
     return True
