@@ -135,7 +135,7 @@ def test_a_diff_killed_leaves_nothing_for_long(harness: Harness) -> None:
         (harness.repository / "gitstate" / name).mkdir()
     harness.check_in()
     left = {path.name for path in (harness.repository / "gitstate").iterdir()} - {"staging-1"}
-    assert left == {"lock", "cache"}
+    assert left == {"lock", "cache", "live-root"}
 
 
 # --- exports --------------------------------------------------------------------------------------------------------
