@@ -224,10 +224,7 @@ def leftovers(site: Path) -> list[str]:
         halves = {name for name in wanted if not {f"{Path(name).stem}.pack", f"{Path(name).stem}.idx"} <= packs}
         found += [f"{repository.name}: {name}" for name in sorted(packs - wanted | halves)]
         private = {path.name for path in (repository / "gitstate").iterdir() if not path.name.startswith("git-of-")}
-        found += [
-            f"{repository.name}: gitstate/{name}"
-            for name in sorted(private - {"lock", "cache", "exports", "live-root"})
-        ]
+        found += [f"{repository.name}: gitstate/{name}" for name in sorted(private - _KEPT)]
         found += [f"{repository.name}: {path.name}" for path in (repository / "refs").rglob("*.lock")]
     found += [f"exports: {path.name}" for path in (site / "exports").glob("*/.*")]
     return found
