@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gitstate.core import fs
 from gitstate.core.errors import ConfigError, ConflictError, HostError, NotFoundError
@@ -17,9 +17,7 @@ from gitstate.core.signature import Signature
 from gitstate.store import MAIN, Commit, Repository, Snapshot, Staging, Type
 from gitstate.tree import change, live_root
 from gitstate.tree.change import Change, LinksChanged
-from gitstate.tree.combine import MergedTree, join_branch
 from gitstate.tree.overlay.layers import Layers, layers_of
-from gitstate.tree.overlay.run import scan_upper
 from gitstate.tree.own_data import own_data
 from gitstate.tree.package_manager import wait_until_idle
 from gitstate.tree.policy import Policy, parse, policy_path
@@ -29,6 +27,9 @@ from gitstate.tree.scan.content import HashOnly, Sink
 from gitstate.tree.scan.models import BaseSnapshot, Findings, Scan
 from gitstate.tree.scan.tree import Scanner
 from gitstate.tree.snapshot import Lookup, ReadObject, read_different, read_different_links, read_directory
+
+if TYPE_CHECKING:
+    from gitstate.tree.combine import MergedTree
 
 LIVE: Final = "refs/gitstate/live"
 """The commit that the live tree was last recorded as on main; moved together with main."""
@@ -245,6 +246,8 @@ def _plan(request: Request, base: bytes | None, tip: bytes | None, tree: bytes, 
         if recorded is not None and recorded != tip:
             if tree == repository.snapshot(recorded).tree:
                 return _Plan(None)
+            from gitstate.tree.combine import join_branch  # few branches have to be joined
+
             joined = join_branch(repository, request.branch, recorded, tree, read)
             return _Plan(recorded, is_new=True, tip=tip, merged=joined.merged)
     _check_branch(request, base, tip)
@@ -322,6 +325,8 @@ def scan_live(
     """
     layers = _overlay(repository, live)
     if layers is not None and wanted is None:
+        from gitstate.tree.overlay.run import scan_upper  # few live trees are overlays
+
         pairs = [(one.path, one.because) for one in allow]
         return scan_upper(repository, layers.upper, layers.base, pairs, sink, observer)
     root = fs.open_tree(live)

@@ -5,9 +5,8 @@ An unmounted file system leaves an empty directory behind, and a cron job would 
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +36,10 @@ class LiveRoot:
 def recorded(repository: Repository) -> LiveRoot | None:
     """What was remembered at the last check-in; None for nothing."""
     body = _FORMAT.read(_path(repository))
-    return LiveRoot(**json.loads(body)) if body is not None else None
+    if body is None:
+        return None
+    entries, identity, own, path = body.split(b"\n", 3)
+    return LiveRoot(os.fsdecode(path), identity.decode(), own.decode(), int(entries))
 
 
 def remember(repository: Repository, live: Path, entries: int | None = None) -> None:
@@ -47,7 +49,8 @@ def remember(repository: Repository, live: Path, entries: int | None = None) -> 
         entries = before.entries if before else 0
     now = LiveRoot(os.path.realpath(live), _identity(live), _identity(repository.path), entries)
     if now != before:
-        _FORMAT.write_json(_path(repository), asdict(now))
+        lines = (str(now.entries), now.identity, now.repository, now.path)
+        _FORMAT.write(_path(repository), ["\n".join(lines).encode("utf-8", "surrogateescape")])
 
 
 def forget(repository: Repository) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_without_a_message_nothing_is_recorded(
     editor(tmp_path, monkeypatch, text, code)
     site.run("checkin", "p", code=ends)
     assert subjects(site) == ["one"]
+
+
+def test_a_script_gets_no_editor_that_waits_for_a_terminal(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = editor(tmp_path, monkeypatch, "Two\n")
+    monkeypatch.setenv("EDITOR", os.environ["GIT_EDITOR"])
+    monkeypatch.delenv("GIT_EDITOR")
+    site.run("checkin", "p", code=2)
+    assert not shown.exists()
 
 
 def test_what_would_be_refused_is_told_before_anybody_writes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import DeclinedError, suggest
 from gitstate.cli.tree.changes import change_lines
@@ -21,9 +23,10 @@ _HELP = """
 def ask(session: Session, request: Request, found: Status) -> str:
     """The message that a person writes for what ``found`` shows. Raises DeclinedError for none, UsageError, HostError.
 
-    What would stop the check-in is raised before anybody writes.
+    What would stop the check-in is raised before anybody writes. In a script only an editor that GIT_EDITOR names is
+    started: another would wait for a terminal for ever.
     """
-    if session.json:
+    if session.json or not (sys.stdin.isatty() or environment.own().get("GIT_EDITOR")):
         raise UsageError("a check-in needs a message", "-m TEXT")
     engine.preview(request, found)
     before = engine.to_amend(request).message.strip() if request.amend else ""
