@@ -221,7 +221,7 @@ def test_no_command_gets_the_help_and_an_error(site: Site, words: tuple[str, ...
 
 
 def test_usage_errors_name_the_commands_own_help(site: Site) -> None:
-    for words in (("tag", "desktop"), ("checkin", "--message"), ("checkin", "desktop", "--frobnicate")):
+    for words in (("checkin", "--message"), ("checkin", "desktop", "--frobnicate")):
         assert said(site, *words, code=2).endswith("\n  gitstate checkin --help shows how\n")
     assert said(site, "prototype", "create", code=2).endswith("\n  gitstate prototype create --help shows how\n")
     assert said(site, "--frobnicate", code=2).endswith("\n  gitstate --help shows how\n")

@@ -232,8 +232,8 @@ def test_a_root_without_sshd_needs_none(released: Site, tmp_path: Path) -> None:
 def test_a_secret_in_the_way_is_left_out_and_named(released: Site, path: str, place: str) -> None:
     """Nobody else's release waits for it."""
     piped(released, b"x", "lab3-12", path, "-")
-    pushed = released.run("push", "desktop", "lab3", "--yes")
-    (line,) = [line for line in pushed.stderr.splitlines() if line.startswith("note: ")]
+    pushed = released.run("push", "desktop", "lab3", "--yes", code=3)
+    (line,) = [line for line in pushed.stderr.splitlines() if line.startswith("gitstate: ")]
     assert f"secrets/lab3-12{path}: " in line
     assert place in line
     assert released.json("channel", "show", "lab3")["current"] is not None
