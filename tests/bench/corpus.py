@@ -103,6 +103,12 @@ class Corpus:
                 os.rename(old, old + b".%d" % number)
         return len(chosen)
 
+    def small_file(self) -> bytes:
+        """The path of a file that is recorded. Raises BenchError."""
+        if not (candidates := self._candidates()):
+            raise BenchError(f"{self.path}: no small file")
+        return candidates[0]
+
     def _candidates(self) -> list[bytes]:
         """A small file of each directory: alone on its inode, recorded by everyone, without setuid and the like."""
         chosen: dict[bytes, bytes] = {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -120,14 +121,19 @@ def _restore_all(stage: Stage, name: str) -> Row:
 
 
 def _restore_one(stage: Stage, name: str) -> Row:
-    lost = stage.corpus.path / "etc" / "passwd"
+    @cache
+    def lost() -> str:
+        return os.fsdecode(stage.corpus.small_file())
 
     def check() -> None:
-        if not lost.exists():
-            raise BenchError(f"{lost} wasn't restored")
+        if not (stage.corpus.path / lost()).exists():
+            raise BenchError(f"{lost()} wasn't restored")
 
     contender = Contender(
-        "gitstate restore", lambda: [stage.gitstate("restore", PROTOTYPE, "etc/passwd")], lost.unlink, check
+        "gitstate restore",
+        lambda: [stage.gitstate("restore", PROTOTYPE, "--", lost())],
+        lambda: (stage.corpus.path / lost()).unlink(),
+        check,
     )
     return Row(name, "restore of one file", [contender], _needs("restore"), partial(stage.ready), seconds=0.15)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import pytest
@@ -428,20 +430,35 @@ def test_odd_kinds_are_refused() -> None:
             render(made())
 
 
-# --- speed ------------------------------------------------------------------------------------------------------------
+# --- work -------------------------------------------------------------------------------------------------------------
 
 
-def test_ten_thousand_machines() -> None:
+def calls_to_render(count: int) -> int:
+    """How many functions are called to render the files of so many machines."""
     machines = tuple(
         client(name=f"lab{number}", macs=(f"52:54:00:00:{number // 256:02x}:{number % 256:02x}",))
-        for number in range(10_000)
+        for number in range(count)
     )
-    start = time.process_time()
-    files = render(dataclasses.replace(plan(**OWN), clients=machines))
-    seconds = time.process_time() - start
-    assert len(files) == 10_000 + 7
-    assert files["etc/gitstate/dnsmasq.hosts"].count("\n") == 10_000 + 2
-    assert seconds < 1.2, f"{seconds:.2f} s; it takes 0.3 s on an idle machine"
+    calls = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    site = dataclasses.replace(plan(**OWN), clients=machines)
+    sys.setprofile(profile)
+    try:
+        files = render(site)
+    finally:
+        sys.setprofile(None)
+    assert len(files) == count + 7
+    assert files["etc/gitstate/dnsmasq.hosts"].count("\n") == count + 2
+    return calls
+
+
+def test_work_grows_with_the_machines_and_no_faster() -> None:
+    few, more, most = map(calls_to_render, (100, 600, 1100))
+    assert most - more < (more - few) * 1.02
 
 
 def test_enums_are_the_words_of_the_file() -> None:
