@@ -211,6 +211,40 @@ def test_a_directory_that_was_renamed_or_replaced(site: Harness, plain: Machine)
     shows_the_same(site, plain, review)
 
 
+def test_names_that_no_shell_expects(site: Harness, machine: Machine) -> None:
+    names = [b"-n", b"--", b"*", b"$(id)", b"a\nb", b"a\001b", b" ", b"%s%n", b"\xff\\", b"'"]
+    root = os.fsencode(machine.root)
+    for name in names:
+        Path(os.fsdecode(root + b"/opt/" + name)).write_bytes(name)
+    replaced = machine.root / "opt/d"
+    shutil.rmtree(replaced)
+    replaced.mkdir()
+    (replaced / "a").write_text("another\n")
+    send(site, machine)
+    review = name_of(site)
+    listed = site.git("desktop", "ls-tree", "-z", "--name-only", review, "opt/").split("\0")
+    assert {os.fsencode(one).removeprefix(b"opt/") for one in listed} >= set(names)
+    shows_the_same(site, machine, review)
+
+
+def test_a_replaced_directory_with_a_percent_sign(site: Harness, plain: Machine) -> None:
+    live = site.site / "live/desktop"
+    (live / "opt/100%s").mkdir()
+    for name in ("a", "b"):
+        (live / "opt/100%s" / name).write_text(f"{name}\n")
+    site("checkin", "desktop", "-m", "more")
+    site("push", "desktop", "lab3", "--yes")
+    with overlaid(site, site.place / "again", ("dash",), os.environ["PATH"], 2) as again:
+        shutil.rmtree(again.root / "opt/100%s")
+        (again.root / "opt/100%s").mkdir()
+        (again.root / "opt/100%s/a").write_text("another\n")
+        shown = [line for line in again.run("checkin", "-n").splitlines() if "/opt" in line]
+    assert [line.split()[:2] for line in shown] == [
+        ["changed", r"/opt/100\045s/a"],
+        ["removed", r"/opt/100\045s/b"],
+    ]
+
+
 def test_the_same_again_makes_nothing_new(site: Harness, plain: Machine) -> None:
     (plain.root / "etc/fstab").write_text("x\n")
     first = send(site, plain, "-m", "one")
