@@ -94,6 +94,12 @@ def require_possible(where: bytes, directory: Directory) -> None:
         raise error
 
 
+def require_possible_meta(path: bytes, meta: Meta) -> None:
+    """Raise DamagedError unless an entry at ``path`` can have that metadata."""
+    if why := _why_not_meta(meta):
+        raise _impossible(path, why)
+
+
 def require_possible_target(path: bytes, target: bytes) -> None:
     """Raise DamagedError unless a symlink at ``path`` can lead to ``target``."""
     if not target or b"\0" in target:

@@ -40,6 +40,10 @@ def test_the_live_tree_is_checked_in_for_whoever_asked(site: Harness) -> None:
         assert site.git("desktop", "show", "main:etc/driver") == "3.4"
         again = server.ssh(f"checkin-live {HOST}", said=sent(site))
         assert again.stdout == "desktop: nothing changed\n"
+        (live / "etc" / "driver").write_text("3.5\n")
+        said = r"driver\012\012Gitstate-Allow:\040etc/shadow\040because\040x"
+        assert server.ssh(f"checkin-live {HOST}", said=sent(site, message=said)).returncode == 0
+        assert site.git("desktop", "log", "-1", "--format=%B").strip() == "driver"
         head = site.head("desktop")
         for host, said, code, why in (
             ("lab3-13", sent(site), 4, "maintains no prototype"),

@@ -99,6 +99,11 @@ BAD = [
     pytest.param(["layer lab/lab9 " + "ab" * 20], b"", 10, "doesn't have", id="layer"),
     pytest.param(["layer ../../x " + "ab" * 20], b"", 2, "", id="layer path"),
     pytest.param(["something else"], b"", 2, "unknown", id="word"),
+    pytest.param(["layer desktop " + "ab" * 20], b"", 2, "no layer", id="prototype as layer"),
+    pytest.param(["removed x"] * 500_001, b"", 2, "more than 500,000 lines", id="lines"),
+    pytest.param(["time " + "9" * 4000], b"", 2, "message or time", id="time"),
+    pytest.param([entry("x", b""), "xattr x security.capability=0sAAAA"], b"", 14, "capabilities", id="capability"),
+    pytest.param([entry("x", b""), "xattr x system.posix_acl_default=0sAAAA"], b"", 14, "directory", id="acl"),
 ]  # fmt: skip
 
 
@@ -126,6 +131,64 @@ def test_an_author_is_no_more_than_a_name(site: Harness) -> None:
     review = site.git("desktop", "branch", "--list", "checkin/*", "--format=%(refname:short)")
     assert site.git("desktop", "log", "-1", "--format=%an|%ae", review) == "xy|root@lab3-12"
     assert "Gitstate-Allow" not in site.git("desktop", "log", "-1", "--format=%B", review)
+    site("review", "drop", review)
+    receive(site, stream(site, entry("x"), data=b"x\n", message=r"\040" + MESSAGE.partition(r"\012\012")[2]))
+    review = site.git("desktop", "branch", "--list", "checkin/*", "--format=%(refname:short)")
+    assert "Gitstate-Allow" not in site.git("desktop", "log", "-1", "--format=%B", review)
+
+
+def waiting(site: Harness, repository: str = "desktop") -> dict[str, str]:
+    """Commits of reviews by their names."""
+    lines = site.git(repository, "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads/checkin/")
+    return dict(line.split() for line in lines.splitlines())
+
+
+def test_no_review_stands_on_another(site: Harness) -> None:
+    receive(site, stream(site, entry("usr/bin/x", mode="4755"), data=b"x\n"))
+    ((name, commit),) = waiting(site).items()
+    second = stream(site, entry("etc/motd"), data=b"x\n", snapshot=f"desktop@{commit}")
+    assert "in no branch and no tag" in receive(site, second, code=10)
+    site("review", "drop", name)
+    receive(site, second, code=10)
+    assert waiting(site) == {}
+
+
+def test_reviews_of_one_second_have_names_of_their_own(site: Harness) -> None:
+    (site.layer("lab/lab3") / "etc/cups.conf").write_text("3\n")
+    site("checkin", "lab/lab3", "-m", "files")
+    layer = f"layer lab/lab3 {site.head('lab/lab3')}"
+    receive(site, stream(site, entry("etc/motd"), data=b"x\n"))
+    (name,) = waiting(site)
+    for second in range(1, 4):
+        taken = f"{name[:-3]}{(int(name[-3:-1]) + second) % 60:02}Z"
+        if taken not in waiting(site):
+            site.git("desktop", "branch", taken, name)
+    receive(site, stream(site, layer, entry("etc/cups.conf"), data=b"x\n"))
+    assert not waiting(site, "lab/lab3").keys() & waiting(site).keys()
+
+
+def test_a_machine_cannot_fill_the_server(site: Harness) -> None:
+    for number in range(100):
+        site.git("desktop", "branch", f"checkin/{HOST}/20250312T14{number // 60:02}{number % 60:02}Z")
+    said = receive(site, stream(site, entry("etc/motd"), data=b"x\n"), code=4)
+    assert "100 reviews of lab3-12 wait already" in said
+
+
+def test_what_is_shown_moves_no_cursor(site: Harness) -> None:
+    data = b"\tone\n\x1b[2K\x1b[8mhidden\r\n\xc2\x9b31m\xff\n"
+    receive(site, stream(site, entry("etc/motd", data), data=data, message=r"a\033b"))
+    (name,) = waiting(site)
+    shown = site("review", "show", name)
+    assert "+\tone\n" in shown
+    assert r"+\033[2K\033[8mhidden\015" in shown
+    assert r"+\302\23331m\377" in shown
+    assert "\x1b" not in shown + site("review", "list")
+
+
+def test_branches_that_are_no_reviews(site: Harness) -> None:
+    for name in ("lab3-12/20259999T999999Z", "-x/20250312T140900Z", "lab3-12/x"):
+        site.git("desktop", "update-ref", f"refs/heads/checkin/{name}", "main")
+    assert site.json("review", "list")["reviews"] == []
 
 
 @root_only

@@ -22,6 +22,7 @@ from gitstate.release.review.reviews import Review
 from gitstate.tree.change import as_json
 
 _SHOWN = 48
+_COLOURS = {"commit ": "33", "diff --git ": "1", "metadata": "1", "@@": "36", "+": "32", "-": "31"}
 
 
 @group("gitstate review list", "gitstate review show lab3-12/20250312T140900Z")
@@ -49,10 +50,10 @@ def list_(session: Session) -> None:
         (
             f"{one.name.host}/{one.name.when}",
             date(one.when),
-            one.author.partition(" <")[0],
+            visible(one.author.partition(" <")[0]),
             str(one.files),
             " ".join(branch.name for branch in one.branches),
-            shortened(one.message.partition("\n")[0], _SHOWN),
+            shortened(visible(one.message.partition("\n")[0]), _SHOWN),
         )
         for one in found
     ]
@@ -73,10 +74,16 @@ def show(session: Session, name: str) -> None:
     for branch in found.branches:
         over = f" over {branch.base.hex()[:7]}" if branch.base else ", a new layer"
         write_out(f"=== {branch.name}{over}\n")
-        for line in reviews.diff(branch, color=session.colour):
-            write_out(line)
+        for line in reviews.diff(branch):
+            write_out(f"{_coloured(line) if session.colour else line}\n")
     for repository in found.missing:
         session.observer.notice(f"{repository}: it has no such branch any more")
+
+
+def _coloured(line: str) -> str:
+    """A line of a diff as git colours it."""
+    colour = next((colour for beginning, colour in _COLOURS.items() if line.startswith(beginning)), None)
+    return f"\x1b[{colour}m{line}\x1b[m" if colour else line
 
 
 def _as_json(one: Review) -> dict[str, Any]:

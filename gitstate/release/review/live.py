@@ -8,7 +8,7 @@ from gitstate.core.errors import RefusedError, UsageError
 from gitstate.core.monitor import Observer
 from gitstate.core.signature import Signature
 from gitstate.release.opened import OpenedSite
-from gitstate.release.review.receive import author_of
+from gitstate.release.review.receive import author_of, message_of
 from gitstate.release.review.stream import read_head
 from gitstate.tree import checkin
 
@@ -30,5 +30,5 @@ def record(
     repository = opened.site.repository(client.maintains)
     author = Signature(author_of(head, client.name), committer.when, committer.offset)
     live = checkin.live_tree(repository, None)
-    request = checkin.Request(repository, live, head.message or f"on {client.name}", author, committer)
+    request = checkin.Request(repository, live, message_of(head) or f"on {client.name}", author, committer)
     return client.maintains, checkin.record(request, observer)

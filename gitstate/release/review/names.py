@@ -11,7 +11,7 @@ from gitstate.core.errors import UsageError
 from gitstate.core.names import host_name
 
 PREFIX: Final = "refs/heads/checkin/"
-_NAME: Final = re.compile(r"(?:checkin/)?([^/]+)/(\d{8}T\d{6}Z)")
+_NAME: Final = re.compile(r"(?:checkin/)?([^/]+)/([0-9]{8}T[0-9]{6}Z)")
 _FORMAT: Final = "%Y%m%dT%H%M%SZ"
 
 
@@ -40,8 +40,14 @@ def parse(text: str) -> ReviewName:
 
 def of_ref(ref: str) -> ReviewName | None:
     """The review of a branch; None for a branch that is none."""
-    found = _NAME.fullmatch(ref.removeprefix("refs/heads/")) if ref.startswith(PREFIX) else None
-    return ReviewName(found[1], found[2]) if found else None
+    if not ref.startswith(PREFIX):
+        return None
+    try:  # anybody who may push can make such branches
+        name = parse(ref.removeprefix("refs/heads/"))
+        moment(name)
+    except (UsageError, ValueError):
+        return None
+    return name if name.ref == ref else None
 
 
 def at(host: str, seconds: int) -> ReviewName:

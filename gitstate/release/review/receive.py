@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, NamedTuple
 
 from gitstate.core.entry import Kind
-from gitstate.core.errors import NotFoundError, RefusedError
+from gitstate.core.errors import NotFoundError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import display
+from gitstate.core.names import display, visible
 from gitstate.core.signature import Signature
 from gitstate.core.wording import counted
 from gitstate.machine.render.batch import Batch, RenderContext
@@ -24,14 +24,20 @@ from gitstate.machine.secrets.tree import machine_secrets
 from gitstate.release.opened import OpenedSite
 from gitstate.release.review.draft import Draft, above
 from gitstate.release.review.names import PREFIX, ReviewName, at, of_ref
+from gitstate.release.review.reviews import trailers_of
 from gitstate.release.review.stream import Head, Sent, contents, read_head
 from gitstate.release.review.targets import LeftOut, Places, Target
-from gitstate.store import MAIN, Commit, Type
+from gitstate.store import MAIN, Commit, Repository, Type
+from gitstate.store.lock import exclusive
 
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 _NOT_IN_NAMES: Final = re.compile(r"[<>\n\\]")
 _TRAILER: Final = "Gitstate-Checkin"
 _WRONG_CLOCK: Final = 24 * 3600
+_MOST_WAITING: Final = 100
+"""Reviews of one machine."""
+_LARGEST_ACCOUNTS: Final = 16 << 20
+"""Bytes of an account file, which is in memory as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +88,11 @@ class Received:
 def plan(opened: OpenedSite, host: str, stream: BinaryIO) -> Plan:
     """Read what the machine ``host`` says that it has changed, up to the contents.
 
-    Raises NotFoundError for a host, a snapshot or a layer that there is not, and as ``read_head``.
+    Raises NotFoundError for a host, a snapshot or a layer that there is not, RefusedError if too many of its reviews
+    wait already, and as ``read_head``.
     """
     client = opened.directory.client(host)
+    _require_room(opened, client.name)
     head = read_head(stream)
     places = _places(opened, client.name, head)
     found: dict[bytes, Target] = {}
@@ -102,14 +110,29 @@ def plan(opened: OpenedSite, host: str, stream: BinaryIO) -> Plan:
     return Plan(opened, client.name, head, places, found, tuple(left))
 
 
+def _require_room(opened: OpenedSite, host: str) -> None:
+    """Who may only check in shouldn't be able to fill the disk."""
+    if len(_waiting(opened, host)) >= _MOST_WAITING:
+        hint = f"merge or drop some: gitstate review list (checkin/{host}/...)"
+        raise RefusedError(f"{_MOST_WAITING} reviews of {host} wait already", hint)
+
+
+def _waiting(opened: OpenedSite, host: str) -> set[str]:
+    """The branches that a machine's reviews have, in whatever repository."""
+    repositories = map(opened.site.repository, opened.site.repositories())
+    return {ref for one in repositories for ref in one.refs(f"{PREFIX}{host}/")}
+
+
 def _places(opened: OpenedSite, host: str, head: Head) -> Places:
     prototype, commit = head.snapshot
+    if odd := next((name for name in head.layers if "/" not in name and name != "base"), None):
+        raise UsageError(f"{visible(odd)} is no layer", "gitstate about on the machine lists those that it has")
     try:
-        oid = opened.site.repository(prototype).resolve(commit)
+        oid = _base(opened.site.repository(prototype), commit)
         context = RenderContext((prototype, oid), dict(head.layers))
         batch = Batch(context, opened.site.repository)
         for name, layer in head.layers.items():
-            opened.site.repository(name).resolve(layer.hex())
+            _base(opened.site.repository(name), layer.hex())
         composition = Composer(batch.image, batch.blob).compose([batch.layer(name) for name in head.layers])
     except NotFoundError as error:
         hint = "boot it again, with what is released now, and make the edits there"
@@ -117,6 +140,18 @@ def _places(opened: OpenedSite, host: str, head: Head) -> Places:
     secrets = machine_secrets(opened.site, host, secret_options(opened.site)).entries
     files = frozenset(one.path for one in secrets if one.meta.kind is not Kind.DIRECTORY)
     return Places(host, prototype, batch.image, composition, files, batch.blob)
+
+
+def _base(repository: Repository, commit: str) -> bytes:
+    """The commit that a machine says it runs. Raises NotFoundError for one that nothing but a review leads to.
+
+    Over such a base a review wouldn't show what the other one does, and would bring it along.
+    """
+    oid = repository.resolve(commit)
+    beside = ("--not", f"--exclude={PREFIX}*", "--all")
+    if oid.hex() != commit or repository.git("rev-list", "--max-count=1", commit, *beside):
+        raise NotFoundError(f"{commit[:7]} of {repository.name} is in no branch and no tag")
+    return oid
 
 
 def apply(plan: Plan, stream: BinaryIO, committer: Signature, observer: Observer) -> Received:
@@ -130,10 +165,11 @@ def apply(plan: Plan, stream: BinaryIO, committer: Signature, observer: Observer
             raise RefusedError(
                 f"nothing recorded: {_words(left[0])}", "the server's policy says what may be in history"
             )
-        name, standing = _name(plan, drafts, made, committer)
-        new = {one: _commit(plan, drafts[one], made, committer) for one in made if one not in standing}
-        for repository, commit in new.items():
-            drafts[repository].staging.publish([(name.ref, commit, None)], f"checkin: from {plan.host}")
+        with exclusive(plan.opened.site.path / "layers"):  # another one of this second must find the name taken
+            name, standing = _name(plan, drafts, made, committer)
+            new = {one: _commit(plan, drafts[one], made, committer) for one in made if one not in standing}
+            for repository, commit in new.items():
+                drafts[repository].staging.publish([(name.ref, commit, None)], f"checkin: from {plan.host}")
         commits = standing | new
         parts = [Part(one, commits[one], drafts[one].base, len(drafts[one].changes)) for one in made]
     return Received(name, tuple(parts), left, was_there=len(standing) == len(made) > 0)
@@ -190,6 +226,10 @@ def _take_file(plan: Plan, entry: Sent, pieces: Iterator[bytes], draft: Draft, t
             pass
         return ""
     if plan.places.is_merged(entry.path):
+        if size > _LARGEST_ACCOUNTS:
+            for _ in pieces:
+                pass
+            return f"an account file of more than {_LARGEST_ACCOUNTS >> 20} MiB"
         data = plan.places.account_lines(entry.path, b"".join(pieces))
         pieces, size = iter((data,)), len(data)
     refusal = draft.file(target.path, entry.meta, pieces, size)
@@ -228,32 +268,34 @@ def _name(
     plan: Plan, drafts: Mapping[str, Draft], made: Mapping[str, bytes], committer: Signature
 ) -> tuple[ReviewName, dict[str, bytes]]:
     """The name of the review, and the commits that a killed or repeated check-in of the same has made already."""
-    prefix = f"{PREFIX}{plan.host}/"
     trailer = f"{_TRAILER}: {plan.head.digest}"
     standing: dict[str, bytes] = {}
-    name, taken = None, set()
+    name = None
     for one in made:
-        for ref, commit in drafts[one].repository.refs(prefix).items():
-            taken.add(ref)
-            if one not in standing and trailer in drafts[one].repository.snapshot(commit).message:
+        for ref, commit in drafts[one].repository.refs(f"{PREFIX}{plan.host}/").items():
+            if one not in standing and trailer in trailers_of(drafts[one].repository.snapshot(commit).message):
                 standing[one] = commit
                 name = name or of_ref(ref)
-    second = committer.when
+    taken, second = _waiting(plan.opened, plan.host), committer.when
     while at(plan.host, second).ref in taken:
         second += 1
     return name or at(plan.host, second), standing
 
 
 def _commit(plan: Plan, draft: Draft, made: Mapping[str, bytes], committer: Signature) -> bytes:
-    # No trailer of ours may come from a machine: Gitstate-Allow would let secrets into history.
-    lines = [line for line in plan.head.message.split("\n") if not line.startswith("Gitstate-")]
-    message = "\n".join(lines).strip() or f"{counted(len(draft.changes), 'change')} of {plan.host}"
+    message = message_of(plan.head) or f"{counted(len(draft.changes), 'change')} of {plan.host}"
     trailers = [f"{_TRAILER}: {plan.head.digest}", f"Gitstate-Repositories: {' '.join(made)}"]
     text = "\n".join([message, "", *trailers])
     author = Signature(author_of(plan.head, plan.host), committer.when, committer.offset)
     tree = made[draft.repository.name]
     body = Commit(tree, [draft.base] if draft.base else [], author, committer, text).encode()
     return draft.staging.add(Type.COMMIT, body)
+
+
+def message_of(head: Head) -> str:
+    """What was said on the machine, without trailers of ours: Gitstate-Allow would let secrets into history."""
+    lines = (line for line in head.message.split("\n") if not line.lstrip().startswith("Gitstate-"))
+    return "\n".join(lines).strip()
 
 
 def author_of(head: Head, host: str) -> str:

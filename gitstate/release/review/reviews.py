@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from gitstate.core.errors import NotFoundError
+from gitstate.core.names import visible
 from gitstate.core.wording import did_you_mean, nearest
 from gitstate.release.opened import OpenedSite
 from gitstate.release.review.names import PREFIX, ReviewName, of_ref
@@ -110,9 +111,14 @@ def find(opened: OpenedSite, name: ReviewName) -> Review:
     return Review(name, tuple(branches))
 
 
-def diff(branch: Branch, *, color: bool) -> Iterator[bytes]:
-    """The commit of one repository as ``gitstate show`` prints it."""
-    return history.show(branch.repository, [branch.snapshot.oid.hex()], color=color)
+def diff(branch: Branch) -> Iterator[str]:
+    """The lines of what ``gitstate show`` prints of the commit of one repository, without colours.
+
+    A machine has written them: whatever could move a cursor, or hide a line from the reviewer, is in octal.
+    """
+    for piece in filter(None, history.show(branch.repository, ["--no-color", branch.snapshot.oid.hex()])):
+        for line in piece.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
+            yield "\t".join(map(visible, line.split("\t")))
 
 
 def diff_json(branch: Branch) -> dict[str, list[dict[str, Any]]]:

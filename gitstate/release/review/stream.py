@@ -17,10 +17,12 @@ from typing import BinaryIO, Final, NamedTuple
 from gitstate.core.entry import ACL_ACCESS, ACL_DEFAULT, CAPABILITY, Kind, Meta
 from gitstate.core.errors import RefusedError, StorageError, UsageError
 from gitstate.core.names import Pin, display, from_octal, pin, visible
+from gitstate.tree.limits import require_possible_meta
 
 LONGEST_LIST: Final = 64 << 20
 LARGEST: Final = 4 << 30
 """The most bytes that all files may have together."""
+_MOST_LINES: Final = 500_000
 _LONGEST_LINE: Final = 128 << 10
 _LONGEST_PATH: Final = 3900
 _LONGEST_NAME: Final = 255
@@ -29,6 +31,7 @@ _LONGEST_MESSAGE: Final = 64 << 10
 _MOST_ID: Final = 2**32 - 1
 _FIRST_LINE: Final = b"gitstate-checkin 1\n"
 _OLDEST: Final = -(2**63) // 10**9
+_LATEST: Final = 2**63 // 10**9
 
 _KINDS: Final = {
     b"f": Kind.FILE,
@@ -123,7 +126,7 @@ def _check_digest(digest: str, entry: Sent) -> None:
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
     length = 0
-    while True:
+    for _ in range(_MOST_LINES):
         line = stream.readline(_LONGEST_LINE)
         length += len(line)
         if not line.endswith(b"\n"):
@@ -135,6 +138,7 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
         if line == b"end\n":
             return
         yield line[:-1]
+    raise UsageError(f"the list has more than {_MOST_LINES:,} lines", "name what to check in: PATH...")
 
 
 class _Parser:
@@ -206,7 +210,7 @@ class _Parser:
             raise UsageError(f"{snapshot} names no commit", "the machine was not booted by gitstate")
         try:
             user, name, message = (_text(self._words.get(key, b"")) for key in (b"user", b"name", b"message"))
-            clock = int(self._words[b"time"])
+            clock = _number(self._words[b"time"], _LATEST)
         except ValueError as error:
             raise UsageError(f"the list has a wrong user, message or time: {error}", _BROKEN) from None
         entries = [self._with_xattrs(entry) for entry in self._entries.values()]
@@ -226,7 +230,9 @@ class _Parser:
         found = self._xattrs.get(entry.path)
         if not found or entry.meta.kind is Kind.SYMLINK:
             return entry
-        return entry._replace(meta=entry.meta._replace(xattrs=tuple(sorted(dict(found).items()))))
+        meta = entry.meta._replace(xattrs=tuple(sorted(dict(found).items())))
+        require_possible_meta(entry.path, meta)  # the kernel says no otherwise, when all is merged and released
+        return entry._replace(meta=meta)
 
 
 def _entry(text: bytes, *, is_change: bool) -> Sent:

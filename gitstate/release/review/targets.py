@@ -55,7 +55,7 @@ class Places:
 
     def of(self, path: bytes, *, is_there: bool) -> Target | LeftOut:
         """Where the file, link or device at a path belongs, or what was removed there."""
-        if path in self.secrets:
+        if path in self.secrets or _listed(path) in self.secrets:
             return LeftOut(path, "it is a secret of this machine: gitstate secret on the server changes it")
         path, decision = self._decision(path)
         if decision is None:
@@ -78,12 +78,8 @@ class Places:
     def _decision(self, path: bytes) -> tuple[bytes, Decision | None]:
         """What layers decided at a path; ``etc/local/motd`` is ``etc/motd`` where the state ``local`` moved it."""
         decisions = self.composition.decisions
-        if path not in decisions:
-            above, _, name = path.rpartition(b"/")
-            if above.rpartition(b"/")[2] == _LOCAL:
-                listed = join(above.rpartition(b"/")[0], name)
-                if listed in decisions:
-                    return listed, decisions[listed]
+        if path not in decisions and (listed := _listed(path)) in decisions:
+            return listed, decisions[listed]
         return path, decisions.get(path)
 
     def _of_layer(self, path: bytes, decision: Decision, *, is_there: bool) -> Target:
@@ -132,6 +128,13 @@ class Places:
         own = {_key(line): line for line in found[1].splitlines(keepends=True)} if found else {}
         kept = (own.get(_key(line), b"") if _key(line) in theirs else line for line in text.splitlines(keepends=True))
         return b"".join(kept)
+
+
+def _listed(path: bytes) -> bytes:
+    """Where a file would be if the state ``local`` hadn't moved it; ``path`` itself outside such directories."""
+    above, _, name = path.rpartition(b"/")
+    outer, _, directory = above.rpartition(b"/")
+    return join(outer, name) if directory == _LOCAL else path
 
 
 def _key(line: bytes) -> bytes:
