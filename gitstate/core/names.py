@@ -221,8 +221,10 @@ def padded(text: str, width: int) -> str:
     return text + " " * (width - columns(text))
 
 
-def _octal_utf8(text: str) -> str:
-    return "".join(f"\\{byte:03o}" for byte in text.encode("utf-8", "surrogateescape"))
+def _octal_utf8(one: str) -> str:
+    """One character; half a pair, as JSON may have it, counts as what UTF-8 would make of it."""
+    errors = "surrogateescape" if "\udc80" <= one <= "\udcff" else "surrogatepass"
+    return "".join(f"\\{byte:03o}" for byte in one.encode("utf-8", errors))
 
 
 # --- escaped: names in git trees ------------------------------------------------------------------------------------

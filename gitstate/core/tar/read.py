@@ -19,6 +19,8 @@ _MOST_BESIDE: Final = 8 << 20
 """Bytes of headers and the like before one member."""
 _XATTR: Final = "SCHILY.xattr."
 _SECOND: Final = 10**9
+_EARLIEST: Final = -(2**63) // _SECOND
+_LATEST: Final = 2**63 // _SECOND
 _LARGEST_ID: Final = (1 << 32) - 2
 _BY_TYPE: Final = {
     **dict.fromkeys((tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE), Kind.FILE),
@@ -133,15 +135,20 @@ def _member(info: tarfile.TarInfo, damaged: Damaged) -> Member:
     if kind is None:
         raise damaged(f"{shown} is of a type that isn't known, {info.type!r}")
     device = (info.devmajor, info.devminor) if kind in (Kind.CHARACTER, Kind.BLOCK) else None
-    meta = Meta(kind, info.mode & 0o7777, info.uid, info.gid, _time(info), device, tuple(sorted(xattrs.items())))
+    time = _time(info)
+    if time is None:
+        raise damaged(f"{shown} has a time that there can't be")
+    meta = Meta(kind, info.mode & 0o7777, info.uid, info.gid, time, device, tuple(sorted(xattrs.items())))
     if info.islnk():
         return Member(path, meta, link=_path(_raw(info.linkname), damaged))
     target = _raw(info.linkname) if kind is Kind.SYMLINK else b""
     return Member(path, meta, info.size if kind is Kind.FILE else 0, target)
 
 
-def _time(info: tarfile.TarInfo) -> int:
-    """The modification time in nanoseconds: pax has it in decimals, which tarfile makes a float."""
+def _time(info: tarfile.TarInfo) -> int | None:
+    """The modification time in nanoseconds: pax has it in decimals, which tarfile makes a float. None for none."""
+    if not _EARLIEST <= info.mtime < _LATEST:
+        return None
     try:
         return floor(Decimal(info.pax_headers["mtime"]) * _SECOND)
     except (KeyError, InvalidOperation):

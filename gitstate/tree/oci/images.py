@@ -26,7 +26,7 @@ from gitstate.tree.oci.declaration import (
     Saved,
     SavedList,
 )
-from gitstate.tree.oci.store import Files, blob_path, complains_of, document, open_files, verify
+from gitstate.tree.oci.store import Files, blob_path, complains_of, document, open_files, saved_path, verify
 
 T = TypeVar("T", bound=Document)
 
@@ -144,14 +144,16 @@ def _of_saved(files: Files, name: str | None) -> Image:
     if len(saved.Layers) != len(config.rootfs.diff_ids):
         raise complains_of(files.where)("manifest and configuration don't have the same layers")
     pairs_of_layers = zip(saved.Layers, config.rootfs.diff_ids, strict=True)
-    return Image(files.where, called, tuple(Layer(path, None, None, diff_id) for path, diff_id in pairs_of_layers))
+    layers = (Layer(saved_path(files, path), None, None, diff_id) for path, diff_id in pairs_of_layers)
+    return Image(files.where, called, tuple(layers))
 
 
 def _config_of(files: Files, saved: Saved) -> Config:
-    stem = saved.Config.rpartition("/")[2].removesuffix(".json")
+    path = saved_path(files, saved.Config)
+    stem = path.rpartition("/")[2].removesuffix(".json")
     if len(stem) == 64:
-        verify(files, saved.Config, f"sha256:{stem}", None)
-    return _read(Config, files, saved.Config)
+        verify(files, path, f"sha256:{stem}", None)
+    return _read(Config, files, path)
 
 
 # --- which one --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from gitstate.core import fs, tar
 from gitstate.core.compression import Damaged
 from gitstate.core.errors import DamagedError
 from gitstate.core.failures import of_system
-from gitstate.core.names import display
+from gitstate.core.names import display, visible
 
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _PIECE: Final = 1 << 20
@@ -140,6 +140,14 @@ def blob_path(files: Files, digest: str) -> str:
     if not _DIGEST.fullmatch(digest):
         raise complains_of(files.where)(f"{display(digest.encode())[:100]} is no SHA-256 digest")
     return f"blobs/sha256/{digest.removeprefix('sha256:')}"
+
+
+def saved_path(files: Files, path: str) -> str:
+    """A path of ``docker save``. Raises DamagedError for one that leads out, or that no file can have."""
+    parts = path.split("/")
+    if {"", ".", ".."} & set(parts) or "\0" in path or any("\ud800" <= one <= "\udfff" for one in path):
+        raise complains_of(files.where)(f"{visible(path)!r} is no path in it")
+    return path
 
 
 def verify(files: Files, path: str, digest: str, size: int | None) -> None:

@@ -218,6 +218,10 @@ LEADS_OUT = member("lib", tarfile.SYMTYPE, linkname="/../../../../../../tmp")
         ([tar_of(member("a", tarfile.SYMTYPE, linkname="a"), member("a/b"))], "circles"),
         ([tar_of(member(".wh...", tarfile.REGTYPE))], "removes nothing"),
         ([tar_of(member("x", uid=1 << 40))], "owner"),
+        ([tar_of(member("x", pax_headers={"mtime": "1e30"}))], "a time"),
+        ([tar_of(member("x", pax_headers={"mtime": "1e999995"}))], "a time"),
+        ([tar_of(member("x", pax_headers={"mtime": "-1e99"}))], "a time"),
+        ([tar_of(member("x", pax_headers={"mtime": "nan"}))], "a time"),
         ([PLAIN[:1000]], "too early"),
         ([b"no tar file at all" * 100], "tar"),
     ],
@@ -238,6 +242,7 @@ def test_hostile_layers(site: Site, tmp_path: Path, layers: list[bytes], naming:
         ({"kind": "layer.v1.tar+gzip+encrypted"}, 14, "+gzip+encrypted"),
         ({"version": "2.0.0"}, 14, "2.0.0"),
         ({"manifest": {"mediaType": "application/x"}}, 14, "application/x"),
+        ({"manifest": {"mediaType": "\ud800\x1b"}}, 14, r"\355\240\200\033"),
         ({"manifest": {"digest": "sha256:../../../../etc/passwd"}}, 14, "no SHA-256"),
         ({"manifest": {"digest": "sha256:" + "0" * 64}}, 14, "is missing"),
         ({"manifest": {"platform": {"os": "linux", "architecture": "s390x"}}}, 10, "no image for linux"),
@@ -247,6 +252,20 @@ def test_hostile_layers(site: Site, tmp_path: Path, layers: list[bytes], naming:
 def test_wrong_layouts(site: Site, tmp_path: Path, changed: dict[str, Any], code: int, naming: str) -> None:
     image = layout(tmp_path / "image", PLAIN, **changed)
     site.refuses(code, "prototype", "create", "bad", "--from", str(image), naming=naming)
+
+
+@pytest.mark.parametrize("path", ["../outside", "a/../../outside", "a\0b", "\ud800", ""])
+def test_a_saved_image_reads_nothing_beside_it(site: Site, tmp_path: Path, path: str) -> None:
+    image = tmp_path / "image"
+    (image / "a").mkdir(parents=True)
+    config = json.dumps({"rootfs": {"diff_ids": [f"sha256:{hashlib.sha256(PLAIN).hexdigest()}"]}})
+    for place in (image / "layer.tar", tmp_path / "outside"):
+        place.write_bytes(PLAIN)
+    (image / "config.json").write_text(config)
+    (image / "repositories").write_text("{}")
+    for words in ({"Config": "config.json", "Layers": [path]}, {"Config": path, "Layers": ["layer.tar"]}):
+        (image / "manifest.json").write_text(json.dumps([words]))
+        site.refuses(14, "prototype", "create", "bad", "--from", str(image), naming="no path in it")
 
 
 def test_a_blob_that_is_other_than_its_digest_or_a_symlink(site: Site, tmp_path: Path) -> None:
