@@ -174,6 +174,29 @@ def test_a_machine_cannot_fill_the_server(site: Harness) -> None:
     assert "100 reviews of lab3-12 wait already" in said
 
 
+def test_an_account_file_fits_into_memory(site: Harness) -> None:
+    layer = site.layer("lab/lab3")
+    (site.site / "live/desktop/etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    site("checkin", "desktop", "-m", "accounts")
+    (layer / "etc/passwd.merge").write_text("lab:x:900:900::/:/bin/sh\n")
+    site("checkin", "lab/lab3", "-m", "accounts")
+    words = f"layer lab/lab3 {site.head('lab/lab3')}"
+    data = b"a:x:1:1::/:/bin/sh\n" * (1 << 20)
+    assert "16 MiB" in receive(site, stream(site, words, entry("etc/passwd", data), data=data), code=4)
+    assert waiting(site) == {}
+
+
+def test_a_secret_where_the_state_local_has_it(site: Harness) -> None:
+    secret = site.site / "secrets/lab3-12/etc/wifi"
+    for place in (secret.parent.parent, secret.parent):
+        place.mkdir(mode=0o700, parents=True)
+    (site.site / "secrets").chmod(0o700)
+    secret.write_text("x\n")
+    secret.chmod(0o600)
+    for path in ("etc/wifi", "etc/local/wifi"):
+        assert "is a secret of this machine" in receive(site, stream(site, entry(path), data=b"x\n"), code=4)
+
+
 def test_what_is_shown_moves_no_cursor(site: Harness) -> None:
     data = b"\tone\n\x1b[2K\x1b[8mhidden\r\n\xc2\x9b31m\xff\n"
     receive(site, stream(site, entry("etc/motd", data), data=data, message=r"a\033b"))
@@ -183,6 +206,23 @@ def test_what_is_shown_moves_no_cursor(site: Harness) -> None:
     assert r"+\033[2K\033[8mhidden\015" in shown
     assert r"+\302\23331m\377" in shown
     assert "\x1b" not in shown + site("review", "list")
+
+
+def test_what_gives_rights_is_told_before_it_is_merged(site: Harness) -> None:
+    capability = "xattr usr/bin/y security.capability=0sAQAAAgAgAAAAAAAAAAAAAAAAAAA="
+    lines = [
+        entry("dev/null", b"", "c", "0666", "1:3"),
+        entry("etc/motd", mode="0755"),
+        entry("usr/bin/x", mode="4755"),
+    ]
+    receive(site, stream(site, *lines, entry("usr/bin/y", mode="2755"), capability, data=b"x\n" * 3))
+    (name,) = waiting(site)
+    for words in (("show", name), ("merge", name, "-n"), ("merge", name)):
+        assert site.run("review", *words).err.splitlines()[:3] == [
+            "note: /dev/null of desktop: a device",
+            "note: /usr/bin/x of desktop: setuid",
+            "note: /usr/bin/y of desktop: setgid, capabilities",
+        ]
 
 
 def test_branches_that_are_no_reviews(site: Harness) -> None:

@@ -76,8 +76,16 @@ def show(session: Session, name: str) -> None:
         write_out(f"=== {branch.name}{over}\n")
         for line in reviews.diff(branch):
             write_out(f"{_coloured(line) if session.colour else line}\n")
+    _tell_rights(session, found)
     for repository in found.missing:
         session.observer.notice(f"{repository}: it has no such branch any more")
+
+
+def _tell_rights(session: Session, one: Review) -> None:
+    """A line for each, however many: the one that matters could be among those left out."""
+    for branch in one.branches:
+        for line in branch.rights():
+            session.observer.notice(line)
 
 
 def _coloured(line: str) -> str:
@@ -126,6 +134,7 @@ def merge(session: Session, name: str, to: str | None, author: str | None) -> No
     """
     found = reviews.find(session.opened, names.parse(name))
     plan = merging.plan(session.opened, found, to)
+    _tell_rights(session, found)
     made = {}
     if not session.dry_run:
         made = merging.apply(plan, session.author(author), settings.committer())

@@ -165,7 +165,7 @@ def apply(plan: Plan, stream: BinaryIO, committer: Signature, observer: Observer
             raise RefusedError(
                 f"nothing recorded: {_words(left[0])}", "the server's policy says what may be in history"
             )
-        with exclusive(plan.opened.site.path / "layers"):  # another one of this second must find the name taken
+        with exclusive(plan.opened.site.path):  # another one of this second must find the name taken
             name, standing = _name(plan, drafts, made, committer)
             new = {one: _commit(plan, drafts[one], made, committer) for one in made if one not in standing}
             for repository, commit in new.items():

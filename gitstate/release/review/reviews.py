@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from gitstate.core.entry import CAPABILITY, Kind, Meta
 from gitstate.core.errors import NotFoundError
-from gitstate.core.names import visible
+from gitstate.core.names import display, visible
 from gitstate.core.wording import did_you_mean, nearest
 from gitstate.release.opened import OpenedSite
 from gitstate.release.review.names import PREFIX, ReviewName, of_ref
 from gitstate.store import Repository, Snapshot
 from gitstate.tree import history
-from gitstate.tree.change import Change, compare
+from gitstate.tree.change import Added, Change, Removed, compare
 from gitstate.tree.snapshot import read_different, read_directory
 
 _TRAILERS: Final = re.compile(r"\n(?:\nGitstate-[A-Za-z-]+: [^\n]*(?:\nGitstate-[A-Za-z-]+: [^\n]*)*)\n*\Z")
@@ -46,6 +48,26 @@ class Branch:
         read = self.repository.read
         pairs = partial(read_different, read)
         return list(compare(partial(read_directory, read), self.base_tree, self.snapshot.tree, read_pair=pairs))
+
+    def rights(self) -> list[str]:
+        """What gives rights to whoever runs it, and is new or was changed: paths, each with why, for people."""
+        found = []
+        for one in self.changes():
+            if isinstance(one, Removed) or one.is_time_only:
+                continue
+            words = _rights_of(one.meta if isinstance(one, Added) else one.new)
+            if words and (isinstance(one, Added) or one.content or words != _rights_of(one.old)):
+                found.append(f"/{display(one.path)} of {self.name}: {', '.join(words)}")
+        return found
+
+
+def _rights_of(meta: Meta) -> list[str]:
+    if meta.kind in (Kind.CHARACTER, Kind.BLOCK):
+        return ["a device"]
+    if meta.kind is not Kind.FILE:
+        return []
+    words = [word for bit, word in ((stat.S_ISUID, "setuid"), (stat.S_ISGID, "setgid")) if meta.mode & bit]
+    return [*words, *("capabilities" for name, _ in meta.xattrs if name == CAPABILITY)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """What a machine sends: a list of what was changed there, then the contents of its files in the order of the list.
 
-docs/live-edits.md describes it. Everything is checked here; nothing of it is believed.
+docs/client.md describes it. Everything is checked here; nothing of it is believed.
 """
 
 from __future__ import annotations
