@@ -69,9 +69,11 @@ def test_options_that_pages_speak_of_exist() -> None:
     for page in pages():
         for call in re.findall(r"gitstate ((?:prototype )?[a-z]+)((?: [^\n`|;&#]*)?)", page.read_text("utf-8")):
             command = known.get(call[0])
-            if command is None or command.name in ("log", "show", "diff"):
+            if command is None or command.name in ("log", "show", "diff", "blame"):
                 continue
             options = {text for one in command.params if isinstance(one, click.Option) for text in one.opts}
+            if (client := PROJECT / "hooks/client" / call[0]).exists():  # the machine's command of that name
+                options |= set(re.findall(r"--[a-z-]+", client.read_text("utf-8")))
             for option in re.findall(r"(?<=\s)--[a-z][a-z-]*", call[1].partition(": ")[0]):
                 assert option in options | {"--help"}, f"{name_of(page)}: gitstate {call[0]} {option}"
 

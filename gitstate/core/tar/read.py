@@ -126,8 +126,7 @@ class _Stream:
 def _member(info: tarfile.TarInfo, damaged: Damaged) -> Member:
     path = _path(_raw(info.name), damaged)
     shown = display(path) or "."
-    if not (0 <= info.uid <= _LARGEST_ID and 0 <= info.gid <= _LARGEST_ID):
-        raise damaged(f"{shown} has an owner that there can't be")
+    uid, gid = owner_of(info, damaged)
     xattrs = {
         _raw(key.removeprefix(_XATTR)): _raw(value) for key, value in info.pax_headers.items() if key.startswith(_XATTR)
     }
@@ -135,20 +134,28 @@ def _member(info: tarfile.TarInfo, damaged: Damaged) -> Member:
     if kind is None:
         raise damaged(f"{shown} is of a type that isn't known, {info.type!r}")
     device = (info.devmajor, info.devminor) if kind in (Kind.CHARACTER, Kind.BLOCK) else None
-    time = _time(info)
-    if time is None:
-        raise damaged(f"{shown} has a time that there can't be")
-    meta = Meta(kind, info.mode & 0o7777, info.uid, info.gid, time, device, tuple(sorted(xattrs.items())))
+    time = time_of(info, damaged)
+    meta = Meta(kind, info.mode & 0o7777, uid, gid, time, device, tuple(sorted(xattrs.items())))
     if info.islnk():
         return Member(path, meta, link=_path(_raw(info.linkname), damaged))
     target = _raw(info.linkname) if kind is Kind.SYMLINK else b""
     return Member(path, meta, info.size if kind is Kind.FILE else 0, target)
 
 
-def _time(info: tarfile.TarInfo) -> int | None:
-    """The modification time in nanoseconds: pax has it in decimals, which tarfile makes a float. None for none."""
+def owner_of(info: tarfile.TarInfo, damaged: Damaged) -> tuple[int, int]:
+    """User and group. Raises DamagedError for numbers that no file has."""
+    if not (0 <= info.uid <= _LARGEST_ID and 0 <= info.gid <= _LARGEST_ID):
+        raise damaged(f"{display(_raw(info.name))} has an owner that there can't be")
+    return info.uid, info.gid
+
+
+def time_of(info: tarfile.TarInfo, damaged: Damaged) -> int:
+    """The modification time in nanoseconds: pax has it in decimals, which tarfile makes a float.
+
+    Raises DamagedError for one that no record holds.
+    """
     if not _EARLIEST <= info.mtime < _LATEST:
-        return None
+        raise damaged(f"{display(_raw(info.name))} has a time that there can't be")
     try:
         return floor(Decimal(info.pax_headers["mtime"]) * _SECOND)
     except (KeyError, InvalidOperation):

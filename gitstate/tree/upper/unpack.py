@@ -15,13 +15,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from decimal import Decimal
 from lzma import LZMAError
-from math import floor
 from tarfile import EOFHeaderError  # type: ignore[attr-defined]  # a block of zeros
 from typing import BinaryIO, Final, Self
 
-from gitstate.core import fs
+from gitstate.core import fs, tar
 from gitstate.core.entry import Entry, Kind, Meta, Xattrs
 from gitstate.core.errors import DamagedError, HostError, RefusedError
 from gitstate.core.names import display, join
@@ -45,7 +43,6 @@ _OPAQUE: Final = b".wh..wh..opq"
 _XATTR: Final = "SCHILY.xattr."
 _ACL: Final = "SCHILY.acl."
 _PIECE: Final = 1 << 20
-_NS: Final = 1_000_000_000
 _HINT: Final = "nothing is recorded; look at it with tar -tvf"
 _FILES: Final = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE)
 
@@ -316,8 +313,9 @@ def _copy(source: io.RawIOBase, descriptor: int, start: int, size: int) -> None:
 
 
 def _meta(member: tarfile.TarInfo, kind: Kind, xattrs: Xattrs) -> Meta:
-    try:
-        time = floor(Decimal(member.pax_headers.get("mtime", "")) * _NS)
-    except ArithmeticError:  # none, or no number
-        time = floor(member.mtime) * _NS
-    return Meta(kind, member.mode & 0o7777, member.uid, member.gid, time, None, xattrs)
+    owner = tar.owner_of(member, _damaged)
+    return Meta(kind, member.mode & 0o7777, *owner, tar.time_of(member, _damaged), None, xattrs)
+
+
+def _damaged(why: str) -> DamagedError:
+    return DamagedError(why, _HINT)

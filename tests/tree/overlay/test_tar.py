@@ -99,6 +99,8 @@ HOSTILE: Final = {
     "a hard link to the outside": (("l", None, {"type": tarfile.LNKTYPE, "linkname": "../../x"}), 14, "leads out"),
     "a hard link through a symlink": (("l", None, {"type": tarfile.LNKTYPE, "linkname": "link/passwd"}), 14, "through"),
     "a hard link to nothing": (("l", None, {"type": tarfile.LNKTYPE, "linkname": "nothing"}), 14, "missing"),
+    "an owner that there can't be": (("f", b"", {"uid": 1 << 40}), 14, "f has an owner"),
+    "a time that there can't be": (("f", b"", {"pax_headers": {"mtime": "1e999995"}}), 14, "f has a time"),
     "a device": (("dev/mem", None, DEVICE), 4, "/dev/mem is a device"),
     "a whiteout of no name": (("etc/.wh.", b"", {}), 14, "removes nothing"),
     "an unknown mark": (("f", b"", {"pax_headers": {"SCHILY.xattr.trusted.overlay.new": "y"}}), 5, "overlay.new"),
