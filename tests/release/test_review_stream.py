@@ -225,6 +225,27 @@ def test_what_gives_rights_is_told_before_it_is_merged(site: Harness) -> None:
         ]
 
 
+def test_a_directory_above_brings_its_time_alone(site: Harness) -> None:
+    (site.site / "live/desktop/etc").chmod(0o700)
+    site("checkin", "desktop", "-m", "private")
+    receive(site, stream(site, "above 0 1700000000.500000000 2:1:1 d 0777 7 8 - etc", entry("etc/motd"), data=b"x\n"))
+    (name,) = waiting(site)
+    assert "M  etc" not in site("review", "show", name)
+    site("review", "drop", name)
+    receive(site, stream(site, "entry 0 1700000000.500000000 2:1:1 d 0777 7 8 - etc", entry("etc/motd"), data=b"x\n"))
+    (name,) = waiting(site)
+    assert "M  etc" in site("review", "show", name)
+
+
+@pytest.mark.parametrize("path", ["etc/x.j2", "etc/passwd.merge", "etc/.wh.shadow"])
+def test_no_file_of_a_machine_becomes_a_layers_template(site: Harness, path: str) -> None:
+    site.layer("lab/lab3")
+    receive(site, stream(site, entry(path), data=b"x\n"))
+    (name,) = waiting(site)
+    assert "in a layer, such a name is no file's" in site.fails(12, "review", "merge", name, "--to", "lab/lab3")
+    site("review", "merge", name)
+
+
 def test_branches_that_are_no_reviews(site: Harness) -> None:
     for name in ("lab3-12/20259999T999999Z", "-x/20250312T140900Z", "lab3-12/x"):
         site.git("desktop", "update-ref", f"refs/heads/checkin/{name}", "main")

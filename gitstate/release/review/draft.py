@@ -88,9 +88,12 @@ class Draft:
         self._put(path, meta, b"")
 
     def directory(self, path: bytes, meta: Meta, *, is_change: bool) -> None:
-        """A directory's own metadata; in a layer only that of a new one."""
-        if self.repository.is_layer and self.below and self.below.directory(path):
+        """A directory's own metadata; in a layer only that of a new one. What is no change brings a time alone."""
+        old = self.below.directory(path) if self.below else None
+        if old is not None and self.repository.is_layer:
             return
+        if old is not None:
+            meta = _with_named_owners(meta, old.own) if is_change else old.own._replace(time=meta.time)
         self.edits.setdefault(path, meta)
         if is_change:
             self.changes.add(path)
@@ -101,9 +104,8 @@ class Draft:
 
     def _put(self, path: bytes, meta: Meta, oid: bytes) -> None:
         old = self.below(path) if self.below else None
-        if old is not None and (old.meta.uname or old.meta.gname):
-            was = old.meta  # owners by name stay: the machine has the ids that they had there
-            meta = meta._replace(uid=was.uid, gid=was.gid, uname=was.uname, gname=was.gname)
+        if old is not None:
+            meta = _with_named_owners(meta, old.meta)
         self.edits[path] = Entry(path.rpartition(b"/")[2], meta, oid)
         self.changes.add(path)
 
@@ -153,6 +155,13 @@ class Draft:
                     alike.setdefault(entry._replace(name=b""), []).append(path)
             found += [tuple(sorted(group)) for group in alike.values() if len(group) > 1]
         return found
+
+
+def _with_named_owners(meta: Meta, was: Meta) -> Meta:
+    """Owners by name stay: the machine has the ids that they had there."""
+    if not (was.uname or was.gname):
+        return meta
+    return meta._replace(uid=was.uid, gid=was.gid, uname=was.uname, gname=was.gname)
 
 
 def above(path: bytes) -> Iterator[bytes]:

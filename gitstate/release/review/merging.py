@@ -96,11 +96,21 @@ def _to_layer(branch: Branch, layer: Repository, conflicts: list[str]) -> Step:
     for path, edit in edits.items():
         if edit is not None and not isinstance(edit, Meta) and edit.oid:
             objects[edit.oid] = Type.BLOB, branch.repository.read(edit.oid) if edit.meta is not _WHITEOUT else b""
+        if isinstance(edit, Entry) and edit.meta is not _WHITEOUT and _means_more(path, edit):
+            conflicts.append(f"/{display(path)} of {branch.name} (in a layer, such a name is no file's)")
         names = (path, path + TEMPLATE) if isinstance(edit, Entry) else ()
         for name in names:
             if below and (below.directory(name) or below(name) not in (None, edit)):
                 conflicts.append(f"/{display(name)} of {layer.name} (the layer has it already)")
     return Step(branch, layer, old, edit_entries(layer.read, tree, edits, objects), None, objects)
+
+
+def _means_more(path: bytes, entry: Entry) -> bool:
+    """Whether a layer wouldn't bring the entry as it is."""
+    if entry.name.startswith(WHITEOUT):
+        return True
+    is_lines = path.endswith(MERGE) and path.removesuffix(MERGE) in ACCOUNTS
+    return entry.meta.kind is Kind.FILE and (path.endswith(TEMPLATE) or is_lines)
 
 
 def _edits(branch: Branch) -> dict[bytes, Edit]:
