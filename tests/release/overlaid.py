@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,9 @@ def overlaid(harness: Harness, place: Path, shell: tuple[str, ...], path: str, r
         _mount("-t", "tmpfs", "gitstate", ram)
         for name in ("upper", "work"):
             (ram / name).mkdir()
+        found = export.stat()  # the root of an overlay has the metadata of its upper directory
+        os.chown(ram / "upper", found.st_uid, found.st_gid)
+        shutil.copystat(export, ram / "upper")
         options = f"lowerdir={export},upperdir={ram}/upper,workdir={ram}/work,metacopy=on"
         _mount("-t", "overlay", "-o", options, "gitstate", machine.root)
         (machine.root / "run").mkdir(exist_ok=True)
