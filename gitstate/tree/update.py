@@ -54,7 +54,7 @@ def preview(repository: Repository, live: Path, observer: Observer) -> Update:
 
 
 def run(repository: Repository, live: Path, observer: Observer, step: Step = lambda name: None) -> Update:
-    """Bring the live tree to main.
+    """Bring the live tree to main; to be run again if its counts say that somebody edited meanwhile.
 
     Raises ConflictError, having written nothing, where an edit and a commit don't go together; LockedError,
     HostError, StorageError, DamagedError: run again, it finishes.
@@ -67,6 +67,8 @@ def run(repository: Repository, live: Path, observer: Observer, step: Step = lam
             observer.phase("update")
             counts = restore.apply(plan, observer, step)
             step("written")
+            if counts.overtaken:  # those edits began at the old commit
+                return Update(base, tip, plan, edited, counts)
             repository.move_refs([(LIVE, tip, repository.ref(LIVE))], f"update: to {tip.hex()[:7]}")
             step("ref")
             _renew_cache(repository, live, base, tip, observer)
@@ -87,6 +89,7 @@ def _planned(
 ) -> Iterator[tuple[Plan, bool]]:
     """The plan, whose new objects stand in a scratch directory meanwhile."""
     with repository.scratch() as scratch:
+        since = restore.moment(live)
         scan, policy = _scan_into(scratch / "live", repository, live, base, observer)
         _require_read(scan.findings)
         view = repository.including(scratch / "live")
@@ -96,7 +99,8 @@ def _planned(
         _refuse_conflicts(repository, merged)
         view = _with_objects(scratch / "merged", repository, view, merged)
         base_tree = repository.snapshot(base).tree
-        plan = restore.plan_after(Request(view, live, merged.tree, delete=True), view.read, base_tree, scan, policy)
+        request = Request(view, live, merged.tree, delete=True)
+        plan = restore.plan_after(request, view.read, base_tree, scan, policy, since)
         yield plan, ours != base_tree
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gitstate.core.monitor import SILENT
 from gitstate.store import Repository
-from gitstate.tree import checkin
+from gitstate.tree import checkin, update
 from tests.cli.harness import plant
 from tests.gitstate_command import Site, git, make_site
 from tests.support import needs, root_only
@@ -114,6 +114,24 @@ def test_a_conflict_writes_nothing(site: Site, live: Path) -> None:
     site.run("restore", "p", "main", "--", "etc/hosts")
     site.run("update", "p")
     assert judges.everything(live.with_name("pushed"), live) == []
+
+
+def test_an_edit_while_it_runs_stays_and_is_merged_by_the_next(site: Site, live: Path) -> None:
+    """The live tree isn't taken for recorded as main before it was merged with all edits."""
+    for name in ("hosts", "long"):
+        (live / "etc" / name).write_text("pushed\n")
+    push(site, live)
+    repository = Repository(live.with_name("site") / "prototypes" / "p.git")
+    recorded = repository.ref(checkin.LIVE)
+    done = update.run(
+        repository, live, SILENT, lambda step: (live / "etc" / "hosts").write_text("mine\n") if step == "removed" else 0
+    )
+    assert done.counts is not None
+    assert done.counts.overtaken
+    assert (live / "etc" / "hosts").read_text() == "mine\n"
+    assert (live / "etc" / "long").read_text() == "pushed\n"
+    assert repository.ref(checkin.LIVE) == recorded
+    site.refuses(12, "update", "p", naming="/etc/hosts")
 
 
 def test_what_main_has_lost_is_an_edit(site: Site, live: Path) -> None:

@@ -46,7 +46,7 @@ from gitstate.core.fs.read import (
     read_below,
     read_link,
 )
-from gitstate.core.fs.remove import remove_tree
+from gitstate.core.fs.remove import remove_entry, remove_tree
 from gitstate.core.fs.write import (
     KeptTimes,
     apply_metadata,

@@ -7,4 +7,5 @@ replaces an entry is made elsewhere in the tree and renamed, so at any moment th
 from gitstate.tree.restore.models import Counts, Plan, Request
 from gitstate.tree.restore.planning import changes, plan, plan_after
 from gitstate.tree.restore.run import directory, run
+from gitstate.tree.restore.standing import moment
 from gitstate.tree.restore.write import apply

@@ -29,23 +29,18 @@ class Request:
 
 
 class EntryStep(NamedTuple):
-    """An entry to be made in an existing directory; ``in_place``: its content is right, and its metadata can be set.
-
-    ``fresh``: nothing recorded stands there.
-    """
+    """An entry to be made in an existing directory; ``in_place``: its content is right, and its metadata can be set."""
 
     path: bytes
     entry: Entry
     in_place: bool = False
-    fresh: bool = False
 
 
 class TreeStep(NamedTuple):
-    """A directory to be made with all that is in it; ``fresh`` as for entries."""
+    """A directory to be made with all that is in it."""
 
     path: bytes
     tree: bytes
-    fresh: bool
 
 
 @dataclass(slots=True)
@@ -69,14 +64,17 @@ class Steps:
 class Plan:
     """What a restore will do.
 
-    ``read`` reads the live tree as scanned (root tree ``tree``) and the target. ``groups`` are the hard-link groups to
-    hold, of which ``ready`` paths stand already. ``kept`` are new entries that no snapshot has; ``skipped`` what is
-    left alone, with the reason.
+    ``read`` reads the live tree as scanned (root tree ``tree``) and the target. Nothing newer than ``since``, in
+    nanoseconds, is sure to be as scanned; what is ``unread`` was never. ``groups`` are the hard-link groups to hold, of
+    which ``ready`` paths stand already. ``kept`` are new entries that no snapshot has; ``skipped`` what is left alone,
+    with the reason.
     """
 
     request: Request
     read: ReadObject
     tree: bytes
+    since: int
+    unread: frozenset[bytes]
     steps: Steps
     groups: Mapping[bytes, tuple[bytes, ...]]
     ready: frozenset[bytes]
@@ -102,3 +100,5 @@ class Counts:
     left: list[tuple[bytes, str]] = field(default_factory=list)
     """What couldn't be done without losing something that isn't recorded, and why."""
     bytes: int = 0
+    overtaken: bool = False
+    """Whether somebody edited, since the scan, what was to be replaced or removed."""

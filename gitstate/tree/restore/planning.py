@@ -16,6 +16,7 @@ from gitstate.tree.checkin import base_of, scan_live
 from gitstate.tree.history.arguments import Paths
 from gitstate.tree.policy import Policy, Treatment
 from gitstate.tree.restore.models import EntryStep, Plan, Request, Steps, TreeStep
+from gitstate.tree.restore.standing import moment
 from gitstate.tree.scan.content import HashOnly
 from gitstate.tree.scan.models import Scan
 from gitstate.tree.snapshot import Lookup, ReadObject, alike_groups, read_different, read_directory, read_links
@@ -35,7 +36,7 @@ def plan(request: Request, observer: Observer) -> Plan:
     def wanted(path: bytes) -> bool:
         return request.paths.may_match(path) or path in reached or path in above
 
-    sink = HashOnly(repository.read)
+    sink, since = HashOnly(repository.read), moment(request.live)
     scan, policy = scan_live(
         repository,
         request.live,
@@ -46,7 +47,7 @@ def plan(request: Request, observer: Observer) -> Plan:
         wanted=wanted if request.paths else None,
         policy_of=request.target,
     )
-    found = plan_after(request, sink.read, base_tree, scan, policy)
+    found = plan_after(request, sink.read, base_tree, scan, policy, since)
     _require_matches(request, found)
     return found
 
@@ -60,9 +61,12 @@ def _require_matches(request: Request, found: Plan) -> None:
             raise NotFoundError(f"/{display(spec.path)} is neither in the snapshot nor in the live tree", hint)
 
 
-def plan_after(request: Request, read: ReadObject, base: bytes | None, scan: Scan, policy: Policy) -> Plan:
-    """Plan a restore after a scan of the paths; ``base`` is what the live tree was last recorded as."""
-    planner = _Planner(request, read, base, scan, policy)
+def plan_after(request: Request, read: ReadObject, base: bytes | None, scan: Scan, policy: Policy, since: int) -> Plan:
+    """Plan a restore after a scan of the paths, which began at ``since`` (``standing.moment``).
+
+    ``base`` is what the live tree was last recorded as.
+    """
+    planner = _Planner(request, read, base, scan, policy, since)
     planner.run()
     return planner.result()
 
@@ -97,11 +101,14 @@ def _groups_within(groups: Iterable[tuple[bytes, ...]], paths: Paths) -> list[tu
 
 
 class _Planner:
-    def __init__(self, request: Request, read: ReadObject, base: bytes | None, scan: Scan, policy: Policy) -> None:
+    def __init__(
+        self, request: Request, read: ReadObject, base: bytes | None, scan: Scan, policy: Policy, since: int
+    ) -> None:
         self._request = request
         self._read = read
         self._scan = scan
         self._policy = policy
+        self._since = since
         self._directory = cache(partial(read_directory, read))
         self._live = Lookup(read, scan.tree, self._directory)
         self._target = Lookup(read, request.target, self._directory)
@@ -170,13 +177,13 @@ class _Planner:
         paths = self._request.paths
         if meta.kind is not Kind.DIRECTORY:
             if paths.match(path):
-                self._make(path, fresh=fresh)
+                self._make(path)
         elif paths.match(path) and not any(spec.exclude for spec in paths.specs):
             self._trees.add(path)
             above, _, name = path.rpartition(b"/")
             parent = self._target.directory(above)
             assert parent is not None
-            self._steps.trees.append(TreeStep(path, parent.subdirectories[name], fresh))
+            self._steps.trees.append(TreeStep(path, parent.subdirectories[name]))
         elif not fresh and not paths.match(path):
             self._apart[path] = f"/{display(path)} is no directory now: restore that"
         else:
@@ -193,11 +200,11 @@ class _Planner:
             same = one.old.kind is one.new.kind is Kind.FILE and not one.content
             self._make(one.path, in_place=same and alone)
 
-    def _make(self, path: bytes, *, in_place: bool = False, fresh: bool = False) -> None:
+    def _make(self, path: bytes, *, in_place: bool = False) -> None:
         entry = self._target(path)
         assert entry is not None
         self._changed.add(path)
-        self._steps.entries.append(EntryStep(path, entry, in_place, fresh))
+        self._steps.entries.append(EntryStep(path, entry, in_place))
 
     def _replace_unread(self, path: bytes, why: str) -> None:
         """What couldn't be read is written anew if the target has a file there; a directory is left alone."""
@@ -281,7 +288,10 @@ class _Planner:
         skipped = tuple(sorted(self._skipped.items()))
         kept = tuple(self._kept)
         tree, selinux = self._scan.tree, self._policy.selinux
-        return Plan(self._request, self._read, tree, steps, self._groups, ready, kept, skipped, selinux)
+        unread = frozenset(path for path, _ in self._scan.findings.unrecorded)
+        return Plan(
+            self._request, self._read, tree, self._since, unread, steps, self._groups, ready, kept, skipped, selinux
+        )
 
 
 def _names(directory: Directory) -> set[bytes]:

@@ -14,16 +14,17 @@ from gitstate.core import failures, fs
 from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.core.errors import HostError
 from gitstate.core.monitor import Observer
-from gitstate.core.names import display
 from gitstate.tree.export.make import Maker
 from gitstate.tree.export.models import Counts as ExportCounts
 from gitstate.tree.export.models import LinkGroups
 from gitstate.tree.export.write import Exporter
 from gitstate.tree.restore.models import Counts, EntryStep, Plan
+from gitstate.tree.restore.standing import EDITED, Standing
 
 _FEW: Final = 64
 """So many files are synced one by one; after more the whole file system."""
 _ENTRY: Final = b"entry"
+_HOLDS_MORE: Final = "it holds what isn't recorded, or is a mount point"
 
 Step = Callable[[str], None]
 
@@ -59,6 +60,7 @@ class _Restorer:
         self._steps = plan.steps
         self._root = root
         self._tree = fs.DescriptorTree(root)
+        self._standing = Standing(plan)
         self._counts = counts
         self._observer = observer
         self._step = step
@@ -117,20 +119,33 @@ class _Restorer:
         with self._tree.directory(above) as descriptor:
             yield descriptor, name
 
+    def _leave(self, path: bytes, why: str) -> None:
+        """Note that an entry stays, which was to be replaced or removed."""
+        self._counts.overtaken |= why is EDITED
+        if (path, why) not in self._counts.left:
+            self._counts.left.append((path, why))
+
     def _remove(self, path: bytes) -> None:
         """Remove an entry; a directory only if nothing is left in it."""
         with suppress(FileNotFoundError), self._parent(path) as (parent, name):
-            if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                try:
-                    os.rmdir(name, dir_fd=parent)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
-                        raise
-                    self._counts.left.append((path, "it holds what isn't recorded, or is a mount point"))
-                    return
-            else:
-                os.unlink(name, dir_fd=parent)
-            self._counts.removed += 1
+            self._counts.removed += self._clear(path, name, parent)
+
+    def _clear(self, path: bytes, name: bytes, parent: int) -> bool:
+        """Whether nothing had to stay."""
+        if stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            try:
+                os.rmdir(name, dir_fd=parent)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                    raise
+                self._leave(path, _HOLDS_MORE)
+                return False
+        elif why := self._standing.why_kept(path, name, parent):
+            self._leave(path, why)
+            return False
+        else:
+            os.unlink(name, dir_fd=parent)
+        return True
 
     def _make_parent(self, path: bytes, meta: Meta, workplace: int) -> None:
         descriptor = fs.make_directory(_ENTRY, workplace)
@@ -138,22 +153,20 @@ class _Restorer:
             fs.set_metadata(descriptor, meta)
         finally:
             os.close(descriptor)
-        self._place(path, workplace, _ENTRY)
-        self._counts.written += 1
+        self._counts.written += self._place(path, workplace, _ENTRY)
 
     def _entry(self, one: EntryStep, maker: Maker, workplace: int) -> None:
-        if one.fresh and self._is_taken(one.path):
-            return
+        self._observer.advance(1)
         if one.in_place and self._set_metadata(one.path, one.entry.meta):
             self._counts.metadata += 1
         elif not self._link(one.path, workplace):
-            self._write(one.path, one.entry, maker, workplace)
+            if not self._write(one.path, one.entry, maker, workplace):
+                return
             self._counts.written += 1
         if one.path in self._plan.groups:
             self._ready.add(one.path)
-        self._observer.advance(1)
 
-    def _write(self, path: bytes, entry: Entry, maker: Maker, workplace: int) -> None:
+    def _write(self, path: bytes, entry: Entry, maker: Maker, workplace: int) -> bool:
         self._counts.bytes += maker.entry(path, entry._replace(name=_ENTRY), workplace) or 0
         if self._sync_each and entry.meta.kind is Kind.FILE:
             descriptor = fs.open_file(_ENTRY, workplace)
@@ -161,58 +174,54 @@ class _Restorer:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        self._place(path, workplace, _ENTRY)
-
-    def _is_taken(self, path: bytes) -> bool:
-        """Whether something that isn't recorded, such as a socket, stands in an entry's place; it is left alone."""
-        if self._tree.lstat(path) is None:
-            return False
-        self._counts.left.append((path, "something that isn't recorded is there"))
-        return True
+        return self._place(path, workplace, _ENTRY)
 
     def _set_metadata(self, path: bytes, meta: Meta) -> bool:
-        """Set the metadata of a file; False if it has other names, too, which keep theirs."""
+        """Set the metadata of a file; False if it has other names, too, which keep theirs, or was changed meanwhile."""
         above, _, name = path.rpartition(b"/")
         with self._tree.directory(above) as parent:
+            if self._standing.why_kept(path, name, parent):
+                return False
             descriptor = fs.open_file(name, parent)
             try:
                 found = os.fstat(descriptor)
-                if not stat.S_ISREG(found.st_mode):
-                    raise HostError(f"/{display(path)} changed its type meanwhile", "run it again")
-                if found.st_nlink == 1:
+                is_ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+                if is_ours:
                     fs.set_metadata(descriptor, meta, selinux=self._plan.selinux)
-                return found.st_nlink == 1
+                return is_ours
             finally:
                 os.close(descriptor)
 
-    def _place(self, path: bytes, workplace: int, made: bytes) -> None:
-        """Give what was made its name, in place of what has it."""
+    def _place(self, path: bytes, workplace: int, made: bytes, *, over_own: bool = False) -> bool:
+        """Give what was made its name, in place of what has it; False if that must stay, and isn't of this run."""
         with self._parent(path) as (parent, name):
-            try:
-                os.rename(made, name, src_dir_fd=workplace, dst_dir_fd=parent)
-            except OSError as error:
-                if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                self._make_room(path, name, parent)
-                os.rename(made, name, src_dir_fd=workplace, dst_dir_fd=parent)
-            if self._sync_each:
+            if not over_own and (why := self._standing.why_kept(path, name, parent)):
+                self._leave(path, why)
+                is_free = False
+            else:
+                is_free = self._rename(path, made, workplace, name, parent)
+            if not is_free:
+                fs.remove_entry(made, workplace)
+            elif self._sync_each:
                 os.fsync(parent)
+            return is_free
 
-    def _make_room(self, path: bytes, name: bytes, parent: int) -> None:
-        """Remove what a rename can't replace: an emptied directory by a file, or the reverse."""
-        if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=parent)
-            return
+    def _rename(self, path: bytes, made: bytes, workplace: int, name: bytes, parent: int) -> bool:
+        """Rename, after the removal of what a rename can't replace: an emptied directory by a file, or the reverse."""
         try:
-            os.rmdir(name, dir_fd=parent)
-        except OSError:
-            hint = "move it away, or add --delete for what no snapshot has"
-            raise HostError(f"/{display(path)} is a directory with other content", hint) from None
+            os.rename(made, name, src_dir_fd=workplace, dst_dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if not self._clear(path, name, parent):
+                return False
+            os.rename(made, name, src_dir_fd=workplace, dst_dir_fd=parent)
+        return True
 
     # --- hard links ---
 
-    def _link(self, path: bytes, workplace: int) -> bool:
-        """Make ``path`` another name of a member of its group that stands; False if there is none."""
+    def _link(self, path: bytes, workplace: int, *, over_own: bool = False) -> bool:
+        """Make ``path`` another name of a member of its group that stands; False if there is none, or it must stay."""
         group = self._plan.groups.get(path, ())
         for other in (one for one in group if one in self._ready and one != path):
             above, _, name = other.rpartition(b"/")
@@ -223,7 +232,8 @@ class _Restorer:
                 if error.errno not in (errno.EMLINK, errno.EXDEV, errno.ENOENT):
                     raise
                 continue
-            self._place(path, workplace, _ENTRY)
+            if not self._place(path, workplace, _ENTRY, over_own=over_own):
+                return False
             with suppress(FileNotFoundError):  # two names of one inode: rename does nothing
                 os.unlink(_ENTRY, dir_fd=workplace)
             self._counts.linked += 1
@@ -241,7 +251,7 @@ class _Restorer:
                 here = self._tree.lstat(path)
                 if first and here and here.st_ino != first.st_ino:
                     self._ready.update(come[:1] if not standing else ())
-                    self._link(path, workplace)
+                    self._link(path, workplace, over_own=True)
 
     # --- whole directories ---
 
@@ -257,10 +267,8 @@ class _Restorer:
             exporter = Exporter(
                 source, self._plan.request.target, None, place, done, self._observer, LinkGroups(by_path)
             )
-            exporter.make_trees((path, tree) for path, tree, _ in trees)
-            for path, _, fresh in trees:
-                if fresh and self._is_taken(path):
-                    continue
+            exporter.make_trees((path, tree) for path, tree in trees)
+            for path, _ in trees:
                 above, _, name = path.rpartition(b"/")
                 made = fs.open_path(above, inside)
                 try:

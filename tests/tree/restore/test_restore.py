@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gitstate.core.monitor import SILENT
+from gitstate.store import Repository
+from gitstate.tree import restore as restoring
 from tests.cli.harness import edit, plant
 from tests.gitstate_command import Site, make_site
 from tests.support import needs, root_only
@@ -241,9 +244,70 @@ def test_types_change_into_one_another(site: Site, live: Path) -> None:
     (live / "etc" / "hosts").unlink()
     (live / "etc" / "hosts").mkdir()
     (live / "etc" / "hosts" / "new").write_text("x")
-    assert "--delete" in site.run("restore", "p", "--all", code=5).stderr
+    assert "--delete" in site.run("restore", "p", "--all", code=3).stderr
+    assert (live / "srv").is_dir()
     assert (live / "etc" / "hosts" / "new").exists()
     site.run("restore", "p", "--all", "--delete")
+    assert differences(live) == []
+
+
+# --- edits since the scan ---------------------------------------------------------------------------------------------
+
+
+def planned(live: Path, *, delete: bool = False) -> restoring.Plan:
+    """A restore of everything, planned and not carried out."""
+    repository = Repository(live.with_name("site") / "prototypes" / "p.git")
+    commit = repository.ref("refs/heads/main")
+    assert commit is not None
+    request = restoring.Request(repository, live, repository.snapshot(commit).tree, delete=delete)
+    return restoring.plan(request, SILENT)
+
+
+def write_keeping_time(path: Path, text: str) -> None:
+    before = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_an_edit_since_the_scan_stays(live: Path) -> None:
+    """Of content, even with its old time, and of metadata; in place of a file, of nothing, of what was to go."""
+    etc = live / "etc"
+    for name in ("motd", "hosts", "hostname"):
+        (etc / name).write_text("edited\n")
+    (etc / "fstab").chmod(0o600)
+    (etc / "passwd").unlink()
+    shutil.rmtree(live / "usr")
+    (etc / "new").write_text("new\n")
+    found = planned(live, delete=True)
+    write_keeping_time(etc / "motd", "EDITED\n")
+    (etc / "hostname").chmod(0o640)
+    (etc / "fstab").write_text("edited\n")
+    (etc / "passwd").write_text("edited\n")
+    (live / "usr").mkdir()
+    (live / "usr" / "file").write_text("edited\n")
+    (etc / "new").write_text("newer\n")
+    counts = restoring.apply(found, SILENT)
+    left = dict(counts.left)
+    assert sorted(left) == [b"etc/fstab", b"etc/hostname", b"etc/motd", b"etc/new", b"etc/passwd", b"usr"]
+    assert counts.overtaken
+    assert [(etc / name).read_text() for name in ("motd", "fstab", "passwd", "new")] == [
+        "EDITED\n",
+        "edited\n",
+        "edited\n",
+        "newer\n",
+    ]
+    assert (live / "usr" / "file").exists()
+    assert (etc / "hosts").read_bytes() == (live.with_name("HEAD") / "etc" / "hosts").read_bytes()
+    assert not list(live.glob(".gitstate*"))
+
+
+def test_what_only_looks_newer_is_replaced(live: Path) -> None:
+    """Its status time moved, as of a name of a hard link that goes."""
+    (live / "etc" / "motd").write_text("edited\n")
+    found = planned(live)
+    (live / "etc" / "motd").chmod(0o644)
+    counts = restoring.apply(found, SILENT)
+    assert (counts.left, counts.overtaken) == ([], False)
     assert differences(live) == []
 
 
