@@ -101,6 +101,7 @@ def _planned(
         base_tree = repository.snapshot(base).tree
         request = Request(view, live, merged.tree, delete=True)
         plan = restore.plan_after(request, view.read, base_tree, scan, policy, since)
+        _refuse_torn(repository, plan, theirs)
         yield plan, ours != base_tree
 
 
@@ -130,15 +131,26 @@ def _merge_base(repository: Repository, base: bytes, tip: bytes) -> bytes:
 
 
 def _refuse_conflicts(repository: Repository, merged: MergedTree) -> None:
-    if not merged.conflicts:
-        return
-    named = [f"/{display(one.path)} ({one.reason.value})" for one in merged.conflicts]
-    paths = " ".join(display(one.path, word=True) for one in merged.conflicts[:_NAMED])
+    if merged.conflicts:
+        raise _conflict(repository, [(one.path, one.reason.value) for one in merged.conflicts])
+
+
+def _refuse_torn(repository: Repository, plan: Plan, theirs: bytes) -> None:
+    """Raise ConflictError for databases of which main has another content and the live tree another log."""
+    steps = plan.steps
+    written = [*(step.path for step in steps.entries), *steps.removals]
+    if torn := restore.torn(plan.read, plan.request.target, (plan.tree, theirs), written):
+        raise _conflict(repository, [(path, "a database, and its log, were changed") for path in torn])
+
+
+def _conflict(repository: Repository, conflicts: list[tuple[bytes, str]]) -> ConflictError:
+    named = [f"/{display(path)} ({why})" for path, why in conflicts]
+    paths = " ".join(display(path, word=True) for path, _ in conflicts[:_NAMED])
     hint = (
         f"keep main's: gitstate restore {repository.name} main -- {paths}; keep yours and decide in git: "
         f"gitstate checkin {repository.name} --branch NAME, and merge that"
     )
-    raise ConflictError(f"nothing updated, edits and main don't go together: {some_of(named, _NAMED)}", hint)
+    return ConflictError(f"nothing updated, edits and main don't go together: {some_of(named, _NAMED)}", hint)
 
 
 def _with_objects(objects: Path, repository: Repository, view: Repository, merged: MergedTree) -> Repository:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -132,6 +134,33 @@ def test_an_edit_while_it_runs_stays_and_is_merged_by_the_next(site: Site, live:
     assert (live / "etc" / "long").read_text() == "pushed\n"
     assert repository.ref(checkin.LIVE) == recorded
     site.refuses(12, "update", "p", naming="/etc/hosts")
+
+
+def test_a_database_isnt_taken_with_a_log_of_other_content(site: Site, live: Path) -> None:
+    path = live / "var" / "db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("pragma journal_mode=wal")
+        database.execute("create table t (a text)")
+    site.run("checkin", "p", "-m", "two")
+    live.with_name("one").rename(live.with_name("before"))
+    keep(live, "one")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("insert into t values ('pushed')")
+        database.commit()
+    push(site, live)
+    for name in ("db", "db-wal", "db-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    subprocess.run(["cp", "-a", str(live.with_name("one") / "var" / "db"), str(path)], check=True)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("insert into t values ('mine')")
+        database.commit()
+        kept = {name: path.with_name(name).read_bytes() for name in ("db", "db-wal", "db-shm")}
+    for name, data in kept.items():
+        path.with_name(name).write_bytes(data)
+    said = site.refuses(12, "update", "p", naming="/var/db ")
+    site.run(*said[said.index("restore ") : said.index(";")].split())
+    site.run("update", "p")
+    assert judges.everything(live.with_name("pushed"), live) == []
 
 
 def test_what_main_has_lost_is_an_edit(site: Site, live: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache, partial
 from typing import Final
 
@@ -15,8 +16,10 @@ from gitstate.tree.change import Added, Change, LinksChanged, Modified, Removed
 from gitstate.tree.checkin import base_of, scan_live
 from gitstate.tree.history.arguments import Paths
 from gitstate.tree.policy import Policy, Treatment
+from gitstate.tree.restore.databases import PathsWithLogs, logs
 from gitstate.tree.restore.models import EntryStep, Plan, Request, Steps, TreeStep
 from gitstate.tree.restore.standing import moment
+from gitstate.tree.scan import sqlite
 from gitstate.tree.scan.content import HashOnly
 from gitstate.tree.scan.models import Scan
 from gitstate.tree.snapshot import Lookup, ReadObject, alike_groups, read_different, read_directory, read_links
@@ -27,6 +30,7 @@ _ABSENT: Final = Directory(Meta(Kind.DIRECTORY, 0), {}, {})
 def plan(request: Request, observer: Observer) -> Plan:
     """Plan a restore. Raises NotFoundError for a path that is nowhere, HostError, ConfigError, StorageError."""
     repository = request.source
+    request = replace(request, paths=PathsWithLogs(request.paths.specs, logs(repository.read, request.target)))
     base = base_of(repository)
     base_tree = repository.snapshot(base).tree if base else None
     linked = _groups_within(read_links(repository.read, request.target), request.paths)
@@ -118,6 +122,8 @@ class _Planner:
         self._skipped: dict[bytes, str] = {}
         self._apart = dict.fromkeys(scan.findings.mounts, "something is mounted there")
         self._apart |= dict.fromkeys(scan.findings.own_data, "it is gitstate's own data")
+        self._unread = {path for path, _ in scan.findings.unrecorded}
+        self._is_log = logs(read, request.target)
         self._trees: set[bytes] = set()
         self._changed: set[bytes] = set()
         self._groups: dict[bytes, tuple[bytes, ...]] = {}
@@ -168,8 +174,13 @@ class _Planner:
         if not self._request.paths.match(one.path):
             return
         known = self._base is not None and _has(self._base, one.path)
-        if known or self._request.delete:
+        is_log = self._is_log(one.path)
+        if known or self._request.delete or is_log:
             self._steps.removals.append(one.path)
+            if is_log:
+                beside = sqlite.shared_memory(one.path)
+                self._steps.removals.append(beside)
+                self._unread.add(beside)
         else:
             self._kept.append(one.path)
 
@@ -288,7 +299,7 @@ class _Planner:
         skipped = tuple(sorted(self._skipped.items()))
         kept = tuple(self._kept)
         tree, selinux = self._scan.tree, self._policy.selinux
-        unread = frozenset(path for path, _ in self._scan.findings.unrecorded)
+        unread = frozenset(self._unread)
         return Plan(
             self._request, self._read, tree, self._since, unread, steps, self._groups, ready, kept, skipped, selinux
         )

@@ -37,6 +37,26 @@ def is_log(name: bytes) -> bool:
     return name.endswith(_LOGS)
 
 
+def begins_database(data: bytes) -> bool:
+    """Whether a file that begins with ``data`` is a database."""
+    return data.startswith(_MAGIC)
+
+
+def logged(name: bytes) -> bytes:
+    """The database whose log ``name`` would be; empty if no log has such a name."""
+    return next((name.removesuffix(suffix) for suffix in _LOGS if name.endswith(suffix)), b"")
+
+
+def logs(database: bytes) -> tuple[bytes, ...]:
+    """The logs that a database may have beside it."""
+    return tuple(database + suffix for suffix in _LOGS)
+
+
+def shared_memory(log: bytes) -> bytes:
+    """What SQLite has beside a database with the write-ahead log ``log``."""
+    return logged(log) + _SHARED_MEMORY
+
+
 def may_be_shared_memory(name: bytes) -> bool:
     """Whether it depends on other files if ``name`` is left out."""
     return name.endswith(_SHARED_MEMORY)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
+import sqlite3
 import stat
 import subprocess
 from pathlib import Path
@@ -249,6 +251,45 @@ def test_types_change_into_one_another(site: Site, live: Path) -> None:
     assert (live / "etc" / "hosts" / "new").exists()
     site.run("restore", "p", "--all", "--delete")
     assert differences(live) == []
+
+
+# --- databases --------------------------------------------------------------------------------------------------------
+
+
+def write_rows(path: Path, rows: range, *, checkpoint: bool) -> None:
+    """Add rows; without a checkpoint they are in the write-ahead log only, and it stays, as after a kill."""
+    copy = path.with_name("copy")
+    shutil.copy(path, copy)
+    with contextlib.closing(sqlite3.connect(copy)) as database:
+        database.execute("pragma wal_autocheckpoint=0")
+        database.executemany("insert into t values (?, ?)", ((row, "x" * 900) for row in rows))
+        database.commit()
+        if checkpoint:
+            database.execute("pragma wal_checkpoint(truncate)")
+        for suffix in ("", "-wal", "-shm"):
+            shutil.copy(f"{copy}{suffix}", f"{path}{suffix}")
+    for left in path.parent.glob("copy*"):
+        left.unlink()
+
+
+@pytest.mark.parametrize("words", [("var/db",), ("--all",), ("var/d*",)], ids=["path", "all", "pattern"])
+def test_a_database_comes_back_without_a_later_log(site: Site, live: Path, words: tuple[str, ...]) -> None:
+    """SQLite would take the log's pages for its own."""
+    path = live / "var" / "db"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("pragma journal_mode=wal")
+        database.execute("create table t (a integer primary key, b text)")
+    site.run("checkin", "p", "-m", "two")
+    keep(live, "two")
+    write_rows(path, range(100), checkpoint=True)
+    write_rows(path, range(100, 200), checkpoint=False)
+    (live / "var" / "notes-wal").write_text("no log\n")
+    site.run("restore", "p", *words)
+    assert [one["path"] for one in site.json("status", "p")["changes"] if one["status"] == "A"] == ["var/notes-wal"]
+    assert not path.with_name("db-shm").exists()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("pragma integrity_check").fetchall() == [("ok",)]
+        assert database.execute("select count(*) from t").fetchall() == [(0,)]
 
 
 # --- edits since the scan ---------------------------------------------------------------------------------------------
