@@ -228,6 +228,10 @@ def to_amend(request: Request) -> Snapshot:
     if _recorded(request.repository, request.ref, request.recorded_ref) != found.oid:
         hint = f"gitstate update {request.repository.name}"
         raise ConflictError(f"{found.oid.hex()[:7]} isn't what this live tree was recorded as", hint)
+    layers = layers_of(request.repository)
+    if layers is not None and layers.base == found.oid:
+        hint = "it stays as it is: check in a new commit, without --amend"
+        raise ConflictError(f"{found.oid.hex()[:7]} is what the live tree {layers.live} lies over", hint)
     return found
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from gitstate.core import fs
 from gitstate.core.entry import Kind, Meta
 from gitstate.core.errors import ConflictError, HostError, RefusedError, UsageError
 from gitstate.core.monitor import Observer
@@ -79,6 +80,9 @@ def plan(
     if fold and mode is Action.DIRECTORY:
         raise UsageError("--fold is for overlays", "leave it out with --mode dir")
     if mode is Action.OVERLAY and layers is None:
+        if _is_mount_point(live):
+            hint = "the layers lie beside a live tree, on its file system: a directory in that file system can be one"
+            raise HostError(f"{live} is a mount point itself", hint)
         require_clean(repository, live, observer)
         _require_possible(repository, recorded, exports, live)
         return made(Action.OVERLAY, commit=recorded)
@@ -115,6 +119,15 @@ def require_clean(repository: Repository, live: Path, observer: Observer) -> Non
         raise ConflictError(
             f"{what} not checked in from {live}", f"gitstate checkin {repository.name} -m TEXT, then run it again"
         )
+
+
+def _is_mount_point(live: Path) -> bool:
+    """Whether something is mounted there, a directory of the same file system included."""
+    parent = fs.open_tree(live.parent)
+    try:
+        return fs.mounted_on(parent, os.fsencode(live.name)) != fs.mount_id(parent)
+    finally:
+        os.close(parent)
 
 
 def _require_possible(repository: Repository, commit: bytes, exports: Path, live: Path) -> None:

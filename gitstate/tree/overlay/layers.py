@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitstate.core import fs
 from gitstate.core.errors import ConfigError, HostError
 from gitstate.store import Repository
 
@@ -36,8 +37,8 @@ class Layers:
 
     @property
     def is_mounted(self) -> bool:
-        """Whether anything is mounted on the live tree."""
-        return self.live.is_mount()
+        """Whether the overlay is mounted on the live tree: a disk that is mounted there isn't it."""
+        return self.live.is_mount() and fs.has_directory(self.upper) and fs.overlay_options(self.upper) is not None
 
 
 def layers_of(repository: Repository) -> Layers | None:

@@ -171,6 +171,32 @@ def test_after_a_boot_it_is_mounted_again(machine: Machine) -> None:
     assert "mounted" not in machine.live()
 
 
+def test_something_else_that_is_mounted_there_isnt_the_overlay(machine: Machine) -> None:
+    """What is edited in it would never be recorded."""
+    machine.end()
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(machine.tree)], check=True)
+    machine.site.refuses(5, "checkin", "desktop", "-m", "x", naming="is not mounted")
+    machine.live()
+    assert (machine.tree / "etc/hosts").exists()
+
+
+def test_a_mount_point_becomes_no_overlay(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    subprocess.run(["mount", "--bind", str(machine.tree), str(machine.tree)], check=True)
+    try:
+        assert "is a mount point itself" in machine.live("--mode", "overlay", code=5)
+    finally:
+        subprocess.run(["umount", str(machine.tree)], check=True)
+
+
+def test_what_lies_below_stays_in_history(machine: Machine) -> None:
+    """A check-in that is amended is gone with the next gc, and the edits over it would mean nothing."""
+    (machine.tree / "etc/hosts").write_text("edited\n")
+    assert "lies over" in machine.checkin("amended", "--amend", code=12)
+    machine.checkin("second")
+    machine.checkin("second, said better", "--amend")
+
+
 @pytest.mark.parametrize("step", FOLD_STEPS)
 def test_a_fold_that_is_killed_loses_nothing(machine: Machine, step: str) -> None:
     edited(machine)
