@@ -17,7 +17,7 @@ from gitstate.core.signature import Signature
 from gitstate.store import MAIN, Commit, Repository, Snapshot, Staging, Type
 from gitstate.tree import change, live_root
 from gitstate.tree.change import Change, LinksChanged
-from gitstate.tree.overlay.layers import Layers, layers_of
+from gitstate.tree.overlay.layers import Layers, layers_of, require_not_below
 from gitstate.tree.own_data import own_data
 from gitstate.tree.package_manager import wait_until_idle
 from gitstate.tree.policy import Policy, parse, policy_path
@@ -228,10 +228,7 @@ def to_amend(request: Request) -> Snapshot:
     if _recorded(request.repository, request.ref, request.recorded_ref) != found.oid:
         hint = f"gitstate update {request.repository.name}"
         raise ConflictError(f"{found.oid.hex()[:7]} isn't what this live tree was recorded as", hint)
-    layers = layers_of(request.repository)
-    if layers is not None and layers.base == found.oid:
-        hint = "it stays as it is: check in a new commit, without --amend"
-        raise ConflictError(f"{found.oid.hex()[:7]} is what the live tree {layers.live} lies over", hint)
+    require_not_below(request.repository, found.oid)
     return found
 
 

@@ -54,7 +54,7 @@ def preview(repository: Repository, live: Path, observer: Observer) -> Update:
 
 
 def run(repository: Repository, live: Path, observer: Observer, step: Step = lambda name: None) -> Update:
-    """Bring the live tree to main; to be run again if its counts say that somebody edited meanwhile.
+    """Bring the live tree to main; to be run again if its counts say that it is unfinished.
 
     Raises ConflictError, having written nothing, where an edit and a commit don't go together; LockedError,
     HostError, StorageError, DamagedError: run again, it finishes.
@@ -67,7 +67,7 @@ def run(repository: Repository, live: Path, observer: Observer, step: Step = lam
             observer.phase("update")
             counts = restore.apply(plan, observer, step)
             step("written")
-            if counts.overtaken:  # those edits began at the old commit
+            if counts.unfinished:  # a check-in would take back what main has there
                 return Update(base, tip, plan, edited, counts)
             repository.move_refs([(LIVE, tip, repository.ref(LIVE))], f"update: to {tip.hex()[:7]}")
             step("ref")

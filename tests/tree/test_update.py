@@ -129,11 +129,28 @@ def test_an_edit_while_it_runs_stays_and_is_merged_by_the_next(site: Site, live:
         repository, live, SILENT, lambda step: (live / "etc" / "hosts").write_text("mine\n") if step == "removed" else 0
     )
     assert done.counts is not None
-    assert done.counts.overtaken
+    assert done.counts.unfinished
     assert (live / "etc" / "hosts").read_text() == "mine\n"
     assert (live / "etc" / "long").read_text() == "pushed\n"
     assert repository.ref(checkin.LIVE) == recorded
     site.refuses(12, "update", "p", naming="/etc/hosts")
+
+
+def test_what_cant_be_replaced_isnt_taken_for_main_s(site: Site, live: Path) -> None:
+    """Else the next check-in would take back what main has there."""
+    held = live / "etc" / "hosts"
+    held.write_text("pushed\n")
+    push(site, live)
+    if subprocess.run(["chattr", "+i", held], check=False).returncode:
+        pytest.skip("no immutable files here")
+    try:
+        for _ in range(2):
+            assert "/etc/hosts (Operation not permitted)" in site.run("update", "p", code=3).stderr
+    finally:
+        subprocess.run(["chattr", "-i", held], check=True)
+    assert "1 commit behind main" in site.out("status", "p")
+    site.run("update", "p")
+    assert held.read_text() == "pushed\n"
 
 
 def test_a_database_isnt_taken_with_a_log_of_other_content(site: Site, live: Path) -> None:

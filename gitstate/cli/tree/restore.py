@@ -130,5 +130,4 @@ def tell(session: Session, found: Plan, counts: Counts | None) -> None:
         session.observer.notice(f"/{display(path)} is left alone: {why}")
     if counts and counts.left:
         missing = [f"/{display(path)} ({why})" for path, why in counts.left]
-        hint = "run it again" if counts.overtaken else "move that away, and run it again"
-        raise PartlyDoneError(f"not restored: {some_of(missing)}", hint)
+        raise PartlyDoneError(f"not restored: {some_of(missing)}", "look at that, and run it again")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitstate.core import fs
-from gitstate.core.errors import ConfigError, HostError
+from gitstate.core.errors import ConfigError, ConflictError, HostError
 from gitstate.store import Repository
 
 SETTING = "gitstate.overlay"
@@ -57,3 +57,11 @@ def require_directory(repository: Repository) -> None:
     if layers_of(repository) is not None:
         hint = f"gitstate live {repository.name} --mode dir, then run it again"
         raise HostError(f"the live tree of {repository.name} is an overlay", hint)
+
+
+def require_not_below(repository: Repository, commit: bytes) -> None:
+    """Raise ConflictError if the live tree lies over ``commit``, without which its edits mean nothing."""
+    layers = layers_of(repository)
+    if layers is not None and layers.base == commit:
+        hint = "it stays as it is: check in a new commit, without --amend"
+        raise ConflictError(f"{commit.hex()[:7]} is what the live tree {layers.live} lies over", hint)

@@ -100,5 +100,5 @@ class Counts:
     left: list[tuple[bytes, str]] = field(default_factory=list)
     """What couldn't be done without losing something that isn't recorded, and why."""
     bytes: int = 0
-    overtaken: bool = False
-    """Whether somebody edited, since the scan, what was to be replaced or removed."""
+    unfinished: bool = False
+    """Whether an entry isn't as in the target: somebody edited it since the scan, or something holds it."""

@@ -19,12 +19,15 @@ from gitstate.tree.export.models import Counts as ExportCounts
 from gitstate.tree.export.models import LinkGroups
 from gitstate.tree.export.write import Exporter
 from gitstate.tree.restore.models import Counts, EntryStep, Plan
-from gitstate.tree.restore.standing import EDITED, Standing
+from gitstate.tree.restore.standing import Standing
 
 _FEW: Final = 64
 """So many files are synced one by one; after more the whole file system."""
 _ENTRY: Final = b"entry"
 _HOLDS_MORE: Final = "it holds what isn't recorded, or is a mount point"
+
+_HELD: Final = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.EXDEV))
+"""Errors of an entry that is immutable, or a mount point since the scan: the others can be restored."""
 
 Step = Callable[[str], None]
 
@@ -36,7 +39,7 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Cou
     """
     counts = Counts()
     if plan.is_empty:
-        fs.remove_tree(plan.request.live / os.fsdecode(fs.WORKPLACE))  # of a killed run
+        _clear_workplace(plan.request.live / os.fsdecode(fs.WORKPLACE))
         return counts
     if os.geteuid() != 0:
         raise HostError("restore sets owners and makes devices and needs root", "run it with sudo")
@@ -52,6 +55,14 @@ def apply(plan: Plan, observer: Observer, step: Step = lambda name: None) -> Cou
     finally:
         os.umask(mask)
     return counts
+
+
+def _clear_workplace(path: Path) -> None:
+    """Remove what a killed run left. Raises HostError for what is none of ours."""
+    try:
+        fs.remove_tree(path)
+    except NotADirectoryError:
+        raise HostError(f"/{path.name} is where gitstate works", "move it away: no snapshot records it") from None
 
 
 class _Restorer:
@@ -95,7 +106,7 @@ class _Restorer:
         """A directory that no scan enters, emptied of what a killed run left."""
         live = Path(os.fsdecode(b"/proc/self/fd/%d" % self._root))
         path = live / os.fsdecode(fs.WORKPLACE)
-        fs.remove_tree(path)
+        _clear_workplace(path)
         descriptor = fs.make_directory(fs.WORKPLACE, self._root)
         try:
             fs.set_metadata(descriptor, Meta(Kind.DIRECTORY, 0o700))  # no default ACL of the root's
@@ -119,15 +130,29 @@ class _Restorer:
         with self._tree.directory(above) as descriptor:
             yield descriptor, name
 
-    def _leave(self, path: bytes, why: str) -> None:
+    def _leave(self, path: bytes, why: str, *, unfinished: bool = True) -> None:
         """Note that an entry stays, which was to be replaced or removed."""
-        self._counts.overtaken |= why is EDITED
+        self._counts.unfinished |= unfinished
         if (path, why) not in self._counts.left:
             self._counts.left.append((path, why))
 
+    @contextmanager
+    def _noting(self, path: bytes) -> Iterator[None]:
+        """Leave an entry that something holds."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
+            self._leave(path, error.strerror or str(error))
+
+    def _is_below_left(self, path: bytes) -> bool:
+        """Whether a directory that ``path`` was to be made in couldn't be made."""
+        return any(path.startswith(left + b"/") for left, _ in self._counts.left)
+
     def _remove(self, path: bytes) -> None:
         """Remove an entry; a directory only if nothing is left in it."""
-        with suppress(FileNotFoundError), self._parent(path) as (parent, name):
+        with suppress(FileNotFoundError), self._noting(path), self._parent(path) as (parent, name):
             self._counts.removed += self._clear(path, name, parent)
 
     def _clear(self, path: bytes, name: bytes, parent: int) -> bool:
@@ -138,7 +163,7 @@ class _Restorer:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
                     raise
-                self._leave(path, _HOLDS_MORE)
+                self._leave(path, _HOLDS_MORE, unfinished=False)
                 return False
         elif why := self._standing.why_kept(path, name, parent):
             self._leave(path, why)
@@ -148,6 +173,8 @@ class _Restorer:
         return True
 
     def _make_parent(self, path: bytes, meta: Meta, workplace: int) -> None:
+        if self._is_below_left(path):
+            return
         descriptor = fs.make_directory(_ENTRY, workplace)
         try:
             fs.set_metadata(descriptor, meta)
@@ -157,6 +184,8 @@ class _Restorer:
 
     def _entry(self, one: EntryStep, maker: Maker, workplace: int) -> None:
         self._observer.advance(1)
+        if self._is_below_left(one.path):
+            return
         if one.in_place and self._set_metadata(one.path, one.entry.meta):
             self._counts.metadata += 1
         elif not self._link(one.path, workplace):
@@ -179,32 +208,33 @@ class _Restorer:
     def _set_metadata(self, path: bytes, meta: Meta) -> bool:
         """Set the metadata of a file; False if it has other names, too, which keep theirs, or was changed meanwhile."""
         above, _, name = path.rpartition(b"/")
-        with self._tree.directory(above) as parent:
-            if self._standing.why_kept(path, name, parent):
-                return False
-            descriptor = fs.open_file(name, parent)
-            try:
-                found = os.fstat(descriptor)
-                is_ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-                if is_ours:
-                    fs.set_metadata(descriptor, meta, selinux=self._plan.selinux)
-                return is_ours
-            finally:
-                os.close(descriptor)
+        is_set = False
+        with self._noting(path), self._tree.directory(above) as parent:
+            if not self._standing.why_kept(path, name, parent):
+                descriptor = fs.open_file(name, parent)
+                try:
+                    found = os.fstat(descriptor)
+                    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+                        fs.set_metadata(descriptor, meta, selinux=self._plan.selinux)
+                        is_set = True
+                finally:
+                    os.close(descriptor)
+        return is_set
 
     def _place(self, path: bytes, workplace: int, made: bytes, *, over_own: bool = False) -> bool:
         """Give what was made its name, in place of what has it; False if that must stay, and isn't of this run."""
-        with self._parent(path) as (parent, name):
+        is_placed = False
+        with self._noting(path), self._parent(path) as (parent, name):
             if not over_own and (why := self._standing.why_kept(path, name, parent)):
                 self._leave(path, why)
-                is_free = False
             else:
-                is_free = self._rename(path, made, workplace, name, parent)
-            if not is_free:
-                fs.remove_entry(made, workplace)
-            elif self._sync_each:
-                os.fsync(parent)
-            return is_free
+                is_placed = self._rename(path, made, workplace, name, parent)
+                if is_placed and self._sync_each:
+                    os.fsync(parent)
+        if not is_placed:
+            self._counts.unfinished = True
+            fs.remove_entry(made, workplace)
+        return is_placed
 
     def _rename(self, path: bytes, made: bytes, workplace: int, name: bytes, parent: int) -> bool:
         """Rename, after the removal of what a rename can't replace: an emptied directory by a file, or the reverse."""
@@ -269,6 +299,8 @@ class _Restorer:
             )
             exporter.make_trees((path, tree) for path, tree in trees)
             for path, _ in trees:
+                if self._is_below_left(path):
+                    continue
                 above, _, name = path.rpartition(b"/")
                 made = fs.open_path(above, inside)
                 try:
@@ -296,10 +328,12 @@ class _Restorer:
     def _finish(self, path: bytes, descriptor: int) -> None:
         meta = self._steps.directories.get(path)
         if meta is not None:
-            fs.set_metadata(descriptor, meta, selinux=self._plan.selinux)
+            with self._noting(path):
+                fs.set_metadata(descriptor, meta, selinux=self._plan.selinux)
             self._counts.metadata += path not in self._times
         else:
             time = self._steps.times.get(path, self._times[path])
-            os.utime(descriptor, ns=(time, time))
+            with suppress(PermissionError):  # nothing changed in what is immutable
+                os.utime(descriptor, ns=(time, time))
         if self._sync_each:
             os.fsync(descriptor)

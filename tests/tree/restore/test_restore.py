@@ -226,6 +226,32 @@ def test_a_socket_in_a_files_place_stays(site: Site, live: Path) -> None:
     assert stat.S_ISSOCK((live / "etc" / "motd").lstat().st_mode)
 
 
+def test_what_is_immutable_stays_and_stops_nothing_else(site: Site, live: Path) -> None:
+    held = live / "etc" / "fstab"
+    for name in ("fstab", "hosts"):
+        (live / "etc" / name).write_text("edited\n")
+    (live / "usr" / "bin" / "true").chmod(0o700)
+    if subprocess.run(["chattr", "+i", held, live / "usr" / "bin" / "true"], check=False).returncode:
+        pytest.skip("no immutable files here")
+    try:
+        said = site.run("restore", "p", "--all", code=3).stderr
+    finally:
+        subprocess.run(["chattr", "-i", held, live / "usr" / "bin" / "true"], check=True)
+    assert "/etc/fstab (Operation not permitted)" in said
+    assert "/usr/bin/true (Operation not permitted)" in said
+    assert held.read_text() == "edited\n"
+    site.run("restore", "p", "--all")
+    assert differences(live) == []
+
+
+def test_what_stands_where_restore_works_is_named(site: Site, live: Path) -> None:
+    (live / ".gitstate.restore").symlink_to("etc")
+    site.refuses(5, "restore", "p", "etc", naming="/.gitstate.restore")
+    (live / "etc" / "hosts").write_text("edited\n")
+    site.refuses(5, "restore", "p", "etc", naming="/.gitstate.restore")
+    assert (live / "etc" / "hosts").read_text() == "edited\n"
+
+
 def test_no_symlink_is_followed(site: Site, live: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     shutil.copytree(live / "etc", outside, symlinks=True)
@@ -318,6 +344,7 @@ def test_an_edit_since_the_scan_stays(live: Path) -> None:
     (etc / "fstab").chmod(0o600)
     (etc / "passwd").unlink()
     shutil.rmtree(live / "usr")
+    shutil.rmtree(live / "srv")
     (etc / "new").write_text("new\n")
     found = planned(live, delete=True)
     write_keeping_time(etc / "motd", "EDITED\n")
@@ -327,10 +354,11 @@ def test_an_edit_since_the_scan_stays(live: Path) -> None:
     (live / "usr").mkdir()
     (live / "usr" / "file").write_text("edited\n")
     (etc / "new").write_text("newer\n")
+    (live / "srv").write_text("edited\n")
     counts = restoring.apply(found, SILENT)
     left = dict(counts.left)
-    assert sorted(left) == [b"etc/fstab", b"etc/hostname", b"etc/motd", b"etc/new", b"etc/passwd", b"usr"]
-    assert counts.overtaken
+    assert sorted(left) == [b"etc/fstab", b"etc/hostname", b"etc/motd", b"etc/new", b"etc/passwd", b"srv", b"usr"]
+    assert counts.unfinished
     assert [(etc / name).read_text() for name in ("motd", "fstab", "passwd", "new")] == [
         "EDITED\n",
         "edited\n",
@@ -338,6 +366,7 @@ def test_an_edit_since_the_scan_stays(live: Path) -> None:
         "newer\n",
     ]
     assert (live / "usr" / "file").exists()
+    assert (live / "srv").read_text() == "edited\n"
     assert (etc / "hosts").read_bytes() == (live.with_name("HEAD") / "etc" / "hosts").read_bytes()
     assert not list(live.glob(".gitstate*"))
 
@@ -348,7 +377,7 @@ def test_what_only_looks_newer_is_replaced(live: Path) -> None:
     found = planned(live)
     (live / "etc" / "motd").chmod(0o644)
     counts = restoring.apply(found, SILENT)
-    assert (counts.left, counts.overtaken) == ([], False)
+    assert (counts.left, counts.unfinished) == ([], False)
     assert differences(live) == []
 
 
