@@ -67,6 +67,20 @@ def test_without_a_message_nothing_is_recorded(
     assert subjects(site) == ["one"]
 
 
+def test_a_message_is_kept_if_the_check_in_fails(
+    site: Site, live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What policy refuses came while it was written."""
+    editor(tmp_path, monkeypatch, "A long story.\n")
+    monkeypatch.setenv(
+        "GIT_EDITOR", f"mkdir {live}/etc/ssh; echo key >{live}/etc/ssh/ssh_host_rsa_key; " + os.environ["GIT_EDITOR"]
+    )
+    said = site.run("checkin", "p", code=4).stderr
+    kept = site.repository("p") / "gitstate" / "CHECKIN_EDITMSG"
+    assert f"the message is kept in {kept}" in said
+    assert kept.read_text() == "A long story.\n"
+
+
 def test_a_script_gets_no_editor_that_waits_for_a_terminal(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

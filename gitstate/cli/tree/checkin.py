@@ -107,11 +107,13 @@ def _checkin(session: Session, name: str, request: engine.Request, *, is_asked: 
         found, result = engine.status(request.repository, request.live, session.observer, allow=request.allow), None
     else:
         if is_asked:
-            from gitstate.cli.tree.message import ask  # scripts have a message
+            from gitstate.cli.tree.message import asked  # scripts have a message
 
             seen = engine.status(request.repository, request.live, session.observer, allow=request.allow)
-            request = replaced(request, message=ask(session, request, seen))
-        result = engine.record(request, session.observer)
+            with asked(session, request, seen) as message:
+                result = engine.record(replaced(request, message=message), session.observer)
+        else:
+            result = engine.record(request, session.observer)
         found = result.status
     report(session, name, request.live, request.branch, found, result)
     if session.dry_run:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import DeclinedError, suggest
@@ -10,6 +13,7 @@ from gitstate.cli.tree.changes import change_lines
 from gitstate.core import environment, process, settings
 from gitstate.core.errors import HostError, UsageError
 from gitstate.core.fs import write_file
+from gitstate.core.names import visible
 from gitstate.tree import checkin as engine
 from gitstate.tree.checkin import Request, Status
 
@@ -20,8 +24,11 @@ _HELP = """
 """
 
 
-def ask(session: Session, request: Request, found: Status) -> str:
-    """The message that a person writes for what ``found`` shows. Raises DeclinedError for none, UsageError, HostError.
+@contextmanager
+def asked(session: Session, request: Request, found: Status) -> Iterator[str]:
+    """The message that a person writes for what ``found`` shows; if the check-in fails, it is kept, and said where.
+
+    Raises DeclinedError for none, UsageError, HostError.
 
     What would stop the check-in is raised before anybody writes. In a script only an editor that GIT_EDITOR names is
     started: another would wait for a terminal for ever.
@@ -31,14 +38,29 @@ def ask(session: Session, request: Request, found: Status) -> str:
     engine.preview(request, found)
     before = engine.to_amend(request).message.strip() if request.amend else ""
     if not request.amend and found.tree == found.old_tree:
-        return "nothing"  # and nothing will be recorded
+        yield "nothing"  # and nothing will be recorded
+        return
     path = request.repository.private / "CHECKIN_EDITMSG"
     lines = change_lines(session, found.changes, found.links, times=False, plain=True)
-    text = before + "\n" + _HELP + "".join(f"# {line}\n" for line in lines)
-    write_file(path, text.encode("utf-8", "surrogateescape"), 0o600)
+    message = _written(path, before + "\n" + _HELP + "".join(f"# {line}\n" for line in lines), request)
+    if not message:
+        path.unlink()
+        suggest(session, "an empty message: nothing recorded")
+        raise DeclinedError
+    try:
+        yield message
+    except Exception:
+        suggest(session, f"the message is kept in {visible(str(path))}")
+        raise
+    path.unlink(missing_ok=True)
+
+
+def _written(path: Path, text: str, request: Request) -> str:
+    """What an editor makes of ``text``, without the lines that begin with #. Raises UsageError, HostError."""
     editor = settings.editor(request.repository.path)
     if editor is None:
         raise UsageError("a check-in needs a message, and there is no editor", "-m TEXT, or set EDITOR")
+    write_file(path, text.encode("utf-8", "surrogateescape"), 0o600)
     # As git runs it: the setting is a shell command, the file's name its argument.
     code = process.show(["sh", "-c", f'{editor} "$@"', editor, str(path)], variables=environment.own())
     if code:
@@ -46,9 +68,4 @@ def ask(session: Session, request: Request, found: Status) -> str:
             f"the editor ended with exit code {code}: nothing recorded", f"-m TEXT, or set EDITOR: {editor}"
         )
     written = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
-    path.unlink()
-    message = "\n".join(line.rstrip() for line in written if not line.startswith("#")).strip()
-    if not message:
-        suggest(session, "an empty message: nothing recorded")
-        raise DeclinedError
-    return message
+    return "\n".join(line.rstrip() for line in written if not line.startswith("#")).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from gitstate.cli.base.app import Session, command, complete_repository
 from gitstate.cli.base.help import Command
 from gitstate.cli.base.output import DeclinedError, emit, location, suggest
 from gitstate.cli.tree.changes import live_option, status_lines
-from gitstate.cli.tree.message import ask
+from gitstate.cli.tree.message import asked
 from gitstate.cli.tree.mounts import mount_lines, mounts_json
 from gitstate.core import settings
 from gitstate.core.names import visible
@@ -84,9 +84,8 @@ def shell(
     found = engine.status(repository, tree, session.observer)
     commit = None
     if _is_wanted(session, name, found, message, code):
-        with suppress(DeclinedError):  # an empty message
-            asked = request(message or ask(session, request(), found))
-            commit = engine.record(asked, session.observer).commit
+        with suppress(DeclinedError), _message(session, request(), found, message) as text:  # none if it is empty
+            commit = engine.record(request(text), session.observer).commit
             suggest(session, f"checked in as {commit.hex()[:7]}" if commit else f"{name}: nothing changed")
     value = _as_json(session, name, todo) | {
         "exit_code": code,
@@ -96,6 +95,10 @@ def shell(
     if session.json:
         emit(session, "shell/1", value, [])
     return code
+
+
+def _message(session: Session, request: Request, found: Status, message: str | None) -> AbstractContextManager[str]:
+    return nullcontext(message) if message else asked(session, request, found)
 
 
 def _is_wanted(session: Session, name: str, found: Status, message: str | None, code: int) -> bool:
