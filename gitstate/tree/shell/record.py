@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from gitstate.core import failures
 from gitstate.core.errors import GitstateError
 from gitstate.core.monitor import SILENT
 from gitstate.store import Repository
@@ -48,8 +49,9 @@ class Recorder:
             if not asked.before and self._name is not None:
                 self._restore_links(self._site.repository(self._name))
             result = checkin.record(request, SILENT)
-        except GitstateError as error:
-            return f"not checked in {'before' if asked.before else 'after'} {asked.program}: {error}"
+        except (GitstateError, OSError, MemoryError) as error:
+            why = failures.of_exception(error) or error
+            return f"not checked in {'before' if asked.before else 'after'} {asked.program}: {why}"
         if result.commit is None:
             return ""
         self.commits.append(result.commit)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gitstate.store.site import Site
+from gitstate.tree import checkin
 from gitstate.tree.shell.packages import Packages, compare, message, parse
+from gitstate.tree.shell.record import Recorder
+from gitstate.tree.shell.requests import Request
 
 NAMES = st.text("abc+-.", min_size=1, max_size=3).map(lambda text: f"a{text}")
 VERSIONS = st.sets(st.sampled_from(("1", "2", "1:3~rc1")), min_size=1, max_size=2)
@@ -47,3 +55,13 @@ def test_the_changes_make_the_one_out_of_the_other(before: dict[str, set[str]], 
     made = made - set(changes.removed) | set(changes.added)
     assert made == {(name, version) for name, versions in after.items() for version in versions}
     assert (changes == Packages((), (), ())) == (before == after)
+
+
+def test_a_full_disk_ends_no_package_manager(tmp_path: Path) -> None:
+    """It is told, as all that goes wrong: the shell would end, and dpkg in the middle of its work."""
+
+    def full() -> checkin.Request:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    recorder = Recorder(Site.create(tmp_path / "site"), None, full)
+    assert recorder.answer(Request(True, "apt", b"")).startswith("not checked in before apt: No space left on device")
