@@ -1,4 +1,5 @@
-"""Whether a package manager is at work in a live tree from somewhere else: what it has half done isn't to be recorded.
+"""Whether a package manager is at work in a live tree from somewhere else: what it has half done isn't to be recorded,
+nor written over.
 
 A machine that boots the live tree locks over NFS 4: the server holds these locks for it, and they belong to no process
 here. NFS 3 as we mount it tells the server of no lock; there dpkg's journal shows that it is at work. A package manager

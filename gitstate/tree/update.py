@@ -18,6 +18,7 @@ from gitstate.store.objects import TREE
 from gitstate.tree import live_root, restore
 from gitstate.tree.checkin import LIVE, require_base, save_cache, scan_live
 from gitstate.tree.combine import MergedTree, merge_trees
+from gitstate.tree.package_manager import wait_until_idle
 from gitstate.tree.policy import Policy
 from gitstate.tree.restore import Counts, Plan, Request
 from gitstate.tree.scan.cache import Row
@@ -59,6 +60,7 @@ def run(repository: Repository, live: Path, observer: Observer, step: Step = lam
     Raises ConflictError, having written nothing, where an edit and a commit don't go together; LockedError,
     HostError, StorageError, DamagedError: run again, it finishes.
     """
+    wait_until_idle(live, observer)
     with repository.lock("update"):
         base, tip = _ends(repository, live)
         if base == tip:

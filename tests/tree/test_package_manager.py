@@ -13,7 +13,10 @@ import pytest
 
 from gitstate.core.errors import LockedError
 from gitstate.core.monitor import Silent
+from gitstate.store import Repository
+from gitstate.tree import restore, update
 from gitstate.tree.package_manager import wait_until_idle
+from tests.gitstate_command import make_site
 from tests.support import root_only
 
 pytestmark = root_only
@@ -83,6 +86,23 @@ def test_a_journal_that_grows_is_waited_for(tmp_path: Path) -> None:
     old = time.time() - 60
     os.utime(journal / "0001", (old, old))
     wait_until_idle(tmp_path, Heard(), patience=0)
+
+
+@pytest.mark.parametrize("verb", ["update", "restore"])
+def test_what_writes_the_whole_tree_waits(tmp_path: Path, verb: str) -> None:
+    live, site = tmp_path / "live", make_site(tmp_path / "site")
+    live.mkdir()
+    site.run("prototype", "create", "p", "--live", str(live))
+    site.run("checkin", "p", "-m", "one")
+    repository, heard = Repository(site.repository("p"), "p"), Heard()
+    descriptor = lock_file(live, LOCKS[0])
+    threading.Timer(0.3, os.close, (descriptor,)).start()
+    if verb == "update":
+        update.run(repository, live, heard)
+    else:
+        commit = repository.resolve("main")
+        restore.run(restore.Request(repository, live, repository.snapshot(commit).tree), heard)
+    assert "waiting" in heard.notices[0]
 
 
 def test_nothing_is_followed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from gitstate.core.monitor import Observer
 from gitstate.store import Repository
 from gitstate.tree import live_root
 from gitstate.tree.checkin import live_tree
+from gitstate.tree.package_manager import wait_until_idle
 from gitstate.tree.restore.models import Counts, Plan, Request
 from gitstate.tree.restore.planning import plan
 from gitstate.tree.restore.write import apply
@@ -35,6 +36,8 @@ def directory(repository: Repository, live: Path | None, *, everything: bool) ->
 
 def run(request: Request, observer: Observer, step: Callable[[str], None] = lambda name: None) -> tuple[Plan, Counts]:
     """Plan and apply under the repository's lock. Raises LockedError, NotFoundError, and what the two raise."""
+    if not request.paths:
+        wait_until_idle(request.live, observer)
     with request.source.lock("restore"):
         found = plan(request, observer)
         observer.phase("restore")
