@@ -259,7 +259,7 @@ class _Restorer:
                 with self._tree.directory(above) as source:
                     os.link(name, _ENTRY, src_dir_fd=source, dst_dir_fd=workplace, follow_symlinks=False)
             except OSError as error:
-                if error.errno not in (errno.EMLINK, errno.EXDEV, errno.ENOENT):
+                if error.errno not in (errno.EMLINK, errno.EXDEV, errno.ENOENT, errno.EPERM):
                     raise
                 continue
             if not self._place(path, workplace, _ENTRY, over_own=over_own):
@@ -274,7 +274,7 @@ class _Restorer:
         """Join the members of groups of which some came with whole directories."""
         below = tuple(path + b"/" for path, *_ in self._steps.trees)
         for group in set(self._plan.groups.values()) if below else ():
-            come = [path for path in group if path.startswith(below)]
+            come = [path for path in group if path.startswith(below) and not self._is_below_left(path)]
             standing = [path for path in group if path in self._ready]
             first = self._tree.lstat((standing or come)[0]) if come else None
             for path in come:

@@ -371,6 +371,20 @@ def test_an_edit_since_the_scan_stays(live: Path) -> None:
     assert not list(live.glob(".gitstate*"))
 
 
+def test_a_directory_made_since_the_scan_gets_no_hard_links(site: Site, live: Path) -> None:
+    """A group joins what came with a restored directory, and nothing that somebody made in its place."""
+    (live / "usr" / "lib").mkdir()
+    os.link(live / "etc" / "hosts", live / "usr" / "lib" / "hosts")
+    site.run("checkin", "p", "-m", "two")
+    shutil.rmtree(live / "usr" / "lib")
+    found = planned(live)
+    (live / "usr" / "lib").mkdir()
+    (live / "usr" / "lib" / "hosts").write_text("edited\n")
+    counts = restoring.apply(found, SILENT)
+    assert [path for path, _ in counts.left] == [b"usr/lib"]
+    assert (live / "usr" / "lib" / "hosts").read_text() == "edited\n"
+
+
 def test_what_only_looks_newer_is_replaced(live: Path) -> None:
     """Its status time moved, as of a name of a hard link that goes."""
     (live / "etc" / "motd").write_text("edited\n")
