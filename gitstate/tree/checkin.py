@@ -57,6 +57,8 @@ class Request:
     allow: tuple[Allowance, ...] = ()
     replace: bool = False
     amend: bool = False
+    amended: bytes | None = None
+    """The check-in that ``amend`` is to replace, if somebody has looked at it."""
     yes_delete: int | None = None
     """So many entries may be missing, and the live tree may be another directory than last time."""
 
@@ -224,7 +226,7 @@ def record(request: Request, observer: Observer, step: Step = lambda name: None)
 
 def to_amend(request: Request) -> Snapshot:
     """The check-in that ``request`` replaces. Raises NotFoundError, ConflictError."""
-    found = amendable(request.repository, request.ref, {request.ref, request.recorded_ref})
+    found = amendable(request.repository, request.ref, {request.ref, request.recorded_ref}, request.amended)
     if _recorded(request.repository, request.ref, request.recorded_ref) != found.oid:
         hint = f"gitstate update {request.repository.name}"
         raise ConflictError(f"{found.oid.hex()[:7]} isn't what this live tree was recorded as", hint)

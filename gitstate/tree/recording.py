@@ -52,14 +52,17 @@ def refuse(findings: Findings) -> None:
         raise RefusedError(f"nothing recorded, {refused(refusals)}", remedies(refusals))
 
 
-def amendable(repository: Repository, ref: str, own: Collection[str]) -> Snapshot:
+def amendable(repository: Repository, ref: str, own: Collection[str], seen: bytes | None) -> Snapshot:
     """The commit at the end of a branch, to be replaced while nothing else has it; ``own`` are refs that go along.
 
-    Raises NotFoundError, and ConflictError for a merge and for what a release, a tag or another branch has.
+    Raises NotFoundError, and ConflictError for a merge, for what a release, a tag or another branch has, and for
+    another commit than ``seen``, if that is known.
     """
     tip = repository.ref(ref)
     if tip is None:
         raise NotFoundError(f"{repository.name} has no check-in to amend", "check in without --amend")
+    if seen not in (None, tip):
+        raise ConflictError(f"there is another check-in meanwhile, {tip.hex()[:7]}", "look at it, and amend that")
     found = repository.snapshot(tip)
     if len(found.parents) > 1:
         raise ConflictError(f"{tip.hex()[:7]} is a merge", "check in a new commit instead")

@@ -117,6 +117,18 @@ def test_amend(site: Site, live: Path, tmp_path: Path, monkeypatch: pytest.Monke
     subprocess.run(["git", "-C", str(site.repository("p")), "fsck", "--strict"], check=True, capture_output=True)
 
 
+def test_a_check_in_made_while_the_message_is_written_is_not_amended(
+    site: Site, live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a hook of a package manager makes one: it would be gone with its message."""
+    site.run("checkin", "p", "-m", "two")
+    editor(tmp_path, monkeypatch, "Two.\n")
+    other = f"echo x >{live}/etc/new; {sys.executable} -m gitstate checkin p -m apt; "
+    monkeypatch.setenv("GIT_EDITOR", other + os.environ["GIT_EDITOR"])
+    assert "another check-in" in site.run("checkin", "p", "--amend", code=12).stderr
+    assert subjects(site) == ["apt", "two", "one"]
+
+
 def test_the_first_check_in_can_be_amended(site: Site) -> None:
     site.run("checkin", "p", "--amend", "-m", "first")
     assert subjects(site) == ["first"]

@@ -109,6 +109,8 @@ def _checkin(session: Session, name: str, request: engine.Request, *, is_asked: 
         if is_asked:
             from gitstate.cli.tree.message import asked  # scripts have a message
 
+            if request.amend:
+                request = replaced(request, amended=engine.to_amend(request).oid)
             seen = engine.status(request.repository, request.live, session.observer, allow=request.allow)
             with asked(session, request, seen) as message:
                 result = engine.record(replaced(request, message=message), session.observer)
