@@ -19,6 +19,7 @@ from gitstate.release.opened import OpenedSite
 from gitstate.release.requests import pending, request_of, superseded_by
 from gitstate.store import MAIN, Repository
 from gitstate.tree import checkin
+from gitstate.tree.standing import Standing, standing
 
 if TYPE_CHECKING:
     from gitstate.core.names import Pin
@@ -50,6 +51,8 @@ class Tree:
     live: Path | None
     edits: Edits | None
     problem: GitstateError | None
+    standing: Standing | None = None
+    """Where others have moved main since the live tree was recorded; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,7 @@ class _Named:
 
 def _tree(name: str, repository: Repository, observer: Observer | None) -> Tree:
     """One prototype or layer; its live tree is looked into if there is an observer."""
-    commit = when = subject = edits = problem = None
+    commit = when = subject = edits = problem = stands = None
     live = repository.live
     try:
         if commit := repository.ref(MAIN):
@@ -180,11 +183,12 @@ def _tree(name: str, repository: Repository, observer: Observer | None) -> Tree:
             when, subject = snapshot.when, snapshot.subject
         if observer is not None and live is not None:
             edits = _edits(repository, _Named(observer, name))
+            stands = standing(repository)
     except GitstateError as error:
         problem = error
     except OSError as error:
         problem = failures.of_system(error)
-    return Tree(name, commit, when, subject, live, edits, problem)
+    return Tree(name, commit, when, subject, live, edits, problem, stands)
 
 
 def _edits(repository: Repository, observer: Observer) -> Edits:

@@ -8,7 +8,7 @@ from typing import Final
 from gitstate.core import git, process
 from gitstate.core.errors import DamagedError, NotFoundError
 from gitstate.core.failures import ProgramError
-from gitstate.core.wording import did_you_mean, nearest
+from gitstate.core.wording import did_you_mean, nearest, some_of
 from gitstate.store.objects import parse_commit
 from gitstate.store.odb import Objects
 from gitstate.store.refs import plain_name, read_ref, read_refs, short_names
@@ -70,8 +70,10 @@ def _not_found(objects: Objects, revision: str, name: str, damage: DamagedError 
     if damage is not None and (first == "HEAD" or read_ref(objects.path, f"refs/heads/{first}")):
         return damage
     names = short_names(objects.path)
-    near = nearest(revision, names) or sorted(names)[:3]
-    hint = did_you_mean(near, "nothing is checked in yet: gitstate checkin")
+    there_are = (
+        f"its branches and tags: {some_of(sorted(names))}" if names else "nothing is checked in yet: gitstate checkin"
+    )
+    hint = did_you_mean(nearest(revision, names), there_are)
     return NotFoundError(f"{name} has no revision {revision!r}", hint)
 
 

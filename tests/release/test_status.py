@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,24 @@ def test_for_people(site: Site, tmp_path: Path) -> None:
     site.run("checkin", "desktop", "-m", "second")
     (tmp_path / "site" / "live" / "lab" / "lab3" / "x").write_text("x")
     assert "nothing to check in" in site.run("status", cwd=tmp_path).stdout
+
+
+def test_a_live_tree_behind_main_says_so(site: Site, tmp_path: Path) -> None:
+    site.run("clone", "desktop", str(tmp_path / "clone"))
+    who = ("-c", "user.name=A", "-c", "user.email=a@b")
+    (tmp_path / "clone" / "etc" / "pushed").write_text("pushed\n")
+    for words in (("add", "--all"), (*who, "commit", "-qm", "pushed"), ("push", "-q")):
+        subprocess.run(["git", "-C", str(tmp_path / "clone"), *words], check=True)
+    main = site.git("desktop", "rev-parse", "main").strip()
+    value = site.json("status")
+    VALIDATOR.validate(value)
+    assert [one["main"] for one in value["repositories"]] == [{"commit": main, "behind": 1, "ahead": 0}, None, None]
+    assert (
+        site.run("status", cwd=tmp_path).stdout.splitlines()[3].endswith("  1 commit behind main, 1 added, 1 modified")
+    )
+    assert look(site, quick=True).trees[0].standing is None
+    site.run("update", "desktop")
+    assert "behind main" not in site.run("status", cwd=tmp_path).stdout
 
 
 def test_inside_a_live_tree_it_is_that_tree(site: Site, tmp_path: Path) -> None:

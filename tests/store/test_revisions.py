@@ -75,7 +75,7 @@ def test_ids_may_be_short_and_in_capitals(past: Repository) -> None:
         ("mian", "did you mean main?"),
         ("side/wya", "did you mean side/way?"),
         ("lab3/2", "did you mean lab3/1?"),
-        ("zzz", "did you mean lab3/1, light, loose?"),
+        ("zzz", "its branches and tags: lab3/1, light, loose, main, of-a-blob and 3 more"),
     ],
 )
 def test_the_nearest_names_are_suggested(past: Repository, revision: str, hint: str) -> None:

@@ -9,7 +9,7 @@ from gitstate.cli.base.app import Session
 from gitstate.cli.base.output import LETTERS, ago, emit, location, moment, suggest, table
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import visible
-from gitstate.core.wording import some_of
+from gitstate.core.wording import counted, some_of
 from gitstate.release import status as site_status
 from gitstate.release.status import BootFiles, Edits, Running, SiteStatus, Tree, Users
 
@@ -68,7 +68,11 @@ def _live(one: Tree) -> str:
         return "-"
     if one.edits is None:
         return str(one.live)
-    return _edits(one.edits, one.commit is None)
+    edits = _edits(one.edits, one.commit is None)
+    if one.standing is None:
+        return edits
+    there = f"{counted(one.standing.behind, 'commit')} behind" if one.standing.behind else "beside"
+    return f"{there} main, {edits}"
 
 
 def _edits(edits: Edits, is_first: bool) -> str:
@@ -154,6 +158,9 @@ def _tree_json(one: Tree) -> dict[str, Any]:
             **{word.replace(" ", "_"): edits.counts.get(letter, 0) for letter, word in LETTERS.items()},
         }
         if edits
+        else None,
+        "main": {"commit": one.standing.main.hex(), "behind": one.standing.behind, "ahead": one.standing.ahead}
+        if one.standing
         else None,
         "problem": one.problem.message if one.problem else None,
     }

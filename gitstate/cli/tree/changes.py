@@ -57,7 +57,7 @@ def change_lines(
     for link in links:
         yield str(link)
     if len(shown) < len(changes):
-        yield f"({counted(len(changes) - len(shown), 'entry', 'entries')} differ only in time: --times)"
+        yield f"({counted(len(changes) - len(shown), 'entry differs', 'entries differ')} only in time: --times)"
 
 
 def note_skipped(session: Session, found: Status) -> None:

@@ -34,7 +34,9 @@ def asked(session: Session, request: Request, found: Status) -> Iterator[str]:
     started: another would wait for a terminal for ever.
     """
     if session.json or not (sys.stdin.isatty() or environment.own().get("GIT_EDITOR")):
-        raise UsageError("a check-in needs a message", "-m TEXT")
+        raise UsageError(
+            "a check-in needs a message", "-m TEXT; an editor opens only in a terminal, or if GIT_EDITOR is set"
+        )
     engine.preview(request, found)
     before = engine.to_amend(request).message.strip() if request.amend else ""
     if not request.amend and found.tree == found.old_tree:
@@ -65,7 +67,8 @@ def _written(path: Path, text: str, request: Request) -> str:
     code = process.show(["sh", "-c", f'{editor} "$@"', editor, str(path)], variables=environment.own())
     if code:
         raise HostError(
-            f"the editor ended with exit code {code}: nothing recorded", f"-m TEXT, or set EDITOR: {editor}"
+            f"the editor {editor} ended with exit code {code}: nothing recorded",
+            "-m TEXT, or another editor: GIT_EDITOR=nano gitstate checkin",
         )
     written = path.read_bytes().decode("utf-8", "surrogateescape").splitlines()
     return "\n".join(line.rstrip() for line in written if not line.startswith("#")).strip()

@@ -123,9 +123,8 @@ def tell(session: Session, found: Plan, counts: Counts | None) -> None:
     """What was left alone, for people. Raises PartlyDoneError for what couldn't be done."""
     if found.kept:
         named = some_of([f"/{display(path)}" for path in found.kept])
-        suggest(
-            session, f"{counted(len(found.kept), 'new entry', 'new entries')} stay: {named} (--delete removes them)"
-        )
+        stay = counted(len(found.kept), "new entry stays", "new entries stay")
+        suggest(session, f"{stay}: {named} (to remove: --delete)")
     for path, why in found.skipped:
         session.observer.notice(f"/{display(path)} is left alone: {why}")
     if counts and counts.left:

@@ -110,7 +110,8 @@ def _is_wanted(session: Session, name: str, found: Status, message: str | None, 
     if session.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         if message is not None and not code:
             return True
-        suggest(session, f"{name}: {changed}: gitstate status {name}")
+        why = f", not checked in after exit code {code}" if message is not None else ""
+        suggest(session, f"{name}: {changed}{why}: gitstate status {name}")
         return False
     progress.clear()
     while number:
