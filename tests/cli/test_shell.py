@@ -133,6 +133,13 @@ def test_the_current_live_tree_is_meant_without_a_name(site: Site, root: Path) -
     assert site.run("shell", "--", "cat", "/etc/machine-id", cwd=root / "etc").returncode == 0
 
 
+def test_a_program_that_fails_checks_nothing_in_and_that_is_said(site: Site, root: Path) -> None:
+    before = git(site, "rev-parse", "main")
+    done = site.run("shell", "desktop", "-m", "x", "--", "sh", "-c", "echo more >>/etc/motd; exit 7", code=7)
+    assert done.stderr.strip() == "desktop: 1 file changed, not checked in after exit code 7: gitstate status desktop"
+    assert git(site, "rev-parse", "main") == before
+
+
 def ask(site: Site, typed: bytes, *words: str, editor: str = "sed -i '1s/^/a greeting/'") -> Screen:
     """The command on a terminal, with what a person types in advance."""
     environment = {**os.environ, "GITSTATE_SITE": str(site.path), "PYTHONPATH": str(PROJECT)}

@@ -47,6 +47,11 @@ WORDING: Final = {
         "HOST1 HOST2, or HOST --at OLD NEW; OLD and NEW are releases or days",
     ),
     "secret remove kiosk-1": (2, "PATH is missing", "name a PATH, or remove all: gitstate secret remove kiosk-1 --all"),
+    "checkin desktop": (
+        2,
+        "a check-in needs a message",
+        "-m TEXT; an editor opens only in a terminal, or if GIT_EDITOR is set",
+    ),
     "prototype remove desktop": (2, "removing desktop deletes its history", "confirm with --yes"),
 }
 """Command -> exit code, message, hint."""

@@ -63,8 +63,10 @@ def test_without_a_message_nothing_is_recorded(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, code: int, ends: int
 ) -> None:
     editor(tmp_path, monkeypatch, text, code)
-    site.run("checkin", "p", code=ends)
+    done = site.run("checkin", "p", code=ends)
     assert subjects(site) == ["one"]
+    if code:
+        assert "GIT_EDITOR" in done.stderr
 
 
 def test_a_message_is_kept_if_the_check_in_fails(

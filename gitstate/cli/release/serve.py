@@ -20,8 +20,8 @@ from gitstate.release.models import Name
 
 
 @command(
-    'command="sudo -n /usr/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',
-    'command="sudo -n /usr/bin/gitstate serve --machine",restrict ssh-ed25519 AAAA… lab3',
+    'command="sudo -n /usr/local/bin/gitstate serve",restrict ssh-ed25519 AAAA… ada',
+    'command="sudo -n /usr/local/bin/gitstate serve --machine",restrict ssh-ed25519 AAAA… lab3',
     hidden=True,
 )
 @click.option("--report-only", is_flag=True, help="Accept machines' hardware reports, and nothing else.")

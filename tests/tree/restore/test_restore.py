@@ -178,6 +178,13 @@ def test_new_entries_stay_unless_they_are_to_go(site: Site, live: Path) -> None:
     assert not (live / "etc" / "new").exists()
 
 
+def test_a_tree_that_is_gone_says_how_it_comes_back(site: Site, live: Path) -> None:
+    shutil.rmtree(live)
+    assert "gitstate restore p --all" in site.run("status", "p", code=5).stderr
+    site.run("restore", "p", "--all")
+    assert differences(live) == []
+
+
 def test_what_a_check_in_added_goes_with_the_check_in(site: Site, live: Path) -> None:
     (live / "etc" / "new").write_text("a mistake\n")
     site.run("checkin", "p", "-m", "two")
