@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gitstate.cli.base.output import table
+from gitstate.cli.base.output import alternatives, table
 from tests.cli.harness import GITSTATE, ODD, environment
 from tests.cli.terminal import PATIENCE, Screen, on_terminal
 from tests.gitstate_command import Site, make_site
@@ -234,3 +234,10 @@ def test_removal_asks_on_a_terminal(site: Site) -> None:
     assert "with all history? [y/N]" in screen.text
     assert screen.text.endswith("gitstate: nothing done\n")
     assert site.repository("desktop").is_dir()
+
+
+def test_a_hint_too_long_for_a_line_has_each_way_out_on_its_own() -> None:
+    short = "mount it; or name another: --live DIR"
+    assert alternatives(short) == [short]
+    ways = [f"{'a' * 60} --this;", f"or {'b' * 60} --that"]
+    assert alternatives(" ".join(ways)) == ways

@@ -21,6 +21,8 @@ from gitstate.core.signature import LAST_MOMENT, iso_time
 LETTERS: Final = {"A": "added", "M": "modified", "D": "deleted", "T": "of another type"}
 _LETTER_COLOURS = {"A": "32", "M": "33", "D": "31", "T": "35"}
 _DAY = 86400
+_HINT_WIDTH = 98
+"""Columns; an indentation of two stands in front."""
 
 
 def write_out(data: str | bytes) -> None:
@@ -150,3 +152,8 @@ def location(path: Path) -> str:
 def moment(seconds: int) -> str:
     """A time for JSON: UTC, ISO 8601."""
     return iso_time(seconds)
+
+
+def alternatives(hint: str) -> list[str]:
+    """A hint in lines: too long for one, each way out has its own; none is broken, so that it can be copied."""
+    return hint.replace("; ", ";\n").splitlines() if len(hint) > _HINT_WIDTH else [hint]

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ import click
 from gitstate.cli.base import progress
 from gitstate.cli.base.app import ReaderGoneError, Session, app
 from gitstate.cli.base.help import HelpWantedError
-from gitstate.cli.base.output import DeclinedError, flush
+from gitstate.cli.base.output import DeclinedError, alternatives, flush
 from gitstate.core import failures
 from gitstate.core.errors import GitstateError
 from gitstate.core.names import visible
@@ -117,7 +118,7 @@ def _print_error(session: Session, message: str, hint: str, code: int) -> int:
     with suppress(OSError):  # in order with standard error if both go to one place
         sys.stdout.flush()
     message, hints = visible(message), [visible(line) for line in hint.splitlines()]
-    text = "\n  ".join([f"gitstate: {message}", *hints])
+    text = "\n  ".join([f"gitstate: {message}", *chain.from_iterable(map(alternatives, hints))])
     if session.json or _wants_json(sys.argv):
         import json
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gitstate.cli.base.app import PATH, Session
-from gitstate.cli.base.output import letter, location, write_name
+from gitstate.cli.base.output import alternatives, letter, location, write_name
 from gitstate.core.errors import PartlyDoneError
 from gitstate.core.names import columns, display, octal, padded
 from gitstate.core.wording import counted, some_of
@@ -40,7 +40,8 @@ def status_lines(session: Session, name: str, found: Status, times: bool) -> Ite
         yield f"{name}: nothing has changed since {found.base.hex()[:7]}; a check-in updates records after edits by git"
     yield from change_lines(session, found.changes, found.links, times)
     for refusal in found.findings.refusals:
-        yield f"refused: /{display(refusal.path)}: {refusal.why} ({refusal.hint})"
+        yield f"refused: /{display(refusal.path)}: {refusal.why}"
+        yield from (f"  {line}" for line in alternatives(refusal.hint))
 
 
 def change_lines(
