@@ -116,6 +116,7 @@ def test_two_machines(site: Site) -> None:
     assert json.loads(site.out("--json", "diff", "lab3-1", "lab4-1", "--", "etc/same"))["layers"] == []
     site.run("diff", "--exit-code", "lab3-1", "lab4-1", code=1)
     site.run("diff", "--exit-code", "lab3-1", "lab3-2")
+    assert "no client lab3-3" in site.run("diff", "lab3-1", "lab3-3", code=10).stderr
     site.run("client", "set", "lab3-2", "--pin", "desktop@main")
     pinned = site.json("diff", "lab3-2", "lab4-1")
     assert [one["path"] for one in pinned["snapshots"]["changes"] if one["path"] != "etc"] == ["etc/motd", "etc/same"]

@@ -63,6 +63,8 @@ def test_lines(sample: History) -> None:
         (["dev/zero"], UsageError, "/dev/zero is no file"),
         (["--", "etc/gone"], NotFoundError, "/etc/gone"),
         (["etc/gone"], NotFoundError, "etc/gone"),
+        (["gone"], NotFoundError, "no revision 'gone' and no such path .*put -- before paths"),
+        (["gone~1", "etc/fstab"], NotFoundError, "no revision 'gone~1' .its branches"),
         (["--", "etc/.gitstate"], NotFoundError, "/etc/.gitstate"),
         (["--contents=/etc/passwd", "etc/fstab"], UsageError, "--contents"),
         (["--no-such-flag", "etc/fstab"], UsageError, "no-such-flag"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import takewhile
 from typing import Final
@@ -124,7 +123,10 @@ def _is_revision(session: Session, name: str, word: str) -> bool:
 
 
 def _hosts(session: Session, words: tuple[str, ...]) -> list[str] | None:
-    """Two clients' names; None if the words are others, or mean something in the live tree that we are in."""
+    """Two clients' names; None if the words are others, or mean something in the live tree that we are in.
+
+    Raises NotFoundError if only the first is a client's.
+    """
     named = _plain(words)
     if len(named) != 2 or any(_is_side(session, word) for word in named):
         return None
@@ -132,7 +134,10 @@ def _hosts(session: Session, words: tuple[str, ...]) -> list[str] | None:
         here = session.name(None)
         if all(_is_revision(session, here, word) for word in named):
             return None
-    with suppress(NotFoundError):
-        found: Iterator[str] = (session.opened.directory.client(word.lower()).name for word in named)
-        return named if all(found) else None
-    return None
+    directory = session.opened.directory
+    try:
+        directory.client(named[0].lower())
+    except NotFoundError:
+        return None
+    directory.client(named[1].lower())
+    return named

@@ -282,8 +282,12 @@ def _not_found(repository: Repository, word: str) -> GitstateError:
     try:
         repository.resolve(word)
     except NotFoundError as error:
-        if "/" not in word or ".." in word:
+        if any(mark in word for mark in ("..", "~", "^", "@", ":")):
             return error
+        if "/" not in word:
+            return NotFoundError(
+                f"{error.message} and no such path", f"{error.hint}; put -- before paths that are gone"
+            )
         name = repository.path.name.removesuffix(".git")
         return NotFoundError(f"{name} has no path {display(os.fsencode(word))}", "put -- before paths that are gone")
     return UsageError(f"{word} comes after a path", "revisions come first, then --, then paths")
