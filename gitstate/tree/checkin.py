@@ -121,10 +121,7 @@ def live_tree(repository: Repository, live: Path | None) -> Path:
     if layers is not None and path == layers.live and not layers.is_mounted:
         raise HostError(f"the live tree {path} of {name} is not mounted", f"gitstate live {name}")
     if not fs.has_directory(path):
-        raise HostError(
-            f"the live tree {path} of {name} is missing",
-            f"mount it; or get it back: gitstate restore {name} --all; or name another: --live DIR",
-        )
+        raise HostError(f"the live tree {path} of {name} is missing", f"mount it, or: gitstate restore {name} --all")
     return path
 
 
