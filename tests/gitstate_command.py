@@ -39,12 +39,13 @@ class Site:
         return done
 
     def refuses(self, code: int, *words: str, naming: str | Sequence[str] = (), cwd: Path | None = None) -> str:
-        """Run ``gitstate WORDS``, which prints nothing but one line that has all of ``naming``, and a hint."""
+        """Run ``gitstate WORDS``, which prints nothing but a line that has all of ``naming``, and a hint."""
         done = self.run(*words, code=code, cwd=cwd)
         assert done.stdout == ""
-        message, hint = done.stderr.splitlines()
+        message, *hint = done.stderr.splitlines()
         assert message.startswith("gitstate: ")
-        assert hint.startswith("  ")
+        assert hint
+        assert all(line.startswith("  ") for line in hint)
         for value in (naming,) if isinstance(naming, str) else naming:
             assert value in message, done.stderr
         return done.stderr

@@ -70,10 +70,11 @@ class Said:
             assert sorted(error) == ["code", "hint", "message"], self
             assert error["code"] == self.code, self
             return error["message"], error["hint"]
-        assert len(lines) == 2, self
-        assert lines[0].startswith("gitstate: "), self
-        assert lines[1].startswith("  "), self
-        return lines[0].removeprefix("gitstate: "), lines[1].strip()
+        message, *hint = lines
+        assert hint, self
+        assert message.startswith("gitstate: "), self
+        assert all(line.startswith("  ") for line in hint), self
+        return message.removeprefix("gitstate: "), " ".join(map(str.strip, hint))
 
     def told(self, *codes: int) -> Said:
         """Itself, if it is an error of one of ``codes`` told in a line and a hint."""
