@@ -275,7 +275,7 @@ def test_an_export_of_more_entries_than_inodes(harness: Harness) -> None:
         assert names_of_exports(harness.exports) == set()
         harness.tidy()
         subprocess.run(f"rm -rf {harness.live}/d*", shell=True, check=True)
-        harness.check_in("fewer")
+        harness.check_in("fewer", "--yes-delete", "1000")
         harness.faithful()
 
 
