@@ -139,7 +139,7 @@ def test_all_cures_are_named(released: Harness) -> None:
         pack.chmod(0o600)
         rot(pack)
     said = released.run("verify", "--all", code=14)
-    assert "fetch what is missing from a clone or a backup; " in said.err
+    assert "  fetch what is missing from a clone or a backup;\n" in said.err
     assert "cure: " in said.out
 
 
