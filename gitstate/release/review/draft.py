@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final
 
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.release.review.targets import Target
+from gitstate.release.review.targets import WHITEOUT_FILE, Target
 from gitstate.store import Repository, Staging, Type, object_id
 from gitstate.store.edit import NewObjects
 from gitstate.tree.edits import Edit, Group, edit_entries, lies_below
@@ -18,7 +18,6 @@ from gitstate.tree.snapshot import Lookup
 
 _LARGE: Final = 32 << 20
 """Files of this size (bytes) and above never are in memory as a whole."""
-_WHITEOUT: Final = Meta(Kind.FILE, 0o644, time=0)
 
 
 @dataclass(eq=False)
@@ -122,7 +121,7 @@ class Draft:
                 self.edits[path] = None
                 self.changes.add(path)
         if target.hides:
-            self.put(target.hides, _WHITEOUT, b"")
+            self.put(target.hides, WHITEOUT_FILE, b"")
 
     # --- the result ---
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.core.errors import ConflictError, LockedError, RefusedError, UsageError
@@ -14,14 +13,13 @@ from gitstate.core.wording import some_of
 from gitstate.machine.render.models import ACCOUNTS, MERGE, TEMPLATE, WHITEOUT
 from gitstate.release.opened import OpenedSite
 from gitstate.release.review.reviews import Branch, Review, delete
+from gitstate.release.review.targets import WHITEOUT_FILE
 from gitstate.store import MAIN, Commit, Repository, Type, object_id, write_objects
 from gitstate.store.edit import NewObjects
 from gitstate.tree.change import Removed
 from gitstate.tree.combine.trees import merge_trees
 from gitstate.tree.edits import Edit, edit_entries
 from gitstate.tree.snapshot import Lookup
-
-_WHITEOUT: Final = Meta(Kind.FILE, 0o644, time=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +93,8 @@ def _to_layer(branch: Branch, layer: Repository, conflicts: list[str]) -> Step:
     objects, edits = NewObjects(), dict(_edits(branch))
     for path, edit in edits.items():
         if edit is not None and not isinstance(edit, Meta) and edit.oid:
-            objects[edit.oid] = Type.BLOB, branch.repository.read(edit.oid) if edit.meta is not _WHITEOUT else b""
-        if isinstance(edit, Entry) and edit.meta is not _WHITEOUT and _means_more(path, edit):
+            objects[edit.oid] = Type.BLOB, branch.repository.read(edit.oid) if edit.meta is not WHITEOUT_FILE else b""
+        if isinstance(edit, Entry) and edit.meta is not WHITEOUT_FILE and _means_more(path, edit):
             conflicts.append(f"/{display(path)} of {branch.name} (in a layer, such a name is no file's)")
         names = (path, path + TEMPLATE) if isinstance(edit, Entry) else ()
         for name in names:
@@ -126,7 +124,7 @@ def _edits(branch: Branch) -> dict[bytes, Edit]:
         above, _, name = change.path.rpartition(b"/")
         if isinstance(change, Removed):
             if not any(path in found for path in _whiteouts_above(above)):
-                found[join(above, WHITEOUT + name)] = Entry(WHITEOUT + name, _WHITEOUT, object_id(Type.BLOB, b""))
+                found[join(above, WHITEOUT + name)] = Entry(WHITEOUT + name, WHITEOUT_FILE, object_id(Type.BLOB, b""))
         elif entry := look_up(change.path):
             found[change.path] = entry
         elif directory := look_up.directory(change.path):

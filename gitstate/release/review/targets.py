@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from gitstate.core.entry import Kind, Meta
 from gitstate.core.names import display, join
 from gitstate.machine.render.compose import Composition
 from gitstate.machine.render.image import Image
@@ -33,6 +34,10 @@ class LeftOut(NamedTuple):
 
     path: bytes
     why: str
+
+
+WHITEOUT_FILE: Final = Meta(Kind.FILE, 0o644, time=0)
+"""What a whiteout is in a layer: an empty file, whoever makes it and whenever."""
 
 
 @dataclass(frozen=True, slots=True)
