@@ -13,6 +13,11 @@ from typing import Final, NamedTuple
 
 from gitstate.core.errors import DamagedError, UsageError
 
+WHITEOUT: Final = b".wh."
+"""What the name of a file begins with that removes another, in layers and in container images (OCI image-spec)."""
+OPAQUE: Final = b".wh..wh..opq"
+"""The name of a file that hides what lower layers have in its directory."""
+
 RECORDS: Final = b".gitstate"
 LINKS: Final = b".gitstate-links"
 ESCAPED: Final = b".gitstate="

@@ -11,8 +11,6 @@ from typing import Any, Final, NamedTuple
 from gitstate.core.entry import Entry, Meta
 from gitstate.core.errors import ConfigError
 
-WHITEOUT: Final = b".wh."
-OPAQUE: Final = b".wh..wh..opq"
 TEMPLATE: Final = b".j2"
 MERGE: Final = b".merge"
 NEVER_LAID: Final = frozenset({b"policy.toml", b"layer.toml", b"vars.toml"})

@@ -8,16 +8,14 @@ from typing import Any, Final
 
 from gitstate.core.entry import Directory, Entry, Kind, Meta
 from gitstate.core.errors import RefusedError
-from gitstate.core.names import display, join
+from gitstate.core.names import OPAQUE, WHITEOUT, display, join
 from gitstate.machine.render import layer_toml
 from gitstate.machine.render.models import (
     ACCOUNTS,
     MERGE,
     NEVER_LAID,
-    OPAQUE,
     SNIPPETS,
     TEMPLATE,
-    WHITEOUT,
     Action,
     Folder,
     Layer,

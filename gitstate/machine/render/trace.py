@@ -8,9 +8,9 @@ from typing import Final
 
 from gitstate.core.entry import Kind
 from gitstate.core.errors import NotFoundError
-from gitstate.core.names import display, join, stored_name
+from gitstate.core.names import OPAQUE, display, join, stored_name
 from gitstate.machine.render.batch import Batch, Rendered
-from gitstate.machine.render.models import OPAQUE, Action, Decision
+from gitstate.machine.render.models import Action, Decision
 from gitstate.store import Snapshot
 from gitstate.tree.history import blame
 from gitstate.tree.history.blame import Line

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from gitstate.core import fs
 from gitstate.core.entry import Entry, Kind, Meta
-from gitstate.core.names import join
-from gitstate.machine.render.models import OPAQUE, WHITEOUT, RenderedEntry
+from gitstate.core.names import OPAQUE, WHITEOUT, join
+from gitstate.machine.render.models import RenderedEntry
 
 _EMPTY: Final = Meta(Kind.FILE, 0o644, time=0)
 _HIDDEN: Final = Meta(Kind.CHARACTER, 0, time=0, device=(0, 0))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from gitstate.core.entry import Entry, Kind, Meta
 from gitstate.core.errors import ConflictError, LockedError, RefusedError, UsageError
-from gitstate.core.names import display, join
+from gitstate.core.names import WHITEOUT, display, join
 from gitstate.core.signature import Signature
 from gitstate.core.wording import some_of
-from gitstate.machine.render.models import ACCOUNTS, MERGE, TEMPLATE, WHITEOUT
+from gitstate.machine.render.models import ACCOUNTS, MERGE, TEMPLATE
 from gitstate.release.opened import OpenedSite
 from gitstate.release.review.reviews import Branch, Review, delete
 from gitstate.release.review.targets import WHITEOUT_FILE

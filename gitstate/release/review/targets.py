@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gitstate.core.entry import Kind, Meta
-from gitstate.core.names import display, join
+from gitstate.core.names import OPAQUE, WHITEOUT, display, join
 from gitstate.machine.render.compose import Composition
 from gitstate.machine.render.image import Image
-from gitstate.machine.render.models import OPAQUE, WHITEOUT, Action, Decision, ReadBlob
+from gitstate.machine.render.models import Action, Decision, ReadBlob
 
 _LOCAL: Final = b"local"
 

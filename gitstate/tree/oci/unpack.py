@@ -21,13 +21,11 @@ from gitstate.core.errors import DamagedError
 from gitstate.core.failures import of_system
 from gitstate.core.fs.remove import remove_entry
 from gitstate.core.monitor import Observer
-from gitstate.core.names import display, join
+from gitstate.core.names import OPAQUE, WHITEOUT, display, join
 from gitstate.core.tar import Archive, Member
 from gitstate.tree.oci.images import Image, Layer
 from gitstate.tree.oci.store import Files, complains_of, open_files
 
-_WHITEOUT: Final = b".wh."
-_OPAQUE: Final = b".wh..wh..opq"
 _AUFS: Final = b".wh..wh."
 """What AUFS kept for itself begins so, besides opaque directories."""
 _MOST_LINKS: Final = 40
@@ -110,12 +108,12 @@ class _Unpacker:
         for member in archive.members():
             self.at = member.path
             above, _, name = member.path.rpartition(b"/")
-            if name == _OPAQUE:
+            if name == OPAQUE:
                 self._empty(self._resolve(above))
             elif name.startswith(_AUFS):
                 pass
-            elif name.startswith(_WHITEOUT):
-                self._whiteout(above, name.removeprefix(_WHITEOUT))
+            elif name.startswith(WHITEOUT):
+                self._whiteout(above, name.removeprefix(WHITEOUT))
             else:
                 self._lay(archive, member, above, name)
             observer.advance()

@@ -22,7 +22,7 @@ from typing import BinaryIO, Final, Self
 from gitstate.core import fs, tar
 from gitstate.core.entry import Entry, Kind, Meta, Xattrs
 from gitstate.core.errors import DamagedError, HostError, RefusedError
-from gitstate.core.names import display, join
+from gitstate.core.names import OPAQUE, WHITEOUT, display, join
 from gitstate.tree.limits import require_possible_target
 from gitstate.tree.overlay.lower import Lower
 from gitstate.tree.overlay.marks import (
@@ -38,8 +38,6 @@ from gitstate.tree.policy import parse, policy_path
 from gitstate.tree.snapshot import PLAIN_DIRECTORY
 from gitstate.tree.upper.record import Edits
 
-_WHITEOUT: Final = b".wh."
-_OPAQUE: Final = b".wh..wh..opq"
 _XATTR: Final = "SCHILY.xattr."
 _ACL: Final = "SCHILY.acl."
 _PIECE: Final = 1 << 20
@@ -117,11 +115,11 @@ class _Unpacker:
     def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         path = _path(member.name)
         above, _, name = path.rpartition(b"/")
-        if path and name == _OPAQUE:
+        if path and name == OPAQUE:
             self._make_above(above)
             self._mark(above, Marks(opaque=True))
-        elif path and name.startswith(_WHITEOUT):
-            self._whiteout(path, above, name.removeprefix(_WHITEOUT))
+        elif path and name.startswith(WHITEOUT):
+            self._whiteout(path, above, name.removeprefix(WHITEOUT))
         elif member.ischr() and (member.devmajor, member.devminor) == (0, 0) and path:
             self._whiteout(path, above, name)
         elif member.isdir():
